@@ -1,0 +1,3 @@
+//! fly-autoscaler: brings the machines of Fly apps to the number that metrics ask for.
+
+pub mod expr;
