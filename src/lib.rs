@@ -1,3 +1,4 @@
 //! fly-autoscaler: brings the machines of Fly apps to the number that metrics ask for.
 
 pub mod expr;
+pub mod scaling;

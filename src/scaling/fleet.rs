@@ -1,0 +1,169 @@
+//! Fleets written as text, for tests: `a ord started release=5 cordoned` is a machine.
+//!
+//! Times are whole seconds since the beginning of a test, on both clocks.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Bounds, Effect, Kind, Limited, Machine, Memory, Now, Observed, Plan, Policy, Release,
+    ReleaseView, State, Target, Targets, limit, plan,
+};
+
+/// One app over several passes.
+pub(super) struct Fleet {
+    pub(super) policy: Policy,
+    pub(super) memory: Memory,
+    pub(super) release: Option<Release>,
+    start: Instant,
+}
+
+/// Everything that one pass over a [`Fleet`] resolved.
+pub(super) struct Pass {
+    pub(super) observed: Observed,
+    pub(super) limited: Limited,
+    pub(super) plan: Plan,
+}
+
+impl Fleet {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            memory: Memory::default(),
+            release: None,
+            start: Instant::now(),
+        }
+    }
+
+    pub(super) fn at(&self, second: u64) -> Now {
+        Now {
+            monotonic: self.start + Duration::from_secs(second),
+            wall: wall(i64::try_from(second).expect("tests are short")),
+        }
+    }
+
+    pub(super) fn observe(&mut self, second: u64, machines: &[&str]) -> Observed {
+        let list = machines.iter().map(|text| machine(text)).collect();
+        let now = self.at(second);
+        self.memory.observe(list, &self.policy, now)
+    }
+
+    pub(super) fn pass(&mut self, second: u64, targets: Targets, machines: &[&str]) -> Pass {
+        let list = machines.iter().map(|text| machine(text)).collect();
+        self.pass_over(self.at(second), targets, list)
+    }
+
+    pub(super) fn pass_over(&mut self, now: Now, targets: Targets, list: Vec<Machine>) -> Pass {
+        let observed = self.memory.observe(list, &self.policy, now);
+        let limited = limit(targets, &observed, &self.policy, &mut self.memory, now);
+        let release = ReleaseView::Known(self.release.as_ref());
+        let plan = plan(
+            &observed,
+            &limited,
+            &self.policy,
+            &self.memory,
+            release,
+            now,
+        );
+        Pass {
+            observed,
+            limited,
+            plan,
+        }
+    }
+
+    /// Records outcomes of the pass that began at `second`.
+    pub(super) fn record(&mut self, second: u64, observed: &Observed, effects: &[Effect]) {
+        let at = self.at(second).monotonic;
+        for effect in effects {
+            self.memory
+                .record(effect.clone(), observed, &self.policy, at, at);
+        }
+    }
+}
+
+pub(super) fn wall(second: i64) -> Timestamp {
+    let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a literal timestamp");
+    start + SignedDuration::from_secs(second)
+}
+
+/// Reads `id region state` and what is special about the machine.
+pub(super) fn machine(text: &str) -> Machine {
+    let mut words = text.split_whitespace();
+    let mut word = || {
+        words
+            .next()
+            .unwrap_or_else(|| panic!("id, region and state: {text}"))
+    };
+    let (id, region, state) = (word(), word(), word());
+    let mut machine = Machine::new(id, region, State::parse(state));
+    let number = |value: &str| -> i64 {
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("a number: {value} in {text}"))
+    };
+    for word in words {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        match name {
+            "release" => machine.release = Some(number(value).unsigned_abs()),
+            "fingerprint" => machine.fingerprint = number(value).unsigned_abs(),
+            "kill" => machine.kill_timeout = Duration::from_secs(number(value).unsigned_abs()),
+            "made" => machine.created_at = Some(wall(number(value))),
+            "updated" => machine.updated_at = Some(wall(number(value))),
+            "group" => value.clone_into(&mut machine.process_group),
+            "host-down" => machine.host_ok = false,
+            "standby" => machine.standby = true,
+            "scheduled" => machine.scheduled = true,
+            "protected" => machine.protected = true,
+            "auto-destroy" => machine.auto_destroy = true,
+            "cordoned" => machine.cordoned = true,
+            "critical" => machine.critical = true,
+            "mounts" => machine.has_mounts = true,
+            "no-config" => machine.has_config = false,
+            _ => panic!("unknown word {word} in {text}"),
+        }
+    }
+    machine
+}
+
+/// A target of the created machines alone.
+pub(super) fn created(min: u32, max: u32) -> Targets {
+    Targets {
+        created: Target::Bounds(Bounds { min, max }),
+        started: Target::Unset,
+    }
+}
+
+/// A target of the started machines alone.
+pub(super) fn started(min: u32, max: u32) -> Targets {
+    Targets {
+        created: Target::Unset,
+        started: Target::Bounds(Bounds { min, max }),
+    }
+}
+
+/// Both targets.
+pub(super) fn both(created: (u32, u32), started: (u32, u32)) -> Targets {
+    let bounds = |(min, max)| Target::Bounds(Bounds { min, max });
+    Targets {
+        created: bounds(created),
+        started: bounds(started),
+    }
+}
+
+/// A target of one kind that has no value.
+pub(super) fn missing(kind: Kind) -> Targets {
+    let mut targets = Targets::default();
+    match kind {
+        Kind::Created => targets.created = Target::Missing,
+        Kind::Started => targets.started = Target::Missing,
+    }
+    targets
+}
+
+/// The ids of the members.
+pub(super) fn ids(observed: &Observed) -> Vec<&str> {
+    let members = observed.members.iter();
+    members.map(|member| member.machine.id.as_str()).collect()
+}

@@ -1,0 +1,770 @@
+//! Limits on targets, in this order: floor and ceiling, stabilization, steps; and fallbacks for missing targets.
+//!
+//! Floor and ceiling move bounds into their range. Stabilization and steps only narrow the change that a pass may
+//! make. A floor needs no metric: without a target it still asks for growth; a ceiling then destroys nothing.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Bounds, Kind, Memory, Note, Now, Observed, Policy, Step, Target, Targets, plan::running_depth,
+    window::SlidingExtreme,
+};
+
+/// What planning is to reach: the targets after all limits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// Bounds of the created count; `None`: leave it alone.
+    pub created: Option<Bounds>,
+    /// Bounds of the started count; `None`: leave it alone.
+    pub started: Option<Bounds>,
+    /// What the limits did.
+    pub notes: Vec<Note>,
+}
+
+/// What the limits of one app remember.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LimitsMemory {
+    created: KindMemory,
+    started: KindMemory,
+}
+
+impl LimitsMemory {
+    pub(super) fn kind(&self, kind: Kind) -> &KindMemory {
+        match kind {
+            Kind::Created => &self.created,
+            Kind::Started => &self.started,
+        }
+    }
+}
+
+/// What the limits of one kind of target remember.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KindMemory {
+    pub(super) missing_passes: u32,
+    minima: SlidingExtreme,
+    maxima: SlidingExtreme,
+    /// Since when there have been targets without a long break, and when the last one was.
+    seen: Option<(Instant, Instant)>,
+}
+
+/// Applies every limit to this pass's targets; remembers the targets and how far the surplus reaches.
+#[must_use]
+pub fn limit(
+    targets: Targets,
+    observed: &Observed,
+    policy: &Policy,
+    memory: &mut Memory,
+    now: Now,
+) -> Limited {
+    let mut notes = Vec::new();
+    let created = targets.created.within_floor_and_ceiling(policy, &mut notes);
+    let (memory_created, memory_started) = (&mut memory.limits.created, &mut memory.limits.started);
+    let created = limit_kind(
+        Kind::Created,
+        created,
+        observed.created,
+        policy,
+        memory_created,
+        now,
+        &mut notes,
+    );
+    let started = limit_kind(
+        Kind::Started,
+        targets.started,
+        observed.started,
+        policy,
+        memory_started,
+        now,
+        &mut notes,
+    );
+    let reached = created.map_or(0, |bounds| running_depth(observed, bounds, policy));
+    memory.running_surplus.record(reached, now.monotonic);
+    Limited {
+        created,
+        started,
+        notes,
+    }
+}
+
+impl Target {
+    fn within_floor_and_ceiling(self, policy: &Policy, notes: &mut Vec<Note>) -> Self {
+        let Self::Bounds(asked) = self else {
+            return self;
+        };
+        let clamp = |count: u32| {
+            count
+                .min(policy.ceiling.unwrap_or(u32::MAX))
+                .max(policy.floor.unwrap_or(0))
+        };
+        let bounds = Bounds {
+            min: clamp(asked.min),
+            max: clamp(asked.max),
+        };
+        match policy.floor {
+            Some(floor) if asked.min < floor || asked.max < floor => {
+                notes.push(Note::Floor {
+                    floor,
+                    from: Some(asked),
+                });
+            }
+            _ => {}
+        }
+        match policy.ceiling {
+            Some(ceiling) if asked.min > ceiling || asked.max > ceiling => {
+                notes.push(Note::Ceiling {
+                    ceiling,
+                    from: asked,
+                });
+            }
+            _ => {}
+        }
+        Self::Bounds(bounds)
+    }
+}
+
+fn limit_kind(
+    kind: Kind,
+    target: Target,
+    current: u32,
+    policy: &Policy,
+    memory: &mut KindMemory,
+    now: Now,
+    notes: &mut Vec<Note>,
+) -> Option<Bounds> {
+    let longest_break = policy
+        .interval
+        .saturating_mul(2)
+        .saturating_add(policy.timeout);
+    memory.empty_after(longest_break, now.monotonic);
+    let bounds = match target {
+        Target::Unset => return None,
+        Target::Missing => {
+            memory.missing_passes = memory.missing_passes.saturating_add(1);
+            stand_in(kind, policy, memory.missing_passes, notes)?
+        }
+        Target::Bounds(bounds) => {
+            memory.missing_passes = 0;
+            memory.record(bounds, policy, now.monotonic);
+            bounds
+        }
+    };
+    let bounds = memory.stabilize(kind, bounds, current, policy, now.monotonic, notes);
+    Some(step(kind, bounds, current, policy, notes))
+}
+
+/// What holds without a target: a fallback and the floor, as a minimum; neither ever shrinks.
+fn stand_in(
+    kind: Kind,
+    policy: &Policy,
+    missing_passes: u32,
+    notes: &mut Vec<Note>,
+) -> Option<Bounds> {
+    let (fallback, floor, ceiling) = match kind {
+        Kind::Created => (policy.fallback.created, policy.floor, policy.ceiling),
+        Kind::Started => (policy.fallback.started, None, None),
+    };
+    let fallback = fallback.filter(|_| missing_passes >= policy.fallback.after);
+    if let Some(count) = fallback {
+        notes.push(Note::Fallback {
+            kind,
+            count,
+            missing_passes,
+        });
+    }
+    if let Some(floor) = floor.filter(|floor| fallback.is_none_or(|fallback| fallback < *floor)) {
+        notes.push(Note::Floor { floor, from: None });
+    }
+    let asked = Bounds::at_least(fallback.max(floor)?);
+    let Some(ceiling) = ceiling.filter(|ceiling| *ceiling < asked.min) else {
+        return Some(asked);
+    };
+    notes.push(Note::Ceiling {
+        ceiling,
+        from: asked,
+    });
+    Some(Bounds::at_least(ceiling))
+}
+
+impl KindMemory {
+    fn empty_after(&mut self, longest_break: Duration, now: Instant) {
+        if self
+            .seen
+            .is_some_and(|(_, last)| now.saturating_duration_since(last) > longest_break)
+        {
+            self.minima.clear();
+            self.maxima.clear();
+            self.seen = None;
+        }
+    }
+
+    fn record(&mut self, bounds: Bounds, policy: &Policy, now: Instant) {
+        self.minima.lowest(bounds.min, policy.stabilization.up, now);
+        self.maxima
+            .highest(bounds.max, policy.stabilization.down, now);
+        let since = self.seen.map_or(now, |(since, _)| since);
+        self.seen = Some((since, now));
+    }
+
+    fn stabilize(
+        &self,
+        kind: Kind,
+        bounds: Bounds,
+        current: u32,
+        policy: &Policy,
+        now: Instant,
+        notes: &mut Vec<Note>,
+    ) -> Bounds {
+        let mut stable = bounds;
+        let up = policy.stabilization.up;
+        if !up.is_zero() {
+            let lowest = self.minima.current(up, now).unwrap_or(bounds.min);
+            if lowest < bounds.min {
+                stable.min = lowest;
+                if current < bounds.min {
+                    notes.push(Note::GrowthHeld {
+                        kind,
+                        wanted: bounds.min,
+                        lowest,
+                        window: up,
+                    });
+                }
+            }
+        }
+        let down = policy.stabilization.down;
+        if !down.is_zero() {
+            let filled = self
+                .seen
+                .is_some_and(|(since, _)| now.saturating_duration_since(since) >= down);
+            let highest = self.maxima.current(down, now).filter(|_| filled);
+            stable.max = bounds.max.max(highest.unwrap_or(current));
+            if current > bounds.max && stable.max > bounds.max {
+                notes.push(Note::ShrinkingHeld {
+                    kind,
+                    wanted: bounds.max,
+                    highest,
+                    window: down,
+                });
+            }
+        }
+        stable
+    }
+}
+
+fn step(
+    kind: Kind,
+    bounds: Bounds,
+    current: u32,
+    policy: &Policy,
+    notes: &mut Vec<Note>,
+) -> Bounds {
+    let mut stepped = bounds;
+    if let Some(step) = policy.step.up {
+        stepped.min = bounds
+            .min
+            .min(current.saturating_add(step.machines(current)));
+        if stepped.min < bounds.min {
+            notes.push(Note::Step {
+                kind,
+                up: true,
+                wanted: bounds.min,
+                reachable: stepped.min,
+            });
+        }
+    }
+    if let Some(step) = policy.step.down {
+        stepped.max = bounds
+            .max
+            .max(current.saturating_sub(step.machines(current)));
+        if stepped.max > bounds.max {
+            notes.push(Note::Step {
+                kind,
+                up: false,
+                wanted: bounds.max,
+                reachable: stepped.max,
+            });
+        }
+    }
+    stepped
+}
+
+impl Step {
+    /// How many machines this step is, seen from `current`.
+    #[must_use]
+    pub fn machines(self, current: u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(0) => 0,
+            Self::Percent(percent) => {
+                let share = (u64::from(current) * u64::from(percent)).div_ceil(100);
+                u32::try_from(share).unwrap_or(u32::MAX).max(1)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::{
+        Fallback, UpDown,
+        fleet::{Fleet, created, missing, started},
+    };
+
+    /// A fleet of this many started machines.
+    fn machines(count: u32) -> Vec<String> {
+        (0..count)
+            .map(|number| format!("m{number:03} ord started"))
+            .collect()
+    }
+
+    fn limited(fleet: &mut Fleet, second: u64, targets: Targets, current: u32) -> Limited {
+        let machines = machines(current);
+        let list: Vec<&str> = machines.iter().map(String::as_str).collect();
+        fleet.pass(second, targets, &list).limited
+    }
+
+    fn band(limited: &Limited) -> Option<(u32, u32)> {
+        limited.created.map(|bounds| (bounds.min, bounds.max))
+    }
+
+    fn sentences(limited: &Limited) -> Vec<String> {
+        limited.notes.iter().map(ToString::to_string).collect()
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn floor_and_ceiling_clamp_both_created_bounds() {
+        // Floor, ceiling, asked, expected, notes.
+        type Case = (
+            Option<u32>,
+            Option<u32>,
+            (u32, u32),
+            (u32, u32),
+            &'static [&'static str],
+        );
+        let cases: [Case; 8] = [
+            (None, None, (2, 9), (2, 9), &[]),
+            (Some(3), Some(6), (4, 5), (4, 5), &[]),
+            (Some(3), Some(6), (3, 6), (3, 6), &[]),
+            (
+                Some(3),
+                None,
+                (1, 2),
+                (3, 3),
+                &["the floor of 3 raises the created target (1 to 2)"],
+            ),
+            (
+                Some(3),
+                None,
+                (1, 9),
+                (3, 9),
+                &["the floor of 3 raises the created target (1 to 9)"],
+            ),
+            (
+                None,
+                Some(6),
+                (8, 8),
+                (6, 6),
+                &["the ceiling of 6 lowers the created target (8)"],
+            ),
+            (
+                None,
+                Some(6),
+                (2, 8),
+                (2, 6),
+                &["the ceiling of 6 lowers the created target (2 to 8)"],
+            ),
+            (
+                Some(4),
+                Some(4),
+                (1, 9),
+                (4, 4),
+                &[
+                    "the floor of 4 raises the created target (1 to 9)",
+                    "the ceiling of 4 lowers the created target (1 to 9)",
+                ],
+            ),
+        ];
+        for (floor, ceiling, (min, max), expected, notes) in cases {
+            let mut fleet = Fleet::new(Policy {
+                floor,
+                ceiling,
+                ..Policy::default()
+            });
+            let limited = limited(&mut fleet, 0, created(min, max), 4);
+            let name = format!("{floor:?} {ceiling:?} {min} {max}");
+            assert_eq!(band(&limited), Some(expected), "{name}");
+            assert_eq!(sentences(&limited), notes, "{name}");
+        }
+    }
+
+    #[test]
+    fn floor_and_ceiling_are_of_the_created_machines_alone() {
+        let mut fleet = Fleet::new(Policy {
+            floor: Some(3),
+            ceiling: Some(5),
+            ..Policy::default()
+        });
+        for (asked, expected) in [(1, 1), (9, 9)] {
+            let limited = limited(&mut fleet, 0, started(asked, asked), 4);
+            let bounds = Bounds {
+                min: expected,
+                max: expected,
+            };
+            assert_eq!(limited.started, Some(bounds));
+            assert_eq!(limited.created, None, "the floor needs a created target");
+        }
+    }
+
+    #[test]
+    fn without_a_target_the_floor_asks_for_growth_and_nothing_for_shrinking() {
+        for (floor, ceiling, expected) in [
+            (Some(3), Some(5), Some((3, u32::MAX))),
+            (Some(3), None, Some((3, u32::MAX))),
+            (None, Some(5), None),
+        ] {
+            let mut fleet = Fleet::new(Policy {
+                floor,
+                ceiling,
+                ..Policy::default()
+            });
+            let limited = limited(&mut fleet, 0, missing(Kind::Created), 9);
+            assert_eq!(band(&limited), expected);
+            let notes: &[&str] = match floor {
+                Some(_) => &["the created target has no value, but the floor of 3 holds"],
+                None => &[],
+            };
+            assert_eq!(sentences(&limited), notes);
+        }
+    }
+
+    #[test]
+    fn a_fallback_is_a_minimum_after_so_many_passes_without_a_target() {
+        let mut fleet = Fleet::new(Policy {
+            fallback: Fallback {
+                created: Some(4),
+                started: Some(2),
+                after: 3,
+            },
+            ..Policy::default()
+        });
+        let mut bands = Vec::new();
+        for pass in 0..4 {
+            let limited = limited(&mut fleet, 15 * pass, missing(Kind::Created), 9);
+            bands.push(band(&limited));
+        }
+        let fallback = Some((4, u32::MAX));
+        assert_eq!(bands, [None, None, fallback, fallback]);
+        assert_eq!(fleet.memory.missing_passes(Kind::Created), 4);
+        assert_eq!(fleet.memory.missing_passes(Kind::Started), 0);
+
+        assert_eq!(
+            band(&limited(&mut fleet, 60, created(1, 2), 9)),
+            Some((1, 2))
+        );
+        assert_eq!(
+            fleet.memory.missing_passes(Kind::Created),
+            0,
+            "a target ends the row"
+        );
+        assert_eq!(
+            band(&limited(&mut fleet, 75, missing(Kind::Created), 9)),
+            None
+        );
+
+        let mut last = None;
+        for pass in 0..3 {
+            last = limited(&mut fleet, 90 + 15 * pass, missing(Kind::Started), 9).started;
+        }
+        assert_eq!(last, Some(Bounds::at_least(2)));
+    }
+
+    #[test]
+    fn the_higher_of_floor_and_fallback_holds_and_the_ceiling_above_both() {
+        type Case = (Option<u32>, Option<u32>, u32, &'static [&'static str]);
+        let cases: [Case; 3] = [
+            (
+                Some(3),
+                None,
+                4,
+                &[
+                    "the created target has had no value for 1 pass: the fallback of 4 is its minimum",
+                ],
+            ),
+            (
+                Some(6),
+                None,
+                6,
+                &[
+                    "the created target has had no value for 1 pass: the fallback of 4 is its minimum",
+                    "the created target has no value, but the floor of 6 holds",
+                ],
+            ),
+            (
+                None,
+                Some(2),
+                2,
+                &[
+                    "the created target has had no value for 1 pass: the fallback of 4 is its minimum",
+                    "the ceiling of 2 lowers the created target (at least 4)",
+                ],
+            ),
+        ];
+        for (floor, ceiling, min, notes) in cases {
+            let mut fleet = Fleet::new(Policy {
+                floor,
+                ceiling,
+                fallback: Fallback {
+                    created: Some(4),
+                    started: None,
+                    after: 1,
+                },
+                ..Policy::default()
+            });
+            let limited = limited(&mut fleet, 0, missing(Kind::Created), 1);
+            assert_eq!(band(&limited), Some((min, u32::MAX)));
+            assert_eq!(sentences(&limited), notes);
+        }
+    }
+
+    fn stabilized(up: Duration, down: Duration) -> Fleet {
+        Fleet::new(Policy {
+            stabilization: UpDown { up, down },
+            ..Policy::default()
+        })
+    }
+
+    #[test]
+    fn growth_goes_to_the_lowest_minimum_of_the_window() {
+        let mut fleet = stabilized(MINUTE, Duration::ZERO);
+        // Second, asked minimum, expected minimum.
+        for (second, asked, expected) in [
+            (0, 5, 5),
+            (15, 3, 3),
+            (30, 8, 3),
+            (75, 8, 3),
+            (76, 8, 8),
+            (90, 6, 6),
+            (105, 9, 6),
+        ] {
+            let limited = limited(&mut fleet, second, created(asked, 20), 2);
+            assert_eq!(band(&limited), Some((expected, 20)), "at {second}");
+            if expected < asked {
+                assert_eq!(
+                    sentences(&limited),
+                    [format!(
+                        "created: growth to {asked} is held at {expected}, the lowest minimum of the last 1m"
+                    )]
+                );
+            } else {
+                assert_eq!(sentences(&limited), [""; 0], "at {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn shrinking_goes_to_the_highest_maximum_of_a_filled_window() {
+        let mut fleet = stabilized(Duration::ZERO, MINUTE);
+        // Second, asked maximum, expected maximum.
+        for (second, asked, expected, note) in [
+            (
+                0,
+                5,
+                10,
+                "created: shrinking to 5 waits until targets have been seen for 1m",
+            ),
+            (
+                59,
+                5,
+                10,
+                "created: shrinking to 5 waits until targets have been seen for 1m",
+            ),
+            (60, 5, 5, ""),
+            (75, 8, 8, ""),
+            (
+                90,
+                4,
+                8,
+                "created: shrinking to 4 is held at 8, the highest maximum of the last 1m",
+            ),
+            (
+                135,
+                4,
+                8,
+                "created: shrinking to 4 is held at 8, the highest maximum of the last 1m",
+            ),
+            (136, 4, 4, ""),
+        ] {
+            let limited = limited(&mut fleet, second, created(1, asked), 10);
+            assert_eq!(band(&limited), Some((1, expected)), "at {second}");
+            let notes = sentences(&limited);
+            assert_eq!(notes.first().map_or("", String::as_str), note);
+        }
+    }
+
+    #[test]
+    fn an_unfilled_window_never_holds_growth() {
+        let mut fleet = stabilized(MINUTE, MINUTE);
+        assert_eq!(
+            band(&limited(&mut fleet, 0, created(9, 9), 2)),
+            Some((9, 9))
+        );
+    }
+
+    #[test]
+    fn a_long_break_without_targets_empties_the_windows() {
+        // Two intervals and the timeout are a minute.
+        for (gap, min, max) in [(60, 3, 5), (61, 8, 10)] {
+            let mut fleet = stabilized(300 * MINUTE, MINUTE);
+            limited(&mut fleet, 0, created(3, 5), 10);
+            limited(&mut fleet, 60, created(3, 5), 10);
+            limited(&mut fleet, 60 + gap, missing(Kind::Created), 10);
+            let limited = limited(&mut fleet, 60 + gap, created(8, 8), 10);
+            assert_eq!(
+                limited.created.map(|bounds| bounds.min),
+                Some(min),
+                "after {gap}"
+            );
+            let highest = band(&limited).map(|(_, max)| max);
+            assert_eq!(highest, Some(max.max(8)), "after {gap}");
+        }
+    }
+
+    #[test]
+    fn fallbacks_are_not_recorded_in_the_windows() {
+        let mut fleet = stabilized(MINUTE, MINUTE);
+        fleet.policy.fallback = Fallback {
+            created: Some(2),
+            started: None,
+            after: 1,
+        };
+        limited(&mut fleet, 0, created(6, 6), 6);
+        limited(&mut fleet, 15, missing(Kind::Created), 6);
+        limited(&mut fleet, 30, missing(Kind::Created), 6);
+        let limited = limited(&mut fleet, 45, created(6, 6), 3);
+        assert_eq!(
+            band(&limited),
+            Some((6, 6)),
+            "a recorded 2 would hold growth"
+        );
+    }
+
+    #[test]
+    fn the_floor_holds_in_a_window_of_lower_targets() {
+        let mut fleet = stabilized(MINUTE, Duration::ZERO);
+        fleet.policy.floor = Some(4);
+        limited(&mut fleet, 0, created(1, 1), 2);
+        assert_eq!(
+            band(&limited(&mut fleet, 15, created(9, 9), 2)),
+            Some((4, 9))
+        );
+        let without = limited(&mut fleet, 30, missing(Kind::Created), 2);
+        assert_eq!(band(&without), Some((4, u32::MAX)));
+    }
+
+    #[test]
+    fn a_step_bounds_what_one_pass_adds_or_removes() {
+        use Step::{Count, Percent};
+        // Up, down, current, asked, expected.
+        type Case = (
+            Option<Step>,
+            Option<Step>,
+            u32,
+            (u32, u32),
+            (u32, u32),
+            &'static str,
+        );
+        let cases: [Case; 13] = [
+            (None, None, 4, (9, 9), (9, 9), ""),
+            (
+                Some(Count(2)),
+                None,
+                4,
+                (9, 9),
+                (6, 9),
+                "created: growth to 9 goes to 6 in this pass, as far as the step allows",
+            ),
+            (Some(Count(5)), None, 4, (9, 9), (9, 9), ""),
+            (
+                Some(Count(0)),
+                None,
+                4,
+                (9, 9),
+                (4, 9),
+                "created: growth to 9 goes to 4 in this pass, as far as the step allows",
+            ),
+            (
+                Some(Percent(50)),
+                None,
+                5,
+                (9, 9),
+                (8, 9),
+                "created: growth to 9 goes to 8 in this pass, as far as the step allows",
+            ),
+            (
+                Some(Percent(1)),
+                None,
+                5,
+                (9, 9),
+                (6, 9),
+                "created: growth to 9 goes to 6 in this pass, as far as the step allows",
+            ),
+            (
+                Some(Percent(0)),
+                None,
+                5,
+                (9, 9),
+                (5, 9),
+                "created: growth to 9 goes to 5 in this pass, as far as the step allows",
+            ),
+            (
+                None,
+                Some(Count(2)),
+                9,
+                (1, 3),
+                (1, 7),
+                "created: shrinking to 3 goes to 7 in this pass, as far as the step allows",
+            ),
+            (None, Some(Count(6)), 9, (1, 3), (1, 3), ""),
+            (
+                None,
+                Some(Count(0)),
+                9,
+                (1, 3),
+                (1, 9),
+                "created: shrinking to 3 goes to 9 in this pass, as far as the step allows",
+            ),
+            (
+                None,
+                Some(Percent(25)),
+                9,
+                (1, 3),
+                (1, 6),
+                "created: shrinking to 3 goes to 6 in this pass, as far as the step allows",
+            ),
+            (None, Some(Percent(400)), 9, (1, 3), (1, 3), ""),
+            (Some(Count(1)), Some(Count(1)), 5, (4, 6), (4, 6), ""),
+        ];
+        for (up, down, current, (min, max), expected, note) in cases {
+            let mut fleet = Fleet::new(Policy {
+                step: UpDown { up, down },
+                ..Policy::default()
+            });
+            let name = format!("{up:?} {down:?} {current} {min} {max}");
+            let created = limited(&mut fleet, 0, created(min, max), current);
+            assert_eq!(band(&created), Some(expected), "{name}");
+            let notes = sentences(&created);
+            assert_eq!(notes.first().map_or("", String::as_str), note, "{name}");
+            let started = limited(&mut fleet, 0, started(min, max), current).started;
+            assert_eq!(started, created.created, "both kinds alike: {name}");
+        }
+    }
+
+    #[test]
+    fn a_share_of_any_count_is_no_overflow() {
+        assert_eq!(Step::Percent(u32::MAX).machines(u32::MAX), u32::MAX);
+        assert_eq!(Step::Percent(50).machines(0), 1);
+        assert_eq!(Step::Count(u32::MAX).machines(1), u32::MAX);
+    }
+}

@@ -1,0 +1,342 @@
+//! A Fly Machine as decisions see it, and what each of its states means.
+
+use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
+
+/// Fly's own time between the stop signal and the kill, where a machine's configuration says nothing.
+pub const DEFAULT_KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A machine of the target app, reduced to what a decision reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The machine's id, unique in its app.
+    pub id: String,
+    /// Its region; empty where the API names none.
+    pub region: String,
+    /// Its state.
+    pub state: State,
+    /// Metadata `fly_process_group`, else `process_group`; empty for a machine that belongs to no group.
+    pub process_group: String,
+    /// Whether its host answers: `host_status` is `ok` or absent.
+    pub host_ok: bool,
+    /// `config.standbys` is not empty: the platform starts it when another machine's host fails.
+    pub standby: bool,
+    /// `config.schedule` is set: the platform starts it by the clock.
+    pub scheduled: bool,
+    /// Metadata `fas_protect` is `true`.
+    pub protected: bool,
+    /// `config.auto_destroy`: stopping it removes it.
+    pub auto_destroy: bool,
+    /// Not routed to; during a blue-green deploy the set that is not serving.
+    pub cordoned: bool,
+    /// One of its health checks is `critical`.
+    pub critical: bool,
+    /// Metadata `fly_release_version` as a number.
+    pub release: Option<u64>,
+    /// Names this version of the machine, as waiting for it wants; empty where the API says none.
+    pub instance_id: String,
+    /// Stands for its configuration and image: machines with the same fingerprint make the same clones.
+    pub fingerprint: u64,
+    /// Its configuration has mounts.
+    pub has_mounts: bool,
+    /// Its full configuration is known, so that it can be cloned.
+    pub has_config: bool,
+    /// The time its configuration gives it between the stop signal and the kill.
+    pub kill_timeout: Duration,
+    /// When it was created, as the API says.
+    pub created_at: Option<Timestamp>,
+    /// When it last changed, as the API says.
+    pub updated_at: Option<Timestamp>,
+}
+
+impl Machine {
+    /// A reachable machine with nothing special about it.
+    #[must_use]
+    pub fn new(id: impl Into<String>, region: impl Into<String>, state: State) -> Self {
+        Self {
+            id: id.into(),
+            region: region.into(),
+            state,
+            process_group: "app".to_owned(),
+            host_ok: true,
+            standby: false,
+            scheduled: false,
+            protected: false,
+            auto_destroy: false,
+            cordoned: false,
+            critical: false,
+            release: None,
+            instance_id: String::new(),
+            fingerprint: 0,
+            has_mounts: false,
+            has_config: true,
+            kill_timeout: DEFAULT_KILL_TIMEOUT,
+            created_at: None,
+            updated_at: None,
+        }
+    }
+}
+
+/// A machine's state as the Machines API names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Running.
+    Started,
+    /// On its way to running.
+    Starting,
+    /// Its process exited and is being started again.
+    Restarting,
+    /// Being brought to another configuration.
+    Updating,
+    /// Being replaced by a new version of itself.
+    Replacing,
+    /// At rest, can be started.
+    Stopped,
+    /// At rest with its memory saved, can be resumed.
+    Suspended,
+    /// Being prepared.
+    Creating,
+    /// Prepared or being prepared; never started so far.
+    Created,
+    /// On its way to `stopped`.
+    Stopping,
+    /// On its way to `suspended`.
+    Suspending,
+    /// Errored; may be destroyed.
+    Failed,
+    /// Could not be launched; on its way to `destroyed`.
+    LaunchFailed,
+    /// Gone: a newer version took its place.
+    Replaced,
+    /// On its way to `destroyed`.
+    Destroying,
+    /// Gone.
+    Destroyed,
+    /// Gone: moved to another host.
+    Migrated,
+    /// A state that this program does not know; counted, never acted on.
+    Other(String),
+}
+
+impl State {
+    /// Reads the API's word; an unknown one is kept.
+    #[must_use]
+    pub fn parse(word: &str) -> Self {
+        match word {
+            "started" => Self::Started,
+            "starting" => Self::Starting,
+            "restarting" => Self::Restarting,
+            "updating" => Self::Updating,
+            "replacing" => Self::Replacing,
+            "stopped" => Self::Stopped,
+            "suspended" => Self::Suspended,
+            "creating" => Self::Creating,
+            "created" => Self::Created,
+            "stopping" => Self::Stopping,
+            "suspending" => Self::Suspending,
+            "failed" => Self::Failed,
+            "launch_failed" => Self::LaunchFailed,
+            "replaced" => Self::Replaced,
+            "destroying" => Self::Destroying,
+            "destroyed" => Self::Destroyed,
+            "migrated" => Self::Migrated,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// Whether a machine in this state counts as created.
+    #[must_use]
+    pub fn is_living(&self) -> bool {
+        !matches!(
+            self,
+            Self::Replaced | Self::Destroying | Self::Destroyed | Self::Migrated
+        )
+    }
+
+    /// Whether a machine in this state runs or is on its way to it.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(
+            self,
+            Self::Started | Self::Starting | Self::Restarting | Self::Updating | Self::Replacing
+        )
+    }
+
+    /// Whether a machine in this state is at rest, was never started, or is on its way down.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        matches!(
+            self,
+            Self::Stopped
+                | Self::Suspended
+                | Self::Creating
+                | Self::Created
+                | Self::Stopping
+                | Self::Suspending
+        )
+    }
+
+    /// Whether a machine in this state may serve as the source of a clone.
+    #[must_use]
+    pub fn may_be_cloned(&self) -> bool {
+        self.is_living() && !matches!(self, Self::Failed | Self::LaunchFailed | Self::Other(_))
+    }
+
+    /// In which turn a machine in this state is taken by a destroy; `None`: never in this state.
+    #[must_use]
+    pub fn destroy_rank(&self) -> Option<DestroyRank> {
+        match self {
+            Self::Failed | Self::LaunchFailed => Some(DestroyRank::Failed),
+            Self::Stopped | Self::Suspended => Some(DestroyRank::Stopped),
+            Self::Creating | Self::Created => Some(DestroyRank::Created),
+            Self::Stopping | Self::Suspending => Some(DestroyRank::OnItsWayDown),
+            Self::Started => Some(DestroyRank::Running),
+            _ => None,
+        }
+    }
+
+    /// The closed label of metrics.
+    #[must_use]
+    pub fn label(&self) -> StateLabel {
+        StateLabel(match self {
+            Self::Started => "started",
+            Self::Starting => "starting",
+            Self::Restarting => "restarting",
+            Self::Updating => "updating",
+            Self::Replacing => "replacing",
+            Self::Stopped => "stopped",
+            Self::Suspended => "suspended",
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Stopping => "stopping",
+            Self::Suspending => "suspending",
+            Self::Failed => "failed",
+            Self::LaunchFailed => "launch_failed",
+            Self::Replaced => "replaced",
+            Self::Destroying => "destroying",
+            Self::Destroyed => "destroyed",
+            Self::Migrated => "migrated",
+            Self::Other(_) => "other",
+        })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(word) => formatter.write_str(word),
+            known => formatter.write_str(known.label().as_str()),
+        }
+    }
+}
+
+/// A state's name in metrics: one of a closed set, whatever the API says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateLabel(&'static str);
+
+impl StateLabel {
+    /// The label of machines on hosts that do not answer.
+    pub const UNREACHABLE: Self = Self("unreachable");
+    /// The label of machines that have been in a passing state for too long.
+    pub const STUCK: Self = Self("stuck");
+
+    /// Every label there is.
+    pub const ALL: [Self; 20] = [
+        Self("started"),
+        Self("starting"),
+        Self("restarting"),
+        Self("updating"),
+        Self("replacing"),
+        Self("stopped"),
+        Self("suspended"),
+        Self("creating"),
+        Self("created"),
+        Self("stopping"),
+        Self("suspending"),
+        Self("failed"),
+        Self("launch_failed"),
+        Self("replaced"),
+        Self("destroying"),
+        Self("destroyed"),
+        Self("migrated"),
+        Self("other"),
+        Self::UNREACHABLE,
+        Self::STUCK,
+    ];
+
+    /// The label's text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+/// The turns of a destroy, first to last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DestroyRank {
+    /// Failed machines serve nobody.
+    Failed,
+    /// At rest.
+    Stopped,
+    /// Never started so far.
+    Created,
+    /// On its way down: it fills a slot of the surplus and is waited for.
+    OnItsWayDown,
+    /// Running: only after the surplus has lasted.
+    Running,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_state_means_what_the_table_says() {
+        use DestroyRank::{Created, Failed, OnItsWayDown, Running, Stopped};
+        // State, counts as created, turn of a destroy, may be cloned.
+        let table: [(&str, bool, Option<DestroyRank>, bool); 18] = [
+            ("started", true, Some(Running), true),
+            ("starting", true, None, true),
+            ("restarting", true, None, true),
+            ("updating", true, None, true),
+            ("replacing", true, None, true),
+            ("stopped", true, Some(Stopped), true),
+            ("suspended", true, Some(Stopped), true),
+            ("creating", true, Some(Created), true),
+            ("created", true, Some(Created), true),
+            ("stopping", true, Some(OnItsWayDown), true),
+            ("suspending", true, Some(OnItsWayDown), true),
+            ("failed", true, Some(Failed), false),
+            ("launch_failed", true, Some(Failed), false),
+            ("replaced", false, None, false),
+            ("destroying", false, None, false),
+            ("destroyed", false, None, false),
+            ("migrated", false, None, false),
+            ("hibernating", true, None, false),
+        ];
+        for (word, living, rank, clonable) in table {
+            let state = State::parse(word);
+            assert_eq!(state.is_living(), living, "{word}");
+            assert_eq!(state.destroy_rank(), rank, "{word}");
+            assert_eq!(state.may_be_cloned(), clonable, "{word}");
+            assert_eq!(state.to_string(), word);
+        }
+        assert!(Failed < Stopped && Stopped < Created && Created < OnItsWayDown);
+        assert!(OnItsWayDown < Running);
+    }
+
+    #[test]
+    fn labels_are_a_closed_set() {
+        let all: BTreeSet<StateLabel> = StateLabel::ALL.into_iter().collect();
+        assert_eq!(all.len(), StateLabel::ALL.len(), "no label comes twice");
+        for label in StateLabel::ALL {
+            let state = State::parse(label.as_str()).label();
+            assert!(all.contains(&state));
+        }
+        assert_eq!(State::parse("hibernating").label().as_str(), "other");
+        assert_eq!(State::parse("").label().as_str(), "other");
+    }
+}

@@ -1,0 +1,534 @@
+//! What is remembered of one app between passes.
+//!
+//! A machine list may lag behind our own writes by up to a minute, and a later list by more than an earlier one, so
+//! each accepted write is held against the lists of that minute; without that, the next pass would do it twice. A create
+//! whose answer was lost is expected too, for two passes. Nothing here is stored: a restart begins with an empty memory,
+//! which is always the cautious one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Kind, Now, Observed, Policy, Release, State, backoff::Backoff, limits::LimitsMemory,
+    observe::SETTLE_TIME, release::ReleaseMemory, surplus::RunningSurplus,
+};
+
+/// How many passes count a create whose outcome is unknown.
+const UNKNOWN_CREATE_PASSES: u32 = 2;
+
+/// How long a clone must have lived before its create counts as a success.
+pub(crate) const CLONE_TRIAL: Duration = Duration::from_secs(5 * 60);
+
+/// Everything remembered of one app between passes.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    pub(super) expectations: BTreeMap<String, Expectation>,
+    pub(super) unknown_creates: Vec<UnknownCreate>,
+    /// The ids of the last list: a machine that is not among them is new.
+    pub(super) known: BTreeSet<String>,
+    pub(super) clones: BTreeMap<String, CloneTrial>,
+    pub(super) unsettled_destroys: BTreeMap<String, Instant>,
+    /// Machines seen on a host that answered, and since when it has not.
+    pub(super) hosts: BTreeMap<String, Option<Instant>>,
+    pub(super) state_since: BTreeMap<String, (State, Instant)>,
+    pub(super) limits: LimitsMemory,
+    pub(super) running_surplus: RunningSurplus,
+    creates: CreateBackoff,
+    release: ReleaseMemory,
+}
+
+/// A write that the API accepted within the last minute, and what lists have said of it since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Expectation {
+    pub(super) expected: Expected,
+    pub(super) since: Instant,
+    /// The machine's newest time of change that any list has shown.
+    newest: Option<Timestamp>,
+    /// Whether a list has shown it. A later list may still come from a place that has not heard of it.
+    shown: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    Destroy,
+    Start,
+    Stop,
+}
+
+impl Expectation {
+    /// Whether a list lags that says this of the machine.
+    ///
+    /// Nothing is news of a machine whose destroy was accepted. After a start or stop, a list lags that says something
+    /// older than an earlier one, or what would be so without the write while none has shown it yet; a failure and an
+    /// end are always news.
+    pub(super) fn lags(&mut self, state: &State, updated_at: Option<Timestamp>) -> bool {
+        let is_before = match self.expected {
+            Expected::Destroy => return true,
+            Expected::Start => state.is_down(),
+            Expected::Stop => state.is_up(),
+        };
+        let is_older = (state.is_up() || state.is_down())
+            && matches!((updated_at, self.newest), (Some(this), Some(newest)) if this < newest);
+        self.newest = self.newest.max(updated_at);
+        self.shown |= !is_older && !is_before;
+        is_older || !self.shown
+    }
+}
+
+/// A create whose answer was lost: it may have happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UnknownCreate {
+    pub(super) region: String,
+    pub(super) passes_left: u32,
+}
+
+/// A clone of ours that has not lived long enough to prove that creating works; in its first minute it counts whether
+/// a list shows it or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CloneTrial {
+    pub(super) region: String,
+    pub(super) since: Instant,
+}
+
+#[derive(Debug, Clone, Default)]
+struct CreateBackoff {
+    app: Backoff,
+    regions: BTreeMap<String, Backoff>,
+    source: Option<u64>,
+}
+
+/// One outcome of acting, as memory needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// A create was accepted.
+    Created {
+        /// The new machine.
+        id: String,
+        /// Where it went.
+        region: String,
+    },
+    /// A create was refused and surely did not happen.
+    CreateRefused {
+        /// Where it should have gone.
+        region: String,
+    },
+    /// A create whose outcome is unknown.
+    CreateUnknown {
+        /// Where it should have gone.
+        region: String,
+    },
+    /// A destroy was accepted, or the machine was gone already.
+    Destroyed {
+        /// The machine.
+        id: String,
+    },
+    /// A destroy, or the stop before it, whose outcome is unknown: the next pass tries the same machine again.
+    DestroyUnknown {
+        /// The machine.
+        id: String,
+    },
+    /// A start was accepted.
+    Started {
+        /// The machine.
+        id: String,
+    },
+    /// A stop or suspend was accepted.
+    Stopped {
+        /// The machine.
+        id: String,
+    },
+}
+
+impl Memory {
+    /// Remembers one outcome of acting on what was `observed` by the pass that began at `pass_start`; `at` is when
+    /// the outcome was known.
+    pub fn record(
+        &mut self,
+        effect: Effect,
+        observed: &Observed,
+        policy: &Policy,
+        pass_start: Instant,
+        at: Instant,
+    ) {
+        match effect {
+            Effect::Created { id, region } => {
+                self.creates.app.accepted();
+                self.creates
+                    .regions
+                    .entry(region.clone())
+                    .or_default()
+                    .accepted();
+                self.clones.insert(id, CloneTrial { region, since: at });
+            }
+            Effect::CreateRefused { region } => {
+                self.creates.refused(region, policy.interval, pass_start);
+            }
+            Effect::CreateUnknown { region } => {
+                self.unknown_creates.push(UnknownCreate {
+                    region: region.clone(),
+                    passes_left: UNKNOWN_CREATE_PASSES,
+                });
+                self.creates.refused(region, policy.interval, pass_start);
+            }
+            Effect::Destroyed { id } => {
+                self.clones.remove(&id);
+                self.unsettled_destroys.remove(&id);
+                self.expect(id, Expected::Destroy, observed, at);
+            }
+            Effect::DestroyUnknown { id } => {
+                self.unsettled_destroys.insert(id, at);
+            }
+            Effect::Started { id } => self.expect(id, Expected::Start, observed, at),
+            Effect::Stopped { id } => self.expect(id, Expected::Stop, observed, at),
+        }
+    }
+
+    /// Whether `release` is a deploy under way that is still believed.
+    pub fn release_in_progress(
+        &mut self,
+        release: Option<&Release>,
+        policy: &Policy,
+        now: Now,
+    ) -> bool {
+        self.release
+            .in_progress(release, policy.deploy_timeout, now)
+    }
+
+    /// Forgets the pause of creating when what is to be cloned has changed: `fingerprint` is the source's.
+    ///
+    /// It stands for the configuration, not for the machine: of two machines with the same configuration the clones
+    /// fail alike.
+    pub fn note_source(&mut self, fingerprint: u64) {
+        if self.source_changed(fingerprint) {
+            self.creates.app = Backoff::default();
+            self.creates.regions.clear();
+        }
+        self.creates.source = Some(fingerprint);
+    }
+
+    /// The pause of creating that is left, were a machine with this configuration cloned.
+    pub(super) fn create_pause(&self, fingerprint: u64, now: Instant) -> Option<Duration> {
+        if self.source_changed(fingerprint) {
+            None
+        } else {
+            self.creates.app.remaining(now)
+        }
+    }
+
+    fn source_changed(&self, fingerprint: u64) -> bool {
+        self.creates
+            .source
+            .is_some_and(|source| source != fingerprint)
+    }
+
+    /// Whether creates in `region` failed lately.
+    pub(super) fn region_backs_off(&self, region: &str, now: Instant) -> bool {
+        self.creates
+            .regions
+            .get(region)
+            .is_some_and(|backoff| backoff.remaining(now).is_some())
+    }
+
+    /// How many passes in a row had no target of `kind`.
+    #[must_use]
+    pub fn missing_passes(&self, kind: Kind) -> u32 {
+        self.limits.kind(kind).missing_passes
+    }
+
+    /// A pass ended before it could see the machines: whatever must last without a break has been broken.
+    pub fn note_blind_pass(&mut self, now: Instant) {
+        self.running_surplus.record(0, now);
+    }
+
+    pub(super) fn clone_was_lost(&mut self, region: &str, policy: &Policy, now: Instant) {
+        self.creates.app.lost_clone(policy.interval, now);
+        self.creates
+            .regions
+            .entry(region.to_owned())
+            .or_default()
+            .lost_clone(policy.interval, now);
+    }
+
+    pub(super) fn clone_lived(&mut self, region: &str) {
+        self.creates.app.clone_lived();
+        if let Some(backoff) = self.creates.regions.get_mut(region) {
+            backoff.clone_lived();
+        }
+    }
+
+    fn expect(&mut self, id: String, expected: Expected, observed: &Observed, since: Instant) {
+        let Some(member) = observed.member(&id).filter(|member| member.is_listed()) else {
+            return;
+        };
+        let expectation = Expectation {
+            expected,
+            since,
+            newest: member.machine.updated_at,
+            shown: false,
+        };
+        self.expectations.insert(id, expectation);
+    }
+
+    /// Drops what has outlived its use, so that memory does not grow with time.
+    pub(super) fn forget_expired(&mut self, now: Instant) {
+        self.unsettled_destroys
+            .retain(|_, since| now.saturating_duration_since(*since) < SETTLE_TIME);
+        self.creates
+            .regions
+            .retain(|_, backoff| !backoff.is_idle(now));
+    }
+}
+
+impl CreateBackoff {
+    fn refused(&mut self, region: String, interval: Duration, pass_start: Instant) {
+        self.app.refused(interval, pass_start);
+        self.regions
+            .entry(region)
+            .or_default()
+            .refused(interval, pass_start);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::fleet::{Fleet, ids};
+
+    fn refused(region: &str) -> Effect {
+        Effect::CreateRefused {
+            region: region.to_owned(),
+        }
+    }
+
+    fn accepted(id: &str, region: &str) -> Effect {
+        Effect::Created {
+            id: id.to_owned(),
+            region: region.to_owned(),
+        }
+    }
+
+    fn pause(fleet: &Fleet, second: u64) -> Option<u64> {
+        let pause = fleet.memory.create_pause(7, fleet.at(second).monotonic);
+        pause.map(|pause| pause.as_secs())
+    }
+
+    fn fleet() -> (Fleet, Observed) {
+        let mut fleet = Fleet::new(Policy::default());
+        fleet.memory.note_source(7);
+        let observed = fleet.observe(0, &["a ord started"]);
+        (fleet, observed)
+    }
+
+    #[test]
+    fn failing_creates_pause_for_1_2_4_intervals_and_at_most_five_minutes() {
+        let (mut fleet, observed) = fleet();
+        for (pass, seconds) in [15, 30, 60, 120, 240, 300, 300].into_iter().enumerate() {
+            let second = 1000 * u64::try_from(pass).expect("few");
+            fleet.record(second, &observed, &[refused("ord"), refused("iad")]);
+            assert_eq!(pause(&fleet, second), Some(seconds), "pass {pass}");
+            assert_eq!(pause(&fleet, second + seconds), None, "pass {pass}");
+        }
+        fleet.record(9000, &observed, &[accepted("b", "ord")]);
+        assert_eq!(pause(&fleet, 9000), None, "a success ends it");
+        fleet.record(9015, &observed, &[refused("ord")]);
+        assert_eq!(
+            pause(&fleet, 9015),
+            Some(15),
+            "and it begins anew after that"
+        );
+    }
+
+    #[test]
+    fn a_create_of_unknown_outcome_pauses_creating_too() {
+        let (mut fleet, observed) = fleet();
+        let unknown = Effect::CreateUnknown {
+            region: "ord".to_owned(),
+        };
+        fleet.record(0, &observed, &[unknown]);
+        assert_eq!(pause(&fleet, 0), Some(15));
+    }
+
+    #[test]
+    fn another_source_ends_the_pause() {
+        let (mut fleet, observed) = fleet();
+        fleet.record(0, &observed, &[refused("ord")]);
+        let now = fleet.at(0).monotonic;
+        assert_eq!(fleet.memory.create_pause(8, now), None);
+        assert!(fleet.memory.region_backs_off("ord", now));
+        fleet.memory.note_source(8);
+        assert_eq!(fleet.memory.create_pause(8, now), None);
+        assert!(!fleet.memory.region_backs_off("ord", now));
+        fleet.record(0, &observed, &[refused("ord")]);
+        assert_eq!(
+            fleet.memory.create_pause(8, now),
+            Some(Duration::from_secs(15)),
+            "the new one begins with one interval"
+        );
+    }
+
+    #[test]
+    fn a_region_backs_off_on_its_own() {
+        let (mut fleet, observed) = fleet();
+        fleet.record(0, &observed, &[refused("ord"), accepted("b", "iad")]);
+        let now = fleet.at(0).monotonic;
+        assert_eq!(pause(&fleet, 0), None, "creating works");
+        assert!(fleet.memory.region_backs_off("ord", now));
+        assert!(!fleet.memory.region_backs_off("iad", now));
+        assert!(!fleet.memory.region_backs_off("ord", fleet.at(15).monotonic));
+    }
+
+    #[test]
+    fn a_clone_that_fails_or_vanishes_within_five_minutes_counts_as_a_failed_create() {
+        // What lists show of the clone and when; the pause in the last of those passes.
+        type Lists = [(u64, Option<&'static str>)];
+        let cases: [(&str, &Lists, Option<u64>); 10] = [
+            ("it lives", &[(15, Some("started"))], None),
+            ("it failed", &[(15, Some("failed"))], Some(15)),
+            (
+                "it could not be launched",
+                &[(15, Some("launch_failed"))],
+                Some(15),
+            ),
+            (
+                "it is on its way out",
+                &[(15, Some("destroying"))],
+                Some(15),
+            ),
+            ("it is not listed so far", &[(59, None)], None),
+            ("it was never listed", &[(60, None)], Some(15)),
+            (
+                "it vanished after a minute",
+                &[(15, Some("started")), (75, None)],
+                Some(15),
+            ),
+            (
+                "it vanished within five minutes",
+                &[(15, Some("started")), (299, None)],
+                Some(15),
+            ),
+            (
+                "it vanished later",
+                &[(15, Some("started")), (300, None)],
+                None,
+            ),
+            (
+                "its host does not answer",
+                &[(15, Some("started host-down"))],
+                None,
+            ),
+        ];
+        for (name, lists, expected) in cases {
+            let (mut fleet, observed) = fleet();
+            fleet.record(0, &observed, &[accepted("b", "ord")]);
+            let mut last = 0;
+            for (second, state) in lists {
+                let clone = state.map(|state| format!("b ord {state}"));
+                let list: Vec<&str> = ["a ord started"]
+                    .into_iter()
+                    .chain(clone.as_deref())
+                    .collect();
+                fleet.observe(*second, &list);
+                last = *second;
+            }
+            assert_eq!(pause(&fleet, last), expected, "{name}");
+            let region = fleet
+                .memory
+                .region_backs_off("ord", fleet.at(last).monotonic);
+            assert_eq!(region, expected.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lost_clone_is_judged_once() {
+        let (mut fleet, observed) = fleet();
+        fleet.record(0, &observed, &[accepted("b", "ord")]);
+        for second in [15, 30, 45] {
+            fleet.observe(second, &["a ord started", "b ord failed"]);
+        }
+        assert_eq!(pause(&fleet, 15), Some(15));
+        assert_eq!(pause(&fleet, 30), None);
+    }
+
+    #[test]
+    fn clones_that_fail_again_and_again_pause_longer_and_longer() {
+        let (mut fleet, observed) = fleet();
+        for (round, seconds) in [15, 30, 60, 120, 240, 300].into_iter().enumerate() {
+            let second = 400 * u64::try_from(round).expect("few");
+            fleet.record(second, &observed, &[accepted(&format!("b{round}"), "ord")]);
+            let clone = format!("b{round} ord failed");
+            fleet.observe(second + 15, &["a ord started", &clone]);
+            assert_eq!(pause(&fleet, second + 15), Some(seconds), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_clone_that_lived_ends_the_count_of_lost_ones() {
+        let (mut fleet, observed) = fleet();
+        fleet.record(0, &observed, &[accepted("b", "ord"), accepted("c", "ord")]);
+        let list = ["a ord started", "b ord failed", "c ord started"];
+        fleet.observe(15, &list);
+        fleet.observe(300, &list);
+        fleet.record(300, &observed, &[accepted("d", "ord")]);
+        fleet.observe(315, &["a ord started", "c ord started", "d ord failed"]);
+        assert_eq!(pause(&fleet, 315), Some(15));
+    }
+
+    #[test]
+    fn a_clone_that_we_destroy_is_no_failed_create() {
+        let (mut fleet, observed) = fleet();
+        fleet.record(0, &observed, &[accepted("b", "ord")]);
+        let observed = fleet.observe(15, &["a ord started", "b ord stopped"]);
+        let destroyed = Effect::Destroyed { id: "b".to_owned() };
+        fleet.record(15, &observed, &[destroyed]);
+        fleet.observe(90, &["a ord started"]);
+        assert_eq!(pause(&fleet, 90), None);
+    }
+
+    #[test]
+    fn a_destroy_of_unknown_outcome_is_remembered_for_a_minute() {
+        let mut fleet = Fleet::new(Policy::default());
+        let list = ["a ord stopped", "b ord stopped"];
+        let observed = fleet.observe(0, &list);
+        let unsettled = Effect::DestroyUnknown { id: "b".to_owned() };
+        fleet.record(0, &observed, &[unsettled]);
+        let unsettled = |observed: &Observed| -> Vec<bool> {
+            let members = observed.members.iter();
+            members.map(|member| member.unsettled_destroy).collect()
+        };
+        assert_eq!(unsettled(&fleet.observe(15, &list)), [false, true]);
+        assert_eq!(unsettled(&fleet.observe(59, &list)), [false, true]);
+        fleet.observe(60, &list);
+        assert_eq!(unsettled(&fleet.observe(61, &list)), [false, false]);
+    }
+
+    #[test]
+    fn an_effect_on_a_machine_that_was_not_listed_expects_nothing() {
+        let (mut fleet, observed) = fleet();
+        let effects = [
+            Effect::Started { id: "z".to_owned() },
+            Effect::Stopped { id: "z".to_owned() },
+        ];
+        fleet.record(0, &observed, &effects);
+        assert_eq!(ids(&fleet.observe(15, &["a ord started"])), ["a"]);
+    }
+
+    #[test]
+    fn a_pass_that_saw_nothing_breaks_the_surplus() {
+        use crate::scaling::fleet::created;
+        let list = ["a ord started", "b ord started"];
+        for (blind, expected) in [(false, true), (true, false)] {
+            let mut fleet = Fleet::new(Policy::default());
+            fleet.pass(0, created(1, 1), &list);
+            if blind {
+                let now = fleet.at(15).monotonic;
+                fleet.memory.note_blind_pass(now);
+            }
+            let acts = fleet.pass(45, created(1, 1), &list).plan.action.is_some();
+            assert_eq!(acts, expected, "blind: {blind}");
+        }
+    }
+}

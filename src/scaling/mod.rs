@@ -1,0 +1,48 @@
+//! The decisions: what a machine counts as, how targets are limited, what a pass would do, and what is remembered.
+//!
+//! Pure and total: no sockets, no clocks, no environment, no logging. The time is an argument ([`Now`]), the order of
+//! the machine list never changes a result, and everything a pass decided is data that can be printed and compared.
+//! Carrying a decision out is `act`'s task; nothing that could be decided here is decided there.
+
+mod backoff;
+#[cfg(test)]
+mod fleet;
+#[cfg(test)]
+mod golden;
+mod limits;
+mod machine;
+mod memory;
+mod note;
+mod observe;
+mod order;
+mod placement;
+mod plan;
+mod policy;
+#[cfg(test)]
+mod properties;
+mod release;
+mod surplus;
+mod target;
+mod window;
+
+pub use limits::{Limited, limit};
+pub use machine::{DEFAULT_KILL_TIMEOUT, Machine, State, StateLabel};
+pub use memory::{Effect, Memory};
+pub use note::Note;
+pub use observe::{Member, Observed, Presence, SETTLE_TIME};
+pub use placement::Placement;
+pub use plan::{Action, Decision, Plan, PlanFailure, Reason, Victim, plan};
+pub use policy::{Fallback, InitialState, Policy, Step, StopAction, UpDown};
+pub use release::{Release, ReleaseView};
+pub use target::{Bounds, Kind, Target, Targets};
+
+use std::time::Instant;
+
+/// The time of a pass: both clocks, read once by the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The monotonic clock: for everything that is remembered between passes.
+    pub monotonic: Instant,
+    /// The wall clock: for comparing with times that Fly reports, and for expressions.
+    pub wall: jiff::Timestamp,
+}

@@ -1,0 +1,727 @@
+//! Planning: what a pass would do, from what it saw and what it is to reach.
+//!
+//! [`plan`] is total and deterministic: the same arguments give the same plan, and the order of the machine list is not
+//! among them. A [`Plan`] is data. How a failure spends the count is part of it: a destroy names exactly its victims,
+//! so that a failed one spends its slot; a start or stop names every candidate in order and a count, so that a failed
+//! one moves on to the next; a create asks its [`Placement`] for a region, and tells it of refusals.
+
+use std::{collections::BTreeSet, fmt};
+
+use super::{
+    Bounds, Kind, Limited, Member, Memory, Note, Now, Observed, Placement, Policy, ReleaseView,
+    State,
+    machine::DestroyRank,
+    observe::Presence,
+    order::{DestroyOrder, clone_source, start_order, stop_order},
+};
+
+/// What a pass resolved to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// What is to be done; `None`: nothing.
+    pub action: Option<Action>,
+    /// Why, in numbers.
+    pub reason: Reason,
+    /// What else there is to say.
+    pub notes: Vec<Note>,
+    /// What is wrong; the pass then counts as failed whatever else it does.
+    pub failure: Option<PlanFailure>,
+}
+
+/// One step towards the targets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Clone a machine.
+    Create {
+        /// The machine to clone.
+        source: String,
+        /// Stands for what is cloned; see [`super::Machine::fingerprint`].
+        fingerprint: u64,
+        /// How many clones.
+        count: u32,
+        /// Where they go.
+        placement: Placement,
+    },
+    /// Destroy exactly these machines, or fewer.
+    Destroy {
+        /// The victims, first to last.
+        victims: Vec<Victim>,
+    },
+    /// Start machines: the first `count` of the candidates with which it works.
+    Start {
+        /// The candidates' ids, first to last.
+        candidates: Vec<String>,
+        /// How many to start.
+        count: u32,
+    },
+    /// Stop machines: the first `count` of the candidates with which it works.
+    Stop {
+        /// The candidates' ids, first to last.
+        candidates: Vec<String>,
+        /// How many to stop.
+        count: u32,
+    },
+}
+
+/// One machine to destroy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Victim {
+    /// Its id.
+    pub id: String,
+    /// Whether it runs: it is then stopped first and waited for.
+    pub running: bool,
+}
+
+/// What a pass did, in upstream's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Decision {
+    /// Machines were created.
+    Create,
+    /// Machines were destroyed.
+    Destroy,
+    /// Machines were started.
+    Start,
+    /// Machines were stopped.
+    Stop,
+    /// Nothing was to be done, or nothing could be.
+    NoScale,
+}
+
+impl Decision {
+    /// Every decision.
+    pub const ALL: [Self; 5] = [
+        Self::Create,
+        Self::Destroy,
+        Self::Start,
+        Self::Stop,
+        Self::NoScale,
+    ];
+
+    /// The label of `fas_reconcile_count{status}`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Destroy => "destroy",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::NoScale => "no_scale",
+        }
+    }
+}
+
+/// Why a plan is what it is, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reason {
+    /// Every configured count is inside its band.
+    #[default]
+    Inside,
+    /// There are fewer machines than the lower bound.
+    Below {
+        /// The kind.
+        kind: Kind,
+        /// How many there are.
+        current: u32,
+        /// The lower bound.
+        min: u32,
+    },
+    /// There are more machines than the upper bound.
+    Above {
+        /// The kind.
+        kind: Kind,
+        /// How many there are.
+        current: u32,
+        /// The upper bound.
+        max: u32,
+    },
+    /// No kind has a target in this pass.
+    NoTarget,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inside => formatter.write_str("nothing to do, every count is inside its target"),
+            Self::NoTarget => formatter.write_str("nothing is done, no target has a value"),
+            Self::Below { kind, current, min } => {
+                write!(formatter, "{}, {min} wanted", Counted(*kind, *current))
+            }
+            Self::Above { kind, current, max } => {
+                write!(formatter, "{}, only {max} wanted", Counted(*kind, *current))
+            }
+        }
+    }
+}
+
+/// How many machines of a kind there are: `1 machine exists`, `3 machines are started`.
+struct Counted(Kind, u32);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&match *self {
+            Self(Kind::Created, 1) => "1 machine exists".to_owned(),
+            Self(Kind::Created, count) => format!("{count} machines exist"),
+            Self(Kind::Started, 1) => "1 machine is started".to_owned(),
+            Self(Kind::Started, count) => format!("{count} machines are started"),
+        })
+    }
+}
+
+/// Why a plan cannot do what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanFailure {
+    /// There is nothing to clone.
+    #[error(
+        "no machine available to clone for scale up{}",
+        Seen(process_group, groups)
+    )]
+    NoSource {
+        /// The process group that is scaled.
+        process_group: String,
+        /// The process groups that machines of the app have.
+        groups: BTreeSet<String>,
+    },
+}
+
+/// Where one looked for a machine to clone, and which groups there are instead.
+struct Seen<'a>(&'a str, &'a BTreeSet<String>);
+
+impl fmt::Display for Seen<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(wanted, groups) = self;
+        if groups.contains(*wanted) {
+            return write!(
+                formatter,
+                ": those of the process group \"{wanted}\" have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES)"
+            );
+        }
+        write!(formatter, ": none of the process group \"{wanted}\" can be")?;
+        if groups.is_empty() {
+            return formatter.write_str(" (the app has no machine of any group)");
+        }
+        let shown = groups
+            .iter()
+            .take(10)
+            .map(|group| format!("\"{group}\""))
+            .collect::<Vec<_>>()
+            .join(", ");
+        write!(formatter, " (machines of these groups were seen: {shown})")
+    }
+}
+
+impl Plan {
+    /// What the plan is, in upstream's words.
+    #[must_use]
+    pub fn decision(&self) -> Decision {
+        match self.action {
+            None => Decision::NoScale,
+            Some(Action::Create { .. }) => Decision::Create,
+            Some(Action::Destroy { .. }) => Decision::Destroy,
+            Some(Action::Start { .. }) => Decision::Start,
+            Some(Action::Stop { .. }) => Decision::Stop,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let machines = |count: u32| if count == 1 { "machine" } else { "machines" };
+        match self {
+            Self::Create { source, count, .. } => {
+                write!(
+                    formatter,
+                    "create {count} {} like {source}",
+                    machines(*count)
+                )
+            }
+            Self::Destroy { victims } => {
+                let count = u32::try_from(victims.len()).unwrap_or(u32::MAX);
+                write!(formatter, "destroy {count} {}", machines(count))
+            }
+            Self::Start { count, .. } => write!(formatter, "start {count} {}", machines(*count)),
+            Self::Stop { count, .. } => write!(formatter, "stop {count} {}", machines(*count)),
+        }
+    }
+}
+
+/// Resolves what to do. See the module's documentation.
+#[must_use]
+pub fn plan(
+    observed: &Observed,
+    limited: &Limited,
+    policy: &Policy,
+    memory: &Memory,
+    release: ReleaseView<'_>,
+    now: Now,
+) -> Plan {
+    let mut plan = Plan {
+        notes: limited.notes.clone(),
+        ..Plan::default()
+    };
+    note_left_out(observed, &mut plan.notes);
+    if limited.created.is_none() && limited.started.is_none() {
+        plan.reason = Reason::NoTarget;
+        return plan;
+    }
+    if let Some(bounds) = limited.created {
+        plan_created(observed, bounds, policy, memory, release, now, &mut plan);
+    }
+    if plan.action.is_none() {
+        if let Some(bounds) = limited.started {
+            plan_started(observed, bounds, policy, &mut plan);
+        }
+    }
+    plan
+}
+
+fn note_left_out(observed: &Observed, notes: &mut Vec<Note>) {
+    if !observed.unreachable.is_empty() {
+        let machines = count(observed.unreachable.len());
+        notes.push(Note::Unreachable {
+            machines,
+            counted: machines - observed.unreachable_uncounted.min(machines),
+        });
+    }
+    let stuck: Vec<String> = observed
+        .members
+        .iter()
+        .filter(|member| member.stuck)
+        .map(|member| member.machine.id.clone())
+        .collect();
+    if !stuck.is_empty() {
+        notes.push(Note::Stuck { machines: stuck });
+    }
+}
+
+fn plan_created(
+    observed: &Observed,
+    bounds: Bounds,
+    policy: &Policy,
+    memory: &Memory,
+    release: ReleaseView<'_>,
+    now: Now,
+    plan: &mut Plan,
+) {
+    let current = observed.created;
+    if current < bounds.min {
+        plan.reason = Reason::Below {
+            kind: Kind::Created,
+            current,
+            min: bounds.min,
+        };
+        plan_create(
+            observed,
+            bounds.min - current,
+            policy,
+            memory,
+            release,
+            now,
+            plan,
+        );
+    } else if current > bounds.max {
+        plan.reason = Reason::Above {
+            kind: Kind::Created,
+            current,
+            max: bounds.max,
+        };
+        plan_destroy(observed, bounds, policy, memory, now, plan);
+    }
+}
+
+fn plan_create(
+    observed: &Observed,
+    wanted: u32,
+    policy: &Policy,
+    memory: &Memory,
+    release: ReleaseView<'_>,
+    now: Now,
+    plan: &mut Plan,
+) {
+    let Some(source) = clone_source(observed, policy, release) else {
+        let with_mounts = observed
+            .members
+            .iter()
+            .filter(|member| member.machine.has_mounts)
+            .count();
+        if with_mounts > 0 && !policy.clone_volumes {
+            plan.notes.push(Note::MountsNotCloned {
+                machines: count(with_mounts),
+            });
+        }
+        plan.failure = Some(PlanFailure::NoSource {
+            process_group: policy.process_group.clone(),
+            groups: observed.groups.clone(),
+        });
+        return;
+    };
+    let room = policy.ceiling.map_or(u32::MAX, |ceiling| {
+        ceiling.saturating_sub(
+            observed
+                .created
+                .saturating_add(observed.unreachable_uncounted),
+        )
+    });
+    let allowed = wanted.min(room);
+    if allowed < wanted {
+        let unreachable = count(observed.unreachable.len());
+        plan.notes.push(Note::CeilingCountsUnreachable {
+            wanted,
+            allowed,
+            unreachable,
+        });
+    }
+    if allowed == 0 {
+        return;
+    }
+    if let Some(remaining) = memory.create_pause(source.machine.fingerprint, now.monotonic) {
+        plan.notes.push(Note::CreatePaused {
+            wanted: allowed,
+            remaining,
+        });
+        return;
+    }
+    plan.action = Some(Action::Create {
+        source: source.machine.id.clone(),
+        fingerprint: source.machine.fingerprint,
+        count: allowed,
+        placement: Placement::new(
+            &source.machine.region,
+            observed,
+            policy,
+            memory,
+            now.monotonic,
+        ),
+    });
+}
+
+fn plan_destroy(
+    observed: &Observed,
+    bounds: Bounds,
+    policy: &Policy,
+    memory: &Memory,
+    now: Now,
+    plan: &mut Plan,
+) {
+    let surplus = observed.created - bounds.max;
+    if blue_green_under_way(observed) {
+        plan.notes.push(Note::BlueGreen { surplus });
+        return;
+    }
+    let slots = Slots::new(observed, bounds, policy);
+    let reached = count(slots.running.len());
+    let lasted = memory
+        .running_surplus
+        .lasted(policy.destroy_running_after, now.monotonic);
+    let ripe = reached.min(lasted);
+    let mut victims = slots.resting;
+    let ripe_victims = slots.running.into_iter().zip(0..ripe);
+    victims.extend(ripe_victims.map(|(member, _)| member));
+
+    let taken = count(victims.len());
+    if slots.waiting > 0 {
+        plan.notes.push(Note::WaitsForStopping {
+            machines: slots.waiting,
+        });
+    }
+    if ripe < reached {
+        let machines = reached - ripe;
+        plan.notes.push(Note::RunningSurplusWaits {
+            machines,
+            after: policy.destroy_running_after,
+        });
+    }
+    let kept = surplus
+        .saturating_sub(taken)
+        .saturating_sub(slots.waiting)
+        .saturating_sub(reached - ripe);
+    if kept > 0 {
+        plan.notes.push(Note::NotDestroyable {
+            wanted: surplus,
+            kept,
+        });
+    }
+    if !victims.is_empty() {
+        let victims = victims
+            .into_iter()
+            .map(|member| Victim {
+                id: member.machine.id.clone(),
+                running: member.machine.state == State::Started,
+            })
+            .collect();
+        plan.action = Some(Action::Destroy { victims });
+    }
+}
+
+/// How the slots of a surplus are filled: at rest first, then on the way down, then running.
+#[derive(Default)]
+struct Slots<'observed> {
+    resting: Vec<&'observed Member>,
+    waiting: u32,
+    running: Vec<&'observed Member>,
+}
+
+impl<'observed> Slots<'observed> {
+    fn new(observed: &'observed Observed, bounds: Bounds, policy: &'observed Policy) -> Self {
+        let surplus = certain(observed).saturating_sub(bounds.max);
+        if surplus == 0 {
+            return Self::default();
+        }
+        let mut order = DestroyOrder::new(observed, policy);
+        let resting = order.take(false, surplus);
+        let left = surplus - count(resting.len());
+        let on_the_way_down = observed.members.iter().filter(|member| {
+            member.is_listed()
+                && member.machine.state.destroy_rank() == Some(DestroyRank::OnItsWayDown)
+                && !member.machine.protected
+        });
+        let waiting = count(on_the_way_down.count()).min(left);
+        Self {
+            resting,
+            waiting,
+            running: order.take(true, left - waiting),
+        }
+    }
+}
+
+/// How many members surely exist, which is all that a surplus may be measured by.
+///
+/// Growth counts a machine that may exist, shrinking does not: on an unreachable host, created but not listed so far,
+/// or with a destroy of unknown outcome that cannot be tried again now. Or a healthy machine would go for one that
+/// turns out to be gone.
+fn certain(observed: &Observed) -> u32 {
+    let certain = observed.members.iter().filter(|member| {
+        let may_be_gone = member.unsettled_destroy
+            && matches!(
+                member.machine.state.destroy_rank(),
+                None | Some(DestroyRank::OnItsWayDown)
+            );
+        member.is_listed() && !may_be_gone
+    });
+    count(certain.count())
+}
+
+/// How many running machines the surplus over `bounds` reaches.
+pub(super) fn running_depth(observed: &Observed, bounds: Bounds, policy: &Policy) -> u32 {
+    count(Slots::new(observed, bounds, policy).running.len())
+}
+
+/// Whether a cordoned machine has a newer release than one that is not cordoned.
+fn blue_green_under_way(observed: &Observed) -> bool {
+    let releases = |cordoned: bool| {
+        observed
+            .members
+            .iter()
+            .filter(move |member| {
+                member.machine.cordoned == cordoned && member.presence != Presence::Expected
+            })
+            .map(|member| member.machine.release)
+    };
+    matches!((releases(true).max(), releases(false).min()), (Some(newest), Some(oldest)) if newest > oldest)
+}
+
+fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut Plan) {
+    let current = observed.started;
+    let ids = |members: Vec<&Member>| -> Vec<String> {
+        members
+            .into_iter()
+            .map(|member| member.machine.id.clone())
+            .collect()
+    };
+    if current < bounds.min {
+        let wanted = bounds.min - current;
+        let candidates = ids(start_order(observed));
+        let available = count(candidates.len());
+        if available < wanted {
+            plan.notes.push(Note::TooFewStopped { wanted, available });
+        }
+        plan.reason_of_started(
+            Reason::Below {
+                kind: Kind::Started,
+                current,
+                min: bounds.min,
+            },
+            available > 0,
+        );
+        if available > 0 {
+            plan.action = Some(Action::Start {
+                candidates,
+                count: wanted.min(available),
+            });
+        }
+    } else if current > bounds.max {
+        let wanted = current - bounds.max;
+        let candidates = ids(stop_order(observed, policy));
+        let available = count(candidates.len());
+        if available < wanted {
+            plan.notes.push(Note::TooFewStoppable { wanted, available });
+        }
+        plan.reason_of_started(
+            Reason::Above {
+                kind: Kind::Started,
+                current,
+                max: bounds.max,
+            },
+            available > 0,
+        );
+        if available > 0 {
+            plan.action = Some(Action::Stop {
+                candidates,
+                count: wanted.min(available),
+            });
+        }
+    }
+}
+
+impl Plan {
+    /// The started step's reason counts when it acts, or when the created step had none.
+    fn reason_of_started(&mut self, reason: Reason, acts: bool) {
+        if acts || self.reason == Reason::Inside {
+            self.reason = reason;
+        }
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::{
+        Machine,
+        fleet::{Fleet, both, created},
+    };
+
+    #[test]
+    fn decisions_are_named_as_upstream_names_them() {
+        let names = Decision::ALL.map(Decision::as_str);
+        assert_eq!(names, ["create", "destroy", "start", "stop", "no_scale"]);
+    }
+
+    #[test]
+    fn actions_are_told_in_words() {
+        let ids = ["a", "b"].map(str::to_owned).to_vec();
+        let victim = Victim {
+            id: "a".to_owned(),
+            running: false,
+        };
+        let cases = [
+            (
+                Action::Destroy {
+                    victims: vec![victim],
+                },
+                "destroy 1 machine",
+            ),
+            (
+                Action::Start {
+                    candidates: ids.clone(),
+                    count: 2,
+                },
+                "start 2 machines",
+            ),
+            (
+                Action::Stop {
+                    candidates: ids,
+                    count: 1,
+                },
+                "stop 1 machine",
+            ),
+        ];
+        for (action, words) in cases {
+            assert_eq!(action.to_string(), words);
+        }
+        let mut fleet = Fleet::new(Policy::default());
+        let plan = fleet.pass(0, created(3, 3), &["a ord started"]).plan;
+        let words = plan.action.map(|action| action.to_string());
+        assert_eq!(words.as_deref(), Some("create 2 machines like a"));
+    }
+
+    #[test]
+    fn a_failure_names_few_of_many_groups() {
+        let failure = PlanFailure::NoSource {
+            process_group: "app".to_owned(),
+            groups: (10..30).map(|number| format!("g{number}")).collect(),
+        };
+        assert_eq!(
+            failure.to_string(),
+            "no machine available to clone for scale up: none of the process group \"app\" can be (machines of these groups were seen: \"g10\", \"g11\", \"g12\", \"g13\", \"g14\", \"g15\", \"g16\", \"g17\", \"g18\", \"g19\")"
+        );
+    }
+
+    #[test]
+    fn a_surplus_of_running_machines_is_taken_at_once_where_no_wait_is_set() {
+        let mut fleet = Fleet::new(Policy {
+            destroy_running_after: std::time::Duration::ZERO,
+            ..Policy::default()
+        });
+        let pass = fleet.pass(0, created(1, 1), &["a ord started", "b ord started"]);
+        let victims = vec![Victim {
+            id: "a".to_owned(),
+            running: true,
+        }];
+        assert_eq!(pass.plan.action, Some(Action::Destroy { victims }));
+    }
+
+    #[test]
+    fn a_target_of_none_leaves_one() {
+        let mut fleet = Fleet::new(Policy::default());
+        let list = ["a ord stopped", "b ord stopped"];
+        let plan = fleet.pass(0, created(0, 0), &list).plan;
+        let victims = vec![Victim {
+            id: "a".to_owned(),
+            running: false,
+        }];
+        assert_eq!(plan.action, Some(Action::Destroy { victims }));
+        assert_eq!(plan.notes, [Note::NotDestroyable { wanted: 2, kept: 1 }]);
+    }
+
+    /// Nothing here may take time that grows with the square of the fleet: it would not end.
+    #[test]
+    fn a_hundred_thousand_machines_are_planned() {
+        const COUNT: u32 = 100_000;
+        let states = ["started", "stopped", "failed", "created", "stopping"];
+        let list = || -> Vec<Machine> {
+            (0..COUNT)
+                .map(|number| {
+                    let id = format!("m{number:06}");
+                    // As many regions as machines, which is worse than any platform.
+                    let region = format!("r{}", number % 50_000);
+                    let state = states[number as usize % states.len()];
+                    let mut machine = Machine::new(id, region, State::parse(state));
+                    machine.release = Some(u64::from(number % 7));
+                    machine
+                })
+                .collect()
+        };
+        let regions = (0..50).map(|number| format!("r{number}")).collect();
+        let mut fleet = Fleet::new(Policy {
+            regions,
+            destroy_running_after: std::time::Duration::ZERO,
+            ..Policy::default()
+        });
+        let none = fleet.at(0);
+        let destroy = fleet
+            .pass_over(none, both((1, 1), (0, 0)), list())
+            .plan
+            .action;
+        let Some(Action::Destroy { victims }) = destroy else {
+            panic!("expected a destroy, but found {destroy:?}");
+        };
+        assert_eq!(
+            victims.len(),
+            79_999,
+            "all but those on their way down and one"
+        );
+        let later = fleet.at(15);
+        let start = fleet
+            .pass_over(later, both((COUNT, COUNT), (COUNT, COUNT)), list())
+            .plan;
+        assert_eq!(start.decision(), Decision::Start);
+        let last = fleet.at(30);
+        let create = fleet
+            .pass_over(last, created(2 * COUNT, 2 * COUNT), list())
+            .plan;
+        assert_eq!(create.decision(), Decision::Create);
+    }
+}

@@ -1,0 +1,125 @@
+//! What a user allows planning to do: the settings that decisions read, in one value.
+
+use std::time::Duration;
+
+/// The settings that planning and limits read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// `FAS_PROCESS_GROUP` (`app`): only machines of this group are seen.
+    pub process_group: String,
+    /// `FAS_REGIONS`: where created machines may go, in order of preference; empty: the source machine's region.
+    pub regions: Vec<String>,
+    /// `FAS_INITIAL_MACHINE_STATE` (`started`).
+    pub initial_state: InitialState,
+    /// `FAS_STOP_ACTION` (`stop`).
+    pub stop_action: StopAction,
+    /// `FAS_CLONE_VOLUMES` (`false`): whether machines with mounts may be cloned.
+    pub clone_volumes: bool,
+    /// `FAS_MACHINE_FLOOR`: hard lower bound on the created count.
+    pub floor: Option<u32>,
+    /// `FAS_MACHINE_CEILING`: hard upper bound on the created count.
+    pub ceiling: Option<u32>,
+    /// `FAS_DESTROY_RUNNING_AFTER` (45 s): how long a surplus must have lasted before it takes a running machine.
+    pub destroy_running_after: Duration,
+    /// `FAS_SCALE_UP_STABILIZATION` and `FAS_SCALE_DOWN_STABILIZATION` (0 s).
+    pub stabilization: UpDown<Duration>,
+    /// `FAS_SCALE_UP_STEP` and `FAS_SCALE_DOWN_STEP`: most machines one pass may add or remove.
+    pub step: UpDown<Option<Step>>,
+    /// `FAS_FALLBACK_*`.
+    pub fallback: Fallback,
+    /// `FAS_INTERVAL` (15 s): from the start of one pass over an app to the next.
+    pub interval: Duration,
+    /// `FAS_TIMEOUT` (30 s): the deadline of one pass.
+    pub timeout: Duration,
+    /// `FAS_DEPLOY_TIMEOUT` (1 h): how long a release that says `running` is believed.
+    pub deploy_timeout: Duration,
+    /// `FLY_MACHINE_ID`: the daemon's own machine, never stopped or destroyed.
+    pub own_machine: Option<String>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            process_group: "app".to_owned(),
+            regions: Vec::new(),
+            initial_state: InitialState::Started,
+            stop_action: StopAction::Stop,
+            clone_volumes: false,
+            floor: None,
+            ceiling: None,
+            destroy_running_after: Duration::from_secs(45),
+            stabilization: UpDown {
+                up: Duration::ZERO,
+                down: Duration::ZERO,
+            },
+            step: UpDown {
+                up: None,
+                down: None,
+            },
+            fallback: Fallback::default(),
+            interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(30),
+            deploy_timeout: Duration::from_secs(3600),
+            own_machine: None,
+        }
+    }
+}
+
+/// One setting for each direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpDown<T> {
+    /// For growth.
+    pub up: T,
+    /// For shrinking.
+    pub down: T,
+}
+
+/// The state a created machine is brought to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InitialState {
+    /// It is started.
+    #[default]
+    Started,
+    /// It is created with `skip_launch` and settles into `stopped`.
+    Stopped,
+}
+
+/// How started machines are brought down; a victim of a destroy is stopped whatever this says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StopAction {
+    /// Stop.
+    #[default]
+    Stop,
+    /// Suspend, falling back to stop where a machine cannot be suspended.
+    Suspend,
+}
+
+/// The most machines one pass may add or remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A number of machines; 0: never in that direction.
+    Count(u32),
+    /// Percent of the current count, rounded up, at least 1 machine unless it is 0.
+    Percent(u32),
+}
+
+/// What stands in for a target that has been missing for some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallback {
+    /// `FAS_FALLBACK_CREATED_MACHINE_COUNT`.
+    pub created: Option<u32>,
+    /// `FAS_FALLBACK_STARTED_MACHINE_COUNT`.
+    pub started: Option<u32>,
+    /// `FAS_FALLBACK_AFTER` (3): passes in a row without that kind's target; at least 1.
+    pub after: u32,
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self {
+            created: None,
+            started: None,
+            after: 3,
+        }
+    }
+}

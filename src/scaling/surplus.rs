@@ -1,0 +1,85 @@
+//! How long a surplus has reached running machines: the guard against metrics that lag behind what Fly Proxy does.
+
+use std::time::{Duration, Instant};
+
+/// Since when the surplus has reached how far into the running machines, without a break.
+///
+/// A surplus that has taken one running machine's slot for a minute and jumps to five has lasted for one machine, not
+/// for five: each depth has its own beginning.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RunningSurplus {
+    /// `(depth, since)`: depths rise, beginnings do not fall.
+    depths: Vec<(u32, Instant)>,
+}
+
+impl RunningSurplus {
+    /// Records that the surplus reaches `depth` running machines now; 0 is a break.
+    pub(crate) fn record(&mut self, depth: u32, now: Instant) {
+        while let Some((recorded, since)) = self.depths.pop() {
+            let below = self.depths.last().map_or(0, |(depth, _)| *depth);
+            if below < depth {
+                self.depths.push((recorded.min(depth), since));
+                break;
+            }
+        }
+        let reached = self.depths.last().map_or(0, |(depth, _)| *depth);
+        if reached < depth {
+            self.depths.push((depth, now));
+        }
+    }
+
+    /// How many running machines the surplus has reached for at least `after`.
+    pub(crate) fn lasted(&self, after: Duration, now: Instant) -> u32 {
+        self.depths
+            .iter()
+            .rev()
+            .find(|(_, since)| now.saturating_duration_since(*since) >= after)
+            .map_or(0, |(depth, _)| *depth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_depth_has_its_own_beginning() {
+        type Case = (&'static str, &'static [(u64, u32)], u32);
+        let start = Instant::now();
+        let after = Duration::from_secs(45);
+        let cases: [Case; 7] = [
+            ("just reached", &[(0, 1)], 0),
+            ("reached for 44 s", &[(0, 1), (44, 1)], 0),
+            ("reached for 45 s", &[(0, 1), (45, 1)], 1),
+            (
+                "a break starts again",
+                &[(0, 1), (30, 0), (31, 1), (60, 1)],
+                0,
+            ),
+            ("the jump has not lasted", &[(0, 1), (40, 5), (50, 5)], 1),
+            (
+                "the dip bounds what lasted",
+                &[(0, 5), (30, 2), (40, 5), (46, 5)],
+                2,
+            ),
+            ("all of it lasted", &[(0, 2), (10, 5), (60, 5)], 5),
+        ];
+        for (name, records, expected) in cases {
+            let mut surplus = RunningSurplus::default();
+            let mut now = start;
+            for (second, depth) in records {
+                now = start + Duration::from_secs(*second);
+                surplus.record(*depth, now);
+            }
+            assert_eq!(surplus.lasted(after, now), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_wait_means_at_once() {
+        let start = Instant::now();
+        let mut surplus = RunningSurplus::default();
+        surplus.record(3, start);
+        assert_eq!(surplus.lasted(Duration::ZERO, start), 3);
+    }
+}
