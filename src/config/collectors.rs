@@ -1,0 +1,434 @@
+//! The collectors: which there are, from the environment or the file, and whether each is complete.
+//!
+//! Whether a server answers, or a certificate can be used, is not known here.
+
+use std::collections::BTreeMap;
+
+use secrecy::SecretString;
+use url::{Host, Url};
+
+use super::{
+    CollectorConfig, CollectorSource, ConfigError, Place, QueryTemplate, TemporalIdentity,
+    env::Environment,
+    expansion::{APP_NAME, Segment, segments},
+    settings::{Collector, Settings, VARIABLES, Value, YamlKey},
+    values::{Findings, without_secrets},
+};
+use crate::expr::{Expression, Names};
+
+/// The longest query, in bytes, once its variables are replaced.
+const QUERY_LIMIT: usize = 1 << 20;
+
+impl Findings {
+    /// The collectors of the file, or else those of the environment. Each metric's name must be its own.
+    pub(super) fn collectors(
+        &mut self,
+        settings: &mut Settings,
+        environment: &Environment,
+    ) -> Vec<CheckedCollector> {
+        let of_environment = Collector::from_environment(settings);
+        let written = if let Some(written) = settings.metric_collectors.take() {
+            for address in of_environment
+                .iter()
+                .filter_map(|collector| collector.address.as_ref())
+            {
+                let label = address.label();
+                if !self.referenced.contains(label) {
+                    self.warnings.push(format!(
+                        "{label} does nothing, because the file has metric-collectors"
+                    ));
+                }
+            }
+            written
+        } else {
+            let (complete, incomplete): (Vec<_>, Vec<_>) = of_environment
+                .into_iter()
+                .partition(|collector| collector.address.is_some());
+            for (_, value) in incomplete.iter().flat_map(Collector::values) {
+                let label = value.label();
+                // Temporal's own variables may be there for another program.
+                if self.referenced.contains(label) || label.starts_with("TEMPORAL_") {
+                    continue;
+                }
+                let address = if label.contains("PROMETHEUS") {
+                    "FAS_PROMETHEUS_ADDRESS"
+                } else {
+                    "FAS_TEMPORAL_ADDRESS"
+                };
+                self.warnings
+                    .push(format!("{label} does nothing without {address}"));
+            }
+            complete
+        };
+        let mut first_with: BTreeMap<String, usize> = BTreeMap::new();
+        written
+            .into_iter()
+            .enumerate()
+            .map(|(index, collector)| {
+                let mut checked = self.collector(index, &collector, environment);
+                if let (Some(metric), Some(value)) = (&checked.metric, &collector.metric_name) {
+                    if let Some(first) = first_with.get(metric) {
+                        let message = format!("metric-collectors[{index}]: metric name is that of metric-collectors[{first}]");
+                        self.refuse(ConfigError::new(value.place(), message).value(metric).expected("a name for each metric"));
+                        checked.source = None;
+                    } else {
+                        first_with.insert(metric.clone(), index);
+                    }
+                }
+                checked
+            })
+            .collect()
+    }
+
+    fn collector(
+        &mut self,
+        index: usize,
+        collector: &Collector,
+        environment: &Environment,
+    ) -> CheckedCollector {
+        let metric = self.metric_name(index, collector);
+        let source = match collector.kind.as_ref().map(Value::text) {
+            Some("prometheus") => self.prometheus(index, collector, environment),
+            Some("temporal") => self.temporal(index, collector, environment),
+            Some(other) => {
+                let place = collector
+                    .kind
+                    .as_ref()
+                    .map_or_else(|| item_place(collector), |kind| kind.place().clone());
+                let message = format!("metric-collectors[{index}]: invalid type");
+                self.refuse(
+                    ConfigError::new(&place, message)
+                        .value(other)
+                        .expected("prometheus or temporal"),
+                );
+                None
+            }
+            None => {
+                let message = format!("metric-collectors[{index}]: type required");
+                self.refuse(
+                    ConfigError::new(&item_place(collector), message).example("type: prometheus"),
+                );
+                None
+            }
+        };
+        CheckedCollector { metric, source }
+    }
+
+    /// A metric's name must be one that an expression can use, which the expression language itself decides.
+    fn metric_name(&mut self, index: usize, collector: &Collector) -> Option<String> {
+        let Some(value) = &collector.metric_name else {
+            self.missing(
+                index,
+                collector,
+                "metric name required",
+                "metric-name",
+                "queue_depth",
+            );
+            return None;
+        };
+        let name = value.text();
+        let is_identifier = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let is_readable = is_identifier
+            && Expression::compile(name, &Names::new([name]))
+                .is_ok_and(|expression| expression.reads(name));
+        if !is_readable {
+            self.refuse(
+                ConfigError::new(
+                    value.place(),
+                    format!(
+                        "metric-collectors[{index}]: metric name cannot be used in an expression"
+                    ),
+                )
+                .value(name)
+                .expected(
+                    "letters, digits and _, no digit first, and no word of the expression language",
+                )
+                .example("queue_depth"),
+            );
+            return None;
+        }
+        Some(name.to_owned())
+    }
+
+    fn prometheus(
+        &mut self,
+        index: usize,
+        collector: &Collector,
+        environment: &Environment,
+    ) -> Option<CollectorSource> {
+        self.without_effect(index, collector, &["namespace", "cert-data", "key-data"]);
+        let query = self.query(collector.query.as_ref(), environment);
+        if query.is_none() {
+            self.missing(
+                index,
+                collector,
+                "prometheus query required",
+                "query",
+                "sum(queue_depth)",
+            );
+        }
+        let empty_value = collector
+            .empty_value
+            .as_ref()
+            .and_then(|value| self.number(value));
+        let token = collector
+            .token
+            .as_ref()
+            .map(|value| self.token(value, value.text()));
+        let example = "https://api.fly.io/prometheus/my-org";
+        let Some(value) = &collector.address else {
+            self.missing(
+                index,
+                collector,
+                "prometheus address required",
+                "address",
+                example,
+            );
+            return None;
+        };
+        let mut address = self.http_url(value, example)?;
+        let basic = self.take_user_information(&mut address, value);
+        address.set_fragment(None);
+        Some(CollectorSource::Prometheus {
+            address,
+            basic,
+            token,
+            query: query?,
+            empty_value,
+        })
+    }
+
+    /// Moves `user:password` out of an address.
+    fn take_user_information(&mut self, address: &mut Url, value: &Value) -> Option<SecretString> {
+        let password = address.password().map(percent_decoded);
+        let user = percent_decoded(address.username());
+        let is_present = password.is_some() || !address.username().is_empty();
+        if !is_present {
+            return None;
+        }
+        let removed = address
+            .set_username("")
+            .and_then(|()| address.set_password(None));
+        let (Some(user), Some(password), Ok(())) =
+            (user, password.unwrap_or(Some(String::new())), removed)
+        else {
+            let message = format!(
+                "the user or the password in {} cannot be read",
+                value.label()
+            );
+            self.refuse(
+                ConfigError::new(value.place(), message).expected("UTF-8 behind its % signs"),
+            );
+            return None;
+        };
+        Some(SecretString::from(format!("{user}:{password}")))
+    }
+
+    fn temporal(
+        &mut self,
+        index: usize,
+        collector: &Collector,
+        environment: &Environment,
+    ) -> Option<CollectorSource> {
+        self.without_effect(index, collector, &["token", "empty-value"]);
+        let query = collector.query.as_ref();
+        let query = query.and_then(|value| self.query(Some(value), environment));
+        let identity = match (&collector.cert_data, &collector.key_data) {
+            (Some(certificate), Some(key)) => Some(TemporalIdentity {
+                certificate: certificate.raw().to_owned(),
+                key: SecretString::from(key.raw()),
+            }),
+            (Some(only), None) | (None, Some(only)) => {
+                let missing = if collector.key_data.is_none() {
+                    "key"
+                } else {
+                    "certificate"
+                };
+                let message = format!(
+                    "metric-collectors[{index}]: {} is set, but the {missing} is missing",
+                    only.label()
+                );
+                self.refuse(ConfigError::new(only.place(), message).expected("both or neither"));
+                None
+            }
+            (None, None) => None,
+        };
+        if collector.namespace.is_none() {
+            self.missing(
+                index,
+                collector,
+                "temporal namespace required",
+                "namespace",
+                "default",
+            );
+        }
+        let Some(value) = &collector.address else {
+            self.missing(
+                index,
+                collector,
+                "temporal address required",
+                "address",
+                "localhost:7233",
+            );
+            return None;
+        };
+        if !is_temporal_address(value.text()) {
+            self.refuse(
+                ConfigError::new(
+                    value.place(),
+                    format!("{} is no address of a Temporal server", value.label()),
+                )
+                .value(&without_secrets(value.text()))
+                .expected("a host and a port")
+                .example("localhost:7233"),
+            );
+        }
+        Some(CollectorSource::Temporal {
+            address: value.text().to_owned(),
+            namespace: collector.namespace.as_ref()?.text().to_owned(),
+            query,
+            identity,
+        })
+    }
+
+    fn query(&mut self, value: Option<&Value>, environment: &Environment) -> Option<QueryTemplate> {
+        let value = value?;
+        let lengths = segments(value.text()).map(|segment| match segment {
+            Segment::Text(kept) => kept.len(),
+            Segment::Variable { name: APP_NAME, .. } => 0,
+            Segment::Variable { name, .. } => environment.get(name).map_or(0, str::len),
+        });
+        if lengths.sum::<usize>() > QUERY_LIMIT {
+            let message = format!(
+                "{} is longer than {QUERY_LIMIT} bytes once its variables are replaced",
+                value.label()
+            );
+            self.refuse(ConfigError::new(value.place(), message));
+            return Some(QueryTemplate::parse("", |_| None).0);
+        }
+        for segment in segments(value.text()) {
+            if let Segment::Variable { name, .. } = segment {
+                self.referenced.insert(name.to_owned());
+            }
+        }
+        let (template, unset) = QueryTemplate::parse(value.text(), |name| {
+            environment.get(name).map(str::to_owned)
+        });
+        for name in unset {
+            self.warnings.push(format!(
+                "the query of {} uses ${name}, which is not set; it was replaced by nothing",
+                value.label()
+            ));
+        }
+        Some(template)
+    }
+
+    /// Refuses a collector for something it lacks; `key` is what the file calls it.
+    fn missing(
+        &mut self,
+        index: usize,
+        collector: &Collector,
+        message: &str,
+        key: &str,
+        example: &str,
+    ) {
+        let message = format!("metric-collectors[{index}]: {message}");
+        let error = if collector.item.is_some() {
+            ConfigError::new(&item_place(collector), message).example(format!("{key}: {example}"))
+        } else {
+            let kind = collector
+                .kind
+                .as_ref()
+                .map_or("", Value::text)
+                .to_uppercase();
+            let name = VARIABLES
+                .iter()
+                .find(|variable| {
+                    matches!(variable.key, YamlKey::Collector(of) if of == key)
+                        && variable.name.contains(&kind)
+                })
+                .map_or("FAS_PROMETHEUS_ADDRESS", |variable| variable.name);
+            let place = Place::Variable(name.to_owned());
+            ConfigError::new(&place, message).example(format!("{name}={example}"))
+        };
+        self.refuse(error);
+    }
+
+    fn without_effect(&mut self, index: usize, collector: &Collector, keys: &[&str]) {
+        for (key, _) in collector.values().filter(|(key, _)| keys.contains(key)) {
+            let kind = collector.kind.as_ref().map_or("", Value::text);
+            self.warnings.push(format!(
+                "metric-collectors[{index}]: {key} does nothing in a collector of type {kind}"
+            ));
+        }
+    }
+}
+
+/// A collector as far as it could be read.
+pub(super) struct CheckedCollector {
+    /// Its metric, if the name can be used; expressions may name it even if the rest is wrong.
+    pub(super) metric: Option<String>,
+    source: Option<CollectorSource>,
+}
+
+impl CheckedCollector {
+    /// The collector, if nothing was wrong with it.
+    pub(super) fn complete(self) -> Option<CollectorConfig> {
+        Some(CollectorConfig {
+            metric: self.metric?,
+            source: self.source?,
+        })
+    }
+}
+
+fn item_place(collector: &Collector) -> Place {
+    collector
+        .item
+        .clone()
+        .unwrap_or_else(|| Place::Variable("FAS_PROMETHEUS_ADDRESS".to_owned()))
+}
+
+/// `host:port`, or a URL with the scheme http or https, whose port may then be left out.
+fn is_temporal_address(text: &str) -> bool {
+    let (has_scheme, rest) = match text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+    {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let Ok(url) = Url::parse(&format!("http://{rest}")) else {
+        return false;
+    };
+    let has_port = rest
+        .trim_end_matches('/')
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let is_bare = url.username().is_empty()
+        && url.password().is_none()
+        && matches!(url.path(), "" | "/")
+        && url.query().is_none()
+        && url.fragment().is_none();
+    let has_host = matches!(url.host(), Some(Host::Domain(name)) if !name.is_empty())
+        || matches!(url.host(), Some(Host::Ipv4(_) | Host::Ipv6(_)));
+    is_bare && has_host && (has_scheme || has_port)
+}
+
+/// Undoes `%41`; `None` if the result is not UTF-8. A `%` without two digits stays.
+fn percent_decoded(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while let Some(byte) = bytes.get(index) {
+        let digits = bytes
+            .get(index + 1..index + 3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits
+            .filter(|digits| *byte == b'%' && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(escaped.unwrap_or(*byte));
+        index += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8(decoded).ok()
+}

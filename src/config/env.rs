@@ -1,0 +1,123 @@
+//! The environment's part: which variables are read, and what their names and bytes may be.
+//!
+//! The variables come from the caller; nothing here asks the process for them. Only names that mean something are
+//! looked at: any program may put whatever it likes, UTF-8 or not, into the others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+};
+
+use super::{
+    error::{ConfigError, Place},
+    settings::{RawSettings, VARIABLES, nearest, variable},
+};
+
+/// The variables of this program alone.
+const PREFIX: &str = "FAS_";
+
+/// The variables that can be read as text.
+pub(super) struct Environment {
+    variables: BTreeMap<String, String>,
+    /// Names whose values are not UTF-8.
+    undecodable: BTreeSet<String>,
+}
+
+impl Environment {
+    /// Takes the variables. Of two with the same name the first holds, as in C and Go.
+    pub(super) fn collect(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut environment = Self {
+            variables: BTreeMap::new(),
+            undecodable: BTreeSet::new(),
+        };
+        for (name, value) in variables {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            if environment.variables.contains_key(&name) || environment.undecodable.contains(&name)
+            {
+                continue;
+            }
+            match value.into_string() {
+                Ok(value) => drop(environment.variables.insert(name, value)),
+                Err(_) => drop(environment.undecodable.insert(name)),
+            }
+        }
+        environment
+    }
+
+    /// A variable's value; empty if it is set to nothing, absent if it is not set or not UTF-8.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// A variable's value without white space around it; absent if nothing remains.
+    pub(super) fn non_empty(&self, name: &str) -> Option<String> {
+        self.get(name)
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+    }
+
+    /// Whether a variable is set to bytes that are not UTF-8.
+    pub(super) fn is_undecodable(&self, name: &str) -> bool {
+        self.undecodable.contains(name)
+    }
+
+    /// The settings, through envy.
+    ///
+    /// envy gets exactly the known variables: it would fold case, so that `FAS_Interval` and `FAS_INTERVAL` collided,
+    /// and it does not mind unknown ones.
+    pub(super) fn settings(&self, errors: &mut Vec<ConfigError>) -> RawSettings {
+        for name in &self.undecodable {
+            if name.starts_with(PREFIX) || variable(name).is_some() {
+                let place = Place::Variable(name.clone());
+                errors.push(ConfigError::new(
+                    &place,
+                    format!("{name} is not valid UTF-8"),
+                ));
+            }
+        }
+        let known = VARIABLES.iter().filter_map(|variable| {
+            let value = self
+                .get(variable.name)
+                .filter(|value| !value.trim().is_empty())?;
+            Some((envy_name(variable.name), value.to_owned()))
+        });
+        envy::prefixed(PREFIX).from_iter(known).unwrap_or_else(|_| {
+            // Only texts are asked for, which envy cannot fail to give; its message might show a token.
+            let place = Place::Variable("FAS_*".to_owned());
+            errors.push(ConfigError::new(&place, "the environment cannot be read"));
+            RawSettings::default()
+        })
+    }
+
+    /// A warning for each variable that looks like one of this program's and is not; those in `referenced` are there
+    /// for the file or a query.
+    pub(super) fn unknown(&self, referenced: &BTreeSet<String>) -> Vec<String> {
+        let unknown = self.variables.iter().filter(|(name, value)| {
+            name.starts_with(PREFIX)
+                && !value.is_empty()
+                && variable(name).is_none()
+                && !referenced.contains(*name)
+        });
+        unknown
+            .map(|(name, _)| {
+                let known = VARIABLES.iter().map(|variable| variable.name).filter(|name| name.starts_with(PREFIX));
+                match nearest(name, known) {
+                    Some(candidate) => format!("{name} is no variable of fly-autoscaler and does nothing; did you mean {candidate}?"),
+                    None => format!("{name} is no variable of fly-autoscaler and does nothing"),
+                }
+            })
+            .collect()
+    }
+}
+
+/// A variable's name for envy, which takes one prefix only: those without `FAS_` get it.
+pub(super) fn envy_name(name: &str) -> String {
+    if name.starts_with(PREFIX) {
+        name.to_owned()
+    } else {
+        format!("{PREFIX}{name}")
+    }
+}

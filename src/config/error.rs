@@ -1,0 +1,261 @@
+//! What is wrong with a configuration, one value for each mistake, so that all of them can be shown together.
+//!
+//! A mistake says where it is, what stands there, what was expected and an example. What stands there is never shown
+//! for a token, a key or a password; the place where a mistake is made decides that, by not passing the value on.
+
+use std::fmt;
+
+/// How many characters of a value are shown.
+const SHOWN_LENGTH: usize = 100;
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// An environment variable.
+    Variable(String),
+    /// A key of the YAML file.
+    Key {
+        /// The key; `metric-collectors[0].query` for one of a collector.
+        key: String,
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+    },
+    /// A spot in the YAML file.
+    File {
+        /// The file.
+        path: String,
+        /// The line, from 1; 0 for the file as a whole.
+        line: u64,
+        /// The column, from 1.
+        column: u64,
+    },
+    /// A command line option.
+    Option(&'static str),
+}
+
+impl Place {
+    /// The setting's name as the user wrote it.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Variable(name) => name,
+            Self::Key { key, .. } => key,
+            Self::File { path, .. } => path,
+            Self::Option(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => formatter.write_str(name),
+            Self::Key { key, path, line } => write!(formatter, "{key}, line {line} of {path}"),
+            Self::File { path, line: 0, .. } => formatter.write_str(path),
+            Self::File { path, line, column } => {
+                write!(formatter, "line {line}, column {column} of {path}")
+            }
+            Self::Option(name) => formatter.write_str(name),
+        }
+    }
+}
+
+/// One mistake.
+///
+/// Displayed as one line: the message, the value, what was expected, an example, the place (unless it is a
+/// variable that was named already). An expression's diagnostic follows on lines of its own, indented by four spaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where it is.
+    pub place: Place,
+    /// What is wrong.
+    pub message: String,
+    /// What stands there, shortened; absent for secrets and where nothing does.
+    pub value: Option<String>,
+    /// What was expected.
+    pub expected: Option<String>,
+    /// What would be right.
+    pub example: Option<String>,
+    /// More lines, as an expression's diagnostic has them.
+    pub detail: Option<String>,
+}
+
+impl ConfigError {
+    pub(super) fn new(place: &Place, message: impl Into<String>) -> Self {
+        Self {
+            place: place.clone(),
+            message: message.into(),
+            value: None,
+            expected: None,
+            example: None,
+            detail: None,
+        }
+    }
+
+    /// Shows `value`; not to be called with a secret.
+    pub(super) fn value(mut self, value: &str) -> Self {
+        self.value = Some(shown(value));
+        self
+    }
+
+    pub(super) fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    pub(super) fn example(mut self, example: impl Into<String>) -> Self {
+        self.example = Some(example.into());
+        self
+    }
+
+    pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)?;
+        if let Some(value) = &self.value {
+            write!(formatter, ": {value:?}")?;
+        }
+        if let Some(expected) = &self.expected {
+            write!(formatter, "; expected {expected}")?;
+        }
+        if let Some(example) = &self.example {
+            write!(formatter, ", for example {example}")?;
+        }
+        let texts = [
+            Some(&self.message),
+            self.expected.as_ref(),
+            self.example.as_ref(),
+        ];
+        let named = matches!(&self.place, Place::Variable(name)
+            if texts.iter().flatten().any(|text| text.contains(name.as_str())));
+        if !named {
+            write!(formatter, " ({})", self.place)?;
+        }
+        if let Some(detail) = &self.detail {
+            for line in detail.lines() {
+                write!(formatter, "\n    {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every mistake of a configuration, at least one. Displayed one after the other, each on a new line, followed by the
+/// warnings that would have been logged: one of them may be the cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<ConfigError>, Vec<String>);
+
+impl ConfigErrors {
+    /// `None` if there is no mistake.
+    pub(super) fn new(errors: Vec<ConfigError>, warnings: Vec<String>) -> Option<Self> {
+        (!errors.is_empty()).then_some(Self(errors, warnings))
+    }
+
+    /// The mistakes in the order in which they are shown.
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str("\n")?;
+            }
+            write!(formatter, "{error}")?;
+        }
+        for warning in &self.1 {
+            write!(formatter, "\nwarning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// A value as far as it is shown: shortened, and not at all where it has the form of one of Fly's tokens, which gets
+/// into the wrong variable easily.
+fn shown(value: &str) -> String {
+    let lower = value.to_ascii_lowercase();
+    if [
+        "flyv1 ",
+        "bearer ",
+        "fm1r_",
+        "fm1a_",
+        "fm2_",
+        "fo1_",
+        "-----begin",
+    ]
+    .iter()
+    .any(|mark| lower.contains(mark))
+    {
+        return "(a token, not shown)".to_owned();
+    }
+    if value.chars().count() <= SHOWN_LENGTH {
+        return value.to_owned();
+    }
+    let mut start: String = value.chars().take(SHOWN_LENGTH).collect();
+    start.push('\u{2026}');
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_one_line_with_all_it_knows() {
+        let variable = Place::Variable("FAS_INTERVAL".to_owned());
+        let error =
+            ConfigError::new(&variable, "cannot parse FAS_INTERVAL as duration").value("1\n5");
+        assert_eq!(
+            error.to_string(),
+            r#"cannot parse FAS_INTERVAL as duration: "1\n5""#
+        );
+        let key = Place::Key {
+            key: "interval".to_owned(),
+            path: "fas.yml".to_owned(),
+            line: 3,
+        };
+        let error = ConfigError::new(&key, "wrong")
+            .value("x")
+            .expected("y")
+            .example("z")
+            .detail("a\nb");
+        assert_eq!(
+            error.to_string(),
+            "wrong: \"x\"; expected y, for example z (interval, line 3 of fas.yml)\n    a\n    b"
+        );
+    }
+
+    #[test]
+    fn what_looks_like_a_token_is_not_shown() {
+        for value in [
+            "FlyV1 fm2_lJPE",
+            "fm2_lJPE",
+            "Bearer x",
+            "x,fo1_y",
+            "-----BEGIN PRIVATE KEY-----",
+        ] {
+            assert_eq!(shown(value), "(a token, not shown)", "{value}");
+        }
+        assert_eq!(shown("bearer"), "bearer");
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        assert_eq!(
+            shown(&"\u{fc}".repeat(101)),
+            format!("{}\u{2026}", "\u{fc}".repeat(100))
+        );
+        assert_eq!(shown(&"x".repeat(100)), "x".repeat(100));
+    }
+}

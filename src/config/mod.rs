@@ -1,0 +1,293 @@
+//! Configuration: the environment's `FAS_*` variables and the YAML file in, one validated [`Config`] out.
+//!
+//! Text in, values out: nothing here opens a socket, reads a clock or reads the process environment by itself; callers
+//! pass the variables and the file's text. Every mistake is gathered and returned at once ([`ConfigErrors`]).
+//! What the values mean to a pass is decided elsewhere (`scaling`); this module only refuses what cannot be meant.
+
+mod collectors;
+pub mod duration;
+mod env;
+mod error;
+mod expansion;
+pub mod file;
+mod pattern;
+mod query;
+mod settings;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod values;
+
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::{
+    expr::{Expression, Names},
+    scaling::Policy,
+};
+
+pub use self::{
+    error::{ConfigError, ConfigErrors, Place},
+    pattern::InvalidAppPattern,
+    settings::{Origin, VARIABLES, Variable, YamlKey},
+};
+
+/// What a configuration is made from. It has no `Debug`: the variables hold tokens.
+#[derive(Clone)]
+pub struct Sources {
+    /// The variables of the process.
+    pub environment: Vec<(OsString, OsString)>,
+    /// `--config`: the file's path, for messages, and its text ([`file::read`]).
+    pub file: Option<(PathBuf, String)>,
+    /// What the configuration is for.
+    pub purpose: Purpose,
+    /// `--app`: one app instead of `FAS_APP_NAME`.
+    pub app: Option<String>,
+}
+
+impl Sources {
+    /// The environment alone.
+    pub fn new(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        purpose: Purpose,
+    ) -> Self {
+        Self {
+            environment: environment.into_iter().collect(),
+            file: None,
+            purpose,
+            app: None,
+        }
+    }
+}
+
+/// What a configuration is for, which decides what must be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Scaling: `FAS_API_TOKEN` is required.
+    Serve,
+    /// Evaluating the expressions once: no API token is needed.
+    Eval,
+}
+
+/// Everything the program was told, validated.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `FAS_APP_NAME`, `FAS_ORG`: which apps are scaled.
+    pub apps: AppSelection,
+    /// The expressions of `FAS_*_MACHINE_COUNT`.
+    pub targets: TargetExpressions,
+    /// The names that expressions may use: every collector's metric and the built-in counts.
+    pub names: Names,
+    /// What planning may and may not do.
+    pub policy: Policy,
+    /// Where metrics come from, in the order they were configured.
+    pub collectors: Vec<CollectorConfig>,
+    /// How Fly is spoken to.
+    pub api: ApiConfig,
+    /// `FAS_CONCURRENCY` (16): passes running at the same time; at least 1.
+    pub concurrency: usize,
+    /// `FAS_APP_LIST_REFRESH_INTERVAL` (60 s): how often a wildcard is matched again.
+    pub app_list_refresh_interval: Duration,
+    /// `FAS_METRICS_ADDRESS` (`[::]:9090`): where `/metrics` listens.
+    pub metrics_address: MetricsAddress,
+    /// `FAS_VERBOSE` (`false`): debug logging.
+    pub verbose: bool,
+    /// `FAS_LOG_FORMAT` (`json`).
+    pub log_format: LogFormat,
+    /// The daemon's own place on Fly, from `FLY_APP_NAME`, `FLY_PROCESS_GROUP` (else `app`) and `FLY_MACHINE_ID`.
+    pub own: OwnMachine,
+    /// What to tell the user at start-up although it is no mistake (a query names an unset variable …).
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// All mistakes at once; where the file cannot be parsed, those that can be told without it.
+    pub fn load(sources: Sources) -> Result<Self, ConfigErrors> {
+        validate::load(sources)
+    }
+}
+
+/// Which apps are scaled.
+#[derive(Debug, Clone)]
+pub struct AppSelection {
+    /// `FAS_APP_NAME`: a name, or a pattern in which `*` matches any run of characters.
+    pub pattern: AppPattern,
+    /// `FAS_ORG`: the organization slug; always present when the pattern has a `*`.
+    pub org: Option<String>,
+}
+
+/// The expressions of one configuration; at least one kind is present.
+#[derive(Debug, Clone, Default)]
+pub struct TargetExpressions {
+    /// `FAS_CREATED_MACHINE_COUNT`, or the min and max form.
+    pub created: Option<ExpressionBand>,
+    /// `FAS_STARTED_MACHINE_COUNT`, or the min and max form.
+    pub started: Option<ExpressionBand>,
+}
+
+/// A target's lower and upper bound.
+#[derive(Debug, Clone)]
+pub enum ExpressionBand {
+    /// One expression is both bounds.
+    Exact(Arc<Expression>),
+    /// The min and max forms.
+    Band {
+        /// The lower bound.
+        min: Arc<Expression>,
+        /// The upper bound.
+        max: Arc<Expression>,
+    },
+}
+
+/// How Fly's APIs are spoken to.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// `FAS_API_TOKEN`; always present for `serve`, optional for `eval`.
+    pub token: Option<SecretString>,
+    /// `FLY_FLAPS_BASE_URL` (`https://api.machines.dev`): the Machines API.
+    pub machines_url: Url,
+    /// `FLY_API_BASE_URL` (`https://api.fly.io`): the GraphQL API.
+    pub graphql_url: Url,
+    /// `FAS_API_CONCURRENCY` (8): machine calls in flight for one app; at least 1.
+    pub concurrency: usize,
+    /// `FAS_DRY_RUN` (`false`): everything but writing.
+    pub dry_run: bool,
+}
+
+/// One collector: a metric's name and where its value comes from.
+#[derive(Debug, Clone)]
+pub struct CollectorConfig {
+    /// The name that expressions use.
+    pub metric: String,
+    /// Where the value comes from.
+    pub source: CollectorSource,
+}
+
+/// Where a metric's value comes from.
+#[derive(Clone)]
+pub enum CollectorSource {
+    /// An instant `PromQL` query.
+    Prometheus {
+        /// The base address, user information removed; path and query string are kept.
+        address: Url,
+        /// `user:password` of the address, decoded; used when there is no token.
+        basic: Option<SecretString>,
+        /// `FAS_PROMETHEUS_TOKEN`.
+        token: Option<SecretString>,
+        /// The query.
+        query: QueryTemplate,
+        /// `FAS_PROMETHEUS_EMPTY_VALUE`: the value when the query returns nothing.
+        empty_value: Option<f64>,
+    },
+    /// The number of running workflows of a Temporal namespace.
+    Temporal {
+        /// `host:port`, with or without a scheme.
+        address: String,
+        /// The namespace.
+        namespace: String,
+        /// A visibility query, joined to `ExecutionStatus="Running"`.
+        query: Option<QueryTemplate>,
+        /// The client certificate and key, both PEM; present together.
+        identity: Option<TemporalIdentity>,
+    },
+}
+
+impl fmt::Debug for CollectorSource {
+    /// Without the address's query string, which can hold a token.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prometheus {
+                address,
+                basic,
+                token,
+                query,
+                empty_value,
+            } => formatter
+                .debug_struct("Prometheus")
+                .field("address", &summary::address(address))
+                .field("basic", basic)
+                .field("token", token)
+                .field("query", query)
+                .field("empty_value", empty_value)
+                .finish(),
+            Self::Temporal {
+                address,
+                namespace,
+                query,
+                identity,
+            } => formatter
+                .debug_struct("Temporal")
+                .field("address", address)
+                .field("namespace", namespace)
+                .field("query", query)
+                .field("identity", identity)
+                .finish(),
+        }
+    }
+}
+
+/// A client certificate and its key, PEM.
+#[derive(Clone)]
+pub struct TemporalIdentity {
+    /// `TEMPORAL_TLS_CERT_DATA`, `FAS_TEMPORAL_CERT_DATA`.
+    pub certificate: String,
+    /// `TEMPORAL_TLS_KEY_DATA`, `FAS_TEMPORAL_KEY_DATA`.
+    pub key: SecretString,
+}
+
+impl fmt::Debug for TemporalIdentity {
+    /// Shows neither: the two are easily swapped.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TemporalIdentity")
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where `/metrics` listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsAddress {
+    /// The address to bind.
+    pub socket: SocketAddr,
+    /// Whether `0.0.0.0` may stand in on a host without IPv6: only when no address was configured,
+    /// or one without a host (`:9090`).
+    pub may_fall_back: bool,
+}
+
+/// `FAS_LOG_FORMAT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The daemon's own place on Fly; all absent elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnMachine {
+    /// `FLY_APP_NAME`.
+    pub app: Option<String>,
+    /// `FLY_MACHINE_ID`.
+    pub machine: Option<String>,
+    /// `FLY_PROCESS_GROUP`, else `app`.
+    pub process_group: String,
+}
+
+/// `FAS_APP_NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppPattern(String);
+
+/// A query whose `$APP_NAME` is still open; every other variable is already in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryTemplate {
+    /// What stands before, between and after the places of `$APP_NAME`.
+    pieces: Vec<String>,
+}

@@ -1,0 +1,1540 @@
+//! The configuration as a whole: sources in, a `Config` or the lines of all mistakes out.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::scaling::{InitialState, Step, StopAction};
+
+/// Valid as it is, with one collector.
+const VALID: &[(&str, &str)] = &[
+    ("FAS_APP_NAME", "my-app"),
+    ("FAS_API_TOKEN", "FlyV1 fm2_token"),
+    ("FAS_CREATED_MACHINE_COUNT", "queue_depth"),
+    (
+        "FAS_PROMETHEUS_ADDRESS",
+        "https://api.fly.io/prometheus/my-org",
+    ),
+    ("FAS_PROMETHEUS_METRIC_NAME", "queue_depth"),
+    ("FAS_PROMETHEUS_QUERY", "sum(queue_depth)"),
+];
+
+/// Variables to set; an empty value unsets.
+type Changes = [(&'static str, &'static str)];
+
+/// [`VALID`] with changes; an empty value unsets.
+fn sources(changes: &[(&str, &str)], file: Option<&str>) -> Sources {
+    let mut variables: Vec<(&str, &str)> = VALID.to_vec();
+    variables.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+    variables.extend(changes);
+    let mut sources = Sources::new(
+        variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into())),
+        Purpose::Serve,
+    );
+    sources.file = file.map(|text| ("fas.yml".into(), text.to_owned()));
+    sources
+}
+
+fn load(changes: &[(&str, &str)], file: Option<&str>) -> Config {
+    Config::load(sources(changes, file))
+        .unwrap_or_else(|errors| panic!("{changes:?} {file:?}:\n{errors}"))
+}
+
+fn mistakes(changes: &[(&str, &str)], file: Option<&str>) -> Vec<String> {
+    match Config::load(sources(changes, file)) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn warnings(changes: &[(&str, &str)], file: Option<&str>) -> Vec<String> {
+    load(changes, file).warnings
+}
+
+fn prometheus(config: &Config) -> (&Url, Option<&str>, Option<&str>, String, Option<f64>) {
+    match &config.collectors[0].source {
+        CollectorSource::Prometheus {
+            address,
+            basic,
+            token,
+            query,
+            empty_value,
+        } => (
+            address,
+            basic.as_ref().map(ExposeSecret::expose_secret),
+            token.as_ref().map(ExposeSecret::expose_secret),
+            query.render("my-app"),
+            *empty_value,
+        ),
+        CollectorSource::Temporal { .. } => panic!("not Prometheus"),
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_table() {
+    let config = load(&[], None);
+    assert_eq!(config.apps.pattern.as_str(), "my-app");
+    assert_eq!(config.apps.org, None);
+    assert_eq!(config.policy, Policy::default());
+    assert_eq!(config.concurrency, 16);
+    assert_eq!(config.app_list_refresh_interval, Duration::from_secs(60));
+    assert_eq!(
+        config.api.machines_url.as_str(),
+        "https://api.machines.dev/"
+    );
+    assert_eq!(config.api.graphql_url.as_str(), "https://api.fly.io/");
+    assert_eq!(config.api.concurrency, 8);
+    assert!(!config.api.dry_run && !config.verbose);
+    assert_eq!(config.log_format, LogFormat::Json);
+    assert_eq!(config.metrics_address.socket.to_string(), "[::]:9090");
+    assert!(config.metrics_address.may_fall_back);
+    assert_eq!(
+        config.own,
+        OwnMachine {
+            app: None,
+            machine: None,
+            process_group: "app".to_owned()
+        }
+    );
+    assert_eq!(config.warnings, [""; 0]);
+    assert!(config.targets.started.is_none());
+    let Some(ExpressionBand::Exact(created)) = &config.targets.created else {
+        panic!("one expression")
+    };
+    assert_eq!(created.source(), "queue_depth");
+}
+
+#[test]
+fn every_variable_has_its_effect() {
+    let config = load(
+        &[
+            ("FAS_APP_NAME", "my-*"),
+            ("FAS_ORG", "my-org"),
+            ("FAS_CREATED_MACHINE_COUNT", ""),
+            ("FAS_MIN_CREATED_MACHINE_COUNT", "1"),
+            ("FAS_MAX_CREATED_MACHINE_COUNT", "queue_depth"),
+            ("FAS_STARTED_MACHINE_COUNT", "3"),
+            ("FAS_INITIAL_MACHINE_STATE", "stopped"),
+            ("FAS_REGIONS", "iad, ord,,iad , "),
+            ("FAS_PROCESS_GROUP", "worker"),
+            ("FAS_INTERVAL", "1m30s"),
+            ("FAS_TIMEOUT", "500ms"),
+            ("FAS_CONCURRENCY", "5"),
+            ("FAS_APP_LIST_REFRESH_INTERVAL", "1.5h"),
+            ("FAS_PROMETHEUS_TOKEN", "reader"),
+            ("FAS_PROMETHEUS_EMPTY_VALUE", "-1.5"),
+            ("FAS_TEMPORAL_ADDRESS", "https://temporal.internal"),
+            ("FAS_TEMPORAL_NAMESPACE", "imports"),
+            ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
+            ("FAS_TEMPORAL_QUERY", "App='$APP_NAME'"),
+            ("FAS_TEMPORAL_CERT_DATA", "fas-cert"),
+            ("FAS_TEMPORAL_KEY_DATA", "fas-key"),
+            ("TEMPORAL_TLS_CERT_DATA", "tls-cert"),
+            ("FLY_FLAPS_BASE_URL", "http://_api.internal:4280"),
+            ("FLY_API_BASE_URL", "http://127.0.0.1:8080"),
+            ("FAS_VERBOSE", "1"),
+            ("FAS_LOG_FORMAT", "text"),
+            ("FAS_METRICS_ADDRESS", "127.0.0.1:0"),
+            ("FAS_DRY_RUN", "true"),
+            ("FAS_API_CONCURRENCY", "2"),
+            ("FAS_MACHINE_FLOOR", "2"),
+            ("FAS_MACHINE_CEILING", "20"),
+            ("FAS_DESTROY_RUNNING_AFTER", "0s"),
+            ("FAS_STOP_ACTION", "suspend"),
+            ("FAS_CLONE_VOLUMES", "TRUE"),
+            ("FAS_SCALE_DOWN_STABILIZATION", "5m"),
+            ("FAS_SCALE_UP_STABILIZATION", "30s"),
+            ("FAS_SCALE_UP_STEP", "50%"),
+            ("FAS_SCALE_DOWN_STEP", "0"),
+            ("FAS_FALLBACK_CREATED_MACHINE_COUNT", "6"),
+            ("FAS_FALLBACK_STARTED_MACHINE_COUNT", "7"),
+            ("FAS_FALLBACK_AFTER", "1"),
+            ("FAS_DEPLOY_TIMEOUT", "30m"),
+            ("FLY_APP_NAME", "scaler"),
+            ("FLY_MACHINE_ID", "e784079b449483"),
+            ("FLY_PROCESS_GROUP", "main"),
+        ],
+        None,
+    );
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(
+        (config.apps.pattern.as_str(), config.apps.org.as_deref()),
+        ("my-*", Some("my-org"))
+    );
+    let Some(ExpressionBand::Band { min, max }) = &config.targets.created else {
+        panic!("two expressions")
+    };
+    assert_eq!((min.source(), max.source()), ("1", "queue_depth"));
+    let Some(ExpressionBand::Exact(started)) = &config.targets.started else {
+        panic!("one expression")
+    };
+    assert_eq!(started.source(), "3");
+    assert_eq!(
+        config.policy,
+        Policy {
+            process_group: "worker".to_owned(),
+            regions: vec!["iad".to_owned(), "ord".to_owned()],
+            initial_state: InitialState::Stopped,
+            stop_action: StopAction::Suspend,
+            clone_volumes: true,
+            floor: Some(2),
+            ceiling: Some(20),
+            destroy_running_after: Duration::ZERO,
+            stabilization: crate::scaling::UpDown {
+                up: Duration::from_secs(30),
+                down: Duration::from_secs(300)
+            },
+            step: crate::scaling::UpDown {
+                up: Some(Step::Percent(50)),
+                down: Some(Step::Count(0))
+            },
+            fallback: crate::scaling::Fallback {
+                created: Some(6),
+                started: Some(7),
+                after: 1
+            },
+            interval: Duration::from_secs(90),
+            timeout: Duration::from_millis(500),
+            deploy_timeout: Duration::from_secs(1800),
+            own_machine: Some("e784079b449483".to_owned()),
+        }
+    );
+    assert_eq!(config.concurrency, 5);
+    assert_eq!(config.app_list_refresh_interval, Duration::from_secs(5400));
+    assert_eq!(
+        config.api.token.as_ref().map(ExposeSecret::expose_secret),
+        Some("FlyV1 fm2_token")
+    );
+    assert_eq!(
+        config.api.machines_url.as_str(),
+        "http://_api.internal:4280/"
+    );
+    assert_eq!(config.api.graphql_url.as_str(), "http://127.0.0.1:8080/");
+    assert_eq!(
+        (config.api.concurrency, config.api.dry_run, config.verbose),
+        (2, true, true)
+    );
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert_eq!(config.metrics_address.socket.to_string(), "127.0.0.1:0");
+    assert!(!config.metrics_address.may_fall_back);
+    assert_eq!(config.own.process_group, "main");
+    assert_eq!(config.own.app.as_deref(), Some("scaler"));
+    let (address, basic, token, query, empty_value) = prometheus(&config);
+    assert_eq!(address.as_str(), "https://api.fly.io/prometheus/my-org");
+    assert_eq!(
+        (basic, token, query.as_str(), empty_value),
+        (None, Some("reader"), "sum(queue_depth)", Some(-1.5))
+    );
+    assert_eq!(config.collectors[1].metric, "workflows");
+    let CollectorSource::Temporal {
+        address,
+        namespace,
+        query: Some(query),
+        identity: Some(identity),
+    } = &config.collectors[1].source
+    else {
+        panic!("a Temporal collector");
+    };
+    assert_eq!(
+        (address.as_str(), namespace.as_str()),
+        ("https://temporal.internal", "imports")
+    );
+    assert_eq!(query.render("a"), "App='a'");
+    assert_eq!(
+        (identity.certificate.as_str(), identity.key.expose_secret()),
+        ("tls-cert", "fas-key")
+    );
+}
+
+#[test]
+fn the_file_with_every_key_means_what_it_says() {
+    let file = include_str!("../../tests/data/config/full.yml");
+    let changes = [
+        ("PRIMARY", "ord"),
+        ("SECRET_TOKEN", "FlyV1 fm2_a,fm2_b"),
+        ("TEMPORAL_KEY", "some-key"),
+        ("FAS_PROMETHEUS_ADDRESS", ""),
+        ("FAS_PROMETHEUS_METRIC_NAME", ""),
+        ("FAS_PROMETHEUS_QUERY", ""),
+        ("FAS_CREATED_MACHINE_COUNT", ""),
+    ];
+    let config = load(&changes, Some(file));
+    assert_eq!(config.warnings, [""; 0]);
+    let summary: Vec<String> = config
+        .summary()
+        .into_iter()
+        .map(|(key, value)| format!("{key}: {value}"))
+        .collect();
+    assert_eq!(
+        summary,
+        [
+            "app: my-app-*",
+            "org: my-org",
+            "created: queue_depth to queue_depth + 5",
+            "started: 1 to 2",
+            "collectors: queue_depth from prometheus at http://prometheus.internal:9090/path?\u{2026}; \
+             latency from prometheus at https://api.fly.io/prometheus/my-org; \
+             workflows from temporal at temporal.internal:7233, namespace default",
+            "process_group: worker",
+            "regions: iad,ord",
+            "initial_machine_state: stopped",
+            "interval: 10s",
+            "timeout: 1m30s",
+            "concurrency: 4",
+            "app_list_refresh_interval: 2m0s",
+            "floor: 2",
+            "ceiling: 20",
+            "destroy_running_after: 0s",
+            "stop_action: suspend",
+            "clone_volumes: true",
+            "scale_up_stabilization: 30s",
+            "scale_down_stabilization: 5m0s",
+            "scale_up_step: 50%",
+            "scale_down_step: 1",
+            "fallback_created: 6",
+            "fallback_started: 7",
+            "fallback_after: 2",
+            "deploy_timeout: 30m0s",
+            "machines_api: https://api.machines.dev/",
+            "graphql_api: https://api.fly.io/",
+            "api_token: set",
+            "api_concurrency: 3",
+            "metrics_address: 127.0.0.1:9191",
+            "log_format: text",
+            "verbose: true",
+            "dry_run: true",
+        ]
+    );
+    let (address, basic, _, query, empty_value) = prometheus(&config);
+    assert_eq!(
+        address.as_str(),
+        "http://prometheus.internal:9090/path?tenant=1"
+    );
+    assert_eq!((basic, empty_value), (Some("reader:p@ss"), Some(0.0)));
+    assert_eq!(query, r#"sum(queue_depth{app="my-app", region=~"^ord$"})"#);
+    assert_eq!(
+        config.api.token.as_ref().map(ExposeSecret::expose_secret),
+        Some("FlyV1 fm2_a,fm2_b")
+    );
+    let CollectorSource::Temporal {
+        identity: Some(identity),
+        ..
+    } = &config.collectors[2].source
+    else {
+        panic!("a Temporal collector");
+    };
+    assert_eq!(
+        identity.certificate,
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    );
+}
+
+#[test]
+fn every_key_of_the_table_stands_in_the_full_file() {
+    let file = include_str!("../../tests/data/config/full.yml");
+    for variable in VARIABLES {
+        if let YamlKey::Top(key) | YamlKey::Collector(key) = variable.key {
+            let alternative = ["created-machine-count", "started-machine-count"].contains(&key);
+            assert!(alternative || file.contains(&format!("{key}: ")), "{key}");
+        }
+    }
+}
+
+#[test]
+fn upstreams_documented_file_is_read_and_lacks_the_namespace() {
+    let file = include_str!("../../tests/data/config/upstream.yml");
+    let sources = Sources {
+        environment: Vec::new(),
+        file: Some(("fly-autoscaler.yml".into(), file.to_owned())),
+        purpose: Purpose::Serve,
+        app: None,
+    };
+    let errors = Config::load(sources.clone())
+        .expect_err("no namespace")
+        .to_string();
+    assert_eq!(
+        errors.lines().collect::<Vec<_>>(),
+        [
+            "metric-collectors[1]: temporal namespace required, for example namespace: default \
+             (metric-collectors[1], line 17 of fly-autoscaler.yml)",
+        ]
+    );
+    let filled_in = file.replace("localhost:7233\"", "localhost:7233\"\n    namespace: n");
+    let config = Config::load(Sources {
+        file: Some(("f".into(), filled_in)),
+        ..sources
+    })
+    .expect("complete");
+    assert_eq!(config.policy.regions, ["iad", "ord", "sjc"]);
+    assert_eq!(config.collectors.len(), 2);
+}
+
+#[test]
+fn every_wrong_value_is_told_with_what_was_expected() {
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (
+            &[("FAS_APP_NAME", "my app")],
+            "app name has characters that no Fly app's name has: \"my app\"; expected letters, digits, dashes and underscores, \
+             and * for any run of characters, for example my-app or my-app-* (FAS_APP_NAME)",
+        ),
+        (
+            &[("FAS_APP_NAME", "a/../b")],
+            "app name has characters that no Fly app's name has: \"a/../b\"; expected letters, digits, dashes and underscores, \
+             and * for any run of characters, for example my-app or my-app-* (FAS_APP_NAME)",
+        ),
+        (
+            &[("FLY_APP_NAME", "my-app")],
+            "app name is the autoscaler's own app and process group: \"my-app\"; expected another app, or another group in \
+             FAS_PROCESS_GROUP (FAS_APP_NAME)",
+        ),
+        (
+            &[
+                ("FLY_APP_NAME", "my-app"),
+                ("FLY_PROCESS_GROUP", "w"),
+                ("FAS_PROCESS_GROUP", "w"),
+            ],
+            "app name is the autoscaler's own app and process group: \"my-app\"; expected another app, or another group in \
+             FAS_PROCESS_GROUP (FAS_APP_NAME)",
+        ),
+        (
+            &[("FAS_API_TOKEN", "secret\nsecret")],
+            "FAS_API_TOKEN has a character that no token has, such as a line break; expected the token as it was issued, on one line",
+        ),
+        (
+            &[("FAS_PROMETHEUS_TOKEN", "secret\u{7f}")],
+            "FAS_PROMETHEUS_TOKEN has a character that no token has, such as a line break; expected the token as it was issued, on one line",
+        ),
+        (
+            &[("FAS_INTERVAL", "0s")],
+            "FAS_INTERVAL must be longer than 0s: \"0s\", for example 15s or 1m30s",
+        ),
+        (
+            &[("FAS_TIMEOUT", "0")],
+            "FAS_TIMEOUT must be longer than 0s: \"0\", for example 15s or 1m30s",
+        ),
+        (
+            &[("FAS_TIMEOUT", "-1s")],
+            "FAS_TIMEOUT must not be negative: \"-1s\", for example 15s or 1m30s",
+        ),
+        (
+            &[("FAS_APP_LIST_REFRESH_INTERVAL", "0s")],
+            "FAS_APP_LIST_REFRESH_INTERVAL must be longer than 0s: \"0s\", for example 15s or 1m30s",
+        ),
+        (
+            &[("FAS_DESTROY_RUNNING_AFTER", "-1ns")],
+            "FAS_DESTROY_RUNNING_AFTER must not be negative: \"-1ns\", for example 15s or 1m30s",
+        ),
+        (
+            &[("FAS_SCALE_UP_STABILIZATION", "5 m")],
+            "cannot parse FAS_SCALE_UP_STABILIZATION as duration: \"5 m\"; expected a unit (ns, us, ms, s, m, h) after each \
+             number, but found \" m\", for example 15s or 1m30s",
+        ),
+        (
+            &[("FAS_SCALE_DOWN_STABILIZATION", "9999999h")],
+            "cannot parse FAS_SCALE_DOWN_STABILIZATION as duration: \"9999999h\"; expected at most 2562047h47m16s, for \
+             example 15s or 1m30s",
+        ),
+        (
+            &[("FAS_DEPLOY_TIMEOUT", "1 hour")],
+            "cannot parse FAS_DEPLOY_TIMEOUT as duration: \"1 hour\"; expected a unit (ns, us, ms, s, m, h) after each number, \
+             but found \" hour\", for example 15s or 1m30s",
+        ),
+        (
+            &[("FAS_CONCURRENCY", "10001")],
+            "FAS_CONCURRENCY must be at most 10000: \"10001\"",
+        ),
+        (
+            &[("FAS_CONCURRENCY", "99999999999999999999")],
+            "FAS_CONCURRENCY must be at most 10000: \"99999999999999999999\"",
+        ),
+        (
+            &[("FAS_API_CONCURRENCY", "0")],
+            "FAS_API_CONCURRENCY must be at least 1 and at most 10000: \"0\", for example 8",
+        ),
+        (
+            &[("FAS_API_CONCURRENCY", "1.5")],
+            "cannot parse FAS_API_CONCURRENCY as integer: \"1.5\"; expected a whole number, for example 8",
+        ),
+        (
+            &[("FAS_STOP_ACTION", "kill")],
+            "stop action must be either 'stop' or 'suspend': \"kill\" (FAS_STOP_ACTION)",
+        ),
+        (
+            &[("FAS_LOG_FORMAT", "xml")],
+            "log format must be either 'json' or 'text': \"xml\" (FAS_LOG_FORMAT)",
+        ),
+        (
+            &[("FAS_VERBOSE", "yes")],
+            "cannot parse FAS_VERBOSE as boolean: \"yes\"; expected true, false, 1 or 0",
+        ),
+        (
+            &[("FAS_DRY_RUN", "2")],
+            "cannot parse FAS_DRY_RUN as boolean: \"2\"; expected true, false, 1 or 0",
+        ),
+        (
+            &[("FAS_CLONE_VOLUMES", "maybe")],
+            "cannot parse FAS_CLONE_VOLUMES as boolean: \"maybe\"; expected true, false, 1 or 0",
+        ),
+        (
+            &[("FAS_REGIONS", "iad,Ord")],
+            "FAS_REGIONS has something that is no region: \"Ord\"; expected codes of three lower-case letters, for example iad,ord",
+        ),
+        (
+            &[("FAS_REGIONS", "iad ord")],
+            "FAS_REGIONS has something that is no region: \"iad ord\"; expected codes of three lower-case letters, for example iad,ord",
+        ),
+        (
+            &[("FAS_MACHINE_FLOOR", "-1")],
+            "FAS_MACHINE_FLOOR must be at least 0 and at most 4294967295: \"-1\", for example 10",
+        ),
+        (
+            &[("FAS_MACHINE_CEILING", "4294967296")],
+            "FAS_MACHINE_CEILING must be at least 0 and at most 4294967295: \"4294967296\", for example 10",
+        ),
+        (
+            &[("FAS_MACHINE_CEILING", "0")],
+            "FAS_MACHINE_CEILING must be at least 1, because the last machine is never destroyed: \"0\"",
+        ),
+        (
+            &[("FAS_MACHINE_FLOOR", "5"), ("FAS_MACHINE_CEILING", "4")],
+            "FAS_MACHINE_FLOOR is above the ceiling of 4: \"5\"",
+        ),
+        (
+            &[
+                ("FAS_CREATED_MACHINE_COUNT", ""),
+                ("FAS_STARTED_MACHINE_COUNT", "1"),
+                ("FAS_MACHINE_FLOOR", "1"),
+            ],
+            "FAS_MACHINE_FLOOR needs a created machine count: \"1\", for example FAS_CREATED_MACHINE_COUNT=ceil(queue_depth / 10)",
+        ),
+        (
+            &[
+                ("FAS_CREATED_MACHINE_COUNT", ""),
+                ("FAS_STARTED_MACHINE_COUNT", "1"),
+                ("FAS_MACHINE_CEILING", "1"),
+            ],
+            "FAS_MACHINE_CEILING needs a created machine count: \"1\", for example FAS_CREATED_MACHINE_COUNT=ceil(queue_depth / 10)",
+        ),
+        (
+            &[("FAS_SCALE_UP_STEP", "-1")],
+            "cannot parse FAS_SCALE_UP_STEP as a step: \"-1\"; expected a number of machines or a share of the current count, \
+             for example 5 or 50%",
+        ),
+        (
+            &[("FAS_SCALE_DOWN_STEP", "1.5%")],
+            "cannot parse FAS_SCALE_DOWN_STEP as a step: \"1.5%\"; expected a number of machines or a share of the current \
+             count, for example 5 or 50%",
+        ),
+        (
+            &[("FAS_FALLBACK_STARTED_MACHINE_COUNT", "3")],
+            "FAS_FALLBACK_STARTED_MACHINE_COUNT needs a started machine count to stand in for: \"3\", for example \
+             FAS_STARTED_MACHINE_COUNT=ceil(queue_depth / 10)",
+        ),
+        (
+            &[
+                ("FAS_CREATED_MACHINE_COUNT", ""),
+                ("FAS_STARTED_MACHINE_COUNT", "1"),
+                ("FAS_FALLBACK_CREATED_MACHINE_COUNT", "3"),
+            ],
+            "FAS_FALLBACK_CREATED_MACHINE_COUNT needs a created machine count to stand in for: \"3\", for example \
+             FAS_CREATED_MACHINE_COUNT=ceil(queue_depth / 10)",
+        ),
+        (
+            &[("FAS_FALLBACK_AFTER", "0")],
+            "FAS_FALLBACK_AFTER must be at least 1 and at most 4294967295: \"0\", for example 3",
+        ),
+        (
+            &[("FAS_PROMETHEUS_ADDRESS", "prometheus:9090")],
+            "FAS_PROMETHEUS_ADDRESS is not a URL: \"prometheus:9090\"; expected an address that begins with http:// or \
+             https://, for example https://api.fly.io/prometheus/my-org",
+        ),
+        (
+            &[(
+                "FAS_PROMETHEUS_ADDRESS",
+                "me:secret@prometheus/x?token=secret",
+            )],
+            "FAS_PROMETHEUS_ADDRESS is not a URL: \"\u{2026}@prometheus/x?\u{2026}\"; expected an address that begins with \
+             http:// or https://, for example https://api.fly.io/prometheus/my-org",
+        ),
+        (
+            &[("FAS_PROMETHEUS_ADDRESS", "ftp://secret:secret@host")],
+            "FAS_PROMETHEUS_ADDRESS is not a URL: \"\u{2026}@host\"; expected an address that begins with http:// or https://, \
+             for example https://api.fly.io/prometheus/my-org",
+        ),
+        (
+            &[("FAS_PROMETHEUS_ADDRESS", "http://me:1/secret@host")],
+            "FAS_PROMETHEUS_ADDRESS has an @ behind its host; expected /, ? and # in a password to be written as %2F, %3F and %23",
+        ),
+        (
+            &[("FAS_PROMETHEUS_ADDRESS", "http://secret?x:y@host")],
+            "FAS_PROMETHEUS_ADDRESS has an @ behind its host; expected /, ? and # in a password to be written as %2F, %3F and %23",
+        ),
+        (
+            &[("FLY_FLAPS_BASE_URL", "http://me:1#secret@host")],
+            "FLY_FLAPS_BASE_URL has an @ behind its host; expected /, ? and # in a password to be written as %2F, %3F and %23",
+        ),
+        (
+            &[("FAS_PROMETHEUS_ADDRESS", "http://me:%ff@host")],
+            "the user or the password in FAS_PROMETHEUS_ADDRESS cannot be read; expected UTF-8 behind its % signs",
+        ),
+        (
+            &[("FAS_PROMETHEUS_EMPTY_VALUE", "none")],
+            "cannot parse FAS_PROMETHEUS_EMPTY_VALUE as a number: \"none\"; expected a finite number, for example 0",
+        ),
+        (
+            &[("FAS_PROMETHEUS_EMPTY_VALUE", "NaN")],
+            "cannot parse FAS_PROMETHEUS_EMPTY_VALUE as a number: \"NaN\"; expected a finite number, for example 0",
+        ),
+        (
+            &[("FLY_FLAPS_BASE_URL", "api.machines.dev")],
+            "FLY_FLAPS_BASE_URL is not a URL: \"api.machines.dev\"; expected an address that begins with http:// or https://, \
+             for example https://api.machines.dev",
+        ),
+        (
+            &[("FLY_API_BASE_URL", "https://me:secret@api.fly.io")],
+            "FLY_API_BASE_URL must not contain a user or a password: \"https://\u{2026}@api.fly.io\"",
+        ),
+        (
+            &[("FAS_METRICS_ADDRESS", "9090")],
+            "FAS_METRICS_ADDRESS is no address to listen on: \"9090\"; expected an IP address and a port, for example \
+             [::]:9090, 127.0.0.1:9090 or :9090",
+        ),
+        (
+            &[("FAS_METRICS_ADDRESS", "0.0.0.0:99999")],
+            "FAS_METRICS_ADDRESS is no address to listen on: \"0.0.0.0:99999\"; expected an IP address and a port, for example \
+             [::]:9090, 127.0.0.1:9090 or :9090",
+        ),
+        (
+            &[("FAS_METRICS_ADDRESS", "metrics.internal:9090")],
+            "FAS_METRICS_ADDRESS is no address to listen on: \"metrics.internal:9090\"; expected an IP address and a port, for \
+             example [::]:9090, 127.0.0.1:9090 or :9090",
+        ),
+        (
+            &[
+                ("FAS_TEMPORAL_ADDRESS", "localhost"),
+                ("FAS_TEMPORAL_NAMESPACE", "default"),
+                ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
+            ],
+            "FAS_TEMPORAL_ADDRESS is no address of a Temporal server: \"localhost\"; expected a host and a port, for example \
+             localhost:7233",
+        ),
+        (
+            &[
+                ("FAS_TEMPORAL_ADDRESS", "localhost:7233"),
+                ("FAS_TEMPORAL_NAMESPACE", "default"),
+                ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
+                ("FAS_TEMPORAL_CERT_DATA", "secret"),
+            ],
+            "metric-collectors[1]: FAS_TEMPORAL_CERT_DATA is set, but the key is missing; expected both or neither",
+        ),
+        (
+            &[
+                ("FAS_TEMPORAL_ADDRESS", "localhost:7233"),
+                ("FAS_TEMPORAL_NAMESPACE", "default"),
+                ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
+                ("TEMPORAL_TLS_KEY_DATA", "secret"),
+            ],
+            "metric-collectors[1]: TEMPORAL_TLS_KEY_DATA is set, but the certificate is missing; expected both or neither",
+        ),
+        (
+            &[
+                ("FAS_TEMPORAL_ADDRESS", "localhost:7233"),
+                ("FAS_TEMPORAL_NAMESPACE", "default"),
+                ("FAS_TEMPORAL_METRIC_NAME", "queue_depth"),
+            ],
+            "metric-collectors[1]: metric name is that of metric-collectors[0]: \"queue_depth\"; expected a name for each metric \
+             (FAS_TEMPORAL_METRIC_NAME)",
+        ),
+    ];
+    for (changes, expected) in cases {
+        let lines = mistakes(changes, None);
+        assert_eq!(lines, [*expected], "{changes:?}");
+        assert!(!lines.concat().contains("secret"), "{changes:?}");
+    }
+}
+
+#[test]
+fn a_metrics_name_is_one_that_an_expression_can_use() {
+    for name in [
+        "queue-depth",
+        "2nd",
+        "a b",
+        "a+b",
+        "\u{fc}ber",
+        "true",
+        "not",
+        "in",
+    ] {
+        let changes = [
+            ("FAS_PROMETHEUS_METRIC_NAME", name),
+            ("FAS_CREATED_MACHINE_COUNT", "1"),
+        ];
+        let expected = format!(
+            "metric-collectors[0]: metric name cannot be used in an expression: {name:?}; expected letters, digits and _, no \
+             digit first, and no word of the expression language, for example queue_depth (FAS_PROMETHEUS_METRIC_NAME)"
+        );
+        assert_eq!(mistakes(&changes, None), [expected], "{name}");
+    }
+    for name in ["q", "_q", "Q2", "created_machine_count"] {
+        load(
+            &[
+                ("FAS_PROMETHEUS_METRIC_NAME", name),
+                ("FAS_CREATED_MACHINE_COUNT", name),
+            ],
+            None,
+        );
+    }
+}
+
+#[test]
+fn an_expression_that_does_not_compile_is_told_with_its_variable_and_an_indented_diagnostic() {
+    for (changes, name) in [
+        (
+            [("FAS_CREATED_MACHINE_COUNT", "1 +"), ("FAS_ORG", "o")],
+            "FAS_CREATED_MACHINE_COUNT",
+        ),
+        (
+            [("FAS_STARTED_MACHINE_COUNT", "nope"), ("FAS_ORG", "o")],
+            "FAS_STARTED_MACHINE_COUNT",
+        ),
+    ] {
+        let lines = mistakes(&changes, None);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let mut lines = lines[0].lines();
+        assert_eq!(
+            lines.next(),
+            Some(format!("cannot compile the expression of {name}").as_str())
+        );
+        assert!(
+            lines.next().is_some_and(|line| line.starts_with("    ")),
+            "no diagnostic for {name}"
+        );
+        assert!(
+            lines.all(|line| line.starts_with("    ")),
+            "not indented for {name}"
+        );
+    }
+    // Without its collector a metric's name is unknown.
+    let lines = mistakes(&[("FAS_PROMETHEUS_ADDRESS", "")], None);
+    assert!(
+        lines[0].starts_with("cannot compile the expression of FAS_CREATED_MACHINE_COUNT\n    "),
+        "{lines:?}"
+    );
+    let lines = mistakes(&[], Some("created-machine-count: nope"));
+    let expected = "cannot compile the expression of created-machine-count (created-machine-count, line 1 of fas.yml)\n    ";
+    assert!(lines[0].starts_with(expected), "{lines:?}");
+}
+
+#[test]
+fn a_collector_with_another_mistake_still_lends_its_name_to_the_expressions() {
+    assert_eq!(mistakes(&[("FAS_PROMETHEUS_QUERY", "")], None).len(), 1);
+}
+
+#[test]
+fn several_mistakes_are_told_at_once() {
+    let lines = mistakes(
+        &[
+            ("FAS_APP_NAME", ""),
+            ("FAS_API_TOKEN", ""),
+            ("FAS_INTERVAL", "15"),
+            ("FAS_DRY_RUN", "maybe"),
+            ("FAS_PROMETHEUS_QUERY", ""),
+        ],
+        Some("timeout: 1d\nintervall: 3s\n"),
+    );
+    assert_eq!(
+        lines,
+        [
+            "unknown key: \"intervall\"; expected a known one; did you mean interval? (line 2, column 1 of fas.yml)",
+            "app name required, for example FAS_APP_NAME=my-app",
+            "cannot parse FAS_INTERVAL as duration: \"15\"; expected a unit (ns, us, ms, s, m, h) after each number, for \
+             example 15s or 1m30s",
+            "cannot parse timeout as duration: \"1d\"; expected a unit (ns, us, ms, s, m, h) after each number, but found \
+             \"d\", for example 15s or 1m30s (timeout, line 1 of fas.yml)",
+            "metric-collectors[0]: prometheus query required, for example FAS_PROMETHEUS_QUERY=sum(queue_depth)",
+            "api token required, for example fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
+            "cannot parse FAS_DRY_RUN as boolean: \"maybe\"; expected true, false, 1 or 0",
+        ]
+    );
+}
+
+#[test]
+fn each_of_several_wrong_fields_is_told_as_a_value() {
+    let Err(errors) = Config::load(sources(&[("FAS_INTERVAL", "15")], None)) else {
+        panic!("accepted")
+    };
+    let error = errors.iter().next().expect("one mistake");
+    assert_eq!(error.place, Place::Variable("FAS_INTERVAL".to_owned()));
+    assert_eq!(error.value.as_deref(), Some("15"));
+    assert_eq!(error.message, "cannot parse FAS_INTERVAL as duration");
+    assert_eq!(
+        error.expected.as_deref(),
+        Some("a unit (ns, us, ms, s, m, h) after each number")
+    );
+    assert_eq!(error.example.as_deref(), Some("15s or 1m30s"));
+}
+
+#[test]
+fn upstreams_messages_are_the_leading_text() {
+    let table = include_str!("../../tests/data/config/upstream_messages.tsv");
+    for row in table.lines().filter(|row| !row.starts_with('#')) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [settings, upstream, ours] = columns[..] else {
+            panic!("{row}")
+        };
+        let pairs: Vec<(&str, &str)> = settings
+            .split(';')
+            .map(|pair| pair.split_once('=').expect("NAME=value"))
+            .collect();
+        let file = pairs
+            .iter()
+            .find(|(name, _)| *name == "--config")
+            .map(|(_, text)| *text);
+        let changes: Vec<(&str, &str)> = pairs
+            .iter()
+            .copied()
+            .filter(|(name, _)| *name != "--config")
+            .collect();
+        let lines: Vec<String> = mistakes(&changes, file)
+            .into_iter()
+            .filter(|line| !line.starts_with("cannot compile"))
+            .collect();
+        assert_eq!(lines, [ours], "{settings}");
+        let last_part = upstream
+            .rsplit_once(": ")
+            .map_or(upstream, |(_, part)| part);
+        let without_prefix = ours
+            .strip_prefix("metric-collectors[0]: ")
+            .or(ours.strip_prefix("metric-collectors[1]: "));
+        assert!(
+            ours.starts_with(upstream) || without_prefix.unwrap_or(ours).starts_with(last_part),
+            "{ours} does not begin as upstream's {upstream}"
+        );
+    }
+}
+
+#[test]
+fn upstreams_options_are_all_there() {
+    let table = include_str!("../../tests/data/config/upstream_options.tsv");
+    let or_nothing = |text: &'static str| if text == "-" { "" } else { text };
+    let mut listed = BTreeSet::new();
+    for row in table.lines().filter(|row| !row.starts_with('#')).skip(1) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [name, key, _, default] = columns[..] else {
+            panic!("{row}")
+        };
+        let variable = VARIABLES
+            .iter()
+            .find(|variable| {
+                if name == "-" {
+                    variable.key.to_string() == key
+                } else {
+                    variable.name == name
+                }
+            })
+            .unwrap_or_else(|| panic!("{name} {key} is missing"));
+        assert_eq!(variable.key.to_string(), or_nothing(key), "{name}");
+        assert_eq!(variable.default, or_nothing(default), "{name}");
+        assert_eq!(variable.origin == Origin::Upstream, name != "-", "{name}");
+        listed.insert(variable.name);
+    }
+    for variable in VARIABLES
+        .iter()
+        .filter(|variable| variable.origin == Origin::Upstream)
+    {
+        assert!(
+            listed.contains(variable.name),
+            "{} is not in the table",
+            variable.name
+        );
+    }
+}
+
+#[test]
+fn the_file_wins_value_by_value_and_its_collectors_replace_those_of_the_environment() {
+    let changes = [
+        ("FAS_INTERVAL", "1m"),
+        ("FAS_TIMEOUT", "5s"),
+        ("FAS_REGIONS", "iad"),
+    ];
+    let config = load(
+        &changes,
+        Some("interval: 2m\nregions: [ord]\nprocess-group:\ntimeout: ''\n"),
+    );
+    assert_eq!(config.policy.interval, Duration::from_secs(120));
+    assert_eq!(
+        config.policy.timeout,
+        Duration::from_secs(5),
+        "an empty value in the file is an unset one"
+    );
+    assert_eq!(config.policy.regions, ["ord"]);
+    assert_eq!(config.policy.process_group, "app");
+    assert_eq!(
+        config.collectors.len(),
+        1,
+        "a file without collectors leaves the environment's"
+    );
+
+    let file = "metric-collectors: [{type: prometheus, metric-name: q, query: up, address: 'http://p:9090'}]\ncreated-machine-count: q\n";
+    let config = load(&[], Some(file));
+    assert_eq!(config.collectors.len(), 1);
+    assert_eq!(config.collectors[0].metric, "q");
+    assert_eq!(
+        config.warnings,
+        ["FAS_PROMETHEUS_ADDRESS does nothing, because the file has metric-collectors"]
+    );
+
+    let config = load(
+        &[],
+        Some("metric-collectors: []\ncreated-machine-count: 1\n"),
+    );
+    assert!(config.collectors.is_empty());
+    let config = load(&[], Some("metric-collectors:\n"));
+    assert_eq!(
+        config.collectors.len(),
+        1,
+        "a key without a value is an unset one"
+    );
+
+    // One form in the environment and the other in the file is both forms.
+    assert_eq!(
+        mistakes(
+            &[],
+            Some("min-created-machine-count: 1\nmax-created-machine-count: 2")
+        ),
+        [
+            "cannot define created machine count and min/max created machine count; expected one form or the other \
+          (min-created-machine-count, line 1 of fas.yml)"
+        ]
+    );
+}
+
+#[test]
+fn a_file_takes_values_as_they_are_naturally_written() {
+    let file = "concurrency: 4\nmachine-floor: \"2\"\nverbose: on\ndry-run: False\nclone-volumes: 1\nregions: iad, ord\n\
+                scale-up-step: 50%\ncreated-machine-count: 3\ninterval: !!str 10s\n";
+    let config = load(&[], Some(file));
+    assert_eq!(config.concurrency, 4);
+    assert_eq!(config.policy.floor, Some(2));
+    assert!(config.verbose && !config.api.dry_run && config.policy.clone_volumes);
+    assert_eq!(config.policy.regions, ["iad", "ord"]);
+    assert_eq!(config.policy.step.up, Some(Step::Percent(50)));
+    assert_eq!(
+        load(&[], Some("regions:\n  - iad\n  - ord # near\n  -\n"))
+            .policy
+            .regions,
+        ["iad", "ord"]
+    );
+    assert_eq!(load(&[], Some("regions: [$A]")).policy.regions, [""; 0]);
+    assert_eq!(
+        load(&[], Some("\u{feff}regions: iad\r\ntimeout: 1s\r\n"))
+            .policy
+            .regions,
+        ["iad"]
+    );
+    for nothing in ["", "# only a comment\n", "---\n", "{}", "~"] {
+        assert_eq!(
+            load(&[], Some(nothing)).policy,
+            Policy::default(),
+            "{nothing:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_refused_with_line_and_column() {
+    let deep = format!("x: {}", "[".repeat(100_000));
+    let nested = (0..200).fold(String::new(), |text, depth| {
+        format!("{text}{}x:\n", " ".repeat(depth))
+    });
+    let many = format!("x:\n{}", "- x\n".repeat(200_000));
+    let cases: &[(&str, &str)] = &[
+        (
+            "intervall: 3s",
+            "unknown key: \"intervall\"; expected a known one; did you mean interval? (line 1, column 1 of fas.yml)",
+        ),
+        (
+            "prometheus-address: x",
+            "unknown key: \"prometheus-address\" (line 1, column 1 of fas.yml)",
+        ),
+        (
+            "app_name: x",
+            "unknown key: \"app_name\"; expected a known one; did you mean app-name? (line 1, column 1 of fas.yml)",
+        ),
+        (
+            "interval: 1s\n\ninterval: 2s",
+            "key given twice, first in line 1: \"interval\" (line 3, column 1 of fas.yml)",
+        ),
+        (
+            "interval: [1s]",
+            "the file has the wrong shape here: expected a single value (line 1, column 11 of fas.yml)",
+        ),
+        (
+            "interval: {a: b}",
+            "the file has the wrong shape here: expected a single value (line 1, column 11 of fas.yml)",
+        ),
+        (
+            "a: b: c",
+            "the file is no valid YAML: mapping values are not allowed in this context (line 1, column 5 of fas.yml)",
+        ),
+        (
+            "interval:\n\t- a",
+            "the file is no valid YAML: tabs disallowed within this context (block indentation) (line 2, column 2 of fas.yml)",
+        ),
+        (
+            "interval: 'a",
+            "the file is no valid YAML: unclosed quote (line 1, column 11 of fas.yml)",
+        ),
+        (
+            "- a",
+            "the file has the wrong shape here: expected keys with values (line 1, column 1 of fas.yml)",
+        ),
+        (
+            "hello",
+            "the file has the wrong shape here: expected keys with values (line 1, column 1 of fas.yml)",
+        ),
+        (
+            "metric-collectors: x",
+            "the file has the wrong shape here: expected a list (line 1, column 20 of fas.yml)",
+        ),
+        (
+            "metric-collectors:\n  type: prometheus",
+            "the file has the wrong shape here: expected a list (line 2, column 3 of fas.yml)",
+        ),
+        (
+            "metric-collectors: [x]",
+            "the file has the wrong shape here: expected keys with values (line 1, column 21 of fas.yml)",
+        ),
+        (
+            "interval: *x",
+            "the file uses an alias (*name) that is not defined (line 1, column 11 of fas.yml)",
+        ),
+        (
+            "interval: 1s\n---\ninterval: 2s",
+            "the file has more than one YAML document (line 3, column 1 of fas.yml)",
+        ),
+        (
+            &deep,
+            "the file is no valid YAML: recursion limit exceeded (line 1, column 259 of fas.yml)",
+        ),
+        (
+            &nested,
+            "the file is too large or too deeply nested for a configuration (line 17, column 17 of fas.yml)",
+        ),
+        (
+            &many,
+            "the file is too large or too deeply nested for a configuration (line 19999, column 3 of fas.yml)",
+        ),
+    ];
+    for (file, expected) in cases {
+        let start: String = file.chars().take(60).collect();
+        assert_eq!(mistakes(&[], Some(file)), [*expected], "{start}");
+    }
+}
+
+#[test]
+fn aliases_cannot_multiply_a_small_file() {
+    let levels = (1..10).map(|level| {
+        let inner = format!("*a{}, ", level - 1).repeat(8);
+        format!("a{level}: &a{level} [{inner}]\n")
+    });
+    let file = "a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned() + &levels.collect::<String>();
+    assert_eq!(
+        mistakes(&[], Some(&file)),
+        [
+            "the file is too large or too deeply nested for a configuration (line 5, column 25 of fas.yml)"
+        ]
+    );
+}
+
+#[test]
+fn keys_of_collectors_are_checked_too() {
+    let file = "created-machine-count: q\nmetric-collectors:\n  - type: prometheus\n    metric-name: q\n    adress: x\n    query: up\n    query: down\n";
+    assert_eq!(
+        mistakes(&[], Some(file)),
+        [
+            "unknown key: \"adress\"; expected a known one; did you mean address? (line 5, column 5 of fas.yml)",
+            "key given twice, first in line 6: \"query\" (line 7, column 5 of fas.yml)",
+            "metric-collectors[0]: prometheus address required, for example address: https://api.fly.io/prometheus/my-org \
+             (metric-collectors[0], line 3 of fas.yml)",
+        ]
+    );
+}
+
+#[test]
+fn lines_are_those_of_the_file_behind_a_value_of_several_lines() {
+    let changes = [("CERT", "a\n  b\n  c")];
+    let file = "process-group: >\n  $CERT\ninterval: 15\n";
+    let lines = mistakes(&changes, Some(file));
+    assert!(
+        lines[0].ends_with("(interval, line 3 of fas.yml)"),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn variables_in_the_file_are_replaced_before_it_is_parsed() {
+    let changes = [
+        ("PRIMARY", "ord"),
+        ("LIST", "[iad, ord]"),
+        ("MORE", "5s\nverbose: true"),
+    ];
+    assert_eq!(
+        load(&changes, Some("regions: [$PRIMARY]")).policy.regions,
+        ["ord"]
+    );
+    assert_eq!(
+        load(&changes, Some("regions: ${LIST}")).policy.regions,
+        ["iad", "ord"]
+    );
+    let config = load(&changes, Some("timeout: $MORE"));
+    assert!(config.verbose, "a value is inserted as text");
+    let file = "created-machine-count: 1\nmetric-collectors: [{type: prometheus, metric-name: q, address: 'http://p', \
+                query: 'up{app=\"$APP_NAME\",r=\"$PRIMARY\"} ${APP_NAME} $1 $$'}]";
+    let changes = [
+        ("PRIMARY", "ord"),
+        ("APP_NAME", "wrong"),
+        ("FAS_PROMETHEUS_ADDRESS", ""),
+    ];
+    let config = load(&changes, Some(file));
+    assert_eq!(config.warnings, [""; 0]);
+    let (_, _, _, query, _) = prometheus(&config);
+    assert_eq!(query, "up{app=\"my-app\",r=\"ord\"} my-app $1 $$");
+}
+
+#[test]
+fn what_is_odd_but_no_mistake_is_a_warning() {
+    let cases: &[(&Changes, Option<&str>, &[&str])] = &[
+        (
+            &[("FAS_INTERVALL", "1s")],
+            None,
+            &[
+                "FAS_INTERVALL is no variable of fly-autoscaler and does nothing; did you mean FAS_INTERVAL?",
+            ],
+        ),
+        (
+            &[("FAS_SOMETHING_QUITE_ELSE", "x")],
+            None,
+            &["FAS_SOMETHING_QUITE_ELSE is no variable of fly-autoscaler and does nothing"],
+        ),
+        (
+            &[
+                ("FAS_METRIC_COLLECTORS", ""),
+                ("fas_interval", "x"),
+                ("FASTER", "x"),
+            ],
+            None,
+            &[],
+        ),
+        (
+            &[("FAS_PROMETHEUS_QUERY", "up{region=\"$NOWHERE\"} $APP_NAME")],
+            None,
+            &[
+                "the query of FAS_PROMETHEUS_QUERY uses $NOWHERE, which is not set; it was replaced by nothing",
+            ],
+        ),
+        (
+            &[
+                ("FAS_PROMETHEUS_QUERY", "up{r=\"$FAS_MY_REGION\"}"),
+                ("FAS_MY_REGION", "ord"),
+            ],
+            None,
+            &[],
+        ),
+        (
+            &[],
+            Some("regions: [$NOWHERE]"),
+            &["fas.yml uses $NOWHERE, which is not set; it was replaced by nothing"],
+        ),
+        (
+            &[("FAS_MY_REGION", "ord")],
+            Some("regions: [$FAS_MY_REGION]"),
+            &[],
+        ),
+        (
+            &[("FAS_TEMPORAL_QUERY", "x")],
+            None,
+            &["FAS_TEMPORAL_QUERY does nothing without FAS_TEMPORAL_ADDRESS"],
+        ),
+        (&[("TEMPORAL_TLS_KEY_DATA", "x")], None, &[]),
+        (
+            &[
+                ("FAS_PROMETHEUS_ADDRESS", ""),
+                ("FAS_PROMETHEUS_QUERY", ""),
+                ("FAS_CREATED_MACHINE_COUNT", "1"),
+            ],
+            None,
+            &["FAS_PROMETHEUS_METRIC_NAME does nothing without FAS_PROMETHEUS_ADDRESS"],
+        ),
+        (
+            &[("FAS_PROMETHEUS_ADDRESS", "")],
+            Some(
+                "metric-collectors: [{type: prometheus, metric-name: queue_depth, query: up, address: 'http://p', namespace: n}]",
+            ),
+            &["metric-collectors[0]: namespace does nothing in a collector of type prometheus"],
+        ),
+    ];
+    for (changes, file, expected) in cases {
+        assert_eq!(warnings(changes, *file), *expected, "{changes:?} {file:?}");
+    }
+}
+
+#[test]
+fn white_space_around_a_value_is_no_part_of_it() {
+    let config = load(
+        &[
+            ("FAS_APP_NAME", " my-app\n"),
+            ("FAS_API_TOKEN", "FlyV1 fm2_a, \n fm2_b\n"),
+            ("FAS_PROMETHEUS_TOKEN", "token\n"),
+            ("FAS_INTERVAL", " 20s "),
+            ("FAS_ORG", " \n"),
+            ("FAS_PROMETHEUS_QUERY", " up \n"),
+        ],
+        None,
+    );
+    assert_eq!(config.apps.pattern.as_str(), "my-app");
+    assert_eq!(config.apps.org, None);
+    assert_eq!(
+        config.api.token.as_ref().map(ExposeSecret::expose_secret),
+        Some("FlyV1 fm2_a,fm2_b")
+    );
+    let (_, _, token, query, _) = prometheus(&config);
+    assert_eq!((token, query.as_str()), (Some("token"), "up"));
+    assert_eq!(config.policy.interval, Duration::from_secs(20));
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    for variable in VARIABLES {
+        let required = VALID.iter().any(|(name, _)| *name == variable.name);
+        if !required {
+            let config = load(&[(variable.name, "")], None);
+            assert_eq!(config.policy, Policy::default(), "{}", variable.name);
+            assert_eq!(config.warnings, [""; 0], "{}", variable.name);
+        }
+    }
+}
+
+#[test]
+fn less_than_one_pass_at_a_time_counts_as_one() {
+    for (text, expected) in [
+        ("0", 1),
+        ("-5", 1),
+        ("-99999999999999999999", 1),
+        ("+3", 3),
+        ("10000", 10_000),
+    ] {
+        assert_eq!(
+            load(&[("FAS_CONCURRENCY", text)], None).concurrency,
+            expected,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn metrics_listen_where_they_are_told() {
+    let cases: &[(&str, &str, bool)] = &[
+        (":9090", "[::]:9090", true),
+        (":0", "[::]:0", true),
+        ("[::]:9191", "[::]:9191", false),
+        ("[::1]:80", "[::1]:80", false),
+        ("0.0.0.0:9090", "0.0.0.0:9090", false),
+        ("localhost:9090", "127.0.0.1:9090", false),
+    ];
+    for (text, socket, may_fall_back) in cases {
+        let address = load(&[("FAS_METRICS_ADDRESS", text)], None).metrics_address;
+        assert_eq!(
+            (address.socket.to_string().as_str(), address.may_fall_back),
+            (*socket, *may_fall_back),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_user_in_prometheus_address_is_taken_out_and_the_rest_is_kept() {
+    let cases: &[(&str, &str, Option<&str>)] = &[
+        ("http://p:9090", "http://p:9090/", None),
+        ("https://p/a/b/", "https://p/a/b/", None),
+        ("https://p/a?x=1&y=2", "https://p/a?x=1&y=2", None),
+        ("https://p/a#part", "https://p/a", None),
+        (
+            "http://me:word@p:9090/a",
+            "http://p:9090/a",
+            Some("me:word"),
+        ),
+        ("http://me@p", "http://p/", Some("me:")),
+        ("http://:word@p", "http://p/", Some(":word")),
+        (
+            "http://m%40e:w%3Ao%2Frd%25@p",
+            "http://p/",
+            Some("m@e:w:o/rd%"),
+        ),
+        ("http://me:a@b@p", "http://p/", Some("me:a@b")),
+        ("http://me:100%@p", "http://p/", Some("me:100%")),
+        ("HTTP://P", "http://p/", None),
+    ];
+    for (text, expected, user) in cases {
+        let config = load(&[("FAS_PROMETHEUS_ADDRESS", text)], None);
+        let (address, basic, ..) = prometheus(&config);
+        assert_eq!((address.as_str(), basic), (*expected, *user), "{text}");
+    }
+}
+
+#[test]
+fn temporals_address_is_a_host_and_a_port_or_a_url() {
+    let changes = |address| {
+        [
+            ("FAS_TEMPORAL_ADDRESS", address),
+            ("FAS_TEMPORAL_NAMESPACE", "n"),
+            ("FAS_TEMPORAL_METRIC_NAME", "w"),
+        ]
+    };
+    for address in [
+        "localhost:7233",
+        "10.0.0.1:7233",
+        "[::1]:7233",
+        "a.tmprl.cloud:443",
+        "https://a.tmprl.cloud",
+        "http://t:80",
+        "t:80",
+    ] {
+        assert_eq!(mistakes(&changes(address), None), [""; 0], "{address}");
+    }
+    for address in [
+        "localhost",
+        "localhost:",
+        ":7233",
+        "grpc://t:7233",
+        "t:99999",
+        "t:7233/path",
+        "https://me:secret@t:1",
+        "t:7233?x",
+    ] {
+        let lines = mistakes(&changes(address), None);
+        assert_eq!(lines.len(), 1, "{address}: {lines:?}");
+        assert!(!lines[0].contains("secret"), "{lines:?}");
+    }
+}
+
+#[test]
+fn the_own_app_is_only_refused_in_its_own_group_and_by_its_plain_name() {
+    let cases: &[(&[(&str, &str)], usize)] = &[
+        (&[("FLY_APP_NAME", "my-app")], 1),
+        (
+            &[("FLY_APP_NAME", "my-app"), ("FLY_PROCESS_GROUP", "scaler")],
+            0,
+        ),
+        (
+            &[("FLY_APP_NAME", "my-app"), ("FAS_PROCESS_GROUP", "worker")],
+            0,
+        ),
+        (
+            &[
+                ("FLY_APP_NAME", "my-app"),
+                ("FAS_PROCESS_GROUP", "w"),
+                ("FLY_PROCESS_GROUP", "w"),
+            ],
+            1,
+        ),
+        (
+            &[
+                ("FLY_APP_NAME", "my-app"),
+                ("FAS_APP_NAME", "my-*"),
+                ("FAS_ORG", "o"),
+            ],
+            0,
+        ),
+        (&[("FLY_APP_NAME", "other")], 0),
+    ];
+    for (changes, expected) in cases {
+        assert_eq!(mistakes(changes, None).len(), *expected, "{changes:?}");
+    }
+}
+
+#[test]
+fn eval_needs_no_token_and_can_name_the_app() {
+    let eval = |changes: &[(&str, &str)], app: Option<&str>| {
+        let sources = Sources {
+            purpose: Purpose::Eval,
+            app: app.map(str::to_owned),
+            ..sources(changes, None)
+        };
+        Config::load(sources)
+    };
+    let config = eval(&[("FAS_API_TOKEN", "")], None).expect("no token is needed");
+    assert!(config.api.token.is_none());
+    let wildcard = [("FAS_APP_NAME", "my-*")];
+    assert_eq!(
+        eval(&wildcard, Some("my-1"))
+            .expect("one app")
+            .apps
+            .pattern
+            .as_str(),
+        "my-1"
+    );
+    assert_eq!(
+        eval(&[("FAS_APP_NAME", "")], Some("my-1"))
+            .expect("one app")
+            .apps
+            .pattern
+            .as_str(),
+        "my-1"
+    );
+    let errors = eval(&wildcard, Some("my-*"))
+        .expect_err("several apps")
+        .to_string();
+    assert_eq!(
+        errors,
+        "--app names one app: \"my-*\", for example --app my-app (--app)"
+    );
+    let errors = eval(&[("FAS_APP_NAME", "")], None)
+        .expect_err("no app")
+        .to_string();
+    assert_eq!(errors, "app name required, for example FAS_APP_NAME=my-app");
+}
+
+#[cfg(unix)]
+#[test]
+fn bytes_that_are_no_text_matter_only_in_our_own_variables() {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    let garbage = || OsString::from_vec(vec![0xff, 0xfe]);
+    let with = |name: &str| {
+        let mut sources = sources(&[], None);
+        sources
+            .environment
+            .retain(|(known, _)| known.to_str() != Some(name));
+        sources.environment.push((name.into(), garbage()));
+        sources.environment.push((garbage(), garbage()));
+        Config::load(sources)
+    };
+    assert!(with("LS_COLORS").is_ok());
+    for name in [
+        "FAS_INTERVAL",
+        "FAS_APP_NAME",
+        "FAS_API_TOKEN",
+        "FAS_NO_SUCH_THING",
+        "TEMPORAL_TLS_KEY_DATA",
+        "FLY_FLAPS_BASE_URL",
+    ] {
+        assert_eq!(
+            with(name).expect_err(name).to_string(),
+            format!("{name} is not valid UTF-8")
+        );
+    }
+}
+
+#[test]
+fn of_two_variables_with_one_name_the_first_holds() {
+    let mut sources = sources(&[("FAS_INTERVAL", "1s")], None);
+    sources
+        .environment
+        .push(("FAS_INTERVAL".into(), "2s".into()));
+    assert_eq!(
+        Config::load(sources).expect("valid").policy.interval,
+        Duration::from_secs(1)
+    );
+}
+
+#[test]
+fn a_query_that_grows_without_measure_is_refused() {
+    let changes = [
+        ("BIG", "x".repeat(100_000)),
+        ("FAS_PROMETHEUS_QUERY", "$BIG".repeat(20_000)),
+    ];
+    let changes: Vec<(&str, &str)> = changes
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    assert_eq!(
+        mistakes(&changes, None),
+        ["FAS_PROMETHEUS_QUERY is longer than 1048576 bytes once its variables are replaced"]
+    );
+}
+
+/// Everything that can be shown of a configuration or of why there is none.
+fn all_output(sources: Sources) -> String {
+    match Config::load(sources) {
+        Ok(config) => format!(
+            "{config:?} {config:#?} {:?} {:?}",
+            config.summary(),
+            config.warnings
+        ),
+        Err(errors) => format!("{errors} {errors:?} {errors:#?}"),
+    }
+}
+
+const SECRETS: &[&str] = &[
+    "FAS_API_TOKEN",
+    "FAS_PROMETHEUS_TOKEN",
+    "FAS_TEMPORAL_KEY_DATA",
+    "TEMPORAL_TLS_KEY_DATA",
+    "FAS_TEMPORAL_CERT_DATA",
+];
+
+const MARKER: &str = "k3ep0ut";
+
+proptest! {
+    #[test]
+    fn no_secret_of_the_environment_is_ever_shown(
+        before in "[ -~\\n\u{7f}\u{fc}]{0,6}",
+        after in "[ -~\\n\u{7f}\u{fc}]{0,6}",
+        broken in 0..6_usize,
+    ) {
+        let secret = format!("{before}{MARKER}{after}");
+        let address = format!("http://{secret}:{secret}@p:9090/x?token={MARKER}");
+        let mut changes: Vec<(&str, &str)> = SECRETS.iter().map(|name| (*name, secret.as_str())).collect();
+        changes.extend([
+            ("FAS_PROMETHEUS_ADDRESS", address.as_str()),
+            ("FAS_TEMPORAL_ADDRESS", "localhost:7233"),
+            ("FAS_TEMPORAL_NAMESPACE", "n"),
+            ("FAS_TEMPORAL_METRIC_NAME", "w"),
+        ]);
+        let wrong = [
+            ("FAS_INTERVAL", "x"),
+            ("FAS_APP_NAME", ""),
+            ("FAS_PROMETHEUS_QUERY", ""),
+            ("FAS_CREATED_MACHINE_COUNT", "nope"),
+            ("FAS_TEMPORAL_NAMESPACE", ""),
+        ];
+        if let Some(wrong) = wrong.get(broken) {
+            changes.retain(|(name, _)| name != &wrong.0);
+            changes.push(*wrong);
+        }
+        let output = all_output(sources(&changes, None));
+        prop_assert!(!output.contains(MARKER), "{}", output);
+    }
+
+    #[test]
+    fn no_secret_that_comes_into_the_file_by_a_variable_is_ever_shown(
+        secret in "[ -~\\n]{0,8}",
+        after in "[ -~\\n]{0,8}",
+        quote in "['\"]?",
+        extra in "(\ninterval: x|\nunknown: 1|\n  - broken|)",
+    ) {
+        let secret = format!("{secret}{MARKER}{after}");
+        let file = format!(
+            "api-token: {quote}$TOKEN{quote}\nmetric-collectors:\n  - type: prometheus\n    metric-name: queue_depth\n    \
+             query: up\n    address: http://p\n    token: {quote}$TOKEN{quote}\n  - type: temporal\n    metric-name: w\n    \
+             address: t:1\n    namespace: n\n    cert-data: {quote}$TOKEN{quote}\n    key-data: {quote}$TOKEN{quote}{extra}\n"
+        );
+        let output = all_output(sources(&[("TOKEN", &secret), ("FAS_PROMETHEUS_ADDRESS", "")], Some(&file)));
+        prop_assert!(!output.contains(MARKER), "{}\n{}", file, output);
+    }
+
+    #[test]
+    fn no_text_in_a_variable_or_file_panics(
+        index in 0..VARIABLES.len(),
+        value in "[ -~\\n\u{fc}]{0,20}|[0-9smh.%+-]{0,10}|[a-z:/@?#%\\[\\]]{0,20}",
+        file in "([a-z-]{0,12}(: |:|\\n|- |\\[|\\]|\\{|\\}|&a|\\*a|\\$A|'|\"|\\||#){0,3}){0,8}",
+    ) {
+        let _ = Config::load(sources(&[(VARIABLES[index].name, &value)], None));
+        let _ = Config::load(sources(&[], Some(&file)));
+    }
+}
