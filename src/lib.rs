@@ -1,5 +1,9 @@
 //! fly-autoscaler: brings the machines of Fly apps to the number that metrics ask for.
 
+pub mod clock;
 pub mod config;
+pub mod error_chain;
 pub mod expr;
 pub mod scaling;
+pub mod shutdown;
+pub mod transport;
