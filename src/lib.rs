@@ -6,4 +6,5 @@ pub mod error_chain;
 pub mod expr;
 pub mod scaling;
 pub mod shutdown;
+pub mod sim;
 pub mod transport;
