@@ -4,6 +4,8 @@ pub mod clock;
 pub mod config;
 pub mod error_chain;
 pub mod expr;
+pub mod machines;
+pub mod metrics;
 pub mod scaling;
 pub mod shutdown;
 pub mod sim;

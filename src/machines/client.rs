@@ -1,0 +1,866 @@
+//! The calls: one function each, all under a deadline, all counted, repeated only where that is safe.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use backon::Retryable as _;
+use bytes::Bytes;
+use cookie_store::CookieStore;
+use http::{HeaderMap, Method, Request, Response, header};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::Deserialize;
+use tokio::time::Instant;
+use url::Url;
+
+use super::{
+    clone::CloneTemplate,
+    error::{ApiError, Cause, Operation},
+    graphql,
+    pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, pause_after, pauses},
+    token::{Authorization, Secrets},
+    volumes::{self, NewVolume, Volume},
+    wire::{self, Listed},
+};
+use crate::{
+    metrics::{CallResult, Metrics},
+    scaling::Release,
+    shutdown::Shutdown,
+    transport::{Transport, TransportError},
+};
+
+/// The largest machine, volume or app list that is read: 10^5 machines with configurations of half a kilobyte.
+const LIST_LIMIT: usize = 64 << 20;
+
+/// The largest other answer that is read.
+const ANSWER_LIMIT: usize = 10 << 20;
+
+/// How long one attempt may take; a hanging one then leaves time for another within the pass deadline.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The most that one wait call asks for; the API allows 60 s, a shutdown waits for what is in flight.
+const WAIT_STEP: Duration = Duration::from_secs(10);
+
+/// The longest cookie that is kept, attributes included, in bytes.
+const COOKIE_LIMIT: usize = 1024;
+
+/// The most cookies that are kept for one app; Fly sends one.
+const COOKIES_LIMIT: usize = 8;
+
+/// The most of an error's text that is kept.
+const MESSAGE_LIMIT: usize = 300;
+
+const USER_AGENT: &str = concat!("fly-autoscaler/", env!("CARGO_PKG_VERSION"));
+
+/// How Fly is reached.
+#[derive(Debug)]
+pub struct ApiOptions {
+    /// The Machines API; a path in it is dropped, as Fly's own client does.
+    pub machines_url: Url,
+    /// The GraphQL API; `/graphql` is added.
+    pub graphql_url: Url,
+    /// The token for both.
+    pub token: SecretString,
+    /// Whether writes are kept from leaving the process.
+    pub dry_run: bool,
+    /// Where the jitter of pauses begins.
+    pub jitter_seed: u64,
+}
+
+/// Fly's APIs with one token.
+pub struct Api {
+    transport: Arc<dyn Transport>,
+    options: ApiOptions,
+    authorization: Authorization,
+    secrets: Secrets,
+    metrics: Metrics,
+    shutdown: Shutdown,
+    jitter: JitterSeeds,
+    cookies: Mutex<CookieStore>,
+}
+
+/// The calls about one app: its cookies and the pace of its creates belong to it alone.
+pub struct AppClient {
+    api: Arc<Api>,
+    app: String,
+    cookies: Mutex<CookieStore>,
+    machine_pace: CreatePace,
+    volume_pace: CreatePace,
+}
+
+/// When a create may be made.
+#[derive(Debug, Clone, Copy)]
+pub struct CreateWindow<'pass> {
+    /// No attempt begins at or after this, so that its answer is still heard.
+    pub begin_before: Instant,
+    /// No attempt begins once this is set.
+    pub halted: &'pass AtomicBool,
+    /// When the call has to be over.
+    pub deadline: Instant,
+}
+
+/// One call, ready to be made as often as it takes.
+struct Call<'call> {
+    operation: Operation,
+    subject: String,
+    method: Method,
+    url: Url,
+    body: Bytes,
+    repetition: Repetition,
+    answer_limit: usize,
+    attempt_timeout: Duration,
+    /// No attempt begins at or after this; the pass deadline where there is nothing stricter.
+    begin_before: Option<Instant>,
+    /// No attempt begins once this is set.
+    halted: Option<&'call AtomicBool>,
+    cookies: &'call Mutex<CookieStore>,
+    /// What no error may show.
+    secrets: &'call Secrets,
+}
+
+/// Why one attempt failed.
+struct Failure {
+    cause: Cause,
+    request_id: Option<String>,
+}
+
+impl Api {
+    /// Prepares the client; connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the token cannot stand in an HTTP header; the message does not show it.
+    pub fn new(
+        transport: Arc<dyn Transport>,
+        options: ApiOptions,
+        metrics: Metrics,
+        shutdown: Shutdown,
+    ) -> Result<Self, String> {
+        let authorization = Authorization::parse(&options.token)
+            .ok_or("FAS_API_TOKEN holds characters that no token has (a line break inside?)")?;
+        let secrets = Secrets::of(&options.token);
+        let jitter = JitterSeeds::new(options.jitter_seed);
+        Ok(Self {
+            transport,
+            options,
+            authorization,
+            secrets,
+            metrics,
+            shutdown,
+            jitter,
+            cookies: Mutex::default(),
+        })
+    }
+
+    /// Whether writes are kept from leaving the process.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.options.dry_run
+    }
+
+    /// The names of the apps of an organization, sorted.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn list_apps(
+        &self,
+        org: &str,
+        deadline: Instant,
+    ) -> Result<BTreeSet<String>, ApiError> {
+        #[derive(Deserialize)]
+        struct Apps {
+            /// `null` for none, but never absent: an answer without it is no list, and would end every app's scaling.
+            #[serde(deserialize_with = "Option::deserialize")]
+            apps: Option<Vec<App>>,
+        }
+        #[derive(Deserialize)]
+        struct App {
+            name: String,
+        }
+        let mut url = self.machines_url(&["apps"]);
+        url.query_pairs_mut().append_pair("org_slug", org);
+        let call = Call {
+            operation: Operation::ListApps,
+            subject: format!("organization \"{org}\""),
+            method: Method::GET,
+            url,
+            body: Bytes::new(),
+            repetition: Repetition::Idempotent,
+            answer_limit: LIST_LIMIT,
+            attempt_timeout: ATTEMPT_TIMEOUT,
+            begin_before: None,
+            halted: None,
+            cookies: &self.cookies,
+            secrets: &self.secrets,
+        };
+        let answer = self.make(&call, deadline).await?;
+        let apps: Apps = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        Ok(apps
+            .apps
+            .unwrap_or_default()
+            .into_iter()
+            .map(|app| app.name)
+            .collect())
+    }
+
+    fn machines_url(&self, path: &[&str]) -> Url {
+        let mut url = self.options.machines_url.clone();
+        url.set_query(None);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().push("v1").extend(path);
+        }
+        url
+    }
+
+    fn graphql_url(&self) -> Url {
+        let mut url = self.options.graphql_url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("graphql");
+        }
+        url
+    }
+
+    /// Makes a call, repeating it where that is safe, until the deadline.
+    async fn make(&self, call: &Call<'_>, deadline: Instant) -> Result<Response<Bytes>, ApiError> {
+        let begin_before = call.begin_before.unwrap_or(deadline);
+        let after_unknown = AtomicBool::new(false);
+        let shutdown = self.shutdown.clone();
+        let attempt = || self.attempt(call, deadline);
+        attempt
+            .retry(pauses(self.jitter.next()))
+            .sleep(move |length| pause(shutdown.clone(), length))
+            .when(|failure: &Failure| call.repetition.follows(&failure.cause))
+            .adjust(|failure: &Failure, pause| {
+                let left = begin_before.saturating_duration_since(Instant::now());
+                let pause = pause_after(&failure.cause, pause, left)?;
+                after_unknown.fetch_or(!failure.cause.surely_did_nothing(), Ordering::Relaxed);
+                Some(pause)
+            })
+            .await
+            .map_err(|failure| ApiError {
+                after_unknown: after_unknown.load(Ordering::Relaxed),
+                ..call.failed(failure)
+            })
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        deadline: Instant,
+    ) -> Result<Response<Bytes>, Failure> {
+        let begun = Instant::now();
+        let not_made = |cause| {
+            Err(Failure {
+                cause,
+                request_id: None,
+            })
+        };
+        if call.operation.is_write() && self.options.dry_run {
+            return not_made(Cause::DryRun);
+        }
+        if self.shutdown.is_set() {
+            return not_made(Cause::ShuttingDown);
+        }
+        let halted = call
+            .halted
+            .is_some_and(|halted| halted.load(Ordering::Relaxed));
+        if halted || begun >= call.begin_before.unwrap_or(deadline) {
+            return not_made(Cause::NotBegun);
+        }
+        let request = self.request(call).map_err(|cause| Failure {
+            cause,
+            request_id: None,
+        })?;
+        let until = deadline.min(begun + call.attempt_timeout);
+        let exchange = self.transport.exchange(request, call.answer_limit);
+        let outcome = match tokio::time::timeout_at(until, exchange).await {
+            Err(_) => Err(Failure {
+                cause: Cause::Timeout,
+                request_id: None,
+            }),
+            Ok(Err(TransportError::Timeout)) => Err(Failure {
+                cause: Cause::Timeout,
+                request_id: None,
+            }),
+            Ok(Err(error)) => Err(Failure {
+                cause: Cause::Transport(error),
+                request_id: None,
+            }),
+            Ok(Ok(response)) => {
+                call.keep_cookies(response.headers());
+                if response.status().is_success() {
+                    Ok(response)
+                } else {
+                    Err(refusal(&response))
+                }
+            }
+        };
+        let result = CallResult::of(outcome.as_ref().map_err(|failure| &failure.cause).err());
+        self.metrics
+            .api_request(call.operation, result, begun.elapsed());
+        outcome
+    }
+
+    fn request(&self, call: &Call<'_>) -> Result<Request<Bytes>, Cause> {
+        let authorization = match call.operation.api() {
+            "graphql" => &self.authorization.graphql,
+            _ => &self.authorization.machines,
+        };
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(call.url.as_str())
+            .header(header::AUTHORIZATION, authorization)
+            .header(header::USER_AGENT, USER_AGENT)
+            .header(header::ACCEPT, "application/json");
+        if !call.body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(cookie) = call.cookie() {
+            request = request.header(header::COOKIE, cookie);
+        }
+        request
+            .body(call.body.clone())
+            .map_err(|error| Cause::Decode(format!("no request can be made of it: {error}")))
+    }
+}
+
+impl AppClient {
+    /// The calls about `app`.
+    #[must_use]
+    pub fn new(api: Arc<Api>, app: impl Into<String>) -> Self {
+        Self {
+            api,
+            app: app.into(),
+            cookies: Mutex::default(),
+            machine_pace: CreatePace::new(),
+            volume_pace: CreatePace::new(),
+        }
+    }
+
+    /// The app's name.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// Whether writes are kept from leaving the process.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.api.is_dry_run()
+    }
+
+    /// Every machine of the app, configurations included.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn list_machines(&self, deadline: Instant) -> Result<Listed, ApiError> {
+        let mut call = self.call(Operation::ListMachines, Method::GET, &["machines"]);
+        call.answer_limit = LIST_LIMIT;
+        let answer = self.api.make(&call, deadline).await?;
+        wire::parse_machines(answer.body())
+            .map_err(|error| call.error(Cause::Decode(error), &answer))
+    }
+
+    /// The app's current release; `None` for one that was never released.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn current_release(&self, deadline: Instant) -> Result<Option<Release>, ApiError> {
+        let mut call = self.call(Operation::CurrentRelease, Method::POST, &[]);
+        call.url = self.api.graphql_url();
+        call.body = graphql::question(&self.app).into();
+        let answer = self.api.make(&call, deadline).await?;
+        graphql::answer(answer.body()).map_err(|cause| call.error(cause, &answer))
+    }
+
+    /// How long to wait for the next turn to create a machine; `None`: the turn is taken, create now.
+    #[must_use]
+    pub fn create_turn(&self) -> Option<Duration> {
+        self.machine_pace.turn()
+    }
+
+    /// Creates one machine and returns its id. Repeated only where it surely did not happen, and begun only within the
+    /// `window`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`]; [`ApiError::surely_did_nothing`] tells whether the machine may exist all the same.
+    pub async fn create_machine(
+        &self,
+        template: &CloneTemplate,
+        region: &str,
+        volumes: &[String],
+        skip_launch: bool,
+        window: CreateWindow<'_>,
+    ) -> Result<String, ApiError> {
+        #[derive(Deserialize)]
+        struct Created {
+            #[serde(deserialize_with = "wire::identifier")]
+            id: String,
+        }
+        let mut call = self.call(Operation::CreateMachine, Method::POST, &["machines"]);
+        call.repetition = Repetition::OnlyIfNothingHappened;
+        call.begin_before = Some(window.begin_before);
+        call.halted = Some(window.halted);
+        call.body = match template.body(region, volumes, skip_launch) {
+            Ok(body) => body.into(),
+            Err(message) => return Err(call.refused(message)),
+        };
+        let answer = self.api.make(&call, window.deadline).await?;
+        let created: Created = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        Ok(created.id)
+    }
+
+    /// Starts or resumes one machine.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn start_machine(&self, machine: &str, deadline: Instant) -> Result<(), ApiError> {
+        self.act(
+            Operation::StartMachine,
+            Method::POST,
+            machine,
+            &["start"],
+            deadline,
+        )
+        .await
+    }
+
+    /// Asks one machine to stop, with its own signal and timeout; it is still running when this returns.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn stop_machine(&self, machine: &str, deadline: Instant) -> Result<(), ApiError> {
+        self.act(
+            Operation::StopMachine,
+            Method::POST,
+            machine,
+            &["stop"],
+            deadline,
+        )
+        .await
+    }
+
+    /// Suspends one machine.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn suspend_machine(&self, machine: &str, deadline: Instant) -> Result<(), ApiError> {
+        self.act(
+            Operation::SuspendMachine,
+            Method::POST,
+            machine,
+            &["suspend"],
+            deadline,
+        )
+        .await
+    }
+
+    /// Destroys one machine that does not run: without force, so that the API refuses when it has been woken.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`]; a machine that is gone already is no error.
+    pub async fn destroy_machine(&self, machine: &str, deadline: Instant) -> Result<(), ApiError> {
+        match self
+            .act(
+                Operation::DestroyMachine,
+                Method::DELETE,
+                machine,
+                &[],
+                deadline,
+            )
+            .await
+        {
+            Err(error) if error.status() == Some(404) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Waits until one machine has stopped or is gone; returns whether it did before the deadline.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`]; running out of time is no error.
+    pub async fn wait_until_stopped(
+        &self,
+        machine: &str,
+        instance_id: &str,
+        deadline: Instant,
+    ) -> Result<bool, ApiError> {
+        let mut call = self.call(
+            Operation::WaitMachine,
+            Method::GET,
+            &["machines", machine, "wait"],
+        );
+        call.subject = self.machine(machine);
+        let address = call.url.clone();
+        let mut attempts_left = ATTEMPTS;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left < Duration::from_secs(1) || self.api.shutdown.is_set() {
+                return Ok(false);
+            }
+            let step = left.min(WAIT_STEP);
+            call.attempt_timeout = step + Duration::from_secs(5);
+            call.url = address.clone();
+            {
+                let mut query = call.url.query_pairs_mut();
+                query
+                    .append_pair("state", "stopped")
+                    .append_pair("timeout", &step.as_secs().to_string());
+                if !instance_id.is_empty() {
+                    query.append_pair("instance_id", instance_id);
+                }
+            }
+            let Err(Failure { cause, request_id }) = self.api.attempt(&call, deadline).await else {
+                return Ok(true);
+            };
+            match cause {
+                Cause::Status { status: 404, .. } => return Ok(true),
+                Cause::NotBegun | Cause::ShuttingDown => return Ok(false),
+                // 408 is the API's way to say: not yet.
+                Cause::Status { status: 408, .. } => {}
+                cause => {
+                    attempts_left -= 1;
+                    if attempts_left == 0 || !call.repetition.follows(&cause) {
+                        return Err(call.failed(Failure { cause, request_id }));
+                    }
+                }
+            }
+            // An API that answers 408 at once must not be asked in a hot loop.
+            pause(self.api.shutdown.clone(), Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Finds or makes one volume for each mount of the clone, in `region`; `taken` are those given away in this pass,
+    /// and those found are added to it.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn volumes_for(
+        &self,
+        template: &CloneTemplate,
+        region: &str,
+        taken: &Mutex<BTreeSet<String>>,
+        deadline: Instant,
+    ) -> Result<Vec<String>, ApiError> {
+        let mounts = template.mounts();
+        if mounts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = self.call(Operation::ListVolumes, Method::GET, &["volumes"]);
+        let answer = self.api.make(&list, deadline).await?;
+        let existing: Vec<Volume> = parse(&answer).map_err(|cause| list.error(cause, &answer))?;
+        let mut chosen = Vec::with_capacity(mounts.len());
+        for mount in &mounts {
+            let Some(name) = volumes::name_of(&existing, mount) else {
+                return Err(list
+                    .refused("a mount of the source names no volume that the app has".to_owned()));
+            };
+            let found = {
+                let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+                let found = volumes::unattached(&existing, name, region, &taken)
+                    .map(|volume| volume.id.clone());
+                taken.extend(found.clone());
+                found
+            };
+            let id = if let Some(id) = found {
+                id
+            } else {
+                let source = volumes::of_mount(&existing, mount);
+                let new = NewVolume::like(source, name, region, template.guest(), template.image());
+                let id = self.create_volume(&new, deadline).await?;
+                taken
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(id.clone());
+                id
+            };
+            chosen.push(id);
+        }
+        Ok(chosen)
+    }
+
+    async fn create_volume(
+        &self,
+        new: &NewVolume<'_>,
+        deadline: Instant,
+    ) -> Result<String, ApiError> {
+        #[derive(Deserialize)]
+        struct Created {
+            id: String,
+        }
+        let mut call = self.call(Operation::CreateVolume, Method::POST, &["volumes"]);
+        call.repetition = Repetition::OnlyIfNothingHappened;
+        call.body = match serde_json::to_vec(new) {
+            Ok(body) => body.into(),
+            Err(error) => return Err(call.refused(error.to_string())),
+        };
+        while let Some(wait) = self.volume_pace.turn() {
+            if Instant::now() + wait >= deadline {
+                return Err(call.bare_error(Cause::NotBegun));
+            }
+            tokio::time::sleep(wait).await;
+        }
+        let answer = self.api.make(&call, deadline).await?;
+        let created: Created = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        Ok(created.id)
+    }
+
+    async fn act(
+        &self,
+        operation: Operation,
+        method: Method,
+        machine: &str,
+        path: &[&str],
+        deadline: Instant,
+    ) -> Result<(), ApiError> {
+        let path: Vec<&str> = ["machines", machine].iter().chain(path).copied().collect();
+        let mut call = self.call(operation, method, &path);
+        call.subject = self.machine(machine);
+        self.api.make(&call, deadline).await.map(|_| ())
+    }
+
+    fn machine(&self, machine: &str) -> String {
+        format!("machine {machine} of app \"{}\"", self.app)
+    }
+
+    fn call(&self, operation: Operation, method: Method, path: &[&str]) -> Call<'_> {
+        let path: Vec<&str> = ["apps", &self.app].iter().chain(path).copied().collect();
+        Call {
+            operation,
+            subject: format!("app \"{}\"", self.app),
+            method,
+            url: self.api.machines_url(&path),
+            body: Bytes::new(),
+            repetition: Repetition::Idempotent,
+            answer_limit: ANSWER_LIMIT,
+            attempt_timeout: ATTEMPT_TIMEOUT,
+            begin_before: None,
+            halted: None,
+            cookies: &self.cookies,
+            secrets: &self.api.secrets,
+        }
+    }
+}
+
+impl Call<'_> {
+    fn error(&self, cause: Cause, answer: &Response<Bytes>) -> ApiError {
+        self.failed(Failure {
+            cause,
+            request_id: request_id(answer.headers()),
+        })
+    }
+
+    fn bare_error(&self, cause: Cause) -> ApiError {
+        self.failed(Failure {
+            cause,
+            request_id: None,
+        })
+    }
+
+    /// The one place where errors are made: nothing in them repeats the token, whatever a server sends back.
+    fn failed(&self, failure: Failure) -> ApiError {
+        let hide = |text| self.secrets.hide(text);
+        ApiError {
+            operation: self.operation,
+            subject: self.subject.clone(),
+            request_id: failure.request_id.map(hide),
+            after_unknown: false,
+            cause: failure.cause.map_text(hide),
+        }
+    }
+
+    /// Refused by this program before anything was sent.
+    fn refused(&self, message: String) -> ApiError {
+        self.bare_error(Cause::Status {
+            status: 422,
+            message,
+            retry_after: None,
+        })
+    }
+
+    fn cookie(&self) -> Option<String> {
+        let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs: Vec<String> = cookies
+            .get_request_values(&self.url)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        (!pairs.is_empty()).then(|| pairs.join("; "))
+    }
+
+    fn keep_cookies(&self, headers: &HeaderMap) {
+        for cookie in headers.get_all(header::SET_COOKIE) {
+            if let Some(text) = cookie
+                .to_str()
+                .ok()
+                .filter(|text| text.len() <= COOKIE_LIMIT)
+            {
+                let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+                // They only choose a server: without any, the next answer brings new ones.
+                if cookies.iter_any().count() >= COOKIES_LIMIT {
+                    cookies.clear();
+                }
+                // A cookie that cannot be used is no reason to fail a call.
+                let _ = cookies.parse(text, &self.url);
+            }
+        }
+    }
+}
+
+/// Pauses between attempts; a shutdown ends the pause, and the next attempt is then not begun.
+async fn pause(shutdown: Shutdown, length: Duration) {
+    tokio::select! {
+        biased;
+        // Cancel safe, both: a flag and a timer.
+        () = shutdown.wait() => {}
+        () = tokio::time::sleep(length) => {}
+    }
+}
+
+fn parse<'body, T: Deserialize<'body>>(answer: &'body Response<Bytes>) -> Result<T, Cause> {
+    serde_json::from_slice(answer.body())
+        .map_err(|error| Cause::Decode(wire::describe(answer.body(), &error)))
+}
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    headers
+        .get("fly-request-id")
+        .and_then(|value| value.to_str().ok())
+        .map(cleaned)
+}
+
+fn refusal(response: &Response<Bytes>) -> Failure {
+    let status = response.status().as_u16();
+    let message = message(response.body());
+    let cause = match status {
+        401 | 403 => Cause::Unauthorized { status, message },
+        _ => Cause::Status {
+            status,
+            message,
+            retry_after: retry_after(response.headers(), Timestamp::now()),
+        },
+    };
+    Failure {
+        cause,
+        request_id: request_id(response.headers()),
+    }
+}
+
+/// What an error body says: its `message`, else its `error`, with its `status` in front; else the text itself.
+fn message(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Refusal {
+        message: Option<String>,
+        error: Option<String>,
+        status: Option<String>,
+    }
+    match serde_json::from_slice::<Refusal>(body) {
+        Ok(refusal) => {
+            let text = refusal
+                .message
+                .filter(|text| !text.is_empty())
+                .or(refusal.error)
+                .unwrap_or_default();
+            match refusal
+                .status
+                .filter(|status| !status.is_empty() && status != "error")
+            {
+                Some(status) => cleaned(&format!("{status}: {text}")),
+                None => cleaned(&text),
+            }
+        }
+        Err(_) if body.trim_ascii_start().starts_with(b"<") => "an HTML page".to_owned(),
+        Err(_) => cleaned(&String::from_utf8_lossy(
+            body.get(..4 * MESSAGE_LIMIT).unwrap_or(body),
+        )),
+    }
+}
+
+/// Text from outside, fit for one line of a log: control characters replaced, bounded in length.
+pub(super) fn cleaned(text: &str) -> String {
+    let mut clean: String = text
+        .trim()
+        .chars()
+        .take(MESSAGE_LIMIT)
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect();
+    if text.trim().chars().nth(MESSAGE_LIMIT).is_some() {
+        clean.push('…');
+    }
+    clean
+}
+
+/// `Retry-After` in either of its forms: seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    let date = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a literal timestamp");
+        let cases = [
+            ("7", Some(7)),
+            (" 0 ", Some(0)),
+            ("Thu, 01 Jan 2026 00:00:30 GMT", Some(30)),
+            ("Wed, 31 Dec 2025 23:59:00 GMT", Some(0)),
+            ("soon", None),
+            ("-3", None),
+            ("99999999999", None),
+        ];
+        for (text, seconds) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, text.parse().expect("a literal header"));
+            assert_eq!(
+                retry_after(&headers, now),
+                seconds.map(Duration::from_secs),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_body_becomes_one_bounded_line() {
+        let cases = [
+            (
+                r#"{"error":"no room","status":"insufficient_capacity"}"#,
+                "insufficient_capacity: no room",
+            ),
+            (r#"{"status":"error","message":"lease held"}"#, "lease held"),
+            (r#"{"error":"two\nlines"}"#, "two lines"),
+            ("plain", "plain"),
+            ("<html><body>502</body></html>", "an HTML page"),
+            ("", ""),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(message(body.as_bytes()), expected);
+        }
+        assert_eq!(
+            message(&vec![b'x'; 1 << 20]).chars().count(),
+            MESSAGE_LIMIT + 1
+        );
+    }
+}

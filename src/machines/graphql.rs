@@ -1,0 +1,162 @@
+//! The one GraphQL question: is a deploy under way?
+
+use serde::{Deserialize, Serialize};
+
+use super::{client::cleaned, error::Cause, wire::describe};
+use crate::scaling::Release;
+
+/// Only what the decision reads is asked for.
+const QUERY: &str = "query($appName: String!) { app(name: $appName) { currentRelease: currentReleaseUnprocessed \
+                     { version status createdAt } } }";
+
+#[derive(Serialize)]
+struct Question<'app> {
+    query: &'static str,
+    variables: Variables<'app>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Variables<'app> {
+    app_name: &'app str,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    data: Option<Data>,
+    errors: Option<Vec<Complaint>>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    app: Option<App>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct App {
+    current_release: Option<WireRelease>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireRelease {
+    version: Option<u64>,
+    status: Option<String>,
+    created_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Complaint {
+    message: Option<String>,
+    extensions: Option<Extensions>,
+}
+
+#[derive(Deserialize)]
+struct Extensions {
+    code: Option<String>,
+}
+
+/// The body of the question about `app`.
+pub(super) fn question(app: &str) -> Vec<u8> {
+    serde_json::to_vec(&Question {
+        query: QUERY,
+        variables: Variables { app_name: app },
+    })
+    .expect("strings always serialize")
+}
+
+/// Reads the answer; `None` for an app that was never released.
+///
+/// # Errors
+///
+/// When it carries errors, or no app: without an answer nothing may be written.
+pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, Cause> {
+    let answer: Answer =
+        serde_json::from_slice(body).map_err(|error| Cause::Decode(describe(body, &error)))?;
+    if let Some(complaint) = answer.errors.unwrap_or_default().into_iter().next() {
+        return Err(complaint.cause());
+    }
+    let app = answer
+        .data
+        .and_then(|data| data.app)
+        .ok_or_else(|| Cause::Decode("GraphQL: the app is unknown to this token".to_owned()))?;
+    Ok(app.current_release.map(|release| Release {
+        version: release.version,
+        status: release.status.unwrap_or_default(),
+        created_at: release.created_at.and_then(|text| text.parse().ok()),
+    }))
+}
+
+impl Complaint {
+    /// GraphQL answers 200 to a token that it does not accept, and says so in the body.
+    fn cause(self) -> Cause {
+        let message = self
+            .message
+            .unwrap_or_else(|| "an error without a message".to_owned());
+        let message = format!("GraphQL: {}", cleaned(&message));
+        let code = self
+            .extensions
+            .and_then(|extensions| extensions.code)
+            .unwrap_or_default();
+        match code.as_str() {
+            "UNAUTHORIZED" | "UNAUTHENTICATED" => Cause::Unauthorized {
+                status: 401,
+                message,
+            },
+            "FORBIDDEN" => Cause::Unauthorized {
+                status: 403,
+                message,
+            },
+            _ => Cause::Decode(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_releases_or_reasons_not_to_write() {
+        let release = |version, status: &str, created_at: Option<&str>| {
+            Ok(Some(Release {
+                version,
+                status: status.to_owned(),
+                created_at: created_at.map(|text| text.parse().expect("a literal timestamp")),
+            }))
+        };
+        let cases = [
+            (
+                r#"{"data":{"app":{"currentRelease":{"version":12,"status":"complete","createdAt":"2026-01-02T03:04:05Z"}}}}"#,
+                release(Some(12), "complete", Some("2026-01-02T03:04:05Z")),
+            ),
+            (
+                r#"{"data":{"app":{"currentRelease":{"status":"running"}}}}"#,
+                release(None, "running", None),
+            ),
+            (
+                r#"{"data":{"app":{"currentRelease":{"status":null,"createdAt":"soon"}}}}"#,
+                release(None, "", None),
+            ),
+            (r#"{"data":{"app":{"currentRelease":null}}}"#, Ok(None)),
+            (
+                r#"{"data":{"app":null}}"#,
+                Err("GraphQL: the app is unknown to this token".to_owned()),
+            ),
+            (
+                r#"{"data":{"app":null},"errors":[{"message":"Could not find App"}]}"#,
+                Err("GraphQL: Could not find App".to_owned()),
+            ),
+            ("<html>", Err("the body is HTML, not JSON".to_owned())),
+            ("", Err("the body is empty".to_owned())),
+        ];
+        for (body, expected) in cases {
+            let found = answer(body.as_bytes()).map_err(|cause| match cause {
+                Cause::Decode(message) => message,
+                other => other.to_string(),
+            });
+            assert_eq!(found, expected, "{body}");
+        }
+    }
+}

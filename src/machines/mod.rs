@@ -1,0 +1,19 @@
+//! The client of Fly's Machines API and of the one GraphQL call that is needed.
+//!
+//! It knows the wire: paths, headers, tokens, cookies, JSON, and which call may be repeated. It decides nothing about
+//! machines. Every call is given a deadline and ends by it; every write is refused here under `FAS_DRY_RUN`. Wire types
+//! stop in this module: callers get [`Listed`] machines and the outcomes of calls.
+
+mod client;
+mod clone;
+mod error;
+mod graphql;
+mod pacing;
+mod token;
+mod volumes;
+mod wire;
+
+pub use client::{Api, ApiOptions, AppClient, CreateWindow};
+pub use clone::CloneTemplate;
+pub use error::{ApiError, Cause, Operation};
+pub use wire::{Listed, parse_machines};

@@ -1,0 +1,293 @@
+//! The JSON of machines: what is read, what is kept as it came, what is refused.
+//!
+//! A machine's `config` is never decoded into a struct of known fields and written back: fields that this program does
+//! not know would be lost in clones. It stays raw JSON; only what decisions read is looked at.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::{
+    Deserialize,
+    de::{Deserializer, Error as _, IgnoredAny},
+};
+use serde_json::value::RawValue;
+
+use super::client::cleaned;
+use crate::{
+    config::duration,
+    scaling::{DEFAULT_KILL_TIMEOUT, Machine, State},
+};
+
+/// The longest id, in bytes; Fly's have 14.
+const ID_LIMIT: usize = 100;
+
+/// The machines of one list.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// As decisions see them, in the order of the list.
+    pub machines: Vec<Machine>,
+    /// What a clone of each needs, by id.
+    pub configs: BTreeMap<String, MachineConfig>,
+}
+
+/// What a clone of a machine is made from.
+#[derive(Debug, Clone)]
+pub struct MachineConfig {
+    /// The configuration as the API sent it.
+    pub(super) raw: Box<RawValue>,
+    /// The full reference of its image, where the list has one.
+    pub(super) image: Option<String>,
+}
+
+/// Reads a machine list.
+///
+/// # Errors
+///
+/// When it is not a list of machines, when something that a decision reads has another type than the API documents, or
+/// when an id comes twice. Unknown fields and states are no errors.
+pub fn parse_machines(body: &[u8]) -> Result<Listed, String> {
+    let wire: Vec<WireMachine> =
+        serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
+    let mut listed = Listed::default();
+    let mut ids = BTreeSet::new();
+    listed.machines.reserve(wire.len());
+    for machine in wire {
+        if !ids.insert(machine.id.clone()) {
+            return Err(format!("machine {} is in the list twice", machine.id));
+        }
+        let id = machine.id.clone();
+        let (machine, config) = machine
+            .read()
+            .map_err(|error| format!("machine {id}: {error}"))?;
+        if let Some(config) = config {
+            listed.configs.insert(machine.id.clone(), config);
+        }
+        listed.machines.push(machine);
+    }
+    Ok(listed)
+}
+
+/// Says what is wrong with a body, in one bounded line: serde quotes a text of a wrong type, whatever its length.
+pub(super) fn describe(body: &[u8], error: &serde_json::Error) -> String {
+    let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    match start {
+        None => "the body is empty".to_owned(),
+        Some(b'<') => "the body is HTML, not JSON".to_owned(),
+        Some(_) if error.is_eof() => format!("the JSON is cut off: {}", explain(error)),
+        Some(_) => format!("unexpected JSON: {}", explain(error)),
+    }
+}
+
+/// A decoding error in one bounded line.
+pub(super) fn explain(error: &serde_json::Error) -> String {
+    cleaned(&error.to_string())
+}
+
+#[derive(Deserialize)]
+struct WireMachine {
+    #[serde(deserialize_with = "identifier")]
+    id: String,
+    state: String,
+    region: Option<String>,
+    instance_id: Option<String>,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    host_status: Option<String>,
+    cordoned: Option<bool>,
+    image_ref: Option<WireImage>,
+    config: Option<Box<RawValue>>,
+    incomplete_config: Option<Box<RawValue>>,
+    checks: Option<Vec<WireCheck>>,
+}
+
+#[derive(Deserialize, Default)]
+struct WireImage {
+    registry: Option<String>,
+    repository: Option<String>,
+    tag: Option<String>,
+    digest: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireCheck {
+    name: Option<String>,
+    status: Option<String>,
+}
+
+/// The part of a configuration that decisions read.
+#[derive(Deserialize, Default)]
+struct WireConfig {
+    metadata: Option<WireMetadata>,
+    standbys: Option<Vec<IgnoredAny>>,
+    schedule: Option<String>,
+    auto_destroy: Option<bool>,
+    mounts: Option<Vec<IgnoredAny>>,
+    stop_config: Option<WireStop>,
+}
+
+#[derive(Deserialize, Default)]
+struct WireMetadata {
+    fly_process_group: Option<String>,
+    process_group: Option<String>,
+    fly_release_version: Option<Loose>,
+    fas_protect: Option<Loose>,
+}
+
+#[derive(Deserialize)]
+struct WireStop {
+    timeout: Option<Loose>,
+}
+
+/// A value whose encoding varies between clients: a string, a number or a boolean.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Loose {
+    Text(String),
+    Number(serde_json::Number),
+    Flag(bool),
+}
+
+impl Loose {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.trim().to_owned(),
+            Self::Number(number) => number.to_string(),
+            Self::Flag(flag) => flag.to_string(),
+        }
+    }
+}
+
+impl WireMachine {
+    fn read(self) -> Result<(Machine, Option<MachineConfig>), String> {
+        let host_ok = self
+            .host_status
+            .as_deref()
+            .is_none_or(|status| status.is_empty() || status == "ok");
+        let config = self.config.filter(|raw| raw.get() != "null");
+        let incomplete = self.incomplete_config.filter(|raw| raw.get() != "null");
+        let view = match config.as_ref().or(incomplete.as_ref()) {
+            None => WireConfig::default(),
+            Some(raw) => serde_json::from_str(raw.get())
+                .map_err(|error| format!("its config: {}", explain(&error)))?,
+        };
+        let metadata = view.metadata.unwrap_or_default();
+        let process_group = [metadata.fly_process_group, metadata.process_group]
+            .into_iter()
+            .flatten()
+            .find(|group| !group.is_empty())
+            .unwrap_or_default();
+        let image = self.image_ref.unwrap_or_default().full();
+        let mut machine = Machine::new(
+            self.id,
+            self.region.unwrap_or_default(),
+            State::parse(&self.state),
+        );
+        machine.instance_id = self.instance_id.unwrap_or_default();
+        machine.process_group = process_group;
+        machine.host_ok = host_ok;
+        machine.standby = view.standbys.is_some_and(|standbys| !standbys.is_empty());
+        machine.scheduled = view.schedule.is_some_and(|schedule| !schedule.is_empty());
+        machine.protected = metadata
+            .fas_protect
+            .is_some_and(|protect| protect.text().eq_ignore_ascii_case("true"));
+        machine.auto_destroy = view.auto_destroy.unwrap_or(false);
+        machine.cordoned = self.cordoned.unwrap_or(false);
+        machine.critical = self
+            .checks
+            .unwrap_or_default()
+            .iter()
+            .any(WireCheck::is_critical);
+        machine.release = metadata
+            .fly_release_version
+            .and_then(|version| version.text().parse().ok());
+        machine.has_mounts = view.mounts.is_some_and(|mounts| !mounts.is_empty());
+        machine.has_config = host_ok && config.is_some();
+        machine.kill_timeout = view
+            .stop_config
+            .map_or(DEFAULT_KILL_TIMEOUT, |stop| stop.kill_timeout());
+        machine.created_at = self.created_at.as_deref().and_then(timestamp);
+        machine.updated_at = self.updated_at.as_deref().and_then(timestamp);
+        let config = config
+            .filter(|_| host_ok)
+            .map(|raw| MachineConfig { raw, image });
+        machine.fingerprint = config.as_ref().map_or(0, MachineConfig::fingerprint);
+        Ok((machine, config))
+    }
+}
+
+impl WireCheck {
+    /// Entries that only stand for a blue-green deploy's bookkeeping say nothing about health.
+    fn is_critical(&self) -> bool {
+        let compat = self
+            .name
+            .as_deref()
+            .is_some_and(|name| name.starts_with("bg_deployments_compat"));
+        !compat && self.status.as_deref() == Some("critical")
+    }
+}
+
+impl WireStop {
+    /// Documented as a Go duration; older clients send nanoseconds. At most five minutes, as Fly allows.
+    fn kill_timeout(&self) -> Duration {
+        let timeout = self.timeout.as_ref().and_then(|timeout| match timeout {
+            Loose::Text(text) => duration::parse(text).ok(),
+            Loose::Number(number) => number.as_u64().map(Duration::from_nanos),
+            Loose::Flag(_) => None,
+        });
+        timeout
+            .filter(|timeout| !timeout.is_zero())
+            .unwrap_or(DEFAULT_KILL_TIMEOUT)
+            .min(Duration::from_secs(300))
+    }
+}
+
+impl WireImage {
+    /// `registry/repository:tag@digest`; `None` where there is no registry or repository.
+    fn full(self) -> Option<String> {
+        let part = |part: Option<String>| part.filter(|text| !text.is_empty());
+        let mut full = format!("{}/{}", part(self.registry)?, part(self.repository)?);
+        if let Some(tag) = part(self.tag) {
+            full = format!("{full}:{tag}");
+        }
+        if let Some(digest) = part(self.digest) {
+            full = format!("{full}@{digest}");
+        }
+        Some(full)
+    }
+}
+
+impl MachineConfig {
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.raw.get().hash(&mut hasher);
+        self.image.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// A time that cannot be read is a missing one: nothing is decided on a guess.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    text.parse().ok()
+}
+
+/// Ids become parts of addresses and of log lines, so they must be fit for both.
+pub(super) fn identifier<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_fit = text.len() <= ID_LIMIT
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if text.is_empty() {
+        Err(D::Error::custom("a machine's id is empty"))
+    } else if !is_fit {
+        Err(D::Error::custom(
+            "a machine's id is none: expected up to 100 letters, digits, `-` and `_`",
+        ))
+    } else {
+        Ok(text)
+    }
+}
