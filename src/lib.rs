@@ -1,6 +1,7 @@
 //! fly-autoscaler: brings the machines of Fly apps to the number that metrics ask for.
 
 pub mod clock;
+pub mod collect;
 pub mod config;
 pub mod error_chain;
 pub mod expr;

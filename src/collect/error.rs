@@ -1,0 +1,438 @@
+//! Why a metric has no value: one variant for every odd answer, so that what went wrong is named and not guessed.
+//!
+//! Text of a peer is bounded and cleaned before it gets in here, and no address is shown with its user information or
+//! its query string. Causes are chained with `source()`, never printed as well.
+
+use std::error::Error as StdError;
+
+use http::StatusCode;
+
+/// What stands for text that repeats what we authorized ourselves with.
+pub(super) const NOT_SHOWN: &str = "(not shown: it repeats a secret)";
+
+/// Why a metric has no value; one variant for every odd answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The configured address cannot be made into a request.
+    #[error("the address of {service} cannot be used: {problem}")]
+    Address {
+        /// `Prometheus` or `Temporal`.
+        service: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The Prometheus token cannot be sent as a header.
+    #[error("`FAS_PROMETHEUS_TOKEN` holds a character that no HTTP header may have")]
+    Token,
+    /// The extra root certificates cannot be used.
+    #[error(
+        "the file named by `SSL_CERT_FILE` holds no usable certificate (expected PEM, `-----BEGIN CERTIFICATE-----`)"
+    )]
+    Roots,
+    /// The client certificate and key for Temporal cannot be used.
+    #[error("the client certificate for Temporal cannot be used")]
+    Identity(#[source] IdentityError),
+
+    /// No connection was made.
+    #[error("cannot connect to {peer}")]
+    Connection {
+        /// Which service, and its address without secrets.
+        peer: String,
+        /// The cause, down to the operating system's.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// Temporal and we do not agree on TLS: an unknown issuer, another name, a refused client certificate …
+    #[error("TLS with {peer} failed")]
+    Tls {
+        /// Which service, and its address.
+        peer: String,
+        /// The cause, down to rustls's.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// Nothing was heard in time.
+    #[error("no answer from {peer} in time")]
+    Timeout {
+        /// Which service, and its address without secrets.
+        peer: String,
+    },
+    /// The exchange broke off.
+    #[error("the exchange with {peer} broke off")]
+    Interrupted {
+        /// Which service, and its address without secrets.
+        peer: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// Temporal hung up and has never answered anything: the two of us may not agree on how to speak.
+    #[error("{peer} hung up before its first answer{hint}")]
+    HungUp {
+        /// Which service, and its address.
+        peer: String,
+        /// What may be missing; empty, or text that goes on after a colon.
+        hint: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// What answered speaks HTTP, but no gRPC: a proxy before Temporal, or a web server.
+    #[error("{peer} answered HTTP {status} instead of gRPC{hint}")]
+    NotGrpc {
+        /// Which service, and its address.
+        peer: String,
+        /// The status.
+        status: StatusCode,
+        /// What may be missing; empty, or text that goes on after a colon.
+        hint: &'static str,
+    },
+    /// The answer was larger than allowed.
+    #[error("the answer is larger than {limit} bytes")]
+    Oversized {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+
+    /// 401 or 403.
+    #[error(
+        "HTTP {status}: not authorized; look at `FAS_PROMETHEUS_TOKEN` (a Fly token goes in whole, `FlyV1 ` included), \
+         or at the user and password in the address{}",
+        after_colon(body)
+    )]
+    Unauthorized {
+        /// The status.
+        status: StatusCode,
+        /// The beginning of the body if it is text, else empty.
+        body: String,
+    },
+    /// Another status that is no success, without an error text of Prometheus in the body.
+    #[error("HTTP {status}{}{}", hint(*status), after_colon(body))]
+    HttpStatus {
+        /// The status.
+        status: StatusCode,
+        /// The beginning of the body if it is text, else empty.
+        body: String,
+    },
+    /// Prometheus says that the query failed.
+    #[error(
+        "the query failed (HTTP {}{}){}",
+        status.as_u16(),
+        after_comma(error_type, *status),
+        after_colon(text)
+    )]
+    Api {
+        /// The status; 200 is possible.
+        status: StatusCode,
+        /// `errorType` as it came; servers differ in what they put there.
+        error_type: String,
+        /// `error`.
+        text: String,
+    },
+    /// The body is no JSON.
+    #[error("expected JSON, but found {looks}{}", after_colon(body))]
+    NotJson {
+        /// `HTML`, `text` …
+        looks: &'static str,
+        /// The beginning of the body if it is text, else empty.
+        body: String,
+    },
+    /// The JSON ends too early.
+    #[error("the JSON is cut off after {length} bytes")]
+    Truncated {
+        /// How much there was, in bytes.
+        length: usize,
+    },
+    /// The JSON is broken, or is no answer to an instant query.
+    #[error("the JSON is not an answer to an instant query: {problem}")]
+    Malformed {
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// Some of the storage did not answer (`isPartial`), so the value may be too low.
+    #[error("the answer is partial: some of the storage did not answer")]
+    Partial,
+    /// The query matched nothing, and no value is configured for that.
+    #[error(
+        "the query returned nothing (`or vector(0)` in the query, or `FAS_PROMETHEUS_EMPTY_VALUE`, says what that means)"
+    )]
+    Empty,
+    /// A range of samples for each series.
+    #[error(
+        "the query returned a matrix, but one value is needed: remove the range, or aggregate over it"
+    )]
+    Matrix,
+    /// A string.
+    #[error("the query returned a string, but a number is needed")]
+    StringResult,
+    /// A result type that Prometheus does not have.
+    #[error("expected the result type `vector` or `scalar`, but found `{found}`")]
+    ResultType {
+        /// What was found.
+        found: String,
+    },
+    /// A native histogram.
+    #[error(
+        "the query returned a native histogram, but a number is needed: use `histogram_quantile`, `histogram_count` …"
+    )]
+    Histogram,
+    /// A sample value that is no number.
+    #[error("expected a number, but found `{found}`")]
+    NotANumber {
+        /// What was found.
+        found: String,
+    },
+    /// NaN: it would make every comparison false.
+    #[error("the value is NaN")]
+    Nan,
+
+    /// Temporal does not know the namespace.
+    #[error(
+        "Temporal does not know the namespace `{namespace}`{}",
+        after_colon(text)
+    )]
+    Namespace {
+        /// The namespace asked for.
+        namespace: String,
+        /// Temporal's text.
+        text: String,
+    },
+    /// Temporal refused the query.
+    #[error("Temporal refused the query{}", after_colon(text))]
+    Query {
+        /// Temporal's text.
+        text: String,
+    },
+    /// Temporal refused us.
+    #[error(
+        "Temporal did not let us in ({code}); look at `TEMPORAL_TLS_CERT_DATA` and `TEMPORAL_TLS_KEY_DATA`{}",
+        after_colon(text)
+    )]
+    Denied {
+        /// The gRPC code.
+        code: &'static str,
+        /// Temporal's text.
+        text: String,
+    },
+    /// Any other answer of Temporal that is no count.
+    #[error("Temporal answered {code}{}", after_colon(text))]
+    Grpc {
+        /// The gRPC code.
+        code: &'static str,
+        /// Temporal's text.
+        text: String,
+    },
+    /// A count below zero.
+    #[error("Temporal counted {0} workflows")]
+    NegativeCount(i64),
+}
+
+/// Why a client certificate and its key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// No certificate in the certificate's variable.
+    #[error(
+        "`TEMPORAL_TLS_CERT_DATA` (or `FAS_TEMPORAL_CERT_DATA`) holds no certificate: expected PEM, \
+         `-----BEGIN CERTIFICATE-----`{}",
+        if *.is_key { ", but found a private key: are the two variables swapped?" } else { "" }
+    )]
+    NoCertificate {
+        /// Whether a private key is there instead.
+        is_key: bool,
+    },
+    /// A certificate that is no valid PEM.
+    #[error("`TEMPORAL_TLS_CERT_DATA` (or `FAS_TEMPORAL_CERT_DATA`) holds broken PEM")]
+    BrokenCertificate,
+    /// No key in the key's variable.
+    #[error(
+        "`TEMPORAL_TLS_KEY_DATA` (or `FAS_TEMPORAL_KEY_DATA`) holds no readable private key: expected PEM, \
+         `-----BEGIN PRIVATE KEY-----`{}",
+        if *.is_certificate { ", but found a certificate: are the two variables swapped?" } else { "" }
+    )]
+    NoKey {
+        /// Whether a certificate is there instead.
+        is_certificate: bool,
+    },
+    /// A key that needs a passphrase.
+    #[error(
+        "`TEMPORAL_TLS_KEY_DATA` (or `FAS_TEMPORAL_KEY_DATA`) holds an encrypted private key: decrypt it first \
+         (`openssl pkey -in encrypted.pem -out plain.pem`)"
+    )]
+    EncryptedKey,
+    /// The key belongs to another certificate.
+    #[error(
+        "the private key of `TEMPORAL_TLS_KEY_DATA` (or `FAS_TEMPORAL_KEY_DATA`) does not belong to the first \
+         certificate of `TEMPORAL_TLS_CERT_DATA` (or `FAS_TEMPORAL_CERT_DATA`)"
+    )]
+    Mismatch,
+    /// A pair that rustls cannot use: an unsupported kind of key, a version 1 certificate …
+    #[error(
+        "the pair of `TEMPORAL_TLS_CERT_DATA` and `TEMPORAL_TLS_KEY_DATA` (or `FAS_TEMPORAL_…`) cannot be used: {problem}"
+    )]
+    Unusable {
+        /// rustls's words.
+        problem: String,
+    },
+}
+
+/// What kind of failure a [`CollectError`] is: a closed set, fit for a metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CollectErrorKind {
+    /// The configuration cannot be used; only [`Collector::new`](super::Collector::new) says so.
+    Setup,
+    /// No connection was made.
+    Connection,
+    /// TLS failed.
+    Tls,
+    /// Nothing was heard in time.
+    Timeout,
+    /// The exchange broke off.
+    Interrupted,
+    /// The answer was too large.
+    Oversized,
+    /// The token, the password or the certificate was not accepted.
+    Unauthorized,
+    /// An HTTP or gRPC status that is no success.
+    Status,
+    /// The query was refused or failed.
+    Query,
+    /// The namespace is unknown.
+    Namespace,
+    /// The answer cannot be read: no JSON, cut off, or something else than an answer.
+    Unreadable,
+    /// The answer is marked as partial.
+    Partial,
+    /// The query returned nothing.
+    Empty,
+    /// The answer is of a type that is no single number.
+    WrongType,
+    /// The value is no number.
+    NotANumber,
+}
+
+impl CollectErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 15] = [
+        Self::Setup,
+        Self::Connection,
+        Self::Tls,
+        Self::Timeout,
+        Self::Interrupted,
+        Self::Oversized,
+        Self::Unauthorized,
+        Self::Status,
+        Self::Query,
+        Self::Namespace,
+        Self::Unreadable,
+        Self::Partial,
+        Self::Empty,
+        Self::WrongType,
+        Self::NotANumber,
+    ];
+
+    /// The label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Connection => "connection",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Interrupted => "interrupted",
+            Self::Oversized => "oversized",
+            Self::Unauthorized => "unauthorized",
+            Self::Status => "status",
+            Self::Query => "query",
+            Self::Namespace => "namespace",
+            Self::Unreadable => "unreadable",
+            Self::Partial => "partial",
+            Self::Empty => "empty",
+            Self::WrongType => "wrong_type",
+            Self::NotANumber => "not_a_number",
+        }
+    }
+}
+
+impl CollectError {
+    /// The kind of failure.
+    pub fn kind(&self) -> CollectErrorKind {
+        match self {
+            Self::Address { .. } | Self::Token | Self::Roots | Self::Identity(_) => {
+                CollectErrorKind::Setup
+            }
+            Self::Connection { .. } => CollectErrorKind::Connection,
+            Self::Tls { .. } => CollectErrorKind::Tls,
+            Self::Timeout { .. } => CollectErrorKind::Timeout,
+            Self::Interrupted { .. } | Self::HungUp { .. } => CollectErrorKind::Interrupted,
+            Self::Oversized { .. } => CollectErrorKind::Oversized,
+            Self::Unauthorized { .. } | Self::Denied { .. } => CollectErrorKind::Unauthorized,
+            Self::NotGrpc { status, .. } if matches!(status.as_u16(), 401 | 403) => {
+                CollectErrorKind::Unauthorized
+            }
+            Self::HttpStatus { .. } | Self::NotGrpc { .. } | Self::Grpc { .. } => {
+                CollectErrorKind::Status
+            }
+            Self::Api { .. } | Self::Query { .. } => CollectErrorKind::Query,
+            Self::Namespace { .. } => CollectErrorKind::Namespace,
+            Self::NotJson { .. }
+            | Self::Truncated { .. }
+            | Self::Malformed { .. }
+            | Self::NegativeCount(_) => CollectErrorKind::Unreadable,
+            Self::Partial => CollectErrorKind::Partial,
+            Self::Empty => CollectErrorKind::Empty,
+            Self::Matrix | Self::StringResult | Self::ResultType { .. } | Self::Histogram => {
+                CollectErrorKind::WrongType
+            }
+            Self::NotANumber { .. } | Self::Nan => CollectErrorKind::NotANumber,
+        }
+    }
+
+    /// The same error without what an answer's body said.
+    pub(super) fn without_text(mut self) -> Self {
+        match &mut self {
+            Self::Unauthorized { body: text, .. }
+            | Self::HttpStatus { body: text, .. }
+            | Self::NotJson { body: text, .. }
+            | Self::Malformed { problem: text }
+            | Self::ResultType { found: text }
+            | Self::NotANumber { found: text } => NOT_SHOWN.clone_into(text),
+            Self::Api {
+                error_type, text, ..
+            } => {
+                error_type.clear();
+                NOT_SHOWN.clone_into(text);
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+/// What usually is behind a status.
+fn hint(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        300..=399 => ": redirects are not followed; configure the address it leads to",
+        404 => ": is the path of the address right? (Fly's is https://api.fly.io/prometheus/ORG)",
+        _ => "",
+    }
+}
+
+fn after_colon(text: &str) -> String {
+    after(": ", text)
+}
+
+/// The type of an error, unless it only repeats the status, as `VictoriaMetrics` has it.
+fn after_comma(error_type: &str, status: StatusCode) -> String {
+    if error_type == status.as_str() {
+        String::new()
+    } else {
+        after(", ", error_type)
+    }
+}
+
+fn after(separator: &str, text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("{separator}{text}")
+    }
+}

@@ -1,0 +1,972 @@
+//! Reading the answer to an instant query: pure, bounded in memory, and total over any bytes.
+//!
+//! The answer is parsed into typed values that keep the first elements and count the rest; what is not looked at is
+//! skipped without being stored. `serde_json`'s recursion limit guards the stack against deep nesting.
+
+use std::fmt;
+
+use http::StatusCode;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use super::{
+    CollectError, Sample,
+    text::{excerpt, printable},
+};
+
+/// The longest text of a peer that is shown: enough for a parse error of a query, short enough for a log line.
+const TEXT_LIMIT: usize = 300;
+
+/// The longest name (a result type, an error type, a sample value) that is shown.
+const NAME_LIMIT: usize = 60;
+
+/// How many warnings of an answer are kept.
+const WARNING_LIMIT: usize = 5;
+
+/// The number in an answer to an instant query.
+///
+/// The first element of a vector is used and a scalar is accepted; `empty_value` stands in for a vector without elements.
+///
+/// # Errors
+///
+/// Every answer that does not hold exactly such a number has its own variant.
+pub fn parse_instant(
+    status: StatusCode,
+    body: &[u8],
+    empty_value: Option<f64>,
+) -> Result<Sample, CollectError> {
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(CollectError::Unauthorized {
+            status,
+            body: printable(body, TEXT_LIMIT),
+        });
+    }
+    let answer = serde_json::from_slice::<Answer>(body);
+    if !status.is_success() {
+        return Err(match answer {
+            Ok(answer) if answer.is_error() => answer.into_api_error(status),
+            _ => CollectError::HttpStatus {
+                status,
+                body: printable(body, TEXT_LIMIT),
+            },
+        });
+    }
+    let answer = match answer {
+        Ok(answer) if body.trim_ascii_start().starts_with(b"{") => answer,
+        Ok(_) => return Err(malformed("it is no object")),
+        Err(error) => return Err(unreadable(body, &error)),
+    };
+    if answer.is_error() {
+        return Err(answer.into_api_error(status));
+    }
+    if answer.status.0 != "success" {
+        return Err(malformed("`status` is neither `success` nor `error`"));
+    }
+    if answer.is_partial == Some(true) {
+        return Err(CollectError::Partial);
+    }
+    let warnings = answer.warnings.unwrap_or_default().into_texts();
+    let data = answer.data.ok_or_else(|| malformed("`data` is missing"))?;
+    let result = data
+        .result
+        .ok_or_else(|| malformed("`data.result` is missing"))?;
+    let (value, element_count) = match data.result_type.0.as_str() {
+        "vector" => match result.first {
+            None => (empty_value.ok_or(CollectError::Empty)?, 0),
+            Some(Element::Series(series)) => (series.into_value()?, result.count),
+            Some(_) => return Err(malformed("an element of the vector is no object")),
+        },
+        "scalar" => match (result.first, result.second, result.count) {
+            (Some(Element::Number(_)), Some(Element::Text(value)), 2) => (value.into_number()?, 1),
+            _ => return Err(malformed("the scalar is no pair of a time and a value")),
+        },
+        "matrix" => return Err(CollectError::Matrix),
+        "string" => return Err(CollectError::StringResult),
+        "" => return Err(malformed("`data.resultType` is missing")),
+        _ => {
+            return Err(CollectError::ResultType {
+                found: data.result_type.0,
+            });
+        }
+    };
+    if value.is_nan() {
+        return Err(CollectError::Nan);
+    }
+    Ok(Sample {
+        value,
+        element_count,
+        warnings,
+    })
+}
+
+fn malformed(problem: &str) -> CollectError {
+    CollectError::Malformed {
+        problem: problem.to_owned(),
+    }
+}
+
+/// Names what `body` is, when it cannot be parsed.
+fn unreadable(body: &[u8], error: &serde_json::Error) -> CollectError {
+    let shown = printable(body, TEXT_LIMIT);
+    let looks = match body.trim_ascii_start().first() {
+        None => "an empty body",
+        Some(b'{') if error.is_eof() => return CollectError::Truncated { length: body.len() },
+        Some(b'{') => {
+            return CollectError::Malformed {
+                problem: excerpt(&error.to_string(), TEXT_LIMIT),
+            };
+        }
+        _ if error.is_data() => return malformed("it is no object"),
+        Some(b'<') => "HTML or XML",
+        _ if shown.is_empty() => "binary data",
+        _ => "text",
+    };
+    CollectError::NotJson { looks, body: shown }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    #[serde(default)]
+    status: Text<NAME_LIMIT>,
+    data: Option<Data>,
+    #[serde(default)]
+    error_type: Text<NAME_LIMIT>,
+    #[serde(default)]
+    error: Text<TEXT_LIMIT>,
+    warnings: Option<Warnings>,
+    is_partial: Option<bool>,
+}
+
+impl Answer {
+    fn is_error(&self) -> bool {
+        self.status.0 == "error"
+    }
+
+    fn into_api_error(self, status: StatusCode) -> CollectError {
+        CollectError::Api {
+            status,
+            error_type: self.error_type.0,
+            text: self.error.0,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    #[serde(default)]
+    result_type: Text<NAME_LIMIT>,
+    /// `null` is how some servers write a vector without elements, and is not the same as no `result` at all.
+    #[serde(default, deserialize_with = "present")]
+    result: Option<Elements>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Elements>, D::Error> {
+    Elements::deserialize(deserializer).map(Some)
+}
+
+/// A string of the answer, fit to be shown; `null` is the empty one.
+#[derive(Default)]
+struct Text<const LIMIT: usize>(String);
+
+impl<'de, const LIMIT: usize> Deserialize<'de> for Text<LIMIT> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor<const LIMIT: usize>;
+
+        impl<const LIMIT: usize> Visitor<'_> for TextVisitor<LIMIT> {
+            type Value = Text<LIMIT>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(excerpt(text, LIMIT)))
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Text(String::new()))
+            }
+        }
+
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// The first warnings, and how many there were.
+#[derive(Default)]
+struct Warnings {
+    first: Vec<String>,
+    count: usize,
+}
+
+impl Warnings {
+    fn into_texts(self) -> Vec<String> {
+        let more = self.count - self.first.len();
+        let mut texts = self.first;
+        if more > 0 {
+            texts.push(format!("and {more} more"));
+        }
+        texts
+    }
+}
+
+impl<'de> Deserialize<'de> for Warnings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WarningsVisitor;
+
+        impl<'de> Visitor<'de> for WarningsVisitor {
+            type Value = Warnings;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of warnings")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut warnings = Warnings::default();
+                while warnings.first.len() < WARNING_LIMIT {
+                    match seq.next_element::<Text<TEXT_LIMIT>>()? {
+                        Some(text) => warnings.first.push(text.0),
+                        None => break,
+                    }
+                }
+                warnings.count = warnings.first.len() + rest(&mut seq)?;
+                Ok(warnings)
+            }
+        }
+
+        deserializer.deserialize_seq(WarningsVisitor)
+    }
+}
+
+/// Skips what is left of a sequence, and counts it.
+fn rest<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<usize, A::Error> {
+    let mut count = 0;
+    while seq.next_element::<IgnoredAny>()?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// The first two elements of a result, whatever its type (which may come after it), and how many there are.
+#[derive(Default)]
+struct Elements {
+    first: Option<Element>,
+    second: Option<Element>,
+    count: usize,
+}
+
+impl<'de> Deserialize<'de> for Elements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ElementsVisitor;
+
+        impl<'de> Visitor<'de> for ElementsVisitor {
+            type Value = Elements;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of samples")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Elements::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let first = seq.next_element()?;
+                let second = match first {
+                    // Only the value of a scalar comes second; a second series is none of our business.
+                    Some(Element::Number(_)) => seq.next_element()?,
+                    _ => None,
+                };
+                let kept = usize::from(first.is_some()) + usize::from(second.is_some());
+                let count = kept + rest(&mut seq)?;
+                Ok(Elements {
+                    first,
+                    second,
+                    count,
+                })
+            }
+        }
+
+        deserializer.deserialize_any(ElementsVisitor)
+    }
+}
+
+/// One element of a result.
+enum Element {
+    /// An element of a vector or a matrix.
+    Series(Series),
+    /// The time of a scalar or a string.
+    Number(IgnoredAny),
+    /// The value of a scalar or a string.
+    Text(Value),
+    /// What no result has.
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Element {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ElementVisitor;
+
+        impl<'de> Visitor<'de> for ElementVisitor {
+            type Value = Element;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an element of a result")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Series::deserialize(MapAccessDeserializer::new(map)).map(Element::Series)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                rest(&mut seq).map(|_| Element::Other)
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Element::Text(Value::parse(text)))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+                Ok(Element::Number(IgnoredAny))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(Element::Number(IgnoredAny))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(Element::Number(IgnoredAny))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(Element::Other)
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Element::Other)
+            }
+        }
+
+        deserializer.deserialize_any(ElementVisitor)
+    }
+}
+
+#[derive(Deserialize)]
+struct Series {
+    value: Option<Point>,
+    histogram: Option<IgnoredAny>,
+}
+
+impl Series {
+    fn into_value(self) -> Result<f64, CollectError> {
+        match (self.value, self.histogram) {
+            (Some(Point(_, value)), _) => value.into_number(),
+            (None, Some(IgnoredAny)) => Err(CollectError::Histogram),
+            (None, None) => Err(malformed("the first element of the vector has no value")),
+        }
+    }
+}
+
+/// A time and a value.
+#[derive(Deserialize)]
+struct Point(IgnoredAny, Value);
+
+/// A sample value, which Prometheus writes as a string.
+enum Value {
+    Number(f64),
+    NotANumber(String),
+}
+
+impl Value {
+    fn parse(text: &str) -> Self {
+        let is = |name: &str| text.eq_ignore_ascii_case(name);
+        if is("NaN") {
+            Self::Number(f64::NAN)
+        } else if is("+Inf") || is("Inf") {
+            Self::Number(f64::INFINITY)
+        } else if is("-Inf") {
+            Self::Number(f64::NEG_INFINITY)
+        } else {
+            // A number too large for a float is read as infinite, which it is not.
+            match text.parse::<f64>() {
+                Ok(number) if number.is_finite() => Self::Number(number),
+                _ => Self::NotANumber(excerpt(text, NAME_LIMIT)),
+            }
+        }
+    }
+
+    fn into_number(self) -> Result<f64, CollectError> {
+        match self {
+            Self::Number(number) => Ok(number),
+            Self::NotANumber(found) => Err(CollectError::NotANumber { found }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ValueVisitor;
+
+        impl Visitor<'_> for ValueVisitor {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a sample value as a string")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Value::parse(text))
+            }
+        }
+
+        deserializer.deserialize_str(ValueVisitor)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::CollectErrorKind as Kind, *};
+
+    const VECTOR: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
+        {"metric":{"__name__":"queue_depth","app":"worker"},"value":[1767323045.123,"42.5"]}]}}"#;
+
+    const THREE_SERIES: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
+        {"metric":{"region":"ord"},"value":[1767323045,"1"]},
+        {"metric":{"region":"iad"},"value":[1767323045,"not even read"]},
+        {"metric":{"region":"ams"}}]}}"#;
+
+    /// Keys that no version of Prometheus sends, of every type and at every level, and the result before its type.
+    const UNKNOWN_FIELDS: &str = r#"{"stats":{"seriesFetched":"3","executionTimeMsec":1},"isPartial":false,"trace":[[[]]],
+        "data":{"result":[{"value":[1767323045.1,"7"],"metric":{},"values":null,"extra":[1,{"a":[]}]}],
+        "resultType":"vector","explanation":true},"infos":["an info"],"status":"success"}"#;
+
+    const EMPTY_VECTOR: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+
+    const NULL_VECTOR: &str =
+        r#"{"status":"success","data":{"resultType":"vector","result":null}}"#;
+
+    const SCALAR: &str =
+        r#"{"status":"success","data":{"resultType":"scalar","result":[1767323045.1,"3"]}}"#;
+
+    const MATRIX: &str = r#"{"status":"success","data":{"resultType":"matrix","result":[
+        {"metric":{},"values":[[1767323045,"1"],[1767323060,"2"]]}]}}"#;
+
+    const STRING: &str =
+        r#"{"status":"success","data":{"resultType":"string","result":[1767323045.1,"3"]}}"#;
+
+    const STREAMS: &str = r#"{"status":"success","data":{"resultType":"streams","result":[
+        {"stream":{"app":"worker"},"values":[["1767323045000000000","a line"]]}]}}"#;
+
+    const HISTOGRAM: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
+        {"metric":{},"histogram":[1767323045.1,{"count":"10","sum":"5.5","buckets":[[0,"0.5","1","10"]]}]}]}}"#;
+
+    const PARTIAL: &str = r#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[
+        {"metric":{},"value":[1767323045,"42"]}]}}"#;
+
+    const BAD_DATA: &str = r#"{"status":"error","errorType":"bad_data",
+        "error":"invalid parameter \"query\": 1:3: parse error: unexpected end of input\u001b[31m"}"#;
+
+    const VICTORIA_ERROR: &str =
+        r#"{"status":"error","errorType":"422","error":"missing `query` arg"}"#;
+
+    const LOGIN_PAGE: &str = "<!doctype html>\n<html><head><title>Sign in</title></head></html>";
+
+    fn vector_of(value: &str) -> String {
+        format!(
+            r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[1767323045,{value}]}}]}}}}"#
+        )
+    }
+
+    #[test]
+    fn the_first_element_of_a_vector_and_a_scalar_are_values() {
+        let cases: [(&str, &str, Option<f64>, f64, usize); 9] = [
+            ("one element", VECTOR, None, 42.5, 1),
+            (
+                "empty value is for empty answers only",
+                VECTOR,
+                Some(9.0),
+                42.5,
+                1,
+            ),
+            ("more than one element", THREE_SERIES, None, 1.0, 3),
+            ("unknown fields, any order", UNKNOWN_FIELDS, None, 7.0, 1),
+            ("scalar", SCALAR, None, 3.0, 1),
+            ("empty", EMPTY_VECTOR, Some(0.0), 0.0, 0),
+            ("empty, written as null", NULL_VECTOR, Some(5.0), 5.0, 0),
+            (
+                "empty stands for infinity",
+                EMPTY_VECTOR,
+                Some(f64::INFINITY),
+                f64::INFINITY,
+                0,
+            ),
+            (
+                "white space around",
+                " \n{\"data\":{\"resultType\":\"scalar\",\"result\":[1,\"2\"]},\"status\":\"success\"}\n",
+                None,
+                2.0,
+                1,
+            ),
+        ];
+        for (name, body, empty_value, value, element_count) in cases {
+            let sample = parse_instant(StatusCode::OK, body.as_bytes(), empty_value);
+            let expected = Sample {
+                value,
+                element_count,
+                warnings: Vec::new(),
+            };
+            assert_eq!(sample.unwrap(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn sample_values_are_read_as_prometheus_writes_them() {
+        let cases: [(&str, Result<f64, Kind>); 18] = [
+            (r#""0""#, Ok(0.0)),
+            (r#""-0.25""#, Ok(-0.25)),
+            (r#""1e+06""#, Ok(1_000_000.0)),
+            (r#""1.7976931348623157e+308""#, Ok(f64::MAX)),
+            (r#""+Inf""#, Ok(f64::INFINITY)),
+            (r#""-Inf""#, Ok(f64::NEG_INFINITY)),
+            (r#""Inf""#, Ok(f64::INFINITY)),
+            (r#""NaN""#, Err(Kind::NotANumber)),
+            (r#""nan""#, Err(Kind::NotANumber)),
+            (r#""1e400""#, Err(Kind::NotANumber)),
+            (r#""""#, Err(Kind::NotANumber)),
+            (r#""0x10""#, Err(Kind::NotANumber)),
+            (r#""1 2""#, Err(Kind::NotANumber)),
+            (r#"" 1""#, Err(Kind::NotANumber)),
+            (r#""many""#, Err(Kind::NotANumber)),
+            ("7", Err(Kind::Unreadable)),
+            ("null", Err(Kind::Unreadable)),
+            ("{}", Err(Kind::Unreadable)),
+        ];
+        for (value, expected) in cases {
+            let sample = parse_instant(StatusCode::OK, vector_of(value).as_bytes(), Some(9.0));
+            let found = sample
+                .map(|sample| sample.value)
+                .map_err(|error| error.kind());
+            assert_eq!(found, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn every_odd_answer_has_its_own_error() {
+        let ok = StatusCode::OK;
+        let cases: Vec<(&str, StatusCode, &str, Kind, &str)> = vec![
+            (
+                "empty",
+                ok,
+                EMPTY_VECTOR,
+                Kind::Empty,
+                "the query returned nothing (`or vector(0)` in the query, or `FAS_PROMETHEUS_EMPTY_VALUE`, says what \
+                 that means)",
+            ),
+            (
+                "matrix",
+                ok,
+                MATRIX,
+                Kind::WrongType,
+                "the query returned a matrix, but one value is needed: remove the range, or aggregate over it",
+            ),
+            (
+                "string",
+                ok,
+                STRING,
+                Kind::WrongType,
+                "the query returned a string, but a number is needed",
+            ),
+            (
+                "Loki's streams",
+                ok,
+                STREAMS,
+                Kind::WrongType,
+                "expected the result type `vector` or `scalar`, but found `streams`",
+            ),
+            (
+                "native histogram",
+                ok,
+                HISTOGRAM,
+                Kind::WrongType,
+                "the query returned a native histogram, but a number is needed: use `histogram_quantile`, \
+                 `histogram_count` …",
+            ),
+            (
+                "partial",
+                ok,
+                PARTIAL,
+                Kind::Partial,
+                "the answer is partial: some of the storage did not answer",
+            ),
+            (
+                "bad query",
+                StatusCode::BAD_REQUEST,
+                BAD_DATA,
+                Kind::Query,
+                "the query failed (HTTP 400, bad_data): invalid parameter \"query\": 1:3: parse error: unexpected end of \
+                 input [31m",
+            ),
+            (
+                "VictoriaMetrics's way with errorType",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                VICTORIA_ERROR,
+                Kind::Query,
+                "the query failed (HTTP 422): missing `query` arg",
+            ),
+            (
+                "an error with a good status",
+                ok,
+                r#"{"status":"error","error":"boom"}"#,
+                Kind::Query,
+                "the query failed (HTTP 200): boom",
+            ),
+            (
+                "401",
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized\n",
+                Kind::Unauthorized,
+                "HTTP 401 Unauthorized: not authorized; look at `FAS_PROMETHEUS_TOKEN` (a Fly token goes in whole, `FlyV1 ` \
+                 included), or at the user and password in the address: Unauthorized",
+            ),
+            (
+                "403 in Prometheus's form",
+                StatusCode::FORBIDDEN,
+                r#"{"status":"error","error":"no"}"#,
+                Kind::Unauthorized,
+                "HTTP 403 Forbidden: not authorized; look at `FAS_PROMETHEUS_TOKEN` (a Fly token goes in whole, `FlyV1 ` \
+                 included), or at the user and password in the address: {\"status\":\"error\",\"error\":\"no\"}",
+            ),
+            (
+                "404",
+                StatusCode::NOT_FOUND,
+                "404 page not found",
+                Kind::Status,
+                "HTTP 404 Not Found: is the path of the address right? (Fly's is https://api.fly.io/prometheus/ORG): 404 \
+                 page not found",
+            ),
+            (
+                "redirect",
+                StatusCode::FOUND,
+                "",
+                Kind::Status,
+                "HTTP 302 Found: redirects are not followed; configure the address it leads to",
+            ),
+            (
+                "gateway",
+                StatusCode::BAD_GATEWAY,
+                "upstream\r\nunreachable",
+                Kind::Status,
+                "HTTP 502 Bad Gateway: upstream unreachable",
+            ),
+            (
+                "a success under a bad status",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                SCALAR,
+                Kind::Status,
+                "HTTP 500 Internal Server Error: {\"status\":\"success\",\"data\":{\"resultType\":\"scalar\",\"result\":\
+                 [1767323045.1,\"3\"]}}",
+            ),
+            (
+                "HTML",
+                ok,
+                LOGIN_PAGE,
+                Kind::Unreadable,
+                "expected JSON, but found HTML or XML: <!doctype html> <html><head><title>Sign in</title></head></html>",
+            ),
+            (
+                "text",
+                ok,
+                "OK",
+                Kind::Unreadable,
+                "expected JSON, but found text: OK",
+            ),
+            (
+                "nothing",
+                StatusCode::NO_CONTENT,
+                "",
+                Kind::Unreadable,
+                "expected JSON, but found an empty body",
+            ),
+            (
+                "binary",
+                ok,
+                "\u{1f}\u{8b}\u{8}\0",
+                Kind::Unreadable,
+                "expected JSON, but found binary data",
+            ),
+            (
+                "truncated",
+                ok,
+                &VECTOR[..100],
+                Kind::Unreadable,
+                "the JSON is cut off after 100 bytes",
+            ),
+            (
+                "broken JSON",
+                ok,
+                r#"{"status":success}"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: expected value at line 1 column 11",
+            ),
+            (
+                "trailing characters",
+                ok,
+                r#"{"status":"success"}}"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: trailing characters at line 1 column 21",
+            ),
+            (
+                "an array",
+                ok,
+                r#"["success"]"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: it is no object",
+            ),
+            (
+                "an array of what an answer has",
+                ok,
+                r#"["success",{"resultType":"scalar","result":[1,"2"]},"","",null,null]"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: it is no object",
+            ),
+            (
+                "a number",
+                ok,
+                "42",
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: it is no object",
+            ),
+            (
+                "no status",
+                ok,
+                "{}",
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: `status` is neither `success` nor `error`",
+            ),
+            (
+                "no data",
+                ok,
+                r#"{"status":"success","data":null}"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: `data` is missing",
+            ),
+            (
+                "no result",
+                ok,
+                r#"{"status":"success","data":{"resultType":"vector"}}"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: `data.result` is missing",
+            ),
+            (
+                "no result type",
+                ok,
+                r#"{"status":"success","data":{"result":[]}}"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: `data.resultType` is missing",
+            ),
+            (
+                "a vector of numbers",
+                ok,
+                r#"{"status":"success","data":{"resultType":"vector","result":[1,"2"]}}"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: an element of the vector is no object",
+            ),
+            (
+                "a scalar of three",
+                ok,
+                r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2","3"]}}"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: the scalar is no pair of a time and a value",
+            ),
+            (
+                "a result that is an object",
+                ok,
+                r#"{"status":"success","data":{"resultType":"vector","result":{}}}"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: invalid type: map, expected an array of samples at line 1 \
+                 column 61",
+            ),
+            (
+                "an element without a value",
+                ok,
+                r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{}}]}}"#,
+                Kind::Unreadable,
+                "the JSON is not an answer to an instant query: the first element of the vector has no value",
+            ),
+        ];
+        for (name, status, body, kind, text) in cases {
+            let error = parse_instant(status, body.as_bytes(), None).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.to_string().as_str()),
+                (kind, text),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_value_stands_in_for_no_other_failure() {
+        for body in [MATRIX, STRING, HISTOGRAM, PARTIAL, "", LOGIN_PAGE] {
+            parse_instant(StatusCode::OK, body.as_bytes(), Some(0.0)).unwrap_err();
+        }
+        parse_instant(StatusCode::BAD_GATEWAY, EMPTY_VECTOR.as_bytes(), Some(0.0)).unwrap_err();
+    }
+
+    #[test]
+    fn warnings_are_bounded_and_clean() {
+        let long = "x".repeat(1000);
+        let body = format!(
+            r#"{{"status":"success","warnings":["a\u001b[2J\nb","{long}","3","4","5","6","7"],
+               "data":{{"resultType":"scalar","result":[1,"2"]}}}}"#
+        );
+        let sample = parse_instant(StatusCode::OK, body.as_bytes(), None).unwrap();
+        let cut = format!("{}…", "x".repeat(300));
+        assert_eq!(
+            sample.warnings,
+            ["a [2J b", &cut, "3", "4", "5", "and 2 more"]
+        );
+    }
+
+    #[test]
+    fn texts_of_the_server_are_bounded() {
+        let long = "y".repeat(100_000);
+        let bodies = [
+            (200, long.clone()),
+            (500, long.clone()),
+            (401, long.clone()),
+            (
+                400,
+                format!(r#"{{"status":"error","errorType":"{long}","error":"{long}"}}"#),
+            ),
+            (200, format!(r#"{{"status":"success","data":"{long}"}}"#)),
+            (
+                200,
+                format!(r#"{{"status":"success","data":{{"resultType":"{long}","result":[]}}}}"#),
+            ),
+            (200, vector_of(&format!("\"{long}\""))),
+        ];
+        for (status, body) in bodies {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = parse_instant(status, body.as_bytes(), None).unwrap_err();
+            let length = error.to_string().len();
+            assert!(length < 600, "{status}: {length}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_overflow() {
+        let brackets = "[".repeat(1_000_000);
+        let braces = r#"{"a":"#.repeat(200_000);
+        let bodies = [
+            brackets.clone(),
+            braces.clone(),
+            format!(r#"{{"x":{brackets}"#),
+            format!(r#"{{"status":"success","data":{{"result":{brackets}"#),
+            format!(r#"{{"status":"success","data":{{"result":[{braces}"#),
+            format!(r#"{{"status":"success","warnings":{brackets}"#),
+            format!(r#"{{"status":{brackets}"#),
+        ];
+        for body in bodies {
+            let error = parse_instant(StatusCode::OK, body.as_bytes(), None).unwrap_err();
+            assert_eq!(error.kind(), Kind::Unreadable);
+        }
+    }
+
+    #[test]
+    fn a_long_answer_is_counted_and_not_kept() {
+        let element = r#"{"metric":{"instance":"e286de4f711e86"},"value":[1767323045.123,"1"]},"#;
+        let count = 100_000;
+        let elements = element.repeat(count);
+        let body = format!(
+            r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#,
+            elements.trim_end_matches(',')
+        );
+        let sample = parse_instant(StatusCode::OK, body.as_bytes(), None).unwrap();
+        assert_eq!(sample.element_count, count);
+    }
+
+    /// Pieces of answers, so that what is put together from them gets past the first byte of the parser.
+    fn fragments() -> impl Strategy<Value = String> {
+        let fragment = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "null",
+            "true",
+            "0",
+            "-1e9",
+            "1767323045.1",
+            "\"\"",
+            "\"1\"",
+            "\"NaN\"",
+            "\"+Inf\"",
+            "\"status\"",
+            "\"success\"",
+            "\"error\"",
+            "\"data\"",
+            "\"resultType\"",
+            "\"vector\"",
+            "\"scalar\"",
+            "\"result\"",
+            "\"value\"",
+            "\"metric\"",
+            "\"warnings\"",
+            "\"isPartial\"",
+            "\"\\ud800\"",
+            "\u{202e}",
+        ]);
+        prop::collection::vec(fragment, 0..40).prop_map(|fragments| fragments.concat())
+    }
+
+    fn check_total(status: u16, body: &[u8], empty_value: Option<f64>) {
+        let status = StatusCode::from_u16(status).unwrap();
+        match parse_instant(status, body, empty_value) {
+            Ok(sample) => {
+                assert!(status.is_success());
+                assert!(!sample.value.is_nan());
+                assert!(sample.warnings.len() <= WARNING_LIMIT + 1);
+            }
+            Err(error) => assert!(!error.to_string().chars().any(char::is_control)),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_have_an_answer(
+            status in 100_u16..1000,
+            body in prop::collection::vec(any::<u8>(), 0..200),
+            empty_value in prop::option::of(-1e9..1e9),
+        ) {
+            check_total(status, &body, empty_value);
+        }
+
+        #[test]
+        fn any_json_like_text_has_an_answer(body in fragments(), empty_value in prop::option::of(-1e9..1e9)) {
+            check_total(200, body.as_bytes(), empty_value);
+        }
+
+        #[test]
+        fn any_change_of_an_answer_has_an_answer(
+            body in prop::sample::select(vec![VECTOR, SCALAR, MATRIX, HISTOGRAM, BAD_DATA, PARTIAL]),
+            place in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            length in any::<prop::sample::Index>(),
+        ) {
+            let mut body = body.as_bytes().to_vec();
+            let place = place.index(body.len());
+            body[place] = byte;
+            body.truncate(length.index(body.len() + 1));
+            check_total(200, &body, None);
+        }
+    }
+}

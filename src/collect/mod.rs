@@ -1,0 +1,268 @@
+//! Collectors: one named number each, from Prometheus or Temporal.
+//!
+//! A collector asks once and says what it got: a number, or a [`CollectError`] that names the odd answer. It neither
+//! repeats a request (the next pass asks again) nor keeps a deadline (the pass has one; dropping the future is safe),
+//! and it does not log: what an error means for a pass is decided by its caller.
+//! Reading an answer ([`parse_instant`]) is apart from fetching it, and is pure.
+
+mod error;
+mod instant;
+mod prometheus;
+mod temporal;
+#[cfg(test)]
+mod test_keys;
+mod text;
+
+use std::{fmt, sync::Arc};
+
+pub use self::{
+    error::{CollectError, CollectErrorKind, IdentityError},
+    instant::parse_instant,
+};
+use self::{prometheus::Prometheus, temporal::Temporal};
+use crate::{
+    config::{CollectorConfig, CollectorSource, QueryTemplate},
+    transport::Transport,
+};
+
+/// One configured collector, ready to be asked, by any number of passes at the same time.
+pub struct Collector {
+    metric: String,
+    source: Source,
+}
+
+enum Source {
+    Prometheus {
+        client: Box<Prometheus>,
+        query: QueryTemplate,
+    },
+    Temporal {
+        client: Box<Temporal>,
+        query: Option<QueryTemplate>,
+    },
+}
+
+/// One collected value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The value; never NaN, possibly infinite.
+    pub value: f64,
+    /// How many elements the answer had; more than one deserves a warning (the first was used), 0 means that the
+    /// value stands in for an empty answer.
+    pub element_count: usize,
+    /// Warnings of the server, bounded in number and length, free of control characters.
+    pub warnings: Vec<String>,
+}
+
+impl Collector {
+    /// Prepares a collector; connects to nothing and needs no runtime.
+    ///
+    /// Prometheus is asked through `transport`; Temporal speaks gRPC over a connection of its own, which trusts the
+    /// certificates of `extra_roots` (PEM, the content of the file that `SSL_CERT_FILE` names) besides those compiled in.
+    ///
+    /// # Errors
+    ///
+    /// An address, a token, extra roots or a Temporal key pair that cannot be used.
+    pub fn new(
+        config: &CollectorConfig,
+        transport: Arc<dyn Transport>,
+        extra_roots: Option<&[u8]>,
+    ) -> Result<Self, CollectError> {
+        let source = match &config.source {
+            CollectorSource::Prometheus {
+                address,
+                basic,
+                token,
+                query,
+                empty_value,
+            } => Source::Prometheus {
+                client: Box::new(Prometheus::new(
+                    address,
+                    token.as_ref(),
+                    basic.as_ref(),
+                    *empty_value,
+                    transport,
+                )?),
+                query: query.clone(),
+            },
+            CollectorSource::Temporal {
+                address,
+                namespace,
+                query,
+                identity,
+            } => Source::Temporal {
+                client: Box::new(Temporal::new(
+                    address,
+                    namespace,
+                    identity.as_ref(),
+                    extra_roots,
+                )?),
+                query: query.clone(),
+            },
+        };
+        Ok(Self {
+            metric: config.metric.clone(),
+            source,
+        })
+    }
+
+    /// The metric's name.
+    pub fn metric(&self) -> &str {
+        &self.metric
+    }
+
+    /// Which service is asked: the `api` label of `fas_api_requests_total`.
+    pub fn api(&self) -> &'static str {
+        match self.source {
+            Source::Prometheus { .. } => "prometheus",
+            Source::Temporal { .. } => "temporal",
+        }
+    }
+
+    /// Asks once, for `app`. `now` is the evaluation time sent to Prometheus. The caller bounds it by the pass deadline
+    /// (dropping the future is safe at any point).
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the metric from having a value in this pass.
+    pub async fn collect(&self, app: &str, now: jiff::Timestamp) -> Result<Sample, CollectError> {
+        match &self.source {
+            Source::Prometheus { client, query } => client.query(&query.render(app), now).await,
+            Source::Temporal { client, query } => {
+                let query = query.as_ref().map(|query| query.render(app));
+                client.count(query.as_deref()).await
+            }
+        }
+    }
+}
+
+/// Shows the metric's name only: the rest holds tokens.
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collector")
+            .field("metric", &self.metric)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::{collections::HashSet, sync::Mutex};
+
+    use bytes::Bytes;
+    use futures_util::future::BoxFuture;
+    use http::{Request, Response};
+    use url::Url;
+
+    use super::{
+        test_keys::{CLIENT_CERTIFICATE, CLIENT_KEY, SERVER_KEY},
+        *,
+    };
+    use crate::{config::TemporalIdentity, transport::TransportError};
+
+    /// Answers the scalar 7 to everything, and keeps what it was asked.
+    #[derive(Default)]
+    struct Sevens(Mutex<Vec<Bytes>>);
+
+    impl Transport for Sevens {
+        fn exchange(
+            &self,
+            request: Request<Bytes>,
+            _: usize,
+        ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+            self.0.lock().unwrap().push(request.into_body());
+            let answer = Bytes::from_static(
+                br#"{"status":"success","data":{"resultType":"scalar","result":[1,"7"]}}"#,
+            );
+            Box::pin(async { Ok(Response::new(answer)) })
+        }
+    }
+
+    fn template(text: &str) -> QueryTemplate {
+        QueryTemplate::parse(text, |_| None).0
+    }
+
+    fn prometheus() -> CollectorConfig {
+        CollectorConfig {
+            metric: "depth".to_owned(),
+            source: CollectorSource::Prometheus {
+                address: Url::parse("http://p.test").unwrap(),
+                basic: Some("user:hunter2".into()),
+                token: Some("FlyV1 fm2_sesame".into()),
+                query: template("up{app='$APP_NAME'}"),
+                empty_value: None,
+            },
+        }
+    }
+
+    fn temporal(key: &str) -> CollectorConfig {
+        CollectorConfig {
+            metric: "orders".to_owned(),
+            source: CollectorSource::Temporal {
+                address: "temporal:7233".to_owned(),
+                namespace: "default".to_owned(),
+                query: Some(template("App='$APP_NAME'")),
+                identity: Some(TemporalIdentity {
+                    certificate: CLIENT_CERTIFICATE.to_owned(),
+                    key: key.into(),
+                }),
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn the_query_is_rendered_for_each_app() {
+        let transport = Arc::new(Sevens::default());
+        let shared = Arc::clone(&transport) as Arc<dyn Transport>;
+        let collector = Collector::new(&prometheus(), shared, None).unwrap();
+        for app in ["worker-1", "worker-2"] {
+            let now = jiff::Timestamp::from_second(1_767_323_045).unwrap();
+            let sample = collector.collect(app, now).await.unwrap();
+            assert_eq!(sample.value.to_bits(), 7.0_f64.to_bits());
+        }
+        let expected: [&[u8]; 2] = [
+            b"query=up%7Bapp%3D%27worker-1%27%7D&time=1767323045",
+            b"query=up%7Bapp%3D%27worker-2%27%7D&time=1767323045",
+        ];
+        assert_eq!(*transport.0.lock().unwrap(), expected);
+    }
+
+    /// This test has no runtime on purpose.
+    #[test]
+    fn a_collector_is_prepared_without_a_runtime_and_shows_its_name_only() {
+        for (config, shown) in [
+            (prometheus(), "Collector { metric: \"depth\", .. }"),
+            (temporal(CLIENT_KEY), "Collector { metric: \"orders\", .. }"),
+        ] {
+            let collector = Collector::new(&config, Arc::new(Sevens::default()), None).unwrap();
+            assert_eq!(collector.metric(), config.metric);
+            assert_eq!(format!("{collector:?}"), shown);
+        }
+    }
+
+    #[test]
+    fn a_key_pair_that_does_not_match_is_refused_at_once() {
+        let collector = Collector::new(&temporal(SERVER_KEY), Arc::new(Sevens::default()), None);
+        let expected = CollectError::Identity(IdentityError::Mismatch).to_string();
+        assert_eq!(collector.unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn collecting_can_be_spawned() {
+        fn is_send<T: Send>(_: &T) {}
+        let collector = Collector::new(&prometheus(), Arc::new(Sevens::default()), None).unwrap();
+        is_send(&collector.collect("worker", jiff::Timestamp::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn every_kind_has_a_label_of_its_own() {
+        let labels: HashSet<&str> = CollectErrorKind::ALL
+            .into_iter()
+            .map(CollectErrorKind::as_str)
+            .collect();
+        assert_eq!(labels.len(), CollectErrorKind::ALL.len());
+        let fits = |label: &&str| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        assert!(labels.iter().all(fits));
+    }
+}

@@ -1,0 +1,856 @@
+//! Asking Prometheus, or whatever speaks its API: one request for an instant query, and its authorization.
+//!
+//! The query goes out as a POST form, so that its length is no matter; a server that refuses the method is asked by
+//! GET, and by GET first from then on. Reading the answer is [`parse_instant`]'s. Nothing is repeated otherwise.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, StatusCode, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+};
+use secrecy::{ExposeSecret, SecretString};
+use url::{Url, form_urlencoded};
+
+use super::{CollectError, Sample, error::NOT_SHOWN, parse_instant};
+use crate::transport::{Transport, TransportError};
+
+/// The longest answer that is read: thousands of series, where one is needed.
+const BODY_LIMIT: usize = 10 * 1024 * 1024;
+
+/// What this program calls itself.
+const AGENT: &str = concat!("fly-autoscaler/", env!("CARGO_PKG_VERSION"));
+
+/// How much of a secret is looked for in an answer: a server may cut what it repeats.
+const SECRET_PREFIX: usize = 24;
+
+/// A Prometheus server, with what is sent in every request.
+pub(super) struct Prometheus {
+    transport: Arc<dyn Transport>,
+    /// `…/api/v1/query`, with the query string of the configured address.
+    endpoint: Url,
+    /// The configured address as it may be shown.
+    peer: String,
+    authorization: Option<HeaderValue>,
+    secrets: Secrets,
+    empty_value: Option<f64>,
+    /// Whether the last success was a GET.
+    prefers_get: AtomicBool,
+}
+
+impl Prometheus {
+    /// Prepares the requests; `basic` is `user:password`, and only used where there is no token.
+    ///
+    /// # Errors
+    ///
+    /// An address that is not HTTP, or a token that cannot be a header.
+    pub(super) fn new(
+        address: &Url,
+        token: Option<&SecretString>,
+        basic: Option<&SecretString>,
+        empty_value: Option<f64>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, CollectError> {
+        let endpoint = endpoint(address)?;
+        let authorization = authorization(
+            token.map(ExposeSecret::expose_secret),
+            basic.map(ExposeSecret::expose_secret),
+        )?;
+        let mut secrets = Secrets::default();
+        for secret in [token, basic].into_iter().flatten() {
+            secrets.add(secret.expose_secret());
+        }
+        if let Some(value) = &authorization {
+            secrets.add(value.to_str().unwrap_or_default());
+        }
+        for (_, value) in address.query_pairs() {
+            secrets.add_long(&value);
+        }
+        Ok(Self {
+            transport,
+            peer: format!("Prometheus at {}", shown(address)),
+            endpoint,
+            authorization,
+            secrets,
+            empty_value,
+            prefers_get: AtomicBool::new(false),
+        })
+    }
+
+    /// The value of `query` at `now`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the query from having one number for a value.
+    pub(super) async fn query(
+        &self,
+        query: &str,
+        now: jiff::Timestamp,
+    ) -> Result<Sample, CollectError> {
+        let form = Form::new(query, now);
+        let first = if self.prefers_get.load(Ordering::Relaxed) {
+            Method::GET
+        } else {
+            Method::POST
+        };
+        let mut answer = self.exchange(&first, &form).await?;
+        if is_method_refused(answer.status()) {
+            let other = if first == Method::GET {
+                Method::POST
+            } else {
+                Method::GET
+            };
+            answer = self.exchange(&other, &form).await?;
+            if answer.status().is_success() {
+                self.prefers_get
+                    .store(other == Method::GET, Ordering::Relaxed);
+            }
+        }
+        self.read(answer.status(), answer.body())
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        form: &Form<'_>,
+    ) -> Result<http::Response<Bytes>, CollectError> {
+        let request = self.request(method, form)?;
+        self.transport
+            .exchange(request, BODY_LIMIT)
+            .await
+            .map_err(|error| {
+                let peer = self.peer.clone();
+                match error {
+                    TransportError::Connect(source) => CollectError::Connection { peer, source },
+                    TransportError::Timeout => CollectError::Timeout { peer },
+                    TransportError::Interrupted(source) => {
+                        CollectError::Interrupted { peer, source }
+                    }
+                    TransportError::BodyTooLarge { limit } => CollectError::Oversized { limit },
+                }
+            })
+    }
+
+    fn request(&self, method: &Method, form: &Form<'_>) -> Result<Request<Bytes>, CollectError> {
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = method.clone();
+        if method == Method::GET {
+            *request.uri_mut() = uri(&form.in_query_of(&self.endpoint))?;
+        } else {
+            *request.uri_mut() = uri(&self.endpoint)?;
+            *request.body_mut() = Bytes::from(form.encoded());
+            request.headers_mut().insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            );
+        }
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        Ok(request)
+    }
+
+    /// Reads an answer, and keeps text of it that repeats a secret from being shown.
+    fn read(&self, status: StatusCode, body: &[u8]) -> Result<Sample, CollectError> {
+        match parse_instant(status, body, self.empty_value) {
+            Ok(mut sample) => {
+                if !sample.warnings.is_empty() && self.secrets.are_in(body) {
+                    sample.warnings = vec![NOT_SHOWN.to_owned()];
+                }
+                Ok(sample)
+            }
+            Err(error) if self.secrets.are_in(body) => Err(error.without_text()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A server that knows no POST here says so with one of these.
+fn is_method_refused(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+    )
+}
+
+fn endpoint(address: &Url) -> Result<Url, CollectError> {
+    if !matches!(address.scheme(), "http" | "https") || address.host().is_none() {
+        return Err(CollectError::Address {
+            service: "Prometheus",
+            problem: "expected `http://` or `https://` and a host",
+        });
+    }
+    let mut endpoint = without_user(address);
+    let path = format!("{}/api/v1/query", address.path().trim_end_matches('/'));
+    endpoint.set_path(&path);
+    endpoint.set_fragment(None);
+    uri(&endpoint)?;
+    Ok(endpoint)
+}
+
+fn without_user(address: &Url) -> Url {
+    let mut address = address.clone();
+    // Both fail only where there is no host, and then there is no user information either.
+    let _ = address.set_username("");
+    let _ = address.set_password(None);
+    address
+}
+
+fn shown(address: &Url) -> String {
+    let mut address = without_user(address);
+    address.set_query(None);
+    address.set_fragment(None);
+    address.as_str().trim_end_matches('/').to_owned()
+}
+
+fn uri(url: &Url) -> Result<Uri, CollectError> {
+    Uri::try_from(url.as_str()).map_err(|_| CollectError::Address {
+        service: "Prometheus",
+        problem: "it (with the query, where that goes into the address) is too long, or has a character that it must \
+                  not have",
+    })
+}
+
+/// The `Authorization` header: a token beginning with `Fly` names its scheme itself, any other is a bearer's, and
+/// without a token there is the address's user and password.
+fn authorization(
+    token: Option<&str>,
+    basic: Option<&str>,
+) -> Result<Option<HeaderValue>, CollectError> {
+    let token = token.map(str::trim).filter(|token| !token.is_empty());
+    let value = match (token, basic) {
+        (Some(token), _) if token.starts_with("Fly") => token.to_owned(),
+        (Some(token), _) => format!("Bearer {token}"),
+        (None, Some(basic)) => format!("Basic {}", base64(basic.as_bytes())),
+        (None, None) => return Ok(None),
+    };
+    let mut value = HeaderValue::try_from(value).map_err(|_| CollectError::Token)?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+/// The parameters of one instant query.
+struct Form<'a> {
+    query: &'a str,
+    time: String,
+}
+
+impl<'a> Form<'a> {
+    fn new(query: &'a str, now: jiff::Timestamp) -> Self {
+        // Milliseconds are what Prometheus keeps, and a float holds them exactly.
+        let seconds = now.as_millisecond() as f64 / 1000.0;
+        Self {
+            query,
+            time: seconds.to_string(),
+        }
+    }
+
+    fn encoded(&self) -> String {
+        self.append_to(form_urlencoded::Serializer::new(String::new()))
+    }
+
+    /// The endpoint with this form in its query string. What the address had is kept, but for parameters of the same
+    /// names: a server takes the first of two.
+    fn in_query_of(&self, endpoint: &Url) -> Url {
+        let mut serializer = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in endpoint.query_pairs() {
+            if name != "query" && name != "time" {
+                serializer.append_pair(&name, &value);
+            }
+        }
+        let mut url = endpoint.clone();
+        url.set_query(Some(&self.append_to(serializer)));
+        url
+    }
+
+    fn append_to(&self, mut serializer: form_urlencoded::Serializer<'_, String>) -> String {
+        serializer
+            .append_pair("query", self.query)
+            .append_pair("time", &self.time)
+            .finish()
+    }
+}
+
+/// What must not be shown, should a server repeat it.
+#[derive(Default)]
+struct Secrets(Vec<Vec<u8>>);
+
+impl Secrets {
+    /// Adds the parts of a token list, of `user:password` (the password) or of a header's value.
+    fn add(&mut self, secret: &str) {
+        for word in secret.split([' ', ',', '\t', '\n', '\r']) {
+            let is_scheme = ["FlyV1", "Bearer", "Basic"]
+                .iter()
+                .any(|scheme| word.eq_ignore_ascii_case(scheme));
+            if !is_scheme {
+                self.push(word);
+            }
+        }
+        if let Some((_, password)) = secret.split_once(':') {
+            self.push(password);
+        }
+    }
+
+    /// Adds a parameter of the address, if it is long enough to be a key and not a word.
+    fn add_long(&mut self, value: &str) {
+        if value.len() >= 12 {
+            self.push(value);
+        }
+    }
+
+    fn push(&mut self, secret: &str) {
+        let bytes = secret.as_bytes();
+        // Shorter ones are in every text, and hiding errors for them would help nobody.
+        if bytes.len() >= 4 {
+            self.0
+                .push(bytes[..bytes.len().min(SECRET_PREFIX)].to_vec());
+        }
+    }
+
+    fn are_in(&self, body: &[u8]) -> bool {
+        self.0
+            .iter()
+            .any(|secret| body.windows(secret.len()).any(|window| window == secret))
+    }
+}
+
+/// Base64 of RFC 4648 with padding, as Basic authorization wants it.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut encoded = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().enumerate().fold(0_u32, |bits, (place, byte)| {
+            bits | u32::from(*byte) << (16 - 8 * place)
+        });
+        for place in 0..4 {
+            encoded.push(if place <= chunk.len() {
+                char::from(ALPHABET[(bits >> (18 - 6 * place) & 63) as usize])
+            } else {
+                '='
+            });
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::{collections::VecDeque, error::Error, sync::Mutex};
+
+    use futures_util::future::BoxFuture;
+    use http::Response;
+
+    use super::{super::CollectErrorKind as Kind, *};
+
+    const ONE: &str =
+        r#"{"status":"success","data":{"resultType":"scalar","result":[1767323045.1,"1"]}}"#;
+
+    /// Gives prepared answers, and keeps what it was asked.
+    #[derive(Default)]
+    struct Scripted {
+        answers: Mutex<VecDeque<Result<Response<Bytes>, TransportError>>>,
+        requests: Mutex<Vec<Request<Bytes>>>,
+    }
+
+    impl Transport for Scripted {
+        fn exchange(
+            &self,
+            request: Request<Bytes>,
+            body_limit: usize,
+        ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+            assert_eq!(body_limit, 10_485_760);
+            self.requests.lock().unwrap().push(request);
+            let answer = self.answers.lock().unwrap().pop_front();
+            Box::pin(async { answer.expect("no more requests than prepared answers") })
+        }
+    }
+
+    impl Scripted {
+        fn new(answers: impl IntoIterator<Item = (u16, &'static str)>) -> Arc<Self> {
+            let answers = answers.into_iter().map(|(status, body)| {
+                Ok(Response::builder()
+                    .status(status)
+                    .body(Bytes::from(body))
+                    .unwrap())
+            });
+            Arc::new(Self {
+                answers: Mutex::new(answers.collect()),
+                ..Self::default()
+            })
+        }
+
+        fn failing(error: TransportError) -> Arc<Self> {
+            Arc::new(Self {
+                answers: Mutex::new(VecDeque::from([Err(error)])),
+                ..Self::default()
+            })
+        }
+
+        fn take_request(&self) -> Request<Bytes> {
+            self.requests.lock().unwrap().remove(0)
+        }
+
+        fn methods(&self) -> Vec<String> {
+            let requests = std::mem::take(&mut *self.requests.lock().unwrap());
+            requests
+                .iter()
+                .map(|request| request.method().to_string())
+                .collect()
+        }
+    }
+
+    struct Setup {
+        address: &'static str,
+        token: Option<&'static str>,
+        basic: Option<&'static str>,
+    }
+
+    impl Setup {
+        const PLAIN: Self = Self {
+            address: "http://prometheus.internal:9090",
+            token: None,
+            basic: None,
+        };
+
+        fn over(&self, transport: &Arc<Scripted>) -> Result<Prometheus, CollectError> {
+            Prometheus::new(
+                &Url::parse(self.address).unwrap(),
+                self.token.map(SecretString::from).as_ref(),
+                self.basic.map(SecretString::from).as_ref(),
+                None,
+                Arc::clone(transport) as Arc<dyn Transport>,
+            )
+        }
+    }
+
+    fn now() -> jiff::Timestamp {
+        jiff::Timestamp::from_nanosecond(1_767_323_045_123_456_789).unwrap()
+    }
+
+    /// Asks once.
+    async fn ask(setup: &Setup, transport: &Arc<Scripted>) -> Result<Sample, CollectError> {
+        let prometheus = setup.over(transport)?;
+        prometheus.query("sum(up{app='worker'}) + 1", now()).await
+    }
+
+    fn full_text(error: &CollectError) -> String {
+        let mut text = format!("{error:?} {error}");
+        let mut source = error.source();
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn the_query_is_posted_as_a_form() {
+        let transport = Scripted::new([(200, ONE)]);
+        let sample = ask(&Setup::PLAIN, &transport).await.unwrap();
+        assert_eq!(sample.value.to_bits(), 1.0_f64.to_bits());
+
+        let request = transport.take_request();
+        assert_eq!(request.method(), Method::POST);
+        assert_eq!(
+            request.uri(),
+            "http://prometheus.internal:9090/api/v1/query"
+        );
+        assert_eq!(
+            request.body(),
+            "query=sum%28up%7Bapp%3D%27worker%27%7D%29+%2B+1&time=1767323045.123"
+        );
+        let mut headers: Vec<_> = request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        headers.sort_unstable();
+        assert_eq!(
+            headers,
+            [
+                ("accept", "application/json"),
+                ("content-type", "application/x-www-form-urlencoded"),
+                (
+                    "user-agent",
+                    concat!("fly-autoscaler/", env!("CARGO_PKG_VERSION"))
+                ),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_path_and_the_query_string_of_the_address_are_kept() {
+        let cases = [
+            (
+                "http://p:9090",
+                "http://p:9090/api/v1/query",
+                "http://p:9090/api/v1/query?query=1&time=1767323045.123",
+            ),
+            (
+                "http://p/",
+                "http://p/api/v1/query",
+                "http://p/api/v1/query?query=1&time=1767323045.123",
+            ),
+            (
+                "https://api.fly.io/prometheus/acme",
+                "https://api.fly.io/prometheus/acme/api/v1/query",
+                "https://api.fly.io/prometheus/acme/api/v1/query?query=1&time=1767323045.123",
+            ),
+            (
+                "https://api.fly.io/prometheus/acme//",
+                "https://api.fly.io/prometheus/acme/api/v1/query",
+                "https://api.fly.io/prometheus/acme/api/v1/query?query=1&time=1767323045.123",
+            ),
+            (
+                "http://p/a%20b/?dedup=true&key=a%26b",
+                "http://p/a%20b/api/v1/query?dedup=true&key=a%26b",
+                "http://p/a%20b/api/v1/query?dedup=true&key=a%26b&query=1&time=1767323045.123",
+            ),
+            (
+                "http://p?query=old&time=0&step=5#part",
+                "http://p/api/v1/query?query=old&time=0&step=5",
+                "http://p/api/v1/query?step=5&query=1&time=1767323045.123",
+            ),
+            (
+                "http://user:secret@p/",
+                "http://p/api/v1/query",
+                "http://p/api/v1/query?query=1&time=1767323045.123",
+            ),
+            (
+                "http://[::1]:9090",
+                "http://[::1]:9090/api/v1/query",
+                "http://[::1]:9090/api/v1/query?query=1&time=1767323045.123",
+            ),
+        ];
+        for (address, posted, got) in cases {
+            let transport = Scripted::new([(405, ""), (200, ONE)]);
+            let setup = Setup {
+                address,
+                ..Setup::PLAIN
+            };
+            let prometheus = setup.over(&transport).unwrap();
+            prometheus.query("1", now()).await.unwrap();
+            assert_eq!(transport.take_request().uri(), posted, "{address}");
+            assert_eq!(transport.take_request().uri(), got, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_post_is_asked_by_get_and_that_is_remembered() {
+        for refusal in [405, 501] {
+            let transport = Scripted::new([(refusal, ""), (200, ONE), (200, ONE), (200, ONE)]);
+            let prometheus = Setup::PLAIN.over(&transport).unwrap();
+            for _ in 0..3 {
+                prometheus.query("1", now()).await.unwrap();
+            }
+            assert_eq!(
+                transport.methods(),
+                ["POST", "GET", "GET", "GET"],
+                "{refusal}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_get_has_no_body_and_the_same_authorization() {
+        let transport = Scripted::new([(405, ""), (200, ONE)]);
+        let setup = Setup {
+            token: Some("abc"),
+            ..Setup::PLAIN
+        };
+        ask(&setup, &transport).await.unwrap();
+        transport.take_request();
+        let request = transport.take_request();
+        assert!(request.body().is_empty());
+        assert!(!request.headers().contains_key(CONTENT_TYPE));
+        assert_eq!(request.headers()[AUTHORIZATION], "Bearer abc");
+    }
+
+    #[tokio::test]
+    async fn only_a_get_that_works_is_remembered_and_only_while_it_does() {
+        let transport = Scripted::new([
+            (405, ""),
+            (503, "starting"),
+            (405, ""),
+            (200, ONE),
+            (405, ""),
+            (200, ONE),
+            (200, ONE),
+        ]);
+        let prometheus = Setup::PLAIN.over(&transport).unwrap();
+        let mut kinds = Vec::new();
+        for _ in 0..4 {
+            let answer = prometheus.query("1", now()).await;
+            kinds.push(answer.err().map(|error| error.kind()));
+        }
+        assert_eq!(kinds, [Some(Kind::Status), None, None, None]);
+        assert_eq!(
+            transport.methods(),
+            ["POST", "GET", "POST", "GET", "GET", "POST", "POST"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_both_methods_is_asked_twice_and_no_more() {
+        let transport = Scripted::new([(501, ""), (405, "")]);
+        let error = ask(&Setup::PLAIN, &transport).await.unwrap_err();
+        assert_eq!(error.to_string(), "HTTP 405 Method Not Allowed");
+    }
+
+    #[tokio::test]
+    async fn other_failures_are_not_repeated() {
+        for status in [400, 401, 403, 404, 408, 422, 429, 500, 502, 503] {
+            let transport = Scripted::new([(status, "")]);
+            ask(&Setup::PLAIN, &transport).await.unwrap_err();
+            assert_eq!(transport.methods(), ["POST"], "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn authorization_follows_the_kind_of_the_token() {
+        let cases = [
+            ("none", None, None, None),
+            (
+                "a Fly token names its scheme",
+                Some("FlyV1 fm2_abc,fm2_def"),
+                None,
+                Some("FlyV1 fm2_abc,fm2_def"),
+            ),
+            (
+                "whatever begins with Fly",
+                Some("Flying"),
+                None,
+                Some("Flying"),
+            ),
+            (
+                "a lower-case fly does not",
+                Some("flyv1 x"),
+                None,
+                Some("Bearer flyv1 x"),
+            ),
+            (
+                "a bare macaroon",
+                Some("fm2_abc"),
+                None,
+                Some("Bearer fm2_abc"),
+            ),
+            ("space around", Some(" abc\n"), None, Some("Bearer abc")),
+            (
+                "the address's user",
+                None,
+                Some("Aladdin:open sesame"),
+                Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            ),
+            (
+                "a token wins over the address's user",
+                Some("abc"),
+                Some("Aladdin:open sesame"),
+                Some("Bearer abc"),
+            ),
+            (
+                "an empty token is none",
+                Some(""),
+                Some("a:b"),
+                Some("Basic YTpi"),
+            ),
+        ];
+        for (name, token, basic, expected) in cases {
+            let transport = Scripted::new([(200, ONE)]);
+            let setup = Setup {
+                token,
+                basic,
+                ..Setup::PLAIN
+            };
+            ask(&setup, &transport).await.unwrap();
+            let request = transport.take_request();
+            let found = request.headers().get(AUTHORIZATION);
+            assert_eq!(
+                found.map(|value| value.to_str().unwrap()),
+                expected,
+                "{name}"
+            );
+            assert!(found.is_none_or(HeaderValue::is_sensitive), "{name}");
+        }
+    }
+
+    #[test]
+    fn base64_is_padded() {
+        let cases = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+            ("\u{fb}\u{ff}?>", "w7vDvz8+"),
+        ];
+        for (plain, encoded) in cases {
+            assert_eq!(base64(plain.as_bytes()), encoded, "{plain}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused_before_anything_runs() {
+        let transport = Scripted::new([]);
+        let cases = [
+            (
+                Setup {
+                    token: Some("abc\ndef"),
+                    ..Setup::PLAIN
+                },
+                "`FAS_PROMETHEUS_TOKEN` holds a character that no HTTP header may have",
+            ),
+            (
+                Setup {
+                    address: "ftp://p/",
+                    ..Setup::PLAIN
+                },
+                "the address of Prometheus cannot be used: expected `http://` or `https://` and a host",
+            ),
+            (
+                Setup {
+                    address: "mailto:p",
+                    ..Setup::PLAIN
+                },
+                "the address of Prometheus cannot be used: expected `http://` or `https://` and a host",
+            ),
+        ];
+        for (setup, expected) in cases {
+            let error = setup.over(&transport).err().unwrap();
+            assert_eq!(error.to_string(), expected);
+            assert_eq!(error.kind(), Kind::Setup);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_too_long_for_an_address_is_an_error() {
+        let transport = Scripted::new([(405, "")]);
+        let prometheus = Setup::PLAIN.over(&transport).unwrap();
+        let error = prometheus
+            .query(&"x".repeat(70_000), now())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::Setup);
+    }
+
+    #[tokio::test]
+    async fn a_failed_exchange_names_the_server_without_its_secrets() {
+        let cases = [
+            (
+                TransportError::Connect("connection refused".into()),
+                Kind::Connection,
+                "cannot connect to Prometheus at https://p.test/path",
+            ),
+            (
+                TransportError::Timeout,
+                Kind::Timeout,
+                "no answer from Prometheus at https://p.test/path in time",
+            ),
+            (
+                TransportError::Interrupted("connection reset".into()),
+                Kind::Interrupted,
+                "the exchange with Prometheus at https://p.test/path broke off",
+            ),
+            (
+                TransportError::BodyTooLarge { limit: 10_485_760 },
+                Kind::Oversized,
+                "the answer is larger than 10485760 bytes",
+            ),
+        ];
+        for (error, kind, expected) in cases {
+            let setup = Setup {
+                address: "https://user:hunter2@p.test/path/?apikey=sesame",
+                token: Some("open-sesame"),
+                basic: None,
+            };
+            let error = ask(&setup, &Scripted::failing(error)).await.unwrap_err();
+            assert_eq!((error.kind(), error.to_string().as_str()), (kind, expected));
+            let text = full_text(&error);
+            assert!(
+                !text.contains("hunter2") && !text.contains("sesame"),
+                "{text}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_cause_of_a_failed_exchange_is_chained() {
+        let transport = Scripted::failing(TransportError::Connect("connection refused".into()));
+        let error = ask(&Setup::PLAIN, &transport).await.unwrap_err();
+        assert_eq!(error.source().unwrap().to_string(), "connection refused");
+    }
+
+    /// A server, or something before it, that repeats the request in its answer.
+    #[tokio::test]
+    async fn an_answer_that_repeats_a_secret_is_not_shown() {
+        const TOKEN: &str = "FlyV1 fm2_lJPEsecretsecretsecretsecret,fm2_other";
+        const BASIC: &str = "user:hunter2";
+        let cases = [
+            (
+                500,
+                "authorization: FlyV1 fm2_lJPEsecretsecretsecretsecret",
+                Kind::Status,
+            ),
+            (
+                500,
+                "token fm2_lJPEsecretsecretsecr... is bad",
+                Kind::Status,
+            ),
+            (401, "bad macaroon fm2_other", Kind::Unauthorized),
+            (200, "GET / FlyV1 fm2_other", Kind::Unreadable),
+            (
+                400,
+                r#"{"status":"error","errorType":"fm2_other","error":"fm2_other"}"#,
+                Kind::Query,
+            ),
+            (
+                200,
+                r#"{"status":"success","data":"fm2_other"}"#,
+                Kind::Unreadable,
+            ),
+            (500, "password hunter2", Kind::Status),
+            (500, "?key=0123456789abcdef", Kind::Status),
+        ];
+        for (status, body, kind) in cases {
+            let setup = Setup {
+                address: "https://p.test/?key=0123456789abcdef",
+                token: Some(TOKEN),
+                basic: Some(BASIC),
+            };
+            let transport = Scripted::new([(status, body)]);
+            let error = ask(&setup, &transport).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{body}");
+            let text = full_text(&error);
+            assert!(text.contains("(not shown: it repeats a secret)"), "{text}");
+            for secret in ["fm2_", "hunter2", "0123456789abcdef"] {
+                assert!(!text.contains(secret), "{text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_warning_that_repeats_a_secret_is_not_shown_and_the_value_is_used() {
+        const ANSWER: &str = r#"{"status":"success","warnings":["unknown token fm2_abcdef"],
+            "data":{"resultType":"scalar","result":[1,"2"]}}"#;
+        let setup = Setup {
+            token: Some("FlyV1 fm2_abcdef"),
+            ..Setup::PLAIN
+        };
+        let sample = ask(&setup, &Scripted::new([(200, ANSWER)])).await.unwrap();
+        let expected = Sample {
+            value: 2.0,
+            element_count: 1,
+            warnings: vec!["(not shown: it repeats a secret)".to_owned()],
+        };
+        assert_eq!(sample, expected);
+    }
+}

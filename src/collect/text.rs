@@ -1,0 +1,99 @@
+//! Making a peer's text fit to be shown: short, on one line, and without characters that act on a terminal.
+
+/// `text` on one line: control and direction characters and runs of white space become one space each, and what
+/// exceeds `limit` characters is replaced by `…`.
+pub(super) fn excerpt(text: &str, limit: usize) -> String {
+    let mut shown = String::new();
+    let mut length = 0;
+    let mut gap = false;
+    for character in text.chars() {
+        if character.is_whitespace() || is_unprintable(character) {
+            gap = true;
+            continue;
+        }
+        if gap && length > 0 {
+            shown.push(' ');
+            length += 1;
+        }
+        gap = false;
+        if length >= limit {
+            shown.push('…');
+            break;
+        }
+        shown.push(character);
+        length += 1;
+    }
+    shown
+}
+
+/// `body` as [`excerpt`] shows it, or nothing if it is not text.
+pub(super) fn printable(body: &[u8], limit: usize) -> String {
+    // No character is longer than four bytes, so this is enough for `limit` of them even where half is white space.
+    let head = &body[..body.len().min(limit.saturating_mul(8))];
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // The cut may have gone through a character.
+        Err(error) if error.error_len().is_none() && head.len() < body.len() => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return String::new(),
+    };
+    let is_binary = |character: char| character.is_control() && !character.is_whitespace();
+    if text.contains(is_binary) {
+        return String::new();
+    }
+    excerpt(text, limit)
+}
+
+/// Control characters, and the format characters that reorder or hide what surrounds them.
+fn is_unprintable(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpt_is_one_bounded_line_without_control_characters() {
+        let cases: [(&str, &str, usize, &str); 8] = [
+            ("plain", "no such function", 50, "no such function"),
+            ("empty", "", 50, ""),
+            ("surrounding space", "  a \r\n\t b  ", 50, "a b"),
+            (
+                "escape sequence",
+                "\u{1b}[31mred\u{1b}[0m",
+                50,
+                "[31mred [0m",
+            ),
+            ("right-to-left override", "a\u{202e}b", 50, "a b"),
+            ("exactly the limit", "abcd", 4, "abcd"),
+            ("longer than the limit", "abcde", 4, "abcd…"),
+            ("characters, not bytes", "äöüßx", 4, "äöüß…"),
+        ];
+        for (name, text, limit, expected) in cases {
+            assert_eq!(excerpt(text, limit), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_shown_only_if_it_is_text() {
+        let long = "é".repeat(100);
+        let odd = format!("a{long}");
+        let cases: [(&str, &[u8], usize, &str); 6] = [
+            ("text", b"upstream timed out\n", 50, "upstream timed out"),
+            ("not UTF-8", b"\xff\xfeabc", 50, ""),
+            ("UTF-8 that ends within a character", b"abc\xc3", 50, ""),
+            ("a NUL", b"abc\0def", 50, ""),
+            ("cut within a character", odd.as_bytes(), 2, "aé…"),
+            ("longer than the limit", long.as_bytes(), 5, "ééééé…"),
+        ];
+        for (name, body, limit, expected) in cases {
+            assert_eq!(printable(body, limit), expected, "{name}");
+        }
+    }
+}
