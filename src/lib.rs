@@ -1,13 +1,90 @@
 //! fly-autoscaler: brings the machines of Fly apps to the number that metrics ask for.
+//!
+//! One small daemon. On an interval it asks Prometheus or Temporal for numbers, evaluates expressions over them, and
+//! creates, destroys, starts or stops Fly Machines until the fleet matches. It runs unattended with a token that can
+//! destroy production, so the layout serves one purpose: what is decided can be read, tested and repeated apart from
+//! what is done.
+//!
+//! # One pass
+//!
+//! ```text
+//!            collect (metrics, side by side)
+//! pool ──►                                    ──► observe ──► evaluate ──► limit ──► plan ──► nothing to do: record
+//!  ▲         list machines (one call)                                                  │
+//!  │                                                                                   ▼
+//!  └────────────── report, memory ◄── record ◄── act ◄── plan again ◄── release in progress? (only before a write)
+//! ```
+//!
+//! # Where things are
+//!
+//! The functional core names no socket, clock, environment or log:
+//!
+//! - [`expr`]: the expression language, from text to a number or a precise refusal.
+//! - [`scaling`]: what a machine counts as, limits, the plan, the memory between passes.
+//!
+//! The edge of the core, text in and values out:
+//!
+//! - [`config`]: `FAS_*` variables and the YAML file to one validated [`config::Config`].
+//!
+//! The imperative shell:
+//!
+//! - [`transport`]: one HTTP exchange, the only seam; tests put the simulator behind it.
+//! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
+//! - [`collect`]: Prometheus and Temporal.
+//! - [`act`]: carries a plan out. [`reconcile`]: one pass. [`pool`]: which apps, when, how many at once.
+//! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show.
+//! - [`daemon`]: puts it all together. [`commands`]: the program's commands. [`telemetry`]: logs.
+//! - [`sim`]: a simulated Fly platform, for the demo and for tests.
+//!
+//! # Who may import whom
+//!
+//! ```text
+//! expr, scaling, shutdown, error_chain, transport, sim   nothing of ours
+//! clock                    scaling
+//! config                   expr, scaling
+//! telemetry                config
+//! metrics                  scaling, machines (closed labels), transport
+//! machines                 scaling, config (durations), metrics, shutdown, transport
+//! collect                  config, transport
+//! act                      scaling, machines, metrics
+//! reconcile                everything above but sim
+//! health                   reconcile, metrics
+//! pool, admin              what they run and show
+//! daemon                   everything but commands and sim
+//! commands                 everything; the only one to import sim (demo is simulator and daemon side by side)
+//! ```
+//!
+//! `tests/it/tidy.rs` holds the table and checks it. `sim` writes its own JSON and shares no type with the client, so that
+//! a field misread by one cannot be miswritten by the other in the same way.
+//!
+//! # Invariants
+//!
+//! - Invariant: no write without a machine list of the same pass and an answer about the current release; and none without
+//!   a valid target from fresh metrics, but for the floor and fallbacks, which only create or start.
+//! - Invariant: never fewer than one created machine by our hand, never more destroyed than planned, no protected machine
+//!   touched, nothing destroyed with force.
+//! - Invariant: a create whose outcome is unknown is not repeated blindly.
+//! - Invariant: every loop is bounded, every call has a deadline, the daemon stops within five seconds at any moment.
+//! - Invariant: one owner for each app's state: the pool hands it to a pass and takes it back.
+//! - Invariant: tokens are in types that cannot be printed; no output holds one.
+//! - Invariant: the environment is read in `commands` alone, and the process ended in `commands::serve` alone.
 
+pub mod act;
+pub mod admin;
 pub mod clock;
 pub mod collect;
+pub mod commands;
 pub mod config;
+pub mod daemon;
 pub mod error_chain;
 pub mod expr;
+pub mod health;
 pub mod machines;
 pub mod metrics;
+pub mod pool;
+pub mod reconcile;
 pub mod scaling;
 pub mod shutdown;
 pub mod sim;
+pub mod telemetry;
 pub mod transport;

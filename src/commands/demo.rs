@@ -1,0 +1,202 @@
+//! `demo`: a simulated Fly platform on loopback and the real daemon scaling it, with the blueprint's settings.
+//!
+//! Nothing is configured and nothing real is touched. A day passes in three minutes: the platform runs ten times as fast
+//! as life and its day is half an hour long; the daemon's interval is shortened likewise.
+
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use tokio::{net::TcpListener, time::Instant};
+
+use super::{cli::DemoOptions, environment, runtime, serve::Signals};
+use crate::{
+    config::{Config, LogFormat, Purpose, Sources},
+    daemon::Daemon,
+    shutdown::shutdown,
+    sim::{
+        Access, Clock, DailyCurve, MetricsSettings, NewMachine, Options, ProxySettings, Simulator,
+        Token,
+    },
+    telemetry,
+};
+
+const APP: &str = "my-target-app";
+const ORG: &str = "demo";
+const API_TOKEN: &str = "fm2_demo_machines";
+const PROMETHEUS_TOKEN: &str = "fm2_demo_metrics";
+
+/// How many times as fast as life the platform runs.
+const SPEED: f64 = 10.0;
+
+/// A day of the platform, in its own time.
+const DAY: Duration = Duration::from_secs(30 * 60);
+
+/// How often the platform's side of the story is told.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Requests that one machine takes at once before the proxy wakes another.
+const SOFT_LIMIT: f64 = 10.0;
+
+pub(super) fn run(options: &DemoOptions) -> anyhow::Result<()> {
+    if environment()
+        .iter()
+        .any(|(name, value)| name == "FAS_API_TOKEN" && !value.is_empty())
+    {
+        bail!(
+            "the demo does not start while FAS_API_TOKEN is set: it needs no token and touches nothing real; \
+             run it as `env -u FAS_API_TOKEN fly-autoscaler demo`"
+        );
+    }
+    telemetry::init(LogFormat::Text, false);
+    let runtime = runtime()?;
+    runtime.block_on(play(options))?;
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn play(options: &DemoOptions) -> anyhow::Result<()> {
+    let signals = Signals::listen()?;
+    let (trigger, shutdown) = shutdown();
+    let simulator = stage();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .context("cannot listen on 127.0.0.1")?;
+    let platform = listener
+        .local_addr()
+        .context("the listener has no address")?;
+    let config = blueprint(platform, options.port)?;
+    tracing::info!(
+        "this is a demo: a simulated Fly platform on {platform}, nothing real is touched"
+    );
+    tracing::info!(
+        "app {APP}: one machine, a proxy that wakes another when each has {SOFT_LIMIT} requests, a day of traffic in {} s",
+        (DAY.as_secs_f64() / SPEED).round()
+    );
+    for (name, value) in config.summary() {
+        tracing::info!("setting {name}={value}");
+    }
+    let server = simulator.clone();
+    tokio::spawn(async move { server.serve(listener).await });
+    let daemon = Daemon::bind(config, None, shutdown).await?;
+    let fly = MetricsSettings::fly();
+    let seen_after = fly.lag + fly.scrape_interval;
+    tracing::info!(
+        "Fly's metrics are scraped every {} s and hide the last {} s; the daemon begins when there is something to see",
+        fly.scrape_interval.as_secs(),
+        fly.lag.as_secs()
+    );
+    tokio::time::sleep(seen_after.div_f64(SPEED)).await;
+    tracing::info!(
+        "metrics: http://{}/metrics; stop with Ctrl-C",
+        daemon
+            .metrics_address()
+            .context("the listener has no address")?
+    );
+    // Both the time and the user end the demo.
+    let trigger = Arc::new(trigger);
+    signals.end_with(Arc::clone(&trigger));
+    if options.seconds > 0 {
+        let seconds = Duration::from_secs(options.seconds);
+        tokio::spawn(async move {
+            tokio::time::sleep(seconds).await;
+            trigger.set();
+        });
+    }
+    tokio::spawn(narrate(simulator));
+    daemon.run().await;
+    tracing::info!("the demo is over");
+    Ok(())
+}
+
+/// The platform before the curtain rises: one started machine at dawn.
+fn stage() -> Simulator {
+    let simulator = Simulator::new(&Options {
+        clock: Clock::Running { speed: SPEED },
+        metrics: MetricsSettings::fly(),
+        machines_access: Access::Tokens(vec![Token::new(API_TOKEN)]),
+        prometheus_access: Access::Tokens(vec![Token::new(PROMETHEUS_TOKEN)]),
+        ..Options::default()
+    });
+    let mut platform = simulator.platform();
+    platform.add_app(APP, ORG);
+    // The scene is set with values that the simulator accepts.
+    let _ = platform.add_machine(APP, NewMachine::in_region("ord"));
+    platform.set_proxy(
+        APP,
+        Some(ProxySettings {
+            soft_limit: SOFT_LIMIT,
+            min_machines_running: 1,
+            stop_every: Duration::from_secs(60),
+            ..ProxySettings::default()
+        }),
+    );
+    let curve = DailyCurve {
+        night: 4.0,
+        day: 62.0,
+        length: DAY,
+        noise: 0.15,
+        seed: 7,
+    };
+    platform.set_traffic(APP, curve.curve());
+    drop(platform);
+    simulator
+}
+
+/// The blueprint's settings, with the platform's addresses and an interval as fast as its time.
+fn blueprint(platform: SocketAddr, port: u16) -> anyhow::Result<Config> {
+    let settings = [
+        (
+            "FAS_PROMETHEUS_ADDRESS",
+            format!("http://{platform}/prometheus/{ORG}"),
+        ),
+        ("FAS_PROMETHEUS_METRIC_NAME", "running_machines".to_owned()),
+        (
+            "FAS_PROMETHEUS_QUERY",
+            "count(fly_instance_up{app='$APP_NAME'})".to_owned(),
+        ),
+        ("FAS_PROMETHEUS_TOKEN", format!("FlyV1 {PROMETHEUS_TOKEN}")),
+        ("FAS_APP_NAME", APP.to_owned()),
+        (
+            "FAS_CREATED_MACHINE_COUNT",
+            "min(running_machines + 1, 10)".to_owned(),
+        ),
+        ("FAS_INITIAL_MACHINE_STATE", "stopped".to_owned()),
+        ("FAS_API_TOKEN", format!("FlyV1 {API_TOKEN}")),
+        ("FLY_FLAPS_BASE_URL", format!("http://{platform}")),
+        ("FLY_API_BASE_URL", format!("http://{platform}")),
+        ("FAS_INTERVAL", "1500ms".to_owned()),
+        ("FAS_METRICS_ADDRESS", format!("127.0.0.1:{port}")),
+    ];
+    let environment = settings
+        .into_iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Config::load(Sources::new(environment, Purpose::Serve)).context("the demo's own settings")
+}
+
+/// Tells from time to time what the platform looks like.
+async fn narrate(simulator: Simulator) {
+    let began = Instant::now();
+    loop {
+        tokio::time::sleep(TELL).await;
+        let line = {
+            let platform = simulator.platform();
+            let Some(app) = platform.app(APP) else { return };
+            let hours = began.elapsed().as_secs_f64() * SPEED / DAY.as_secs_f64() * 24.0;
+            let running = app.started().count();
+            let created = app.living("app").count();
+            let stopped = created - running.min(created);
+            format!(
+                "platform: {:02}:{:02} o'clock, {:.0} requests at once, running: {running}, stopped: {stopped}",
+                (hours % 24.0).floor(),
+                (hours.fract() * 60.0).floor(),
+                app.load_at(platform.now()),
+            )
+        };
+        tracing::info!("{line}");
+    }
+}

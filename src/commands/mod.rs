@@ -1,0 +1,99 @@
+//! The commands of the program, one file each, and the command line that chooses among them.
+//!
+//! Commands return what they have to say as an exit status or an error; only `main` turns that into the process's end.
+
+mod cli;
+mod demo;
+mod eval;
+mod serve;
+
+pub use cli::{Cli, Command, Parsed, parse, usage};
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    path::Path,
+};
+
+use anyhow::Context as _;
+
+use crate::config::{Config, Purpose, Sources, file};
+
+/// Carries out one command.
+///
+/// # Errors
+///
+/// What the user has to know; the program then ends with 1.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve { config } => serve::run(config.as_deref()),
+        Command::Eval {
+            config,
+            app,
+            explain,
+        } => eval::run(config.as_deref(), app, explain),
+        Command::Demo { options } => demo::run(&options),
+        Command::Version => say(&format!(
+            "fly-autoscaler {}, commit={}",
+            env!("CARGO_PKG_VERSION"),
+            commit()
+        )),
+        Command::Help => say(&usage()),
+    }
+}
+
+/// The commit that this was built from, where the build was told: `FAS_COMMIT` at compile time.
+#[must_use]
+pub fn commit() -> &'static str {
+    option_env!("FAS_COMMIT")
+        .filter(|commit| !commit.is_empty())
+        .unwrap_or("unknown")
+}
+
+/// Reads the environment and the file into a configuration.
+fn load(path: Option<&Path>, purpose: Purpose, app: Option<String>) -> anyhow::Result<Config> {
+    let mut sources = Sources::new(environment(), purpose);
+    sources.app = app;
+    if let Some(path) = path {
+        sources.file = Some((path.to_owned(), file::read(path)?));
+    }
+    Ok(Config::load(sources)?)
+}
+
+/// The process environment: read here, and nowhere below.
+fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
+/// Root certificates beyond those compiled in: the file that `SSL_CERT_FILE` names.
+fn extra_roots() -> anyhow::Result<Option<Vec<u8>>> {
+    match std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
+        None => Ok(None),
+        Some(path) => {
+            let path = Path::new(&path);
+            let pem = std::fs::read(path).with_context(|| {
+                format!(
+                    "cannot read the file that SSL_CERT_FILE names, {}",
+                    path.display()
+                )
+            })?;
+            Ok(Some(pem))
+        }
+    }
+}
+
+/// Writes one text and a line end to standard output.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
+}
+
+/// The runtime of every command: one thread is enough, and costs the least memory.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}

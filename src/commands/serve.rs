@@ -1,0 +1,103 @@
+//! `serve`: the daemon.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{commit, extra_roots, load, runtime};
+use crate::{
+    config::{Config, Purpose},
+    daemon::Daemon,
+    shutdown::{ShutdownTrigger, shutdown},
+    telemetry,
+};
+
+/// The exit code after a second signal, as shells give it for SIGINT.
+const INTERRUPTED: i32 = 130;
+
+pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
+    let config = load(config, Purpose::Serve, None)?;
+    telemetry::init(config.log_format, config.verbose);
+    let extra_roots = extra_roots()?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let signals = Signals::listen()?;
+        let (trigger, shutdown) = shutdown();
+        announce(&config);
+        let daemon = Daemon::bind(config, extra_roots.as_deref(), shutdown).await?;
+        let address = daemon
+            .metrics_address()
+            .context("the listener has no address")?;
+        tracing::info!(address = %address, "serving /metrics, /healthz and /readyz on {address}");
+        signals.end_with(Arc::new(trigger));
+        daemon.run().await;
+        tracing::info!("stopped");
+        anyhow::Ok(())
+    })?;
+    // What was abandoned is not waited for.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn announce(config: &Config) {
+    let summary = config
+        .summary()
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        commit = commit(),
+        settings = %summary.join(" "),
+        "fly-autoscaler {} starts to scale {}", env!("CARGO_PKG_VERSION"), config.apps.pattern.as_str(),
+    );
+    if config.api.dry_run {
+        tracing::info!("FAS_DRY_RUN is set: everything is done but writing");
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// SIGINT and SIGTERM: the first one ends the program in order, a second one at once.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Listens from now on, so that a signal during start-up is not lost.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            biased;
+            // Cancel safe, both: a signal that is not taken here is taken by the next call.
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+
+    /// Sets the flag at the first signal and ends the process at the second.
+    pub(super) fn end_with(mut self, trigger: Arc<ShutdownTrigger>) {
+        tokio::spawn(async move {
+            let name = self.next().await;
+            tracing::info!(
+                signal = name,
+                "{name}: stopping; calls in flight have 4 s to end"
+            );
+            trigger.set();
+            let name = self.next().await;
+            tracing::warn!(signal = name, "{name} again: ending at once");
+            // The user asks a second time not to wait for anything.
+            std::process::exit(INTERRUPTED);
+        });
+    }
+}

@@ -1,0 +1,194 @@
+//! The daemon: from a [`Config`] to bound listeners, clients and the loop.
+//!
+//! Errors here end the program or a test; nobody branches on them, hence `anyhow`.
+
+use std::{future::IntoFuture as _, io, net::SocketAddr, sync::Arc};
+
+use anyhow::{Context as _, anyhow, bail};
+use tokio::net::TcpListener;
+
+use crate::{
+    admin::{self, Admin},
+    clock::Clock,
+    collect::Collector,
+    config::{Config, MetricsAddress},
+    health::Health,
+    machines::{Api, ApiOptions},
+    metrics::Metrics,
+    pool::{Pool, PoolOptions},
+    reconcile::Reconciler,
+    shutdown::Shutdown,
+    transport::{HttpTransport, Transport},
+};
+
+/// A daemon whose listener is bound and whose clients are ready.
+pub struct Daemon {
+    pool: Pool,
+    admin: Admin,
+    listener: TcpListener,
+}
+
+impl Daemon {
+    /// Binds the listener of `/metrics` and prepares everything; connects to nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the address is taken, or a token, certificate or address cannot be used.
+    pub async fn bind(
+        config: Config,
+        extra_roots: Option<&[u8]>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Self> {
+        let transport: Arc<dyn Transport> =
+            Arc::new(HttpTransport::new(extra_roots).context("cannot prepare the HTTP client")?);
+        let listener = listen(config.metrics_address).await?;
+        let metrics = Metrics::new();
+        let health = Health::new(config.policy.interval, config.policy.timeout);
+        let pool = assemble(
+            config,
+            extra_roots,
+            transport,
+            Clock::System,
+            &metrics,
+            health.clone(),
+            shutdown,
+        )?;
+        Ok(Self {
+            pool,
+            admin: Admin { metrics, health },
+            listener,
+        })
+    }
+
+    /// Where `/metrics` listens.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn metrics_address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Runs until the shutdown flag is set and what is in flight has ended, at most four seconds later.
+    pub async fn run(self) {
+        let server = axum::serve(self.listener, admin::router(self.admin)).into_future();
+        tokio::select! {
+            biased;
+            () = self.pool.run() => {}
+            // The listener was bound before; it ends only with the process.
+            _ = server => {}
+        }
+    }
+}
+
+/// Puts the loop together. Tests bring a transport and a clock of their own.
+///
+/// # Errors
+///
+/// When a token, certificate or address cannot be used.
+pub fn assemble(
+    config: Config,
+    extra_roots: Option<&[u8]>,
+    transport: Arc<dyn Transport>,
+    clock: Clock,
+    metrics: &Metrics,
+    health: Health,
+    shutdown: Shutdown,
+) -> anyhow::Result<Pool> {
+    let Config {
+        apps,
+        targets,
+        names,
+        policy,
+        collectors,
+        api,
+        concurrency,
+        own,
+        ..
+    } = config;
+    let token = api
+        .token
+        .ok_or_else(|| anyhow!("FAS_API_TOKEN is required"))?;
+    let options = ApiOptions {
+        machines_url: api.machines_url,
+        graphql_url: api.graphql_url,
+        token,
+        dry_run: api.dry_run,
+        jitter_seed: jitter_seed(own.machine.as_deref()),
+    };
+    let collectors = collectors
+        .iter()
+        .map(|collector| {
+            Collector::new(collector, Arc::clone(&transport), extra_roots)
+                .with_context(|| format!("metric {}", collector.metric))
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let client = Api::new(transport, options, metrics.clone(), shutdown.clone())
+        .map_err(|message| anyhow!(message))?;
+    let left_out = own
+        .app
+        .filter(|_| own.process_group == policy.process_group);
+    if let Some(own) = left_out
+        .as_ref()
+        .filter(|own| apps.pattern.is_wildcard() && apps.pattern.matches(own))
+    {
+        tracing::info!(app = %own, "{own} is the autoscaler's own app and is left out");
+    }
+    let options = PoolOptions {
+        selection: apps,
+        left_out,
+        concurrency,
+        refresh_interval: config.app_list_refresh_interval,
+    };
+    let reconciler = Reconciler {
+        collectors,
+        names,
+        targets,
+        policy,
+        api_concurrency: api.concurrency,
+        metrics: metrics.clone(),
+        clock,
+        shutdown,
+    };
+    Ok(Pool::new(
+        Arc::new(reconciler),
+        Arc::new(client),
+        options,
+        health,
+    ))
+}
+
+/// Different machines jitter differently; one machine, always alike.
+fn jitter_seed(machine: Option<&str>) -> u64 {
+    machine
+        .unwrap_or_default()
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325, |seed, byte| {
+            (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        })
+}
+
+/// Binds the address; without IPv6, the default one falls back to `0.0.0.0`.
+async fn listen(address: MetricsAddress) -> anyhow::Result<TcpListener> {
+    let MetricsAddress {
+        socket,
+        may_fall_back,
+    } = address;
+    let error = match TcpListener::bind(socket).await {
+        Ok(listener) => return Ok(listener),
+        Err(error) => error,
+    };
+    let no_ipv6 = error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.kind() == io::ErrorKind::Unsupported;
+    if may_fall_back && socket.is_ipv6() && no_ipv6 {
+        let fallback = SocketAddr::from(([0, 0, 0, 0], socket.port()));
+        return TcpListener::bind(fallback)
+            .await
+            .with_context(|| cannot_listen(fallback));
+    }
+    bail!(anyhow::Error::new(error).context(cannot_listen(socket)))
+}
+
+fn cannot_listen(socket: SocketAddr) -> String {
+    format!("cannot listen on {socket} for /metrics (FAS_METRICS_ADDRESS)")
+}

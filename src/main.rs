@@ -1,0 +1,37 @@
+//! The program: arguments in, a command carried out, an exit code out.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use fly_autoscaler::{
+    commands::{self, Parsed},
+    error_chain::chain,
+};
+
+fn main() -> ExitCode {
+    match commands::parse(std::env::args_os()) {
+        Parsed::Run(command) => match commands::run(command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&chain(error.as_ref()));
+                ExitCode::FAILURE
+            }
+        },
+        Parsed::Show(text, code) => {
+            // Nobody is left to tell when standard output is closed.
+            let _ = writeln!(io::stdout(), "{text}");
+            ExitCode::from(code)
+        }
+        Parsed::Mistake(message) => {
+            complain(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(message: &str) {
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(io::stderr(), "ERROR: {message}");
+}

@@ -1,0 +1,319 @@
+//! Which apps are looked at, when, and how many at once.
+//!
+//! The pool owns every app's state and hands it to a pass and takes it back, so that two passes over one app can never
+//! run at the same time and no lock guards a state. Apps are spread over the interval; an app whose pass is still
+//! running is not begun again; a pass that panics loses its memory, which is the cautious thing, and the loop goes on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    task::{Id, JoinError, JoinSet},
+    time::Instant,
+};
+
+use crate::{
+    config::{AppPattern, AppSelection},
+    error_chain::chain,
+    health::Health,
+    machines::{Api, ApiError, AppClient},
+    metrics::PassError,
+    reconcile::{AppState, PassReport, Reconciler},
+};
+
+/// How long calls in flight may go on after a shutdown.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// What the pool works with.
+pub struct Pool {
+    reconciler: Arc<Reconciler>,
+    api: Arc<Api>,
+    options: PoolOptions,
+    health: Health,
+    apps: BTreeMap<String, App>,
+    /// Apps that wait for their turn, the earliest first.
+    due: BTreeSet<(Instant, String)>,
+    passes: JoinSet<(AppState, PassReport)>,
+    /// Whose pass each task is: a task that panicked tells nothing else.
+    running: HashMap<Id, String>,
+}
+
+/// How the pool works.
+#[derive(Debug, Clone)]
+pub struct PoolOptions {
+    /// Which apps.
+    pub selection: AppSelection,
+    /// An app that a wildcard leaves out: the autoscaler's own, unless it scales another group of it.
+    pub left_out: Option<String>,
+    /// `FAS_CONCURRENCY`.
+    pub concurrency: usize,
+    /// `FAS_APP_LIST_REFRESH_INTERVAL`.
+    pub refresh_interval: Duration,
+}
+
+struct App {
+    /// Absent while a pass has it.
+    state: Option<Box<AppState>>,
+    /// When its pass began or its next one begins.
+    turn: Instant,
+    /// No longer managed; it goes when its pass ends.
+    gone: bool,
+}
+
+impl Pool {
+    /// A pool without apps yet.
+    #[must_use]
+    pub fn new(
+        reconciler: Arc<Reconciler>,
+        api: Arc<Api>,
+        options: PoolOptions,
+        health: Health,
+    ) -> Self {
+        Self {
+            reconciler,
+            api,
+            options,
+            health,
+            apps: BTreeMap::new(),
+            due: BTreeSet::new(),
+            passes: JoinSet::new(),
+            running: HashMap::new(),
+        }
+    }
+
+    /// Runs passes until the shutdown flag is set, then lets what is in flight end for four seconds.
+    pub async fn run(mut self) {
+        let shutdown = self.reconciler.shutdown.clone();
+        let wildcard = self.options.selection.pattern.is_wildcard();
+        let mut refresh = JoinSet::new();
+        let mut refresh_at = Instant::now();
+        if !wildcard {
+            let app = self.options.selection.pattern.as_str().to_owned();
+            self.manage(BTreeSet::from([app]));
+        }
+        loop {
+            self.begin_due();
+            if wildcard && refresh.is_empty() && refresh_at <= Instant::now() {
+                refresh.spawn(list_apps(
+                    Arc::clone(&self.api),
+                    self.options.clone(),
+                    self.reconciler.policy.timeout,
+                ));
+            }
+            let next_turn = self
+                .due
+                .first()
+                .map(|(turn, _)| *turn)
+                .filter(|_| self.has_room());
+            let next_refresh = (wildcard && refresh.is_empty()).then_some(refresh_at);
+            let wake = next_turn.into_iter().chain(next_refresh).min();
+            self.health
+                .expect_by(wake.unwrap_or_else(|| Instant::now() + self.reconciler.policy.timeout));
+            tokio::select! {
+                biased;
+                // Cancel safe: it only reads a flag.
+                () = shutdown.wait() => break,
+                // Cancel safe: a task that is not taken here is taken in the next round.
+                Some(ended) = self.passes.join_next_with_id() => self.end(ended),
+                // Cancel safe, as above.
+                Some(listed) = refresh.join_next() => {
+                    refresh_at = Instant::now() + self.refreshed(listed);
+                }
+                // Cancel safe: it is computed anew in every round.
+                () = sleep_until(wake) => {}
+            }
+        }
+        let drained = tokio::time::timeout(GRACE, async {
+            while self.passes.join_next().await.is_some() {}
+        })
+        .await;
+        if drained.is_err() {
+            tracing::warn!(
+                "calls in flight did not end within {} s and are abandoned",
+                GRACE.as_secs()
+            );
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.passes.len() < self.options.concurrency
+    }
+
+    /// Begins the passes whose turn has come, as far as there is room.
+    fn begin_due(&mut self) {
+        let now = Instant::now();
+        while self.has_room() && self.due.first().is_some_and(|(turn, _)| *turn <= now) {
+            let Some((_, name)) = self.due.pop_first() else {
+                break;
+            };
+            let Some(app) = self.apps.get_mut(&name) else {
+                continue;
+            };
+            let Some(mut state) = app.state.take() else {
+                continue;
+            };
+            app.turn = now;
+            let reconciler = Arc::clone(&self.reconciler);
+            let task = self.passes.spawn(async move {
+                let report = reconciler.pass(&mut state).await;
+                (*state, report)
+            });
+            self.running.insert(task.id(), name);
+        }
+    }
+
+    /// Takes an app back from its pass and gives it its next turn.
+    fn end(&mut self, ended: Result<(Id, (AppState, PassReport)), JoinError>) {
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(name) = self.running.remove(&id) else {
+            return;
+        };
+        let (state, report) = match ended {
+            Ok((_, (state, report))) => (state, Some(report)),
+            Err(error) => {
+                self.reconciler.metrics.pass_error(PassError::Panic);
+                tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "pass over {name}: a defect of fly-autoscaler ended it; it begins anew without memory");
+                (self.fresh(&name), None)
+            }
+        };
+        let now = Instant::now();
+        if let Some(report) = &report {
+            self.health.passed(report, now);
+        }
+        let Some(app) = self.apps.get_mut(&name) else {
+            return;
+        };
+        if app.gone {
+            self.forget(&name);
+            return;
+        }
+        let interval = self.reconciler.policy.interval;
+        let at_once = report.is_some_and(|report| report.more_to_do);
+        app.turn = if at_once {
+            now
+        } else {
+            (app.turn + interval).max(now)
+        };
+        app.state = Some(Box::new(state));
+        self.due.insert((app.turn, name));
+    }
+
+    /// Makes the managed apps those of `names`: new ones are spread over the interval, others than these are forgotten.
+    fn manage(&mut self, names: BTreeSet<String>) {
+        let gone: Vec<String> = self
+            .apps
+            .keys()
+            .filter(|name| !names.contains(*name))
+            .cloned()
+            .collect();
+        for name in gone {
+            tracing::info!(app = %name, "{name} is no longer managed");
+            if self.apps.get(&name).is_some_and(|app| app.state.is_some()) {
+                self.forget(&name);
+            } else if let Some(app) = self.apps.get_mut(&name) {
+                app.gone = true;
+            }
+        }
+        let mut new = Vec::new();
+        for name in names {
+            match self.apps.get_mut(&name) {
+                Some(app) => app.gone = false,
+                None => new.push(name),
+            }
+        }
+        let spacing =
+            self.reconciler.policy.interval / u32::try_from(new.len().max(1)).unwrap_or(u32::MAX);
+        let mut turn = Instant::now();
+        for name in new {
+            tracing::info!(app = %name, "{name} is managed from now on");
+            let state = self.fresh(&name);
+            self.apps.insert(
+                name.clone(),
+                App {
+                    state: Some(Box::new(state)),
+                    turn,
+                    gone: false,
+                },
+            );
+            self.due.insert((turn, name));
+            turn += spacing;
+        }
+    }
+
+    fn fresh(&self, name: &str) -> AppState {
+        AppState::new(AppClient::new(Arc::clone(&self.api), name))
+    }
+
+    fn forget(&mut self, name: &str) {
+        if let Some(app) = self.apps.remove(name) {
+            self.due.remove(&(app.turn, name.to_owned()));
+        }
+        let metrics: Vec<&str> = self
+            .reconciler
+            .collectors
+            .iter()
+            .map(super::collect::Collector::metric)
+            .collect();
+        self.reconciler.metrics.forget_app(name, &metrics);
+        self.health.forget(name);
+    }
+
+    /// Takes a new list of apps; returns how long until the next one. Where it could not be had, the last one stays.
+    fn refreshed(
+        &mut self,
+        listed: Result<Result<BTreeSet<String>, ApiError>, JoinError>,
+    ) -> Duration {
+        let error = match listed {
+            Ok(Ok(names)) => {
+                if names.is_empty() && self.apps.is_empty() {
+                    let pattern = self.options.selection.pattern.as_str();
+                    tracing::warn!("no app of the organization matches {pattern}");
+                }
+                self.health.apps_listed(names.len());
+                self.manage(names);
+                return self.options.refresh_interval;
+            }
+            Ok(Err(error)) => {
+                self.health
+                    .list_failed(error.is_unauthorized(), chain(&error));
+                chain(&error)
+            }
+            Err(error) => error.to_string(),
+        };
+        self.reconciler.metrics.pass_error(PassError::List);
+        tracing::error!(reason = PassError::List.as_str(), error = %error, "the apps cannot be listed, the last list stays: {error}");
+        self.options
+            .refresh_interval
+            .min(self.reconciler.policy.interval)
+    }
+}
+
+async fn list_apps(
+    api: Arc<Api>,
+    options: PoolOptions,
+    timeout: Duration,
+) -> Result<BTreeSet<String>, ApiError> {
+    let org = options.selection.org.as_deref().unwrap_or_default();
+    let mut names = api.list_apps(org, Instant::now() + timeout).await?;
+    names.retain(|name| {
+        // What no app can be called has no place in an address or a log line.
+        let is_name = AppPattern::parse(name).is_ok_and(|name| !name.is_wildcard());
+        is_name
+            && options.selection.pattern.matches(name)
+            && Some(name) != options.left_out.as_ref()
+    });
+    Ok(names)
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,758 @@
+//! One pass over one app: collect, observe, evaluate, limit, plan, act, record.
+//!
+//! The decisions are `expr`'s and `scaling`'s; this module asks, in the right order and under one deadline, and makes
+//! sure that nothing is written without a list of this pass and an answer about the current release. A pass returns a
+//! [`PassReport`] whatever happens; everything that went wrong in it is in the report, logged and counted here, once.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    act::{Actor, Outcome},
+    clock::Clock,
+    collect::{CollectError, CollectErrorKind, Collector, Sample},
+    config::{ExpressionBand, TargetExpressions},
+    error_chain::chain,
+    expr::{EvalError, Expression, Names, Values, round_to_count},
+    machines::{ApiError, AppClient, Cause, Listed},
+    metrics::{CallResult, Metrics, PassError},
+    scaling::{
+        Bounds, Decision, Kind, Limited, Memory, Note, Now, Observed, Plan, Policy, Reason,
+        ReleaseView, Target, Targets, limit, plan,
+    },
+    shutdown::Shutdown,
+};
+
+/// How often an app that does not change is mentioned all the same.
+const REMINDER: Duration = Duration::from_secs(600);
+
+/// The share of a pass that is kept free of waiting for metrics: one that hangs is a metric that failed, and what the
+/// expressions, the floor or a fallback then want has yet to be done.
+const AFTER_METRICS: u32 = 3;
+
+/// What all passes share.
+pub struct Reconciler {
+    /// Where metrics come from.
+    pub collectors: Vec<Collector>,
+    /// The names that expressions may use.
+    pub names: Names,
+    /// The expressions.
+    pub targets: TargetExpressions,
+    /// The settings that decisions read.
+    pub policy: Policy,
+    /// `FAS_API_CONCURRENCY`.
+    pub api_concurrency: usize,
+    /// Where everything is counted.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+    /// Set once the daemon is to stop.
+    pub shutdown: Shutdown,
+}
+
+/// What one app keeps between passes.
+pub struct AppState {
+    /// Its calls, with their cookies and pace.
+    pub client: AppClient,
+    /// What decisions remember.
+    pub memory: Memory,
+    /// What the log has said already.
+    spoken: Spoken,
+}
+
+#[derive(Default)]
+struct Spoken {
+    reminded: Option<Instant>,
+    notes: Vec<std::mem::Discriminant<Note>>,
+    element_counts: BTreeMap<String, usize>,
+    warnings: BTreeMap<String, Vec<String>>,
+}
+
+impl AppState {
+    /// Nothing remembered.
+    #[must_use]
+    pub fn new(client: AppClient) -> Self {
+        Self {
+            client,
+            memory: Memory::default(),
+            spoken: Spoken::default(),
+        }
+    }
+}
+
+/// What became of one pass.
+#[derive(Debug, Clone)]
+pub struct PassReport {
+    /// The app.
+    pub app: String,
+    /// When it began.
+    pub began: Now,
+    /// How long it took.
+    pub took: Duration,
+    /// What was decided.
+    pub decision: Decision,
+    /// Why, in numbers.
+    pub reason: Reason,
+    /// What else there is to say.
+    pub notes: Vec<Note>,
+    /// What was done, one line a machine.
+    pub done: Vec<String>,
+    /// What went wrong; empty for a pass that succeeded.
+    pub faults: Vec<Fault>,
+    /// Each metric's value, or why it has none.
+    pub metrics: BTreeMap<String, Result<f64, String>>,
+    /// What the expressions ask for.
+    pub targets: Targets,
+    /// What was seen; `None` where the machines could not be listed.
+    pub counts: Option<Counts>,
+    /// Whether the next pass should follow at once, because this one ran out of time with work left.
+    pub more_to_do: bool,
+}
+
+/// The counts of one pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Machines that exist.
+    pub created: u32,
+    /// Machines that run.
+    pub started: u32,
+    /// Machines that are stopped or suspended.
+    pub stopped: u32,
+}
+
+/// One thing that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The closed reason.
+    pub reason: PassError,
+    /// What happened, naming operation and cause.
+    pub text: String,
+    /// Whether it is a metric that could not be collected: that fails only the expressions that need it.
+    pub of_metric: bool,
+}
+
+impl PassReport {
+    /// Whether the pass did what it should: one that a deploy held back did, and so did one whose expressions could do
+    /// without a metric that failed.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.counts.is_some() && self.faults.iter().all(|fault| fault.of_metric)
+    }
+
+    /// Whether a token was not accepted.
+    #[must_use]
+    pub fn unauthorized(&self) -> bool {
+        self.faults
+            .iter()
+            .any(|fault| fault.reason == PassError::Unauthorized)
+    }
+
+    fn fault(&mut self, reason: PassError, text: String) {
+        self.faults.push(Fault {
+            reason,
+            text,
+            of_metric: false,
+        });
+    }
+
+    fn api_fault(&mut self, reason: PassError, error: &ApiError) {
+        if matches!(error.cause, Cause::ShuttingDown) {
+            // What was not begun because the user ends the program did not go wrong.
+            return;
+        }
+        let reason = match &error.cause {
+            Cause::Unauthorized { .. } => PassError::Unauthorized,
+            Cause::Timeout | Cause::NotBegun => PassError::Timeout,
+            _ => reason,
+        };
+        self.fault(reason, chain(error));
+    }
+}
+
+impl Reconciler {
+    /// Looks at one app once and acts on what it sees. Never fails; see [`PassReport`].
+    ///
+    /// It ends by the pass deadline, `FAS_TIMEOUT` from now, and soon after a shutdown.
+    pub async fn pass(&self, state: &mut AppState) -> PassReport {
+        let began = self.clock.now();
+        let deadline = Instant::from_std(began.monotonic) + self.policy.timeout;
+        let mut report = PassReport {
+            app: state.client.app().to_owned(),
+            began,
+            took: Duration::ZERO,
+            decision: Decision::NoScale,
+            reason: Reason::NoTarget,
+            notes: Vec::new(),
+            done: Vec::new(),
+            faults: Vec::new(),
+            metrics: BTreeMap::new(),
+            targets: Targets::default(),
+            counts: None,
+            more_to_do: false,
+        };
+        tokio::select! {
+            biased;
+            // Nothing has been written while this is awaited, so that it may be dropped at any point.
+            () = self.shutdown.wait() => {}
+            seen = self.look(state, began, deadline, &mut report) => {
+                if let Some(seen) = seen {
+                    self.decide_and_act(state, &seen, began, deadline, &mut report).await;
+                }
+            }
+        }
+        report.took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
+        self.record(state, &report);
+        report
+    }
+
+    /// Asks for the metrics and the machines, side by side.
+    async fn look(
+        &self,
+        state: &mut AppState,
+        began: Now,
+        deadline: Instant,
+        report: &mut PassReport,
+    ) -> Option<Seen> {
+        let AppState {
+            client,
+            memory,
+            spoken,
+        } = state;
+        let metrics_deadline = deadline - self.policy.timeout / AFTER_METRICS;
+        let collect = join_all(self.collectors.iter().map(|collector| async {
+            let asked = Instant::now();
+            let answer = collector.collect(client.app(), began.wall);
+            let result = timeout_at(metrics_deadline, answer).await;
+            self.metrics.collector_request(
+                collector.api(),
+                collector_result(&result),
+                asked.elapsed(),
+            );
+            (collector.metric(), result)
+        }));
+        let (samples, listed) = tokio::join!(collect, client.list_machines(deadline));
+
+        let mut values = Values::new(&self.names);
+        for (metric, result) in samples {
+            let value = match result {
+                Ok(Ok(sample)) => {
+                    spoken.warn_of(client.app(), metric, &sample);
+                    Ok(sample.value)
+                }
+                Ok(Err(error)) => Err(CollectFault::from(&error)),
+                Err(_) => Err(CollectFault {
+                    reason: PassError::Timeout,
+                    text: format!(
+                        "no answer within two thirds of FAS_TIMEOUT ({:?})",
+                        self.policy.timeout
+                    ),
+                }),
+            };
+            self.metrics
+                .metric_value(client.app(), metric, value.as_ref().ok().copied());
+            values.set(metric, value.as_ref().ok().copied());
+            if let Err(fault) = &value {
+                report.faults.push(Fault {
+                    reason: fault.reason,
+                    text: format!("metric {metric}: {}", fault.text),
+                    of_metric: true,
+                });
+            }
+            report
+                .metrics
+                .insert(metric.to_owned(), value.map_err(|fault| fault.text));
+        }
+
+        match listed {
+            Ok(mut listed) => {
+                let machines = std::mem::take(&mut listed.machines);
+                let observed = memory.observe(machines, &self.policy, began);
+                report.counts = Some(Counts {
+                    created: observed.created,
+                    started: observed.started,
+                    stopped: observed.stopped,
+                });
+                self.metrics.machines(client.app(), &observed.by_state);
+                Some(Seen {
+                    listed,
+                    observed,
+                    values,
+                })
+            }
+            Err(error) => {
+                memory.note_blind_pass(began.monotonic);
+                // Nothing is evaluated without the counts, and a target of an earlier pass is none of this one.
+                for kind in Kind::ALL {
+                    self.metrics.target(client.app(), kind, None);
+                }
+                report.api_fault(PassError::List, &error);
+                None
+            }
+        }
+    }
+
+    async fn decide_and_act(
+        &self,
+        state: &mut AppState,
+        seen: &Seen,
+        began: Now,
+        deadline: Instant,
+        report: &mut PassReport,
+    ) {
+        report.targets = self.evaluate(seen, began, report);
+        let limited = limit(
+            report.targets,
+            &seen.observed,
+            &self.policy,
+            &mut state.memory,
+            began,
+        );
+        let mut planned = self.plan(state, seen, &limited, ReleaseView::NotAsked, began);
+        let mut held = false;
+        let release;
+        if planned.action.is_some() {
+            release = match state.client.current_release(deadline).await {
+                Ok(release) => release,
+                Err(error) => {
+                    report.reason = planned.reason;
+                    report.notes = planned.notes;
+                    report.api_fault(PassError::Release, &error);
+                    return;
+                }
+            };
+            held = state
+                .memory
+                .release_in_progress(release.as_ref(), &self.policy, began);
+            planned = self.plan(
+                state,
+                seen,
+                &limited,
+                ReleaseView::Known(release.as_ref()),
+                began,
+            );
+            if held {
+                let version = release.as_ref().and_then(|release| release.version);
+                planned.notes.push(Note::DeployInProgress { version });
+            }
+        }
+        if let Some(failure) = &planned.failure {
+            report.fault(PassError::NoSource, failure.to_string());
+        }
+        report.decision = if held {
+            Decision::NoScale
+        } else {
+            planned.decision()
+        };
+        report.reason = planned.reason;
+        report.notes = planned.notes;
+        if held {
+            return;
+        }
+        let Some(action) = planned.action else { return };
+        tracing::info!(
+            app = %report.app,
+            decision = report.decision.as_str(),
+            reason = %report.reason,
+            metrics = %Shown(&report.metrics),
+            target = %Asked(&self.targets, report.targets),
+            dry_run = state.client.is_dry_run(),
+            "{}{action}: {}",
+            if state.client.is_dry_run() { "dry run, would " } else { "" },
+            report.reason,
+        );
+        if state.client.is_dry_run() {
+            report.notes.push(Note::DryRun);
+            return;
+        }
+        if let crate::scaling::Action::Create { fingerprint, .. } = &action {
+            state.memory.note_source(*fingerprint);
+        }
+        let actor = Actor {
+            client: &state.client,
+            policy: &self.policy,
+            metrics: &self.metrics,
+            observed: &seen.observed,
+            listed: &seen.listed,
+            concurrency: self.api_concurrency,
+            deadline,
+        };
+        let Outcome {
+            effects,
+            done,
+            errors,
+            notes,
+            out_of_time,
+        } = actor.carry_out(action).await;
+        for (effect, at) in effects {
+            state.memory.record(
+                effect,
+                &seen.observed,
+                &self.policy,
+                began.monotonic,
+                at.into_std(),
+            );
+        }
+        report.done = done;
+        report.notes.extend(notes);
+        report.more_to_do = out_of_time;
+        for error in &errors {
+            report.api_fault(PassError::Write, error);
+        }
+    }
+
+    fn plan(
+        &self,
+        state: &AppState,
+        seen: &Seen,
+        limited: &Limited,
+        release: ReleaseView<'_>,
+        now: Now,
+    ) -> Plan {
+        plan(
+            &seen.observed,
+            limited,
+            &self.policy,
+            &state.memory,
+            release,
+            now,
+        )
+    }
+
+    /// Evaluates both kinds; one that fails leaves the other alone.
+    fn evaluate(&self, seen: &Seen, now: Now, report: &mut PassReport) -> Targets {
+        let mut values = seen.values.clone();
+        for (name, count) in Names::COUNTS.into_iter().zip([
+            seen.observed.created,
+            seen.observed.started,
+            seen.observed.stopped,
+        ]) {
+            if !self
+                .collectors
+                .iter()
+                .any(|collector| collector.metric() == name)
+            {
+                values.set(name, Some(count.into()));
+            }
+        }
+        let mut of_kind = |kind: Kind, band: Option<&ExpressionBand>| {
+            let Some(band) = band else {
+                return Target::Unset;
+            };
+            let bounds = match evaluate_band(kind, band, &values, now) {
+                Ok(bounds) => Some(bounds),
+                Err(error) => {
+                    let text = explain_target(kind, &error, &report.metrics);
+                    report.fault(PassError::Expression, text);
+                    None
+                }
+            };
+            self.metrics.target(&report.app, kind, bounds);
+            bounds.map_or(Target::Missing, Target::Bounds)
+        };
+        Targets {
+            created: of_kind(Kind::Created, self.targets.created.as_ref()),
+            started: of_kind(Kind::Started, self.targets.started.as_ref()),
+        }
+    }
+
+    fn record(&self, state: &mut AppState, report: &PassReport) {
+        self.metrics.pass_took(report.took);
+        // As upstream: a pass that failed, or that a deploy held back, decided nothing unless it acted.
+        let held = report
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::DeployInProgress { .. }));
+        if report.decision != Decision::NoScale || (report.succeeded() && !held) {
+            self.metrics.decided(report.decision);
+        }
+        for fault in &report.faults {
+            self.metrics.pass_error(fault.reason);
+            tracing::error!(
+                app = %report.app,
+                reason = fault.reason.as_str(),
+                error = %fault.text,
+                "{}: {}", report.app, fault.text,
+            );
+        }
+        if report.succeeded() {
+            self.metrics.succeeded(&report.app, self.clock.now().wall);
+        }
+        state.spoken.tell(report, &self.targets);
+    }
+}
+
+struct Seen {
+    listed: Listed,
+    observed: Observed,
+    values: Values,
+}
+
+struct CollectFault {
+    reason: PassError,
+    text: String,
+}
+
+impl From<&CollectError> for CollectFault {
+    fn from(error: &CollectError) -> Self {
+        let reason = match error.kind() {
+            CollectErrorKind::Unauthorized => PassError::Unauthorized,
+            CollectErrorKind::Timeout => PassError::Timeout,
+            _ => PassError::Metric,
+        };
+        Self {
+            reason,
+            text: chain(error),
+        }
+    }
+}
+
+fn collector_result<E>(result: &Result<Result<Sample, CollectError>, E>) -> CallResult {
+    match result {
+        Err(_) => CallResult::Timeout,
+        Ok(Ok(_)) => CallResult::Ok,
+        Ok(Err(CollectError::HttpStatus { status, .. })) => CallResult::of_status(status.as_u16()),
+        // Prometheus may say in an answer of 200 that the query failed.
+        Ok(Err(CollectError::Api { status, .. })) if !status.is_success() => {
+            CallResult::of_status(status.as_u16())
+        }
+        Ok(Err(error)) => match error.kind() {
+            CollectErrorKind::Timeout => CallResult::Timeout,
+            CollectErrorKind::Connection
+            | CollectErrorKind::Tls
+            | CollectErrorKind::Interrupted => CallResult::Transport,
+            CollectErrorKind::Unauthorized => CallResult::Unauthorized,
+            CollectErrorKind::Query | CollectErrorKind::Namespace => CallResult::ClientError,
+            CollectErrorKind::Status => CallResult::ServerError,
+            _ => CallResult::Invalid,
+        },
+    }
+}
+
+/// Why a kind has no target in this pass.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TargetError {
+    /// An expression failed.
+    Expression {
+        /// Its text.
+        source: String,
+        /// How.
+        error: EvalError,
+    },
+    /// The lower bound came out above the upper one.
+    MinAboveMax {
+        /// The lower bound.
+        min: u32,
+        /// The upper bound.
+        max: u32,
+    },
+}
+
+/// Evaluates one kind's bounds: rounded half away from zero, negatives 0, created ones at least 1.
+///
+/// # Errors
+///
+/// When an expression has no finite value, or the lower bound is above the upper one.
+pub fn evaluate_band(
+    kind: Kind,
+    band: &ExpressionBand,
+    values: &Values,
+    now: Now,
+) -> Result<Bounds, TargetError> {
+    let evaluate = |expression: &Expression| {
+        let value =
+            expression
+                .evaluate(values, now.wall)
+                .map_err(|error| TargetError::Expression {
+                    source: expression.source().to_owned(),
+                    error,
+                })?;
+        to_count(kind, value).ok_or_else(|| TargetError::Expression {
+            source: expression.source().to_owned(),
+            error: EvalError::OutOfRange(value),
+        })
+    };
+    let (min, max) = match band {
+        ExpressionBand::Exact(expression) => {
+            let count = evaluate(expression)?;
+            (count, count)
+        }
+        ExpressionBand::Band { min, max } => (evaluate(min)?, evaluate(max)?),
+    };
+    Bounds::new(min, max).ok_or(TargetError::MinAboveMax { min, max })
+}
+
+/// The count that an expression's value becomes: rounded half away from zero, negatives 0, created ones at least 1.
+/// `None` where it is larger than any count: then it is refused, not cut.
+#[must_use]
+pub fn to_count(kind: Kind, value: f64) -> Option<u32> {
+    if value.round() > f64::from(u32::MAX) {
+        return None;
+    }
+    let count = round_to_count(value);
+    Some(match kind {
+        Kind::Created => count.max(1),
+        Kind::Started => count,
+    })
+}
+
+/// Says why a kind has no target: a missing metric's reason is the reason.
+pub fn explain_target(
+    kind: Kind,
+    error: &TargetError,
+    metrics: &BTreeMap<String, Result<f64, String>>,
+) -> String {
+    match error {
+        TargetError::MinAboveMax { min, max } => {
+            format!(
+                "the {kind} target: its minimum {min} is above its maximum {max}; nothing is done about it"
+            )
+        }
+        TargetError::Expression {
+            source,
+            error: EvalError::Missing(metric),
+        } => match metrics.get(metric) {
+            Some(Err(why)) => {
+                format!("the {kind} target `{source}` needs {metric}, which has no value: {why}")
+            }
+            _ => format!("the {kind} target `{source}` needs {metric}, which has no value"),
+        },
+        TargetError::Expression { source, error } => {
+            format!("the {kind} target `{source}`: {error}")
+        }
+    }
+}
+
+impl Spoken {
+    /// Warns of an answer with several elements once per change, and of the server's own warnings likewise.
+    fn warn_of(&mut self, app: &str, metric: &str, sample: &Sample) {
+        let before = self
+            .element_counts
+            .insert(metric.to_owned(), sample.element_count);
+        if sample.element_count > 1 && before != Some(sample.element_count) {
+            tracing::warn!(
+                app,
+                metric,
+                count = sample.element_count,
+                "the query of {metric} returned {} elements, and the first one is used; aggregate them, as with sum()",
+                sample.element_count,
+            );
+        }
+        let before = self
+            .warnings
+            .insert(metric.to_owned(), sample.warnings.clone())
+            .unwrap_or_default();
+        for warning in sample
+            .warnings
+            .iter()
+            .filter(|warning| !before.contains(warning))
+        {
+            tracing::warn!(
+                app,
+                metric,
+                "the server warns about the query of {metric}: {warning}"
+            );
+        }
+    }
+
+    /// Tells what a pass did; one that changed nothing is told when its notes change, and every ten minutes.
+    fn tell(&mut self, report: &PassReport, targets: &TargetExpressions) {
+        let now = Instant::from_std(report.began.monotonic);
+        for line in &report.done {
+            tracing::info!(app = %report.app, decision = report.decision.as_str(), "{line}");
+        }
+        let Some(counts) = report.counts else { return };
+        let notes: Vec<_> = report.notes.iter().map(std::mem::discriminant).collect();
+        let changed = notes != self.notes;
+        self.notes = notes;
+        for note in &report.notes {
+            // What happened to one machine is news each time; a state of affairs only when it changes.
+            if !changed && !matches!(note, Note::Skipped { .. }) {
+                continue;
+            }
+            if note.is_trouble() {
+                tracing::warn!(app = %report.app, decision = report.decision.as_str(), "{note}");
+            } else {
+                tracing::info!(app = %report.app, decision = report.decision.as_str(), "{note}");
+            }
+        }
+        let due = self
+            .reminded
+            .is_none_or(|reminded| now.saturating_duration_since(reminded) >= REMINDER);
+        macro_rules! unchanged {
+            ($level:ident) => {
+                tracing::$level!(
+                    app = %report.app,
+                    decision = report.decision.as_str(),
+                    reason = %report.reason,
+                    created = counts.created,
+                    started = counts.started,
+                    stopped = counts.stopped,
+                    metrics = %Shown(&report.metrics),
+                    target = %Asked(targets, report.targets),
+                    duration_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+                    "created: {}, started: {}; {}", counts.created, counts.started, report.reason,
+                )
+            };
+        }
+        if due && report.done.is_empty() {
+            self.reminded = Some(now);
+            unchanged!(info);
+        } else {
+            unchanged!(debug);
+        }
+    }
+}
+
+/// Metrics in one line: `queue_depth=42`, `x=?` for one without a value.
+struct Shown<'metrics>(&'metrics BTreeMap<String, Result<f64, String>>);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (number, (metric, value)) in self.0.iter().enumerate() {
+            let gap = if number == 0 { "" } else { " " };
+            match value {
+                Ok(value) => write!(formatter, "{gap}{metric}={value}")?,
+                Err(_) => write!(formatter, "{gap}{metric}=?")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the expressions ask for in one line: `created: min(q + 1, 10) = 3`.
+struct Asked<'targets>(&'targets TargetExpressions, Targets);
+
+impl std::fmt::Display for Asked<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(expressions, targets) = self;
+        let kinds = [
+            (Kind::Created, &expressions.created, targets.created),
+            (Kind::Started, &expressions.started, targets.started),
+        ];
+        let mut gap = "";
+        for (kind, band, target) in kinds {
+            let Some(band) = band else { continue };
+            write!(formatter, "{gap}{kind}: ")?;
+            gap = "; ";
+            let bounds = match target {
+                Target::Bounds(bounds) => [bounds.min.to_string(), bounds.max.to_string()],
+                Target::Unset | Target::Missing => ["?".to_owned(), "?".to_owned()],
+            };
+            let [least, most] = bounds;
+            match band {
+                ExpressionBand::Exact(expression) => {
+                    write!(formatter, "{} = {least}", expression.source())?;
+                }
+                ExpressionBand::Band { min, max } => write!(
+                    formatter,
+                    "min {} = {least}, max {} = {most}",
+                    min.source(),
+                    max.source()
+                )?,
+            }
+        }
+        Ok(())
+    }
+}
