@@ -1,0 +1,149 @@
+//! What a lost answer hides, in the smallest worlds that show it; the simulation found each of these.
+
+use std::{sync::Arc, time::Duration};
+
+use fly_autoscaler::sim::{
+    Canned, Effect, Fault, MachineState, NewMachine, NewVolume, Operation, Options, RateLimits,
+};
+
+use crate::world::{APP, World};
+
+fn settings<'a>(created: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut settings = vec![
+        ("FAS_PROMETHEUS_METRIC_NAME", "load"),
+        ("FAS_PROMETHEUS_QUERY", "vector(0)"),
+        ("FAS_PROMETHEUS_ADDRESS", "http://simulator/prometheus/acme"),
+        ("FAS_CREATED_MACHINE_COUNT", created),
+    ];
+    settings.extend(more);
+    settings
+}
+
+/// A world whose requests take a tenth of a second, so that they can overlap.
+fn world(created: &str, more: &[(&str, &str)]) -> World {
+    let options = Options {
+        latency: Duration::from_millis(100),
+        rate_limits: RateLimits {
+            enabled: false,
+            ..RateLimits::default()
+        },
+        ..Options::default()
+    };
+    World::with_options(&settings(created, more), &options)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_waits_to_be_repeated_is_not_begun_after_one_of_unknown_outcome() {
+    let mut world = world("3", &[]);
+    {
+        let mut platform = world.platform();
+        platform
+            .add_machine(APP, NewMachine::in_region("ord"))
+            .unwrap();
+        let lost = Effect::AnswerAfter(Canned::status(500));
+        platform.add_fault(Fault::new(lost).on(Operation::Create).once());
+        let refused = Fault::new(Effect::Refuse).on(Operation::Create);
+        platform.add_fault(refused.after(0).once());
+    }
+    world.run_for(10).await;
+    assert_eq!(
+        world.requests(Operation::Create),
+        2,
+        "one each, in this pass"
+    );
+    world.run_for(60).await;
+    assert_eq!(world.created(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_of_unknown_outcome_stays_unknown_whatever_its_last_attempt_is_answered() {
+    let mut world = world("2", &[]);
+    let (first, second) = {
+        let mut platform = world.platform();
+        platform
+            .add_machine(APP, NewMachine::in_region("ord"))
+            .unwrap();
+        let stopped = NewMachine::in_region("ord").state(MachineState::Stopped);
+        let mut ids = platform.add_machines(APP, 2, &stopped).unwrap();
+        ids.sort();
+        let lost = Fault::new(Effect::LoseAnswer).on(Operation::Destroy);
+        platform.add_fault(lost.once());
+        platform.add_fault(Fault::status(409).on(Operation::Destroy).once());
+        (Arc::clone(&ids[0]), Arc::clone(&ids[1]))
+    };
+    // After the first pass has its list and before it destroys, another machine comes first in the order of destroys.
+    world.run_for(0).await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    world.platform().edit_machine(APP, &second, |machine| {
+        machine.state = MachineState::Failed;
+    });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(world.platform().machine(APP, &first).is_none());
+    // The second pass's list shows the moment between the two.
+    let lag = Duration::from_millis(14_900);
+    world.platform().set_list_lag(APP, lag);
+    world.run_for(10).await;
+    assert!(world.platform().machine(APP, &second).is_some());
+    assert_eq!(world.created(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_on_its_way_out_does_not_settle_a_create_of_unknown_outcome() {
+    let mut world = world("2", &[]);
+    {
+        let mut platform = world.platform();
+        platform
+            .add_machine(APP, NewMachine::in_region("ord"))
+            .unwrap();
+        let leaving = NewMachine::in_region("ord").state(MachineState::Destroying);
+        platform.add_machine(APP, leaving).unwrap();
+        let lost = Fault::new(Effect::LoseAnswer).on(Operation::Create);
+        platform.add_fault(lost.once());
+    }
+    world.run_for(5).await;
+    // The second pass's list shows the beginning: the one that leaves, and not the one that was created.
+    let lag = Duration::from_secs(16);
+    world.platform().set_list_lag(APP, lag);
+    world.run_for(12).await;
+    world.platform().set_list_lag(APP, Duration::ZERO);
+    world.run_for(60).await;
+    assert_eq!(world.requests(Operation::Create), 1);
+    assert_eq!(world.created(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clones_with_volumes_are_created_at_the_documented_rate_however_late_their_volumes_come() {
+    let mut world = world("7", &[("FAS_CLONE_VOLUMES", "true")]);
+    {
+        let mut platform = world.platform();
+        let volume = platform
+            .create_volume(APP, NewVolume::named("data", "ord"))
+            .unwrap();
+        for _ in 0..6 {
+            platform
+                .create_volume(APP, NewVolume::named("data", "ord"))
+                .unwrap();
+        }
+        let config = format!(
+            r#"{{"image":"registry.fly.io/web:v1","metadata":{{"fly_process_group":"app"}},"mounts":[{{"volume":"{volume}","path":"/data","name":"data"}}]}}"#
+        );
+        let machine = NewMachine::in_region("ord").config(&config);
+        platform.add_machine(APP, machine).unwrap();
+        // All of them come at once, after six seconds.
+        for (seconds, times) in [(6, 3), (5, 1), (4, 1), (3, 1)] {
+            let slow = Effect::SlowAnswer(Duration::from_secs(seconds));
+            platform.add_fault(Fault::new(slow).on(Operation::ListVolumes).times(times));
+        }
+    }
+    world.run_for(60).await;
+    let creates: Vec<Duration> = world
+        .platform()
+        .requests_for(Operation::Create)
+        .map(|request| request.at)
+        .collect();
+    assert_eq!(creates.len(), 6);
+    for four in creates.windows(4) {
+        let span = four[3].saturating_sub(four[0]);
+        assert!(span >= Duration::from_millis(990), "{creates:?}");
+    }
+}

@@ -1,0 +1,24 @@
+//! Integration tests: one binary, so that everything is linked once.
+//!
+//! `in_process` worlds run the real loop against the simulator behind the `Transport` seam under paused time, so that
+//! minutes pass in milliseconds and always in the same way. The other modules start the real program on real sockets.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and the line says where"
+)]
+
+mod acting;
+mod apps;
+mod endurance;
+mod failure;
+mod hostile;
+mod lost_answers;
+mod metrics;
+mod program;
+mod scale;
+mod servers;
+mod shutdown;
+mod simulation;
+mod tidy;
+mod world;

@@ -1,0 +1,308 @@
+//! The real program as users start it: commands, exit codes, messages.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    process::{Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use fly_autoscaler::sim::{self, Options, Platform, RateLimits, Simulator};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+    process::Child,
+    task::JoinHandle,
+};
+
+use crate::world::{APP, QUEUE};
+
+/// Runs the program to its end with nothing in its environment but `settings`.
+pub(crate) fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_fly-autoscaler"))
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap()
+}
+
+/// How often something is looked at before it is given up, and how long the pause between is: 20 s in all.
+pub(crate) const LOOKS: u32 = 2000;
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until `what` has come true.
+pub(crate) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
+    for _ in 0..LOOKS {
+        if is_true() {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("it has not come true: {what}");
+}
+
+/// A simulator on a socket, which ends with this.
+pub(crate) struct Served {
+    pub(crate) simulator: Simulator,
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Served {
+    /// An empty app on a platform without rate limits, so that intervals can be short.
+    pub(crate) async fn new() -> Self {
+        let simulator = Simulator::new(&Options {
+            rate_limits: RateLimits {
+                enabled: false,
+                ..RateLimits::default()
+            },
+            ..Options::default()
+        });
+        simulator.platform().add_app(APP, "acme");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = simulator.clone();
+        Self {
+            simulator,
+            address,
+            serving: tokio::spawn(async move { server.serve(listener).await.unwrap() }),
+        }
+    }
+
+    /// The platform, to set the scene or to look at it.
+    pub(crate) fn platform(&self) -> std::sync::MutexGuard<'_, Platform> {
+        self.simulator.platform()
+    }
+
+    /// How many requests of this kind were processed.
+    pub(crate) fn requests(&self, operation: sim::Operation) -> usize {
+        self.platform().requests_for(operation).count()
+    }
+
+    /// Waits until more requests of this kind have been processed than now.
+    pub(crate) async fn more(&self, operation: sim::Operation, count: usize) {
+        let before = self.requests(operation);
+        let what = format!("{count} more {operation:?}");
+        until(&what, || self.requests(operation) >= before + count).await;
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// The real program, serving; it is killed with this.
+pub(crate) struct Daemon {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    reading: JoinHandle<()>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts the program against a simulator, with a pass every 100 ms and these settings, scaling by `queue_depth`.
+    pub(crate) async fn start(served: &Served, settings: &[(&str, &str)]) -> Self {
+        let base = format!("http://{}", served.address);
+        let prometheus = format!("{base}/prometheus/acme");
+        let defaults = [
+            ("FAS_APP_NAME", APP),
+            ("FAS_API_TOKEN", "FlyV1 fm2_machines,fm2_discharge"),
+            ("FAS_METRICS_ADDRESS", "127.0.0.1:0"),
+            ("FAS_INTERVAL", "100ms"),
+        ];
+        let own = [
+            ("FAS_PROMETHEUS_ADDRESS", &*prometheus),
+            ("FLY_FLAPS_BASE_URL", &*base),
+            ("FLY_API_BASE_URL", &*base),
+        ];
+        let environment: BTreeMap<&str, &str> = QUEUE
+            .iter()
+            .chain(&defaults)
+            .chain(&own)
+            .chain(settings)
+            .copied()
+            .collect();
+        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_fly-autoscaler"))
+            .arg("serve")
+            .env_clear()
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        let kept = Arc::clone(&lines);
+        let reading = tokio::spawn(async move {
+            while let Ok(Some(line)) = stderr.next_line().await {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let mut address = None;
+        until("the daemon says where it listens", || {
+            address = lines.lock().unwrap().iter().find_map(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                line["address"].as_str()?.parse().ok()
+            });
+            address.is_some()
+        })
+        .await;
+        Self {
+            child,
+            lines,
+            reading,
+            address: address.unwrap(),
+        }
+    }
+
+    /// Sends a signal: `INT`, `TERM`, `KILL`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().unwrap().to_string();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &id])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end, for at most five seconds, and for the last of its log.
+    pub(crate) async fn ends(&mut self) -> ExitStatus {
+        let status = tokio::time::timeout(Duration::from_secs(5), self.child.wait())
+            .await
+            .expect("it ends within 5 s")
+            .unwrap();
+        (&mut self.reading).await.unwrap();
+        status
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Whether a line with this text was logged.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        self.lines
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|line| line.contains(text))
+    }
+
+    /// One GET of its own port, as text: head and body.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    /// How often passes went wrong for this reason.
+    pub(crate) async fn pass_errors(&self, reason: &str) -> u64 {
+        let series = format!(r#"fas_pass_errors_total{{reason="{reason}"}} "#);
+        let text = self.get("/metrics").await;
+        let value = text.lines().find_map(|line| line.strip_prefix(&series));
+        value.unwrap().parse().unwrap()
+    }
+}
+
+#[test]
+fn exit_codes_are_upstreams() {
+    let cases: &[(&[&str], i32, &str, &str)] = &[
+        (&[], 2, "Usage: fly-autoscaler", ""),
+        (&["help"], 2, "Usage: fly-autoscaler", ""),
+        (&["-x"], 2, "Usage: fly-autoscaler", ""),
+        (&["-h"], 2, "Usage: fly-autoscaler", ""),
+        (&["serve", "-h"], 2, "Usage: fly-autoscaler serve", ""),
+        (&["--help"], 0, "Usage: fly-autoscaler", ""),
+        (&["version"], 0, "fly-autoscaler ", ""),
+        (&["--version"], 0, "fly-autoscaler ", ""),
+        (
+            &["foo"],
+            1,
+            "",
+            "ERROR: fly-autoscaler foo: unknown command",
+        ),
+        (
+            &["serve", "--nope"],
+            1,
+            "",
+            "ERROR: fly-autoscaler serve: unknown flag: --nope",
+        ),
+        (
+            &["serve", "-nope"],
+            1,
+            "",
+            "ERROR: fly-autoscaler serve: unknown flag: -n",
+        ),
+        (
+            &["serve", "extra"],
+            1,
+            "",
+            "ERROR: fly-autoscaler serve: too many arguments",
+        ),
+        (
+            &["eval", "extra"],
+            1,
+            "",
+            "ERROR: fly-autoscaler eval: too many arguments",
+        ),
+        (
+            &["version", "extra"],
+            1,
+            "",
+            "ERROR: fly-autoscaler version: too many arguments",
+        ),
+        (&["serve"], 1, "", "ERROR: app name required"),
+        (
+            &["serve", "-config", "/nonexistent.yml"],
+            1,
+            "",
+            "ERROR: cannot read /nonexistent.yml",
+        ),
+        (
+            &["serve", "-config=/nonexistent.yml"],
+            1,
+            "",
+            "ERROR: cannot read /nonexistent.yml",
+        ),
+        (
+            &["serve", "--config", "/nonexistent.yml"],
+            1,
+            "",
+            "ERROR: cannot read /nonexistent.yml",
+        ),
+        (
+            &["serve", "--config=/nonexistent.yml"],
+            1,
+            "",
+            "ERROR: cannot read /nonexistent.yml",
+        ),
+    ];
+    for (arguments, code, out, err) in cases {
+        let output = run(arguments, &[]);
+        let (stdout, stderr) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert_eq!(
+            output.status.code(),
+            Some(*code),
+            "{arguments:?}: {stdout}{stderr}"
+        );
+        assert!(
+            stdout.starts_with(out) || stdout.contains(out),
+            "{arguments:?}: {stdout}"
+        );
+        assert!(stderr.starts_with(err), "{arguments:?}: {stderr}");
+    }
+}

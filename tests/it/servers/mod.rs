@@ -1,0 +1,15 @@
+//! The real program with real servers: Prometheus, `VictoriaMetrics` and Temporal, on free ports of 127.0.0.1.
+//!
+//! What it scales is the simulator, whose state is the truth that these tests judge by; no Fly machine is touched. They
+//! are ignored by a plain `cargo test`, since the servers have to be installed. `FAS_TEST_PROMETHEUS`,
+//! `FAS_TEST_VICTORIA_METRICS`, `FAS_TEST_TEMPORAL`, `FAS_TEST_NGINX` and `FAS_TEST_OPENSSL` name the programs where they
+//! are not found by their usual names. One that cannot be started fails the test. Every process ends with its test.
+
+mod answers;
+mod blueprint;
+mod metrics_server;
+mod process;
+mod scene;
+mod temporal;
+mod temporal_server;
+mod wildcard;

@@ -1,0 +1,1382 @@
+//! The judge: what a careful operator would demand, worked out from what happened and not from the program's code.
+//!
+//! It knows the truth (the simulator's changes) and what the daemon was told (its exchanges), and asks of each request
+//! whether it was allowed, and of each change whether it was too much. Where the daemon cannot know better, as behind a
+//! lagging list, it is judged by what it was told and what it did itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use fly_autoscaler::sim::{
+    Actor, App, Change, ChangeKind, Machine, MachineState, Operation, Platform,
+};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    APP, Ended, Exchange, Pass, Seen, View, Wire,
+    generator::{Event, Rules, SETTLED, Scenario, seconds},
+    is_mine,
+};
+
+/// How long a list may lag behind, and how long a machine counts after its host was lost.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Timers go by whole milliseconds.
+const SLACK: Duration = Duration::from_millis(3);
+
+/// What was done in one or many seeds, so that a tame generator is noticed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    passes: u64,
+    creates: u64,
+    destroys: u64,
+    running_destroyed: u64,
+    starts: u64,
+    stops: u64,
+    faults: u64,
+    lost_creates: u64,
+    lost_destroys: u64,
+    lives: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.passes += other.passes;
+        self.creates += other.creates;
+        self.destroys += other.destroys;
+        self.running_destroyed += other.running_destroyed;
+        self.starts += other.starts;
+        self.stops += other.stops;
+        self.faults += other.faults;
+        self.lost_creates += other.lost_creates;
+        self.lost_destroys += other.lost_destroys;
+        self.lives += other.lives;
+    }
+}
+
+type Verdict = Result<(), String>;
+
+macro_rules! demand {
+    ($holds:expr, $($text:tt)+) => {
+        let holds: bool = $holds;
+        if !holds {
+            return Err(format!($($text)+));
+        }
+    };
+}
+
+/// A machine as it truly is.
+#[derive(Debug)]
+struct Truth {
+    mine: bool,
+    living: bool,
+    /// When one of our creates made it.
+    ours: Option<Duration>,
+    /// When one of our destroys took it.
+    destroyed: Option<Duration>,
+}
+
+/// Creates that failed one pass after the other.
+#[derive(Debug, Default)]
+struct Failing {
+    config: String,
+    passes: u32,
+    until: Duration,
+}
+
+pub(super) struct Oracle {
+    rules: Rules,
+    epoch: Timestamp,
+    own: Option<Arc<str>>,
+    machines: BTreeMap<Arc<str>, Truth>,
+    seen_requests: u64,
+    seen_changes: u64,
+    seen_exchanges: usize,
+    closed: usize,
+    /// Writes that took effect and whose change has not been judged yet, by ordinal.
+    effects: Vec<usize>,
+    /// Creates by their ordinal: what they were to clone.
+    configs: BTreeMap<usize, String>,
+    by_machine: BTreeMap<Arc<str>, Vec<usize>>,
+    creates: Vec<usize>,
+    failing: Failing,
+    /// When somebody else last made a machine of the group.
+    others_created: Option<Duration>,
+    /// Tokens left of the pace of creates, and when that was worked out.
+    pace: (f64, Duration),
+    paid_back: BTreeSet<usize>,
+    life: u32,
+    alive_since: Duration,
+    deployed: bool,
+    tally: Tally,
+    trace: Option<Vec<(Duration, String)>>,
+}
+
+impl Oracle {
+    pub(super) fn new(scenario: &Scenario, platform: &Platform, own: Option<Arc<str>>) -> Self {
+        let rules = scenario.rules.clone();
+        let machines = platform
+            .app(APP)
+            .into_iter()
+            .flat_map(App::machines)
+            .map(|machine| {
+                let truth = Truth {
+                    mine: is_mine(machine, &rules),
+                    living: true,
+                    ours: None,
+                    destroyed: None,
+                };
+                (Arc::clone(&machine.id), truth)
+            })
+            .collect();
+        Self {
+            rules,
+            epoch: scenario.options.epoch,
+            own,
+            machines,
+            seen_requests: 0,
+            seen_changes: platform.changes().total(),
+            seen_exchanges: 0,
+            closed: 0,
+            effects: Vec::new(),
+            configs: BTreeMap::new(),
+            by_machine: BTreeMap::new(),
+            creates: Vec::new(),
+            failing: Failing::default(),
+            others_created: None,
+            pace: (3.0, Duration::ZERO),
+            paid_back: BTreeSet::new(),
+            life: 0,
+            alive_since: Duration::ZERO,
+            deployed: false,
+            tally: Tally::default(),
+            trace: None,
+        }
+    }
+
+    /// Keeps what happens, in words.
+    pub(super) fn trace_on(&mut self) {
+        self.trace = Some(vec![(Duration::ZERO, format!("{:#?}", self.rules))]);
+    }
+
+    pub(super) fn into_trace(self) -> Vec<String> {
+        let mut lines = self.trace.unwrap_or_default();
+        lines.sort_by_key(|(at, _)| *at);
+        lines
+            .into_iter()
+            .map(|(at, line)| format!("{:9.3} {line}", at.as_secs_f64()))
+            .collect()
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+
+    fn tell(&mut self, at: Duration, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push((at, line()));
+        }
+    }
+
+    /// Something happens to the scene.
+    pub(super) fn event(&mut self, now: Duration, event: &Event) {
+        self.tell(now, || format!("       ** {event:?}"));
+        match event {
+            Event::Protect { .. } => self.failing = Failing::default(),
+            Event::Restart => self.alive_since = now,
+            // Its images have no digest, as those of its machines' clones have.
+            Event::Deploy(_) => self.deployed = true,
+            _ => {}
+        }
+    }
+
+    /// Judges everything that happened since the last look.
+    pub(super) fn look(&mut self, platform: &Platform, wire: &Wire, alive: bool) -> Verdict {
+        for record in platform.requests().since(self.seen_requests) {
+            let ordinal = usize::try_from(record.ordinal).unwrap();
+            if record.operation == Operation::Create {
+                let body: Value = serde_json::from_slice(&record.body).unwrap_or_default();
+                self.configs.insert(ordinal, body["config"].to_string());
+            }
+            if record.took_effect
+                && record.operation.is_write()
+                && record.operation != Operation::CreateVolume
+            {
+                self.effects.push(ordinal);
+            }
+        }
+        self.seen_requests = platform.requests().total();
+        let changes: Vec<Change> = platform
+            .changes()
+            .since(self.seen_changes)
+            .cloned()
+            .collect();
+        self.seen_changes = platform.changes().total();
+        let mut changes = changes.iter().peekable();
+        // In the order of their times: what was done before a request is known when it is judged.
+        for ordinal in self.seen_exchanges..wire.exchanges.len() {
+            let at = wire.exchanges[ordinal].at;
+            while let Some(change) = changes.next_if(|change| change.at < at) {
+                self.change(wire, change)?;
+            }
+            self.request(wire, ordinal)?;
+        }
+        self.seen_exchanges = wire.exchanges.len();
+        for change in changes {
+            self.change(wire, change)?;
+        }
+        let now = platform.now();
+        let current = wire.passes.len().saturating_sub(1);
+        while self.closed < current {
+            self.close(wire, self.closed)?;
+            self.closed += 1;
+        }
+        if alive {
+            let last = wire
+                .passes
+                .last()
+                .map_or(Duration::ZERO, |pass| pass.start)
+                .max(self.alive_since);
+            let patience = self.rules.interval.max(self.rules.timeout) + seconds(1);
+            demand!(now <= last + patience, "no pass has begun since {last:?}");
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, wire: &Wire, ordinal: usize) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        let pass = &wire.passes[exchange.pass];
+        if pass.life != self.life {
+            self.life = pass.life;
+            self.pace = (3.0, exchange.at);
+            self.failing = Failing::default();
+            self.tally.lives += 1;
+        }
+        self.tell(exchange.at, || {
+            let about = match exchange.operation {
+                Operation::Query => format!("pass {}, {:?}", exchange.pass, pass.metric),
+                Operation::List => format!("{}", Fleet(pass.view.as_ref(), exchange.lag)),
+                Operation::Graphql => format!("{:?}", pass.release),
+                _ => exchange.machine.as_deref().unwrap_or_default().to_owned(),
+            };
+            let effect = exchange
+                .effect
+                .as_ref()
+                .map(|effect| {
+                    format!(" FAULT {effect:?}")
+                        .chars()
+                        .take(70)
+                        .collect::<String>()
+                })
+                .unwrap_or_default();
+            format!(
+                "#{ordinal} {:?} {about}{effect} -> {:?}",
+                exchange.operation, exchange.ended
+            )
+        });
+        self.tally.passes += u64::from(exchange.operation == Operation::Query);
+        self.tally.faults += u64::from(exchange.effect.is_some());
+        let context = |problem: String| {
+            format!(
+                "at {:.3} s, request #{ordinal} ({:?} {}) of pass {}: {problem}",
+                exchange.at.as_secs_f64(),
+                exchange.operation,
+                exchange.machine.as_deref().unwrap_or_default(),
+                exchange.pass
+            )
+        };
+        if exchange.at > pass.start + self.rules.timeout + SLACK {
+            return Err(context("it was begun after the pass's deadline".to_owned()));
+        }
+        if !exchange.operation.is_write() && exchange.operation != Operation::Wait {
+            return Ok(());
+        }
+        self.write(wire, ordinal).map_err(context)?;
+        if let Some(machine) = &exchange.machine {
+            let earlier = self.by_machine.entry(Arc::clone(machine)).or_default();
+            earlier.push(ordinal);
+        }
+        if exchange.operation == Operation::Create {
+            self.creates.push(ordinal);
+        }
+        Ok(())
+    }
+
+    /// Whether this write may be sent.
+    fn write(&mut self, wire: &Wire, ordinal: usize) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        let pass = &wire.passes[exchange.pass];
+        let view = pass
+            .view
+            .as_ref()
+            .filter(|view| view.completed <= exchange.at)
+            .ok_or("there is no list of this pass")?;
+        let release = pass
+            .release
+            .as_ref()
+            .filter(|release| release.completed <= exchange.at)
+            .ok_or("nobody has said whether a deploy is under way")?;
+        if let Some(since) = release.running_since {
+            let began = self.epoch + pass.start;
+            let age = Duration::try_from(began.duration_since(since)).unwrap_or_default();
+            demand!(
+                age >= self.rules.deploy_timeout,
+                "a deploy has been under way for {age:?}"
+            );
+        }
+        let in_flight = wire.exchanges[..ordinal]
+            .iter()
+            .rev()
+            .take_while(|other| other.pass == exchange.pass)
+            .filter(|other| {
+                (other.operation.is_write() || other.operation == Operation::Wait)
+                    && other.ended.is_none_or(|(ended, _)| ended > exchange.at)
+            })
+            .count();
+        demand!(
+            in_flight < self.rules.concurrency,
+            "{in_flight} calls were in flight already"
+        );
+        let refused_token = wire.exchanges[..ordinal]
+            .iter()
+            .rev()
+            .take_while(|other| other.pass == exchange.pass)
+            .any(|other| {
+                other.operation == exchange.operation
+                    && other.machine == exchange.machine
+                    && matches!(other.ended, Some((ended, Ended::Status(401 | 403))) if ended <= exchange.at)
+            });
+        demand!(!refused_token, "the token was not accepted for this before");
+
+        match exchange.operation {
+            Operation::Create => return self.create(wire, ordinal, view),
+            Operation::CreateVolume => {
+                demand!(self.rules.clone_volumes, "volumes are not to be cloned");
+                return Ok(());
+            }
+            _ => {}
+        }
+        let machine = exchange.machine.as_ref().ok_or("it names no machine")?;
+        let seen = view
+            .machines
+            .get(machine)
+            .ok_or("the list of this pass does not have that machine")?;
+        demand!(seen.mine, "the machine is none of ours");
+        demand!(seen.host_ok, "the machine's host does not answer");
+        let protected = seen.protected || self.own.as_ref() == Some(machine);
+        match exchange.operation {
+            Operation::Destroy => {
+                demand!(!protected, "the machine is protected");
+                self.destroy(wire, ordinal, machine, seen)?;
+            }
+            Operation::Stop | Operation::Suspend => {
+                demand!(!protected, "the machine is protected");
+                self.stop(wire, ordinal, machine, seen)?;
+            }
+            Operation::Start => self.start(wire, ordinal, machine)?,
+            Operation::Wait => {}
+            other => return Err(format!("{other:?} is none of the daemon's business")),
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, wire: &Wire, ordinal: usize, _view: &View) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        let pass = &wire.passes[exchange.pass];
+        demand!(
+            self.create_bound(wire, exchange.pass).is_some(),
+            "no target, floor or fallback asks for a machine"
+        );
+        let kept_free = seconds(5).min(self.rules.timeout / 4);
+        demand!(
+            exchange.at + kept_free < pass.start + self.rules.timeout,
+            "a create was begun at the very end of the pass"
+        );
+        let mine = |other: &&usize| wire.exchanges[**other].pass == exchange.pass;
+        for other in self.creates.iter().rev().take_while(mine) {
+            let other = &wire.exchanges[*other];
+            let Some((ended, how)) = other.ended.filter(|(ended, _)| *ended <= exchange.at) else {
+                continue;
+            };
+            let ambiguous = match how {
+                Ended::Status(200..=299) => !other.accepted(),
+                Ended::Status(status) => status == 408 || status >= 500,
+                Ended::Refused => false,
+                Ended::Broken | Ended::Dropped => true,
+            };
+            demand!(
+                !ambiguous || ended == exchange.at,
+                "another create was begun after one of unknown outcome"
+            );
+        }
+        // The documented rate, ahead of the server: a repetition after a refusal is paced by the refusal.
+        let (tokens, since) = self.pace;
+        let mut tokens =
+            (tokens + exchange.at.saturating_sub(since).as_secs_f64()).min(tokens.max(3.0));
+        for other in self.creates.iter().rev().take(12) {
+            let other_life = wire.passes[wire.exchanges[*other].pass].life;
+            let refused = matches!(
+                wire.exchanges[*other].ended,
+                Some((ended, Ended::Refused | Ended::Status(429))) if ended <= exchange.at
+            );
+            if refused && other_life == pass.life && self.paid_back.insert(*other) {
+                tokens += 1.0;
+            }
+        }
+        demand!(
+            tokens > 0.99,
+            "creates come faster than one a second after three"
+        );
+        self.pace = (tokens - 1.0, exchange.at);
+        let config = self.configs.get(&ordinal).cloned().unwrap_or_default();
+        let visible = self.rules.backoff_is_visible
+            && !self.deployed
+            // Machines with volumes of their own differ, though their clones do not.
+            && !config.contains("mounts");
+        if visible && config == self.failing.config {
+            demand!(
+                pass.start + SLACK >= self.failing.until,
+                "creates failed in {} passes and are to pause until {:?}",
+                self.failing.passes,
+                self.failing.until
+            );
+        }
+        Ok(())
+    }
+
+    fn destroy(&mut self, wire: &Wire, ordinal: usize, machine: &Arc<str>, seen: &Seen) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        for word in ["force", "kill"] {
+            demand!(!exchange.query.contains(word), "it says {}", exchange.query);
+        }
+        demand!(
+            self.most(wire, exchange.pass).is_some(),
+            "no target asks for fewer machines"
+        );
+        let view = wire.passes[exchange.pass].view.as_ref();
+        demand!(
+            !view.is_some_and(|view| self.half_turned(view)),
+            "a blue-green deploy is half done"
+        );
+        let at_rest = matches!(
+            seen.state,
+            MachineState::Stopped
+                | MachineState::Suspended
+                | MachineState::Failed
+                | MachineState::LaunchFailed
+                | MachineState::Created
+                | MachineState::Creating
+        );
+        let stopped = self.of_pass(wire, machine, exchange.pass).any(|other| {
+            other.operation == Operation::Stop
+                && other.accepted()
+                && other.ended.is_some_and(|(ended, _)| ended <= exchange.at)
+        });
+        demand!(
+            at_rest || stopped,
+            "it is {} and was not stopped first",
+            seen.state
+        );
+        self.not_twice(wire, ordinal, machine, Operation::Destroy)
+    }
+
+    fn stop(&mut self, wire: &Wire, ordinal: usize, machine: &Arc<str>, seen: &Seen) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        demand!(
+            matches!(seen.state, MachineState::Started),
+            "it is {} and not started",
+            seen.state
+        );
+        let started = self.target(wire, exchange.pass, false);
+        demand!(
+            started.is_some() || self.most(wire, exchange.pass).is_some(),
+            "no target asks for fewer machines"
+        );
+        if self.rules.started.is_none() {
+            self.running_victim(wire, ordinal, machine)?;
+        }
+        self.not_twice(wire, ordinal, machine, exchange.operation)
+    }
+
+    fn start(&mut self, wire: &Wire, ordinal: usize, machine: &Arc<str>) -> Verdict {
+        let pass = wire.exchanges[ordinal].pass;
+        demand!(
+            self.target(wire, pass, false).is_some()
+                || (self.rules.fallback_started.is_some()
+                    && self.missing(wire, pass, false) >= self.rules.fallback_after),
+            "nothing asks for started machines"
+        );
+        self.not_twice(wire, ordinal, machine, Operation::Start)
+    }
+
+    /// A running machine is taken only when nothing else is left, and when the surplus has lasted.
+    fn running_victim(&self, wire: &Wire, ordinal: usize, machine: &Arc<str>) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        let pass = &wire.passes[exchange.pass];
+        let needed_from = pass.start.saturating_sub(self.rules.destroy_running_after);
+        for index in (0..=exchange.pass).rev() {
+            let earlier = &wire.passes[index];
+            demand!(
+                earlier.life == pass.life,
+                "the daemon has not been running for {:?}",
+                self.rules.destroy_running_after
+            );
+            let surplus = self.target(wire, index, true).is_some_and(|(_, max)| {
+                self.at_most_counted(wire, index, earlier.start) > max as usize
+            });
+            demand!(
+                surplus,
+                "the surplus has lasted only since after {:?}",
+                earlier.start
+            );
+            if earlier.start <= needed_from {
+                break;
+            }
+            demand!(index > 0, "the surplus is younger than the wait");
+        }
+        let most = self.most(wire, exchange.pass).unwrap_or(u32::MAX);
+        let surplus = self
+            .at_most_counted(wire, exchange.pass, pass.start)
+            .saturating_sub(most as usize);
+        let Some(view) = &pass.view else {
+            return Ok(());
+        };
+        let resting: Vec<&Seen> = view
+            .machines
+            .iter()
+            .filter(|(id, seen)| {
+                seen.mine
+                    && seen.host_ok
+                    && !seen.protected
+                    && self.own.as_ref() != Some(*id)
+                    && matches!(
+                        seen.state,
+                        MachineState::Stopped
+                            | MachineState::Suspended
+                            | MachineState::Failed
+                            | MachineState::LaunchFailed
+                    )
+                    && !self.touched(
+                        wire,
+                        id,
+                        pass.start.saturating_sub(SETTLE * 2),
+                        exchange.pass,
+                    )
+            })
+            .map(|(_, seen)| seen)
+            .collect();
+        // The last one that may be cloned stays, also where it is at rest.
+        let clonable = |seen: &&Seen| {
+            seen.mine
+                && seen.host_ok
+                && seen.state.is_living()
+                && !matches!(
+                    seen.state,
+                    MachineState::Failed | MachineState::LaunchFailed
+                )
+                && (!seen.mounts || self.rules.clone_volumes)
+        };
+        let all_rest = resting.iter().copied().filter(clonable).count()
+            == view.machines.values().filter(clonable).count();
+        let resting = resting.len() - usize::from(all_rest && !resting.is_empty());
+        let mut running: BTreeSet<&Arc<str>> = wire.exchanges[..ordinal]
+            .iter()
+            .rev()
+            .take_while(|other| other.pass == exchange.pass)
+            .filter(|other| other.operation == Operation::Stop)
+            .filter_map(|other| other.machine.as_ref())
+            .collect();
+        running.insert(machine);
+        demand!(
+            resting + running.len() <= surplus,
+            "{} running machines are taken and {resting} are at rest, while only {surplus} are too many",
+            running.len()
+        );
+        Ok(())
+    }
+
+    /// Whether we wrote to a machine since `since`, before this pass.
+    fn touched(&self, wire: &Wire, machine: &Arc<str>, since: Duration, before: usize) -> bool {
+        self.by_machine
+            .get(machine)
+            .into_iter()
+            .flatten()
+            .any(|ordinal| {
+                let exchange = &wire.exchanges[*ordinal];
+                exchange.at >= since && exchange.pass < before
+            })
+    }
+
+    fn of_pass<'wire>(
+        &self,
+        wire: &'wire Wire,
+        machine: &Arc<str>,
+        pass: usize,
+    ) -> impl Iterator<Item = &'wire Exchange> {
+        self.by_machine
+            .get(machine)
+            .into_iter()
+            .flatten()
+            .rev()
+            .map(|ordinal| &wire.exchanges[*ordinal])
+            .take_while(move |exchange| exchange.pass == pass)
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// An accepted write is not sent again while the list shows the machine as it was before.
+    fn not_twice(
+        &self,
+        wire: &Wire,
+        ordinal: usize,
+        machine: &Arc<str>,
+        operation: Operation,
+    ) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        let pass = &wire.passes[exchange.pass];
+        let Some(earlier) = self
+            .by_machine
+            .get(machine)
+            .into_iter()
+            .flatten()
+            .rev()
+            .find(|other| wire.exchanges[**other].operation != Operation::Wait)
+            .map(|other| &wire.exchanges[*other])
+            .filter(|other| other.operation == operation && other.accepted())
+        else {
+            return Ok(());
+        };
+        let before = &wire.passes[earlier.pass];
+        let Some((ended, _)) = earlier.ended else {
+            return Ok(());
+        };
+        if earlier.pass == exchange.pass || before.life != pass.life || pass.start >= ended + SETTLE
+        {
+            return Ok(());
+        }
+        let state = |pass: &Pass| -> Option<MachineState> {
+            let seen = pass.view.as_ref()?.machines.get(machine)?;
+            Some(seen.state.clone())
+        };
+        let then = state(before);
+        let unchanged = wire.passes[earlier.pass..=exchange.pass]
+            .iter()
+            .all(|pass| pass.view.is_none() || state(pass) == then);
+        let blind = pass.view.as_ref().is_some_and(|view| view.of < earlier.at);
+        demand!(
+            !(unchanged && blind),
+            "it was accepted in pass {} already, which the list does not show yet",
+            earlier.pass
+        );
+        Ok(())
+    }
+
+    /// Whether a cordoned machine has a newer release than one that is not cordoned.
+    fn half_turned(&self, view: &View) -> bool {
+        let releases = |cordoned: bool| {
+            view.machines
+                .iter()
+                .filter(move |(id, seen)| {
+                    let gone = self.is_gone(id, view.completed);
+                    seen.mine
+                        && seen.host_ok
+                        && seen.state.is_living()
+                        && seen.cordoned == cordoned
+                        && !gone
+                })
+                .map(|(_, seen)| seen.release)
+        };
+        releases(true).max() > releases(false).min() && releases(false).next().is_some()
+    }
+
+    /// The bounds that the metric of a pass asks for, within floor and ceiling.
+    fn target(&self, wire: &Wire, pass: usize, created: bool) -> Option<(u32, u32)> {
+        let pass = &wire.passes[pass];
+        pass.view.as_ref()?;
+        if !created {
+            return self.rules.started.as_ref()?.bounds(pass.metric, 0);
+        }
+        let (min, max) = self.rules.created.as_ref()?.bounds(pass.metric, 1)?;
+        let within = |count: u32| {
+            count
+                .min(self.rules.ceiling.unwrap_or(u32::MAX))
+                .max(self.rules.floor.unwrap_or(0))
+        };
+        Some((within(min), within(max)))
+    }
+
+    /// How many passes in a row have had no target, this one included.
+    fn missing(&self, wire: &Wire, pass: usize, created: bool) -> usize {
+        (0..=pass)
+            .rev()
+            .take_while(|index| {
+                wire.passes[*index].life == wire.passes[pass].life
+                    && self.target(wire, *index, created).is_none()
+            })
+            .count()
+    }
+
+    /// The targets of this pass and those before it, without too long a break, newest first.
+    fn history(&self, wire: &Wire, pass: usize, created: bool) -> Vec<(Duration, (u32, u32))> {
+        let longest = self.rules.interval * 2 + self.rules.timeout;
+        let life = wire.passes[pass].life;
+        let mut history: Vec<(Duration, (u32, u32))> = Vec::new();
+        for index in (0..=pass).rev() {
+            if wire.passes[index].life != life {
+                break;
+            }
+            let start = wire.passes[index].start;
+            let last = history
+                .last()
+                .map_or(wire.passes[pass].start, |(at, _)| *at);
+            if last > start + longest {
+                break;
+            }
+            if let Some(target) = self.target(wire, index, created) {
+                history.push((start, target));
+            }
+        }
+        history
+    }
+
+    /// Up to how many machines this pass may create; `None`: it may not create at all.
+    fn create_bound(&self, wire: &Wire, pass: usize) -> Option<u32> {
+        let start = wire.passes[pass].start;
+        let min = if let Some((min, _)) = self.target(wire, pass, true) {
+            min
+        } else {
+            self.rules.created.as_ref()?;
+            wire.passes[pass].view.as_ref()?;
+            let fallback = self
+                .rules
+                .fallback_created
+                .filter(|_| self.missing(wire, pass, true) >= self.rules.fallback_after);
+            fallback
+                .max(self.rules.floor)?
+                .min(self.rules.ceiling.unwrap_or(u32::MAX))
+        };
+        if self.rules.up_window.is_zero() {
+            return Some(min);
+        }
+        let lowest = self
+            .history(wire, pass, true)
+            .into_iter()
+            .filter(|(at, _)| *at + self.rules.up_window >= start)
+            .map(|(_, (min, _))| min)
+            .min();
+        Some(min.min(lowest.unwrap_or(min)))
+    }
+
+    /// Down to how many machines this pass may destroy; `None`: it may not destroy at all.
+    fn most(&self, wire: &Wire, pass: usize) -> Option<u32> {
+        let (_, max) = self.target(wire, pass, true)?;
+        self.highest(wire, pass, true, max)
+    }
+
+    /// The highest maximum of the window; `None` where it is not filled.
+    fn highest(&self, wire: &Wire, pass: usize, created: bool, max: u32) -> Option<u32> {
+        let window = self.rules.down_window;
+        if window.is_zero() {
+            return Some(max);
+        }
+        let start = wire.passes[pass].start;
+        let history = self.history(wire, pass, created);
+        let (oldest, _) = history.last()?;
+        if *oldest + window > start {
+            return None;
+        }
+        history
+            .iter()
+            .filter(|(at, _)| *at + window >= start)
+            .map(|(_, (_, max))| *max)
+            .max()
+    }
+
+    /// Whether one of our destroys had taken a machine by then.
+    fn is_gone(&self, machine: &Arc<str>, by: Duration) -> bool {
+        self.machines
+            .get(machine)
+            .and_then(|truth| truth.destroyed)
+            .is_some_and(|at| at <= by)
+    }
+
+    /// Whether a machine whose host is lost still counts, because it was seen less than a minute ago.
+    fn blinks(wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
+        let now = &wire.passes[pass];
+        wire.passes[..pass]
+            .iter()
+            .rev()
+            .take_while(|earlier| earlier.life == now.life && now.start < earlier.start + SETTLE)
+            .filter_map(|earlier| earlier.view.as_ref()?.machines.get(machine))
+            .any(|seen| seen.host_ok)
+    }
+
+    fn counts(wire: &Wire, pass: usize, machine: &Arc<str>, seen: &Seen) -> bool {
+        seen.mine && seen.state.is_living() && (seen.host_ok || Self::blinks(wire, pass, machine))
+    }
+
+    /// The most machines that this pass may have counted: those of its list that it did not take itself, its own that
+    /// the list does not show yet, and creates that it cannot know about.
+    fn at_most_counted(&self, wire: &Wire, pass: usize, at: Duration) -> usize {
+        let this = &wire.passes[pass];
+        let Some(view) = &this.view else { return 0 };
+        let listed = view
+            .machines
+            .iter()
+            .filter(|(id, seen)| {
+                let gone = self.is_gone(id, at);
+                Self::counts(wire, pass, id, seen) && !gone
+            })
+            .count();
+        let made = self
+            .machines
+            .iter()
+            .filter(|(id, truth)| {
+                truth.ours.is_some_and(|at| at + SETTLE * 2 > this.start)
+                    && !self.is_gone(id, at)
+                    && !view.machines.contains_key(*id)
+            })
+            .count();
+        // Remembered by the two passes after it that see a list.
+        let mut sights = 0;
+        let mut unknown = 0;
+        let mut later = pass;
+        for ordinal in self.creates.iter().rev() {
+            let exchange = &wire.exchanges[*ordinal];
+            if exchange.pass >= pass {
+                continue;
+            }
+            while later > exchange.pass {
+                sights += usize::from(wire.passes[later].view.is_some());
+                later -= 1;
+            }
+            if sights > 2 || wire.passes[exchange.pass].life != this.life {
+                break;
+            }
+            unknown += usize::from(!exchange.accepted());
+        }
+        listed + made + unknown
+    }
+
+    fn change(&mut self, wire: &Wire, change: &Change) -> Verdict {
+        let id = &change.machine.id;
+        self.tell(change.at, || {
+            format!(
+                "   {:?} {:?} {id} {} -> {}",
+                change.actor, change.kind, change.machine.state, change.state
+            )
+        });
+        if change.kind == ChangeKind::Create {
+            let ours = (change.actor == Actor::Api).then_some(change.at);
+            let mine = is_mine(&change.machine, &self.rules);
+            self.machines.insert(
+                Arc::clone(id),
+                Truth {
+                    mine,
+                    living: true,
+                    ours,
+                    destroyed: None,
+                },
+            );
+            if ours.is_none() && mine {
+                self.others_created = Some(change.at);
+            }
+        }
+        let ordinal = (change.actor == Actor::Api).then(|| self.effects.remove(0));
+        if let Some(truth) = self.machines.get_mut(id) {
+            truth.living = change.state.is_living();
+            if change.actor == Actor::Api && change.kind == ChangeKind::Destroy {
+                truth.destroyed = Some(change.at);
+            }
+        }
+        let Some(ordinal) = ordinal else {
+            return Ok(());
+        };
+        let exchange = &wire.exchanges[ordinal];
+        let lost = !exchange.accepted();
+        let judged = match change.kind {
+            ChangeKind::Create => {
+                self.tally.creates += 1;
+                self.tally.lost_creates += u64::from(lost);
+                self.created(wire, exchange, &change.machine, change.at)
+            }
+            ChangeKind::Destroy => {
+                self.tally.destroys += 1;
+                self.tally.lost_destroys += u64::from(lost);
+                self.destroyed(wire, exchange, &change.machine)
+            }
+            ChangeKind::Start => {
+                self.tally.starts += 1;
+                Ok(())
+            }
+            _ => {
+                self.tally.stops += 1;
+                Ok(())
+            }
+        };
+        judged.map_err(|problem| {
+            format!(
+                "at {:.3} s, {:?} of {id} by request #{ordinal} of pass {}: {problem}",
+                change.at.as_secs_f64(),
+                change.kind,
+                exchange.pass
+            )
+        })
+    }
+
+    /// The created count never passes its bound by our own writes.
+    fn created(
+        &self,
+        wire: &Wire,
+        exchange: &Exchange,
+        machine: &Machine,
+        at: Duration,
+    ) -> Verdict {
+        let truth = &self.machines[&machine.id];
+        demand!(truth.mine, "the clone is not of the group");
+        demand!(
+            !machine
+                .config
+                .metadata()
+                .keys()
+                .any(|key| key.starts_with("fas_") || key.contains("bluegreen")),
+            "the clone has metadata that belongs to its source alone"
+        );
+        // One unknown new machine settles a create of unknown outcome, whoever made it.
+        if self
+            .others_created
+            .is_some_and(|made| at < made + SETTLE * 3)
+        {
+            return Ok(());
+        }
+        let pass = exchange.pass;
+        let Some(view) = &wire.passes[pass].view else {
+            return Ok(());
+        };
+        let bound = (pass..wire.passes.len())
+            .filter_map(|pass| self.create_bound(wire, pass))
+            .max()
+            .unwrap_or(0);
+        let (mut counted, mut cut_off) = (0, 0);
+        for (id, truth) in self
+            .machines
+            .iter()
+            .filter(|(_, truth)| truth.living && truth.mine)
+        {
+            let counts = match view.machines.get(id) {
+                Some(seen) => Self::counts(wire, pass, id, seen),
+                None => truth.ours.is_some(),
+            };
+            counted += u32::from(counts);
+            cut_off += u32::from(!counts && view.machines.contains_key(id));
+        }
+        demand!(
+            counted <= bound,
+            "there are {counted} machines now, and at most {bound} were wanted"
+        );
+        if let Some(ceiling) = self.rules.ceiling {
+            demand!(
+                counted + cut_off <= ceiling,
+                "there are {counted} machines and {cut_off} cut off, over the ceiling of {ceiling}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Never more destroyed than there are too many, and never the last.
+    fn destroyed(&mut self, wire: &Wire, exchange: &Exchange, machine: &Machine) -> Verdict {
+        let pass = exchange.pass;
+        let Some(view) = &wire.passes[pass].view else {
+            return Ok(());
+        };
+        if view
+            .machines
+            .get(&machine.id)
+            .is_some_and(|seen| seen.state == MachineState::Started)
+        {
+            self.tally.running_destroyed += 1;
+        }
+        if let Some(most) = self.most(wire, pass) {
+            let left = self.at_most_counted(wire, pass, Duration::MAX);
+            demand!(
+                left >= most as usize,
+                "only {left} machines are left of the {most} that may stay"
+            );
+        }
+        let left = |clonable: bool, before: bool| {
+            view.machines
+                .iter()
+                .filter(|(id, seen)| {
+                    let gone = self.is_gone(id, Duration::MAX);
+                    let was_there = before && **id == machine.id;
+                    let may_be_cloned = !matches!(
+                        seen.state,
+                        MachineState::Failed | MachineState::LaunchFailed | MachineState::Other(_)
+                    ) && (!seen.mounts || self.rules.clone_volumes);
+                    seen.mine
+                        && seen.host_ok
+                        && seen.state.is_living()
+                        && (!gone || was_there)
+                        && (may_be_cloned || !clonable)
+                })
+                .count()
+        };
+        demand!(left(false, false) >= 1, "it was the last machine");
+        demand!(
+            left(true, false) >= 1 || left(true, true) == 0,
+            "it was the last machine that may be cloned"
+        );
+        Ok(())
+    }
+
+    /// Judges a pass that is over.
+    fn close(&mut self, wire: &Wire, index: usize) -> Verdict {
+        let pass = &wire.passes[index];
+        let next = &wire.passes[index + 1];
+        let context = |problem: String| format!("pass {index} at {:?}: {problem}", pass.start);
+        let own: Vec<&Exchange> = {
+            let first = wire
+                .exchanges
+                .partition_point(|exchange| exchange.pass < index);
+            wire.exchanges[first..]
+                .iter()
+                .take_while(|exchange| exchange.pass == index)
+                .collect()
+        };
+        let first = wire
+            .exchanges
+            .partition_point(|exchange| exchange.pass < index);
+        for exchange in &own {
+            let in_time = exchange
+                .ended
+                .is_some_and(|(ended, _)| ended <= pass.start + self.rules.timeout + SLACK);
+            if !in_time {
+                return Err(context(format!(
+                    "{:?} was still under way after the deadline: {:?}",
+                    exchange.operation, exchange.ended
+                )));
+            }
+        }
+        if next.life == pass.life {
+            let due = pass.start + self.rules.interval;
+            let late = due.max(pass.start + self.rules.timeout) + SLACK;
+            if next.start > late {
+                return Err(context(format!(
+                    "the next one came only at {:?}",
+                    next.start
+                )));
+            }
+            // One that runs out of time for a create, perhaps for its first, is followed at once.
+            let planned = own
+                .iter()
+                .any(|exchange| exchange.operation == Operation::Graphql);
+            if !planned && next.start + SLACK < due {
+                return Err(context(format!(
+                    "the next one came already at {:?}",
+                    next.start
+                )));
+            }
+        }
+        let attempts = |operation: Operation| {
+            own.iter()
+                .filter(|exchange| exchange.operation == operation)
+                .count()
+        };
+        let accepted = |operation: Operation| {
+            let machines: Vec<_> = own
+                .iter()
+                .filter(|exchange| exchange.operation == operation && exchange.accepted())
+                .collect();
+            machines.len()
+        };
+        let Some(view) = &pass.view else {
+            return Ok(());
+        };
+        let certain = view
+            .machines
+            .iter()
+            .filter(|(id, seen)| {
+                let gone = self.is_gone(id, Duration::MAX)
+                    || self.touched(wire, id, pass.start.saturating_sub(SETTLE * 2), index);
+                seen.mine && seen.host_ok && seen.state.is_living() && !gone
+            })
+            .count();
+        let creates = attempts(Operation::Create);
+        if creates > 0 {
+            let bound = self.create_bound(wire, index).unwrap_or(0) as usize;
+            let again = own
+                .iter()
+                .filter(|exchange| {
+                    exchange.operation == Operation::Create
+                        && matches!(
+                            exchange.ended,
+                            Some((_, Ended::Refused | Ended::Status(429)))
+                        )
+                })
+                .count();
+            let most = bound.saturating_sub(certain) + self.rules.regions.len().max(1);
+            if creates - again > most {
+                return Err(context(format!(
+                    "{creates} creates were tried, at most {most} may be"
+                )));
+            }
+            let counted = u32::try_from(self.at_most_counted(wire, index, pass.start)).unwrap_or(0);
+            if let Some(step) = self.rules.up_step {
+                if accepted(Operation::Create) > step.of(counted) as usize {
+                    return Err(context(
+                        "more were created than one pass may add".to_owned(),
+                    ));
+                }
+            }
+            self.note_failing(wire, index, first, &own);
+        }
+        if let Some(step) = self.rules.down_step {
+            let counted = u32::try_from(self.at_most_counted(wire, index, pass.start)).unwrap_or(0)
+                + u32::try_from(attempts(Operation::Destroy)).unwrap_or(0);
+            let victims: BTreeSet<_> = own
+                .iter()
+                .filter(|exchange| exchange.operation == Operation::Destroy)
+                .map(|exchange| exchange.machine.clone())
+                .collect();
+            if victims.len() > step.of(counted) as usize {
+                return Err(context(
+                    "more were destroyed than one pass may take".to_owned(),
+                ));
+            }
+        }
+        self.started(wire, index, view, &own).map_err(context)
+    }
+
+    /// Remembers a pass in which every create failed, and until when creating is to pause.
+    fn note_failing(&mut self, wire: &Wire, index: usize, first: usize, own: &[&Exchange]) {
+        let pass = &wire.passes[index];
+        let config = (first..first + own.len())
+            .find_map(|ordinal| self.configs.get(&ordinal))
+            .cloned()
+            .unwrap_or_default();
+        let worked = own
+            .iter()
+            .any(|exchange| exchange.operation == Operation::Create && exchange.accepted());
+        if worked || pass.life != self.life {
+            self.failing = Failing::default();
+            return;
+        }
+        let passes = if self.failing.config == config {
+            self.failing.passes + 1
+        } else {
+            1
+        };
+        let pause = self.rules.interval * 2_u32.pow((passes - 1).min(8));
+        self.failing = Failing {
+            config,
+            passes,
+            until: pass.start + pause.min(seconds(300)),
+        };
+    }
+
+    /// Starts and stops do not overshoot.
+    fn started(&self, wire: &Wire, index: usize, view: &View, own: &[&Exchange]) -> Verdict {
+        let accepted = |wanted: &[Operation]| {
+            let machines: BTreeSet<&Arc<str>> = own
+                .iter()
+                .filter(|exchange| wanted.contains(&exchange.operation) && exchange.accepted())
+                .filter_map(|exchange| exchange.machine.as_ref())
+                .collect();
+            u32::try_from(machines.len()).unwrap_or(0)
+        };
+        let start = wire.passes[index].start;
+        let count = |pick: &dyn Fn(&Arc<str>, &Seen) -> bool| {
+            let picked = view
+                .machines
+                .iter()
+                .filter(|(id, seen)| seen.mine && seen.host_ok && pick(id, seen));
+            u32::try_from(picked.count()).unwrap_or(0)
+        };
+        let starts = accepted(&[Operation::Start]);
+        if starts > 0 {
+            // Those that surely run: nobody told them otherwise since.
+            let running = count(&|id, seen| {
+                matches!(seen.state, MachineState::Started | MachineState::Restarting)
+                    && !self.touched(wire, id, start.saturating_sub(SETTLE * 2), index)
+            });
+            let wanted = match self.target(wire, index, false) {
+                Some((min, _)) => min,
+                None => self.rules.fallback_started.unwrap_or(0),
+            };
+            demand!(
+                running + starts <= wanted,
+                "{starts} were started beside {running} that run, and {wanted} were wanted"
+            );
+        }
+        let stops = accepted(&[Operation::Stop, Operation::Suspend]);
+        let destroys = own
+            .iter()
+            .any(|exchange| exchange.operation == Operation::Destroy);
+        let surplus = self
+            .most(wire, index)
+            .is_some_and(|most| self.at_most_counted(wire, index, start) > most as usize);
+        if stops > 0 && !destroys && !surplus {
+            let Some((_, max)) = self.target(wire, index, false) else {
+                return Err("something was stopped without a target".to_owned());
+            };
+            let Some(max) = self.highest(wire, index, false, max) else {
+                return Err("something was stopped before the window was filled".to_owned());
+            };
+            let listed = count(&|_, seen| {
+                matches!(
+                    seen.state,
+                    MachineState::Started
+                        | MachineState::Starting
+                        | MachineState::Restarting
+                        | MachineState::Updating
+                        | MachineState::Replacing
+                ) || self.rules.initial_started
+                    && matches!(seen.state, MachineState::Created | MachineState::Creating)
+            });
+            let hidden = self.machines.iter().filter(|(id, truth)| {
+                let made = truth.ours.is_some_and(|at| at + SETTLE * 2 > start)
+                    && !view.machines.contains_key(*id);
+                made || view.machines.contains_key(*id)
+                    && self.touched(wire, id, start.saturating_sub(SETTLE * 2), index)
+            });
+            let unknown = self
+                .creates
+                .iter()
+                .rev()
+                .map(|ordinal| wire.exchanges[*ordinal].pass)
+                .take_while(|pass| pass + 3 >= index)
+                .count();
+            let most = listed + u32::try_from(hidden.count() + unknown).unwrap_or(0);
+            demand!(
+                stops <= most.saturating_sub(max),
+                "{stops} of at most {most} were stopped, and {max} may run"
+            );
+        }
+        Ok(())
+    }
+
+    /// After the end of all trouble the fleet is as it should be, as far as it can be, and nothing is written.
+    pub(super) fn settled(&mut self, platform: &Platform, wire: &Wire) -> Verdict {
+        for exchange in wire
+            .exchanges
+            .iter()
+            .filter(|exchange| exchange.at > SETTLED)
+        {
+            demand!(
+                matches!(exchange.operation, Operation::Query | Operation::List),
+                "at {:?} there was still {:?}",
+                exchange.at,
+                exchange.operation
+            );
+        }
+        let Some(last) = wire.passes.len().checked_sub(2) else {
+            return Err("there were no passes".to_owned());
+        };
+        let machines: Vec<(&Machine, Seen)> = platform
+            .app(APP)
+            .into_iter()
+            .flat_map(App::machines)
+            .map(|machine| (machine, super::seen(machine, &self.rules)))
+            .filter(|(_, seen)| seen.mine && seen.state.is_living())
+            .collect();
+        let count = |pick: &dyn Fn(&Seen) -> bool| {
+            let picked = machines.iter().filter(|(_, seen)| pick(seen)).count();
+            u32::try_from(picked).unwrap_or(0)
+        };
+        let expendable =
+            |seen: &Seen, id: &Arc<str>| !seen.protected && self.own.as_ref() != Some(id);
+        let clonable = count(&|seen| {
+            !matches!(
+                seen.state,
+                MachineState::Failed | MachineState::LaunchFailed
+            ) && (!seen.mounts || self.rules.clone_volumes)
+        });
+        let created = count(&|_| true);
+        let held_up = self.rules.up_step.is_some_and(|step| step.of(created) == 0);
+        let held_down = self
+            .rules
+            .down_step
+            .is_some_and(|step| step.of(created) == 0);
+        let half_turned = wire.passes[last]
+            .view
+            .as_ref()
+            .is_some_and(|view| self.half_turned(view));
+        if let Some((min, max)) = self.target(wire, last, true) {
+            demand!(
+                created >= min || clonable == 0 || held_up,
+                "{created} machines in the end, at least {min} wanted"
+            );
+            let victims = machines
+                .iter()
+                .filter(|(machine, seen)| expendable(seen, &machine.id) && seen.state.is_settled())
+                .count();
+            let spare = u32::try_from(victims).unwrap_or(0).saturating_sub(1);
+            let kept_source = u32::from(clonable <= 1);
+            demand!(
+                created <= max || held_down || half_turned || spare <= kept_source,
+                "{created} machines in the end, at most {max} wanted, and {spare} to spare"
+            );
+        }
+        if let Some((min, max)) = self.target(wire, last, false) {
+            let started = count(&|seen| seen.state == MachineState::Started);
+            let startable = count(&|seen| {
+                matches!(seen.state, MachineState::Stopped | MachineState::Suspended)
+            });
+            demand!(
+                started >= min
+                    || startable == 0
+                    || self.rules.up_step.is_some_and(|step| step.of(started) == 0),
+                "{started} started in the end, at least {min} wanted, {startable} at rest"
+            );
+            let stoppable = machines
+                .iter()
+                .filter(|(machine, seen)| {
+                    seen.state == MachineState::Started
+                        && expendable(seen, &machine.id)
+                        && !seen.auto_destroy
+                })
+                .count();
+            demand!(
+                started <= max
+                    || stoppable == 0
+                    || self
+                        .rules
+                        .down_step
+                        .is_some_and(|step| step.of(started) == 0),
+                "{started} started in the end, at most {max} wanted, {stoppable} stoppable"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A list in one line.
+struct Fleet<'view>(Option<&'view View>, Duration);
+
+impl fmt::Display for Fleet<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(view) = self.0 else {
+            return formatter.write_str("none");
+        };
+        write!(formatter, "lag {:?}:", self.1)?;
+        for (id, seen) in &view.machines {
+            let marks = [
+                (!seen.mine, " not ours"),
+                (!seen.host_ok, " lost"),
+                (seen.protected, " protected"),
+                (seen.cordoned, " cordoned"),
+                (seen.mounts, " mounts"),
+            ];
+            write!(formatter, " {}={}", &id[..4], seen.state)?;
+            for (_, mark) in marks.iter().filter(|(is, _)| *is) {
+                formatter.write_str(mark)?;
+            }
+        }
+        Ok(())
+    }
+}
