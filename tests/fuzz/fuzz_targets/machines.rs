@@ -1,0 +1,45 @@
+//! Reads any bytes as a machine list, and observes, limits and plans over what is read: nothing may panic.
+
+#![no_main]
+
+use std::time::Instant;
+
+use fly_autoscaler::{
+    machines::{CloneTemplate, parse_machines},
+    scaling::{Bounds, Memory, Now, Policy, ReleaseView, Target, Targets, limit, plan},
+};
+use jiff::Timestamp;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|body: &[u8]| {
+    let Ok(listed) = parse_machines(body) else {
+        return;
+    };
+    for config in listed.configs.values() {
+        let _ = CloneTemplate::new(config);
+    }
+    let now = Now {
+        monotonic: Instant::now(),
+        wall: Timestamp::UNIX_EPOCH,
+    };
+    let policy = Policy::default();
+    for (min, max) in [(1, 1), (2, 5), (1000, 1000)] {
+        let mut memory = Memory::default();
+        let observed = memory.observe(listed.machines.clone(), &policy, now);
+        let bounds = Bounds::new(min, max).expect("literal bounds are in order");
+        let targets = Targets {
+            created: Target::Bounds(bounds),
+            started: Target::Bounds(bounds),
+        };
+        let limited = limit(targets, &observed, &policy, &mut memory, now);
+        let plan = plan(
+            &observed,
+            &limited,
+            &policy,
+            &memory,
+            ReleaseView::NotAsked,
+            now,
+        );
+        assert!(!plan.reason.to_string().is_empty());
+    }
+});
