@@ -158,6 +158,24 @@ async fn shutdown_at_any_point_begins_nothing_and_ends_within_four_seconds() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pause_between_attempts_does_not_hold_a_shutdown() {
+    let logs = Logs::capture();
+    let mut world = World::queue(3.0, &[CREATED]);
+    world.platform().add_machines(APP, 1, &machine()).unwrap();
+    let later = Canned::status(429).header("retry-after", "20");
+    world
+        .platform()
+        .add_fault(Fault::new(Effect::Answer(later)).on(Operation::Create));
+    world.run_for(1).await;
+    let asked = world.requests(Operation::Create);
+    assert!(asked > 0);
+    let took = world.stop().await;
+    assert!(took < Duration::from_millis(10), "{took:?}");
+    assert_eq!(world.requests(Operation::Create), asked);
+    assert!(logs.with("are abandoned").is_empty());
+}
+
 #[tokio::test]
 async fn a_port_that_is_taken_is_an_error_at_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
