@@ -82,7 +82,10 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
     }
     let server = simulator.clone();
     tokio::spawn(async move { server.serve(listener).await });
-    let daemon = Daemon::bind(config, None, shutdown).await?;
+    let daemon = Daemon::bind(config, None, shutdown.clone()).await?;
+    // Both the time and the user end the demo.
+    let trigger = Arc::new(trigger);
+    signals.end_with(Arc::clone(&trigger));
     let fly = MetricsSettings::fly();
     let seen_after = fly.lag + fly.scrape_interval;
     tracing::info!(
@@ -90,16 +93,19 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
         fly.scrape_interval.as_secs(),
         fly.lag.as_secs()
     );
-    tokio::time::sleep(seen_after.div_f64(SPEED)).await;
+    tokio::select! {
+        biased;
+        // Cancel safe: it only reads a flag.
+        () = shutdown.wait() => return Ok(()),
+        // Cancel safe: nobody waits for the rest of it.
+        () = tokio::time::sleep(seen_after.div_f64(SPEED)) => {}
+    }
     tracing::info!(
         "metrics: http://{}/metrics; stop with Ctrl-C",
         daemon
             .metrics_address()
             .context("the listener has no address")?
     );
-    // Both the time and the user end the demo.
-    let trigger = Arc::new(trigger);
-    signals.end_with(Arc::clone(&trigger));
     if options.seconds > 0 {
         let seconds = Duration::from_secs(options.seconds);
         tokio::spawn(async move {
