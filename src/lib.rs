@@ -28,6 +28,7 @@
 //!
 //! The imperative shell:
 //!
+//! - `secrets`: what no text of a peer may show.
 //! - [`transport`]: one HTTP exchange, the only seam; tests put the simulator behind it.
 //! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
 //! - [`collect`]: Prometheus and Temporal.
@@ -39,13 +40,13 @@
 //! # Who may import whom
 //!
 //! ```text
-//! expr, scaling, shutdown, error_chain, transport, sim   nothing of ours
+//! expr, scaling, shutdown, error_chain, secrets, transport, sim   nothing of ours
 //! clock                    scaling
 //! config                   expr, scaling
 //! telemetry                config
 //! metrics                  scaling, machines (closed labels), transport
-//! machines                 scaling, config (durations), metrics, shutdown, transport
-//! collect                  config, transport
+//! machines                 scaling, config (durations), metrics, secrets, shutdown, transport
+//! collect                  config, secrets, transport
 //! act                      scaling, machines, metrics
 //! reconcile                everything above but sim
 //! health                   reconcile, metrics
@@ -84,6 +85,7 @@ pub mod metrics;
 pub mod pool;
 pub mod reconcile;
 pub mod scaling;
+mod secrets;
 pub mod shutdown;
 pub mod sim;
 pub mod telemetry;

@@ -7,8 +7,7 @@ use std::error::Error as StdError;
 
 use http::StatusCode;
 
-/// What stands for text that repeats what we authorized ourselves with.
-pub(super) const NOT_SHOWN: &str = "(not shown: it repeats a secret)";
+use crate::secrets::NOT_SHOWN;
 
 /// Why a metric has no value; one variant for every odd answer.
 #[derive(Debug, thiserror::Error)]

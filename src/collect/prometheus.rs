@@ -16,17 +16,17 @@ use http::{
 use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
-use super::{CollectError, Sample, error::NOT_SHOWN, parse_instant};
-use crate::transport::{Transport, TransportError};
+use super::{CollectError, Sample, parse_instant};
+use crate::{
+    secrets::{NOT_SHOWN, Secrets},
+    transport::{Transport, TransportError},
+};
 
 /// The longest answer that is read: thousands of series, where one is needed.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
 
 /// What this program calls itself.
 const AGENT: &str = concat!("fly-autoscaler/", env!("CARGO_PKG_VERSION"));
-
-/// How much of a secret is looked for in an answer: a server may cut what it repeats.
-const SECRET_PREFIX: usize = 24;
 
 /// A Prometheus server, with what is sent in every request.
 pub(super) struct Prometheus {
@@ -275,49 +275,6 @@ impl<'a> Form<'a> {
             .append_pair("query", self.query)
             .append_pair("time", &self.time)
             .finish()
-    }
-}
-
-/// What must not be shown, should a server repeat it.
-#[derive(Default)]
-struct Secrets(Vec<Vec<u8>>);
-
-impl Secrets {
-    /// Adds the parts of a token list, of `user:password` (the password) or of a header's value.
-    fn add(&mut self, secret: &str) {
-        for word in secret.split([' ', ',', '\t', '\n', '\r']) {
-            let is_scheme = ["FlyV1", "Bearer", "Basic"]
-                .iter()
-                .any(|scheme| word.eq_ignore_ascii_case(scheme));
-            if !is_scheme {
-                self.push(word);
-            }
-        }
-        if let Some((_, password)) = secret.split_once(':') {
-            self.push(password);
-        }
-    }
-
-    /// Adds a parameter of the address, if it is long enough to be a key and not a word.
-    fn add_long(&mut self, value: &str) {
-        if value.len() >= 12 {
-            self.push(value);
-        }
-    }
-
-    fn push(&mut self, secret: &str) {
-        let bytes = secret.as_bytes();
-        // Shorter ones are in every text, and hiding errors for them would help nobody.
-        if bytes.len() >= 4 {
-            self.0
-                .push(bytes[..bytes.len().min(SECRET_PREFIX)].to_vec());
-        }
-    }
-
-    fn are_in(&self, body: &[u8]) -> bool {
-        self.0
-            .iter()
-            .any(|secret| body.windows(secret.len()).any(|window| window == secret))
     }
 }
 

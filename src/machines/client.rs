@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cookie_store::CookieStore;
 use http::{HeaderMap, Method, Request, Response, header};
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
@@ -24,13 +24,14 @@ use super::{
     error::{ApiError, Cause, Operation},
     graphql,
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, pause_after, pauses},
-    token::{Authorization, Secrets},
+    token::Authorization,
     volumes::{self, NewVolume, Volume},
     wire::{self, Listed},
 };
 use crate::{
     metrics::{CallResult, Metrics},
     scaling::Release,
+    secrets::Secrets,
     shutdown::Shutdown,
     transport::{Transport, TransportError},
 };
@@ -144,7 +145,8 @@ impl Api {
     ) -> Result<Self, String> {
         let authorization = Authorization::parse(&options.token)
             .ok_or("FAS_API_TOKEN holds characters that no token has (a line break inside?)")?;
-        let secrets = Secrets::of(&options.token);
+        let mut secrets = Secrets::default();
+        secrets.add(options.token.expose_secret());
         let jitter = JitterSeeds::new(options.jitter_seed);
         Ok(Self {
             transport,

@@ -49,37 +49,6 @@ impl Authorization {
     }
 }
 
-/// The parts of a token, to find them in what a server repeats.
-pub(super) struct Secrets(Vec<SecretString>);
-
-/// What stands for text that repeats a secret.
-const NOT_SHOWN: &str = "(not shown: it repeats a secret)";
-
-/// The shortest part of a token that is looked for; shorter ones stand in ordinary text too.
-const SHORTEST_SECRET: usize = 6;
-
-impl Secrets {
-    /// Everything in `token` that must not be shown: each part of its list.
-    pub(super) fn of(token: &SecretString) -> Self {
-        let parts = token
-            .expose_secret()
-            .split(|letter: char| letter == ',' || letter.is_whitespace())
-            .filter(|part| part.len() >= SHORTEST_SECRET)
-            .map(SecretString::from)
-            .collect();
-        Self(parts)
-    }
-
-    /// `text`, or a note in its place when it repeats a part of the token.
-    pub(super) fn hide(&self, text: String) -> String {
-        let repeats = self
-            .0
-            .iter()
-            .any(|secret| text.contains(secret.expose_secret()));
-        if repeats { NOT_SHOWN.to_owned() } else { text }
-    }
-}
-
 /// Marked sensitive, so that no `Debug` output ever shows it.
 fn sensitive(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
@@ -121,20 +90,6 @@ mod tests {
                 Authorization::parse(&SecretString::from(token)).expect("a valid header");
             assert_eq!(authorization.machines, machines, "{token}");
             assert_eq!(authorization.graphql, graphql, "{token}");
-        }
-    }
-
-    #[test]
-    fn text_that_repeats_any_part_of_a_token_is_not_shown() {
-        let secrets = Secrets::of(&SecretString::from("FlyV1 fm2_permission,fm2_discharge"));
-        let cases = [
-            ("bad auth FlyV1 fm2_permission,fm2_discharge", NOT_SHOWN),
-            ("macaroon fm2_discharge has expired", NOT_SHOWN),
-            ("FlyV1 is fine", "FlyV1 is fine"),
-            ("app not found", "app not found"),
-        ];
-        for (text, shown) in cases {
-            assert_eq!(secrets.hide(text.to_owned()), shown, "{text}");
         }
     }
 

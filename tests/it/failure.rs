@@ -436,6 +436,39 @@ async fn a_graphql_api_that_fails_is_named_counted_and_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_repeats_the_token_is_not_shown() {
+    // As long as Fly's are: an error shows less of an answer than that.
+    let token = format!("fm2_{}", "lJPEsecret".repeat(80));
+    let cases = [
+        (
+            Operation::List,
+            500,
+            format!(r#"{{"error":"bad header FlyV1 {token}"}}"#),
+        ),
+        (Operation::List, 401, format!(r#"{{"message":"{token}"}}"#)),
+        (Operation::List, 200, format!(r#""{token}""#)),
+        (
+            Operation::Graphql,
+            200,
+            format!(r#"{{"errors":[{{"message":"no such token {token}"}}]}}"#),
+        ),
+        (Operation::Create, 422, format!(r#"{{"error":"{token}"}}"#)),
+    ];
+    for (operation, status, body) in cases {
+        let logs = Logs::capture();
+        let header = format!("FlyV1 {token}");
+        let mut world = short_of_two(&[CREATED[0], ("FAS_API_TOKEN", &header)]);
+        let effect = Effect::Answer(Canned::json(status, &body));
+        world.platform().add_fault(Fault::new(effect).on(operation));
+        world.run_for(14).await;
+        let why = world.get("/readyz").await.2;
+        let text = format!("{:?}{why}", logs.lines());
+        assert!(text.contains("(not shown: it repeats a secret)"), "{body}");
+        assert!(!text.contains("lJPEsecret"), "{body}: {text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_app_that_was_never_released_is_scaled() {
     let mut world = short_of_two(CREATED);
     world.platform().set_release(APP, None);

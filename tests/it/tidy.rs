@@ -8,6 +8,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("scaling", &[]),
     ("shutdown", &[]),
     ("error_chain", &[]),
+    ("secrets", &[]),
     ("transport", &[]),
     ("sim", &[]),
     ("clock", &["scaling"]),
@@ -15,9 +16,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &["machines", "scaling", "transport"]),
     (
         "machines",
-        &["config", "metrics", "scaling", "shutdown", "transport"],
+        &[
+            "config",
+            "metrics",
+            "scaling",
+            "secrets",
+            "shutdown",
+            "transport",
+        ],
     ),
-    ("collect", &["config", "transport"]),
+    ("collect", &["config", "secrets", "transport"]),
     ("act", &["machines", "metrics", "scaling"]),
     (
         "reconcile",
