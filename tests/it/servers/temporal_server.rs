@@ -10,7 +10,7 @@ use std::{
 
 use tokio::process::Command;
 
-use super::process::{Process, command, get, program, successful};
+use super::process::{Process, command, eventually, get, program, successful};
 
 /// A running dev server; its workflows outlive it, in its folder.
 pub(crate) struct Temporal {
@@ -55,22 +55,41 @@ impl Temporal {
 
     /// Starts a workflow, which runs until it is terminated: no worker takes it on.
     pub(crate) async fn start_workflow(&self, queue: &str, id: &str) {
-        let arguments = ["--task-queue", queue, "--type", "Order"];
-        self.workflow("start", id, &arguments).await;
+        let arguments = [
+            "--workflow-id",
+            id,
+            "--task-queue",
+            queue,
+            "--type",
+            "Order",
+        ];
+        self.workflow("start", &arguments).await;
+        self.counts(id, 1).await;
     }
 
     /// Ends a workflow.
     pub(crate) async fn terminate_workflow(&self, id: &str) {
-        self.workflow("terminate", id, &[]).await;
+        self.workflow("terminate", &["--workflow-id", id]).await;
+        self.counts(id, 0).await;
     }
 
-    async fn workflow(&self, what: &str, id: &str, arguments: &[&str]) {
+    /// Waits until so many of this name run by the server's own count, which comes a little after the fact.
+    async fn counts(&self, id: &str, count: usize) {
+        let query = format!("WorkflowId='{id}' AND ExecutionStatus='Running'");
+        let expected = format!("Total: {count}");
+        let look = async || {
+            let counted = self.workflow("count", &["--query", &query]).await;
+            counted.trim() == expected
+        };
+        eventually(&query, look, || self.process.log()).await;
+    }
+
+    async fn workflow(&self, what: &str, arguments: &[&str]) -> String {
         let mut command = temporal(&self.folder);
         command
             .args(["workflow", what, "--address", &self.address()])
-            .args(["--workflow-id", id])
             .args(arguments);
-        successful(&mut command).await;
+        successful(&mut command).await
     }
 }
 
