@@ -6,11 +6,7 @@
 //! pass deadline. Nothing is retried here; repeating one call is the client's task.
 
 use std::{
-    collections::BTreeSet,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -21,7 +17,9 @@ use futures_util::{
 use tokio::time::Instant;
 
 use crate::{
-    machines::{ApiError, AppClient, Cause, CloneTemplate, CreateWindow, Listed, Operation},
+    machines::{
+        ApiError, AppClient, Cause, CloneTemplate, CreateWindow, Listed, Operation, PassVolumes,
+    },
     metrics::{MachineWrite, Metrics},
     scaling::{
         Action, Effect, InitialState, Note, Observed, Placement, Policy, StopAction, Victim,
@@ -120,7 +118,7 @@ impl Actor<'_> {
             }
         };
         let begin_before = self.deadline - RESERVE.min(self.policy.timeout / 4);
-        let volumes = Mutex::new(BTreeSet::new());
+        let volumes = PassVolumes::default();
         let mut missing = count;
         let mut attempts_left = usize::try_from(count)
             .unwrap_or(usize::MAX)
@@ -182,6 +180,10 @@ impl Actor<'_> {
             match self.created(region, result, &mut placement, &mut outcome) {
                 Created::Yes => {}
                 Created::TryElsewhere => missing += 1,
+                Created::NotBegun => {
+                    missing += 1;
+                    stopped = true;
+                }
                 Created::Stop => {
                     stopped = true;
                     halted.store(true, Ordering::Relaxed);
@@ -198,13 +200,13 @@ impl Actor<'_> {
         &self,
         template: &CloneTemplate,
         region: String,
-        taken: &Mutex<BTreeSet<String>>,
+        volumes: &PassVolumes,
         window: CreateWindow<'_>,
     ) -> (String, Result<String, ApiError>) {
         let skip_launch = self.policy.initial_state == InitialState::Stopped;
         let result = match self
             .client
-            .volumes_for(template, &region, taken, window.begin_before)
+            .volumes_for(template, &region, volumes, window.begin_before)
             .await
         {
             Err(error) => Err(error),
@@ -246,7 +248,7 @@ impl Actor<'_> {
         };
         if matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown) {
             outcome.out_of_time |= matches!(error.cause, Cause::NotBegun);
-            return Created::Stop;
+            return Created::NotBegun;
         }
         self.metrics.wrote(MachineWrite::Create, false);
         // Where a volume could not be had, no machine was asked for.
@@ -489,6 +491,7 @@ enum Created {
     Yes,
     TryElsewhere,
     Stop,
+    NotBegun,
 }
 
 fn skipped(machine: String, reason: &str, error: &ApiError) -> Note {

@@ -25,7 +25,7 @@ use super::{
     graphql,
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, pause_after, pauses},
     token::Authorization,
-    volumes::{self, NewVolume, Volume},
+    volumes::{self, NewVolume, PassVolumes},
     wire::{self, Listed},
 };
 use crate::{
@@ -547,8 +547,7 @@ impl AppClient {
         }
     }
 
-    /// Finds or makes one volume for each mount of the clone, in `region`; `taken` are those given away in this pass,
-    /// and those found are added to it.
+    /// Finds or makes one volume for each mount of the clone, in `region`, none that `pass` has given away.
     ///
     /// # Errors
     ///
@@ -557,7 +556,7 @@ impl AppClient {
         &self,
         template: &CloneTemplate,
         region: &str,
-        taken: &Mutex<BTreeSet<String>>,
+        pass: &PassVolumes,
         deadline: Instant,
     ) -> Result<Vec<String>, ApiError> {
         let mounts = template.mounts();
@@ -565,17 +564,22 @@ impl AppClient {
             return Ok(Vec::new());
         }
         let list = self.call(Operation::ListVolumes, Method::GET, &["volumes"]);
-        let answer = self.api.make(&list, deadline).await?;
-        let existing: Vec<Volume> = parse(&answer).map_err(|cause| list.error(cause, &answer))?;
+        let existing = pass
+            .listed
+            .get_or_try_init(async || {
+                let answer = self.api.make(&list, deadline).await?;
+                parse(&answer).map_err(|cause| list.error(cause, &answer))
+            })
+            .await?;
         let mut chosen = Vec::with_capacity(mounts.len());
         for mount in &mounts {
-            let Some(name) = volumes::name_of(&existing, mount) else {
+            let Some(name) = volumes::name_of(existing, mount) else {
                 return Err(list
                     .refused("a mount of the source names no volume that the app has".to_owned()));
             };
             let found = {
-                let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-                let found = volumes::unattached(&existing, name, region, &taken)
+                let mut taken = pass.taken.lock().unwrap_or_else(PoisonError::into_inner);
+                let found = volumes::unattached(existing, name, region, &taken)
                     .map(|volume| volume.id.clone());
                 taken.extend(found.clone());
                 found
@@ -583,14 +587,9 @@ impl AppClient {
             let id = if let Some(id) = found {
                 id
             } else {
-                let source = volumes::of_mount(&existing, mount);
+                let source = volumes::of_mount(existing, mount);
                 let new = NewVolume::like(source, name, region, template.guest(), template.image());
-                let id = self.create_volume(&new, deadline).await?;
-                taken
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .insert(id.clone());
-                id
+                self.create_volume(&new, deadline).await?
             };
             chosen.push(id);
         }

@@ -16,4 +16,5 @@ mod wire;
 pub use client::{Api, ApiOptions, AppClient, CreateWindow};
 pub use clone::CloneTemplate;
 pub use error::{ApiError, Cause, Operation};
+pub use volumes::PassVolumes;
 pub use wire::{Listed, parse_machines};

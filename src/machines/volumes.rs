@@ -3,10 +3,11 @@
 //! Volumes are never removed here. One that was made for a machine which then could not be created is unattached, and
 //! serves the next attempt.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Mutex};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
 
 use super::clone::Mount;
 
@@ -18,6 +19,13 @@ const LEAVING: [&str; 5] = [
     "pending_destroy",
     "destroying",
 ];
+
+/// The volumes of an app in one pass: listed once for all clones, as the API's rates demand, and each given away once.
+#[derive(Debug, Default)]
+pub struct PassVolumes {
+    pub(super) listed: OnceCell<Vec<Volume>>,
+    pub(super) taken: Mutex<BTreeSet<String>>,
+}
 
 /// A volume, as far as clones are concerned.
 #[derive(Debug, Clone, Deserialize)]
