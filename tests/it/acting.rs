@@ -497,6 +497,9 @@ async fn machines_with_mounts_are_not_cloned_unless_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn clones_take_an_unattached_volume_or_get_a_new_one_of_the_same_size() {
     let (mut world, volumes) = mounted(&[("FAS_CLONE_VOLUMES", "true")], 1);
+    // Both clones see the same unattached volume.
+    let slow = Effect::SlowAnswer(Duration::from_secs(1));
+    fault(&world, Operation::ListVolumes, slow);
     world.run_for(14).await;
     assert_eq!(world.created(), 3);
     let made = requests(&world, Operation::CreateVolume);
@@ -547,6 +550,59 @@ async fn a_volume_whose_machine_was_refused_serves_the_next_attempt() {
     assert_eq!(world.requests(Operation::CreateVolume), 1);
     let volumes = world.platform().app(APP).unwrap().volumes().count();
     assert_eq!(volumes, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_that_take_longer_than_the_deadline_are_made_by_the_passes_after_it() {
+    let logs = Logs::capture();
+    let settings = [
+        CREATED,
+        ("FAS_CLONE_VOLUMES", "true"),
+        ("FAS_TIMEOUT", "8s"),
+        ("FAS_INTERVAL", "60s"),
+    ];
+    let mut world = world(9.0, &settings, &[]);
+    {
+        let mut platform = world.platform();
+        let volumes: Vec<_> = ["data", "logs"]
+            .into_iter()
+            .map(|name| {
+                let volume = NewVolume::named(name, "ord");
+                json!({ "volume": *platform.create_volume(APP, volume).unwrap(), "path": format!("/{name}") })
+            })
+            .collect();
+        let config = json!({
+            "image": "registry.fly.io/app:v1",
+            "metadata": { "fly_process_group": "app" },
+            "mounts": volumes,
+        });
+        platform
+            .add_machine(APP, machine().config(&config.to_string()))
+            .unwrap();
+    }
+    world.run_for(7).await;
+    let second_pass = requests(&world, Operation::List)[1].ordinal;
+    let made = requests(&world, Operation::Create)
+        .iter()
+        .filter(|request| request.ordinal < second_pass)
+        .count();
+    let missing = 8 - made;
+    assert!(missing > 0, "two volumes each take longer");
+    assert!(
+        !logs
+            .with(&format!("out of time with {missing} left"))
+            .is_empty()
+    );
+    assert_eq!(
+        requests(&world, Operation::ListVolumes).len(),
+        requests(&world, Operation::List).len(),
+        "listed once for all clones of a pass"
+    );
+    world.run_for(50).await;
+    assert_eq!(world.created(), 9);
+    let volumes = world.platform().app(APP).unwrap().volumes().count();
+    assert_eq!(volumes, 18, "none is left over");
+    assert_eq!(world.all_pass_errors(), [].into());
 }
 
 #[tokio::test(start_paused = true)]
