@@ -180,10 +180,6 @@ impl Actor<'_> {
             match self.created(region, result, &mut placement, &mut outcome) {
                 Created::Yes => {}
                 Created::TryElsewhere => missing += 1,
-                Created::NotBegun => {
-                    missing += 1;
-                    stopped = true;
-                }
                 Created::Stop => {
                     stopped = true;
                     halted.store(true, Ordering::Relaxed);
@@ -248,7 +244,7 @@ impl Actor<'_> {
         };
         if matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown) {
             outcome.out_of_time |= matches!(error.cause, Cause::NotBegun);
-            return Created::NotBegun;
+            return Created::Stop;
         }
         self.metrics.wrote(MachineWrite::Create, false);
         // Where a volume could not be had, no machine was asked for.
@@ -491,7 +487,6 @@ enum Created {
     Yes,
     TryElsewhere,
     Stop,
-    NotBegun,
 }
 
 fn skipped(machine: String, reason: &str, error: &ApiError) -> Note {
