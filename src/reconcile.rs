@@ -337,7 +337,7 @@ impl Reconciler {
                 planned.notes.push(Note::DeployInProgress { version });
             }
         }
-        if let Some(failure) = &planned.failure {
+        if let Some(failure) = planned.failure.as_ref().filter(|_| !held) {
             report.fault(PassError::NoSource, failure.to_string());
         }
         report.decision = if held {
