@@ -502,6 +502,6 @@ fn uncloneable(app: &str, source: &str) -> ApiError {
         subject: format!("app \"{app}\""),
         request_id: None,
         after_unknown: false,
-        cause: Cause::Decode(format!("machine {source} cannot be cloned")),
+        cause: Cause::NotSent(format!("machine {source} cannot be cloned")),
     }
 }

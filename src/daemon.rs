@@ -173,7 +173,10 @@ async fn listen(address: MetricsAddress) -> anyhow::Result<TcpListener> {
     let MetricsAddress {
         socket,
         may_fall_back,
+        setting,
     } = address;
+    let cannot_listen =
+        |socket: SocketAddr| format!("cannot listen on {socket} for /metrics ({setting})");
     let error = match TcpListener::bind(socket).await {
         Ok(listener) => return Ok(listener),
         Err(error) => error,
@@ -187,8 +190,4 @@ async fn listen(address: MetricsAddress) -> anyhow::Result<TcpListener> {
             .with_context(|| cannot_listen(fallback));
     }
     bail!(anyhow::Error::new(error).context(cannot_listen(socket)))
-}
-
-fn cannot_listen(socket: SocketAddr) -> String {
-    format!("cannot listen on {socket} for /metrics (FAS_METRICS_ADDRESS)")
 }

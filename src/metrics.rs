@@ -62,7 +62,13 @@ impl CallResult {
                 Self::Timeout
             }
             Some(Cause::Transport(_)) => Self::Transport,
-            Some(Cause::Decode(_) | Cause::ShuttingDown | Cause::DryRun) => Self::Invalid,
+            Some(
+                Cause::Decode(_)
+                | Cause::Complaint(_)
+                | Cause::NotSent(_)
+                | Cause::ShuttingDown
+                | Cause::DryRun,
+            ) => Self::Invalid,
         }
     }
 

@@ -91,7 +91,10 @@ pub fn usage() -> String {
 /// unknown flag and a superfluous argument exit with 1. `--help` and `--version` exit with 0.
 #[must_use]
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
-    let arguments: Vec<OsString> = arguments.into_iter().map(double_dash).collect();
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    for argument in arguments.iter_mut().skip(2) {
+        *argument = double_dash(std::mem::take(argument));
+    }
     let first = arguments
         .get(1)
         .map(|argument| argument.to_string_lossy().into_owned());
@@ -142,23 +145,28 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
     }
 }
 
-/// Upstream's flags have one dash; both spellings are taken.
+/// Upstream's flags have one dash, as Go's flags may; every long flag of every command is taken in both spellings.
 fn double_dash(argument: OsString) -> OsString {
-    match argument.to_str() {
-        Some(text)
-            if ["-config", "-app", "-explain"]
-                .iter()
-                .any(|flag| is_flag(text, flag)) =>
-        {
-            format!("-{text}").into()
-        }
-        _ => argument,
+    let Some(name) = argument
+        .to_str()
+        .and_then(|text| text.strip_prefix('-'))
+        .map(|rest| rest.split('=').next().unwrap_or_default())
+        .filter(|name| !name.is_empty() && !name.starts_with('-'))
+    else {
+        return argument;
+    };
+    let cli = Cli::command();
+    let is_flag = name == "help"
+        || cli
+            .get_subcommands()
+            .flat_map(clap::Command::get_arguments)
+            .any(|flag| flag.get_long() == Some(name));
+    if !is_flag {
+        return argument;
     }
-}
-
-fn is_flag(text: &str, flag: &str) -> bool {
-    text.strip_prefix(flag)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    let mut spelt = OsString::from("-");
+    spelt.push(argument);
+    spelt
 }
 
 fn context(error: &clap::Error, kind: clap::error::ContextKind) -> String {

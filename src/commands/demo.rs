@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use tokio::{net::TcpListener, time::Instant};
 
-use super::{cli::DemoOptions, environment, runtime, serve::Signals};
+use super::{block_on, cli::DemoOptions, environment, serve::Signals};
 use crate::{
     config::{Config, LogFormat, Purpose, Sources},
     daemon::Daemon,
@@ -53,13 +53,11 @@ pub(super) fn run(options: &DemoOptions) -> anyhow::Result<()> {
         );
     }
     telemetry::init(LogFormat::Text, false);
-    let runtime = runtime()?;
-    runtime.block_on(play(options))?;
-    runtime.shutdown_background();
-    Ok(())
+    block_on(play(options))
 }
 
 async fn play(options: &DemoOptions) -> anyhow::Result<()> {
+    let began = Instant::now();
     let signals = Signals::listen()?;
     let (trigger, shutdown) = shutdown();
     let simulator = stage();
@@ -86,6 +84,13 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
     // Both the time and the user end the demo.
     let trigger = Arc::new(trigger);
     signals.end_with(Arc::clone(&trigger));
+    if options.seconds > 0 {
+        let end = began + Duration::from_secs(options.seconds);
+        tokio::spawn(async move {
+            tokio::time::sleep_until(end).await;
+            trigger.set();
+        });
+    }
     let fly = MetricsSettings::fly();
     let seen_after = fly.lag + fly.scrape_interval;
     tracing::info!(
@@ -96,7 +101,10 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
     tokio::select! {
         biased;
         // Cancel safe: it only reads a flag.
-        () = shutdown.wait() => return Ok(()),
+        () = shutdown.wait() => {
+            tracing::info!("the demo is over before the daemon has begun");
+            return Ok(());
+        }
         // Cancel safe: nobody waits for the rest of it.
         () = tokio::time::sleep(seen_after.div_f64(SPEED)) => {}
     }
@@ -106,13 +114,6 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
             .metrics_address()
             .context("the listener has no address")?
     );
-    if options.seconds > 0 {
-        let seconds = Duration::from_secs(options.seconds);
-        tokio::spawn(async move {
-            tokio::time::sleep(seconds).await;
-            trigger.set();
-        });
-    }
     tokio::spawn(narrate(simulator));
     daemon.run().await;
     tracing::info!("the demo is over");
@@ -181,7 +182,10 @@ fn blueprint(platform: SocketAddr, port: u16) -> anyhow::Result<Config> {
     let environment = settings
         .into_iter()
         .map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    Config::load(Sources::new(environment, Purpose::Serve)).context("the demo's own settings")
+    let mut config = Config::load(Sources::new(environment, Purpose::Serve))
+        .context("the demo's own settings")?;
+    config.metrics_address.setting = "--port";
+    Ok(config)
 }
 
 /// Tells from time to time what the platform looks like.

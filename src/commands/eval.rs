@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::{extra_roots, load, runtime, say};
+use super::{block_on, extra_roots, load, say};
 use crate::{
     clock::Clock,
     collect::Collector,
@@ -55,7 +55,7 @@ pub(super) fn run(config: Option<&Path>, app: Option<String>, explain: bool) -> 
     }
     telemetry::init(config.log_format, config.verbose);
     let extra_roots = extra_roots()?;
-    let text = runtime()?.block_on(async {
+    let text = block_on(async {
         let (_trigger, shutdown) = shutdown();
         evaluate(config, extra_roots.as_deref(), explain, shutdown).await
     })?;

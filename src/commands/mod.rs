@@ -90,10 +90,15 @@ fn say(text: &str) -> anyhow::Result<()> {
         .context("cannot write to standard output")
 }
 
-/// The runtime of every command: one thread is enough, and costs the least memory.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
+/// Runs a command's future to its end: one thread is enough, and costs the least memory.
+///
+/// What was abandoned is not waited for: asking the system for a name happens on a thread that nothing can interrupt.
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_background();
+    result
 }

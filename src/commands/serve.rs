@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{commit, extra_roots, load, runtime};
+use super::{block_on, commit, extra_roots, load};
 use crate::{
     config::{Config, Purpose},
     daemon::Daemon,
@@ -20,8 +20,7 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
     let config = load(config, Purpose::Serve, None)?;
     telemetry::init(config.log_format, config.verbose);
     let extra_roots = extra_roots()?;
-    let runtime = runtime()?;
-    runtime.block_on(async {
+    block_on(async {
         let signals = Signals::listen()?;
         let (trigger, shutdown) = shutdown();
         announce(&config);
@@ -33,11 +32,8 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
         signals.end_with(Arc::new(trigger));
         daemon.run().await;
         tracing::info!("stopped");
-        anyhow::Ok(())
-    })?;
-    // What was abandoned is not waited for.
-    runtime.shutdown_background();
-    Ok(())
+        Ok(())
+    })
 }
 
 fn announce(config: &Config) {

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     error::{ConfigError, Place},
-    settings::{RawSettings, VARIABLES, nearest, variable},
+    settings::{RawSettings, VARIABLES, suggestion, variable},
 };
 
 /// The variables of this program alone.
@@ -104,7 +104,7 @@ impl Environment {
         unknown
             .map(|(name, _)| {
                 let known = VARIABLES.iter().map(|variable| variable.name).filter(|name| name.starts_with(PREFIX));
-                match nearest(name, known) {
+                match suggestion(name, known) {
                     Some(candidate) => format!("{name} is no variable of fly-autoscaler and does nothing; did you mean {candidate}?"),
                     None => format!("{name} is no variable of fly-autoscaler and does nothing"),
                 }

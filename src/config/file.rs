@@ -22,7 +22,7 @@ use super::{
     env::Environment,
     error::{ConfigError, Place},
     expansion::{APP_NAME, Segment, segments},
-    settings::{Keys, RawSettings, nearest},
+    settings::{Keys, RawSettings, suggestion},
 };
 
 /// The largest file that is read, in bytes. A real one has a few kilobytes.
@@ -295,7 +295,7 @@ struct KeyProblem {
 }
 
 enum KeyFault {
-    Unknown { nearest: Option<&'static str> },
+    Unknown { suggestion: Option<String> },
     Repeated { first_line: u64 },
 }
 
@@ -315,20 +315,18 @@ impl KeyProblem {
                 error
             }
         };
-        match self.what {
-            KeyFault::Unknown { nearest } => {
+        match &self.what {
+            KeyFault::Unknown { suggestion } => {
                 let error = shown(ConfigError::new(&place, "unknown key"));
-                match nearest.filter(|_| visible) {
-                    Some(nearest) => {
-                        error.expected(format!("a known one; did you mean {nearest}?"))
-                    }
+                match suggestion.as_ref().filter(|_| visible) {
+                    Some(meant) => error.expected(format!("a known one; did you mean {meant}?")),
                     None => error,
                 }
             }
             KeyFault::Repeated { first_line } => {
                 let message = format!(
                     "key given twice, first in line {}",
-                    expanded.file_line(first_line)
+                    expanded.file_line(*first_line)
                 );
                 shown(ConfigError::new(&place, message))
             }
@@ -400,7 +398,7 @@ impl<'de, A: de::MapAccess<'de>> de::MapAccess<'de> for KnownKeys<A> {
                 }
                 (Some(_), Some(first_line)) => KeyFault::Repeated { first_line },
                 (None, _) => KeyFault::Unknown {
-                    nearest: nearest(&key, self.keys.iter().copied()),
+                    suggestion: suggestion(&key, self.keys.iter().copied()),
                 },
             };
             self.map.next_value::<IgnoredAny>()?;

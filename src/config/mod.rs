@@ -258,6 +258,8 @@ pub struct MetricsAddress {
     /// Whether `0.0.0.0` may stand in on a host without IPv6: only when no address was configured,
     /// or one without a host (`:9090`).
     pub may_fall_back: bool,
+    /// What the user chose it by, for the message that it is taken.
+    pub setting: &'static str,
 }
 
 /// `FAS_LOG_FORMAT`.

@@ -499,17 +499,70 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
-/// The one of `known` that `name` is probably a misspelling of.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// What `name` is probably a misspelling of, in words: one of `known`, or the two settings that bound a count.
+///
+/// Who writes a bound means a bound: a name with `MAX` in it is no misspelling of one without.
+pub(super) fn suggestion<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
     // Longer than any name there is; comparing is quadratic.
     if name.len() > 64 {
         return None;
     }
-    let candidates = known
+    let meant = Side::of(name);
+    let known: Vec<&str> = known.into_iter().collect();
+    let nearest = known
+        .iter()
+        .filter(|candidate| meant.is_none() || Side::of(candidate) == meant)
+        .map(|candidate| (distance(name, candidate), *candidate))
+        .min();
+    if let Some((distance, candidate)) = nearest {
+        if distance <= 2 || distance * 4 <= candidate.len() {
+            return Some(candidate.to_owned());
+        }
+    }
+    let is_of_machines = words(name).any(|word| word.starts_with("machine"));
+    let hard = meant.filter(|_| is_of_machines)?.hard_bound();
+    let both: Vec<&str> = known
         .into_iter()
-        .map(|candidate| (distance(name, candidate), candidate));
-    let (distance, candidate) = candidates.min()?;
-    (distance <= 2 || distance * 4 <= candidate.len()).then_some(candidate)
+        .filter(|candidate| {
+            let of_created = words(candidate).any(|word| word == "created");
+            let is_fallback = words(candidate).any(|word| word == "fallback");
+            Side::of(candidate) == meant
+                && (of_created && !is_fallback || words(candidate).any(|word| word == hard))
+        })
+        .collect();
+    (!both.is_empty()).then(|| both.join(" or "))
+}
+
+/// Which end of a band a setting's name is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Lower,
+    Upper,
+}
+
+impl Side {
+    fn of(name: &str) -> Option<Self> {
+        words(name).find_map(|word| match word.as_str() {
+            "min" | "minimum" | "floor" => Some(Self::Lower),
+            "max" | "maximum" | "ceiling" => Some(Self::Upper),
+            _ => None,
+        })
+    }
+
+    /// The word in the name of the bound that holds whatever an expression says.
+    fn hard_bound(self) -> &'static str {
+        match self {
+            Self::Lower => "floor",
+            Self::Upper => "ceiling",
+        }
+    }
+}
+
+fn words(name: &str) -> impl Iterator<Item = String> {
+    name.split(['_', '-']).map(str::to_ascii_lowercase)
 }
 
 /// How many bytes must be inserted, removed or replaced to make one of the other.
@@ -612,11 +665,33 @@ mod tests {
                 "FAS_CREATED_MACHINES_COUNT",
                 Some("FAS_CREATED_MACHINE_COUNT"),
             ),
+            (
+                "FAS_MAX_CREATED_MACHINES",
+                Some("FAS_MAX_CREATED_MACHINE_COUNT"),
+            ),
+            ("FAS_MACHINES_CEILING", Some("FAS_MACHINE_CEILING")),
+            (
+                "FAS_MAX_MACHINE_COUNT",
+                Some("FAS_MAX_CREATED_MACHINE_COUNT or FAS_MACHINE_CEILING"),
+            ),
+            (
+                "FAS_MIN_MACHINES",
+                Some("FAS_MIN_CREATED_MACHINE_COUNT or FAS_MACHINE_FLOOR"),
+            ),
+            ("FAS_MAX_THINGS", None),
             ("FAS_COMPLETELY_DIFFERENT_THING", None),
         ];
         for (name, expected) in cases {
-            assert_eq!(nearest(name, names()), *expected, "{name}");
+            assert_eq!(suggestion(name, names()).as_deref(), *expected, "{name}");
         }
-        assert_eq!(nearest(&"x".repeat(1 << 20), names()), None);
+        let keys = VARIABLES.iter().filter_map(|variable| match variable.key {
+            Top(key) => Some(key),
+            _ => None,
+        });
+        assert_eq!(
+            suggestion("max-machine-count", keys).as_deref(),
+            Some("max-created-machine-count or machine-ceiling")
+        );
+        assert_eq!(suggestion(&"x".repeat(1 << 20), names()), None);
     }
 }

@@ -1393,6 +1393,17 @@ fn eval_needs_no_token_and_can_name_the_app() {
         errors,
         "--app names one app: \"my-*\", for example --app my-app (--app)"
     );
+    for (pattern, app) in [("my-*", "another"), ("my-app", "my-app-2")] {
+        let errors = eval(&[("FAS_APP_NAME", pattern), ("FAS_ORG", "acme")], Some(app))
+            .expect_err("not among the managed")
+            .to_string();
+        assert_eq!(
+            errors,
+            format!(
+                "--app names an app that is not managed: \"{app}\"; expected one that FAS_APP_NAME matches: {pattern} (--app)"
+            )
+        );
+    }
     let errors = eval(&[("FAS_APP_NAME", "")], None)
         .expect_err("no app")
         .to_string();

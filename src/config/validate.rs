@@ -36,6 +36,9 @@ const GRAPHQL_URL: &str = "https://api.fly.io";
 /// The process group of apps that name none.
 const DEFAULT_PROCESS_GROUP: &str = "app";
 
+/// The variable that says where `/metrics` listens.
+const METRICS_ADDRESS: &str = "FAS_METRICS_ADDRESS";
+
 /// More passes or calls at once than this is a slip of the finger.
 const MAX_CONCURRENCY: i64 = 10_000;
 
@@ -198,6 +201,20 @@ impl Findings {
                 ConfigError::new(value.place(), "--app names one app")
                     .value(value.text())
                     .example("--app my-app"),
+            );
+        } else if let Some(managed) = option
+            .as_ref()
+            .and(settings.app_name.as_ref())
+            .and_then(|managed| AppPattern::parse(managed.text()).ok())
+            .filter(|managed| !managed.matches(pattern.as_str()))
+        {
+            self.refuse(
+                ConfigError::new(value.place(), "--app names an app that is not managed")
+                    .value(value.text())
+                    .expected(format!(
+                        "one that FAS_APP_NAME matches: {}",
+                        managed.as_str()
+                    )),
             );
         } else if pattern.is_wildcard() && org.is_none() {
             self.refuse(
@@ -539,12 +556,14 @@ impl Findings {
         let default = MetricsAddress {
             socket: SocketAddr::new(any, 9090),
             may_fall_back: true,
+            setting: METRICS_ADDRESS,
         };
         let Some(value) = value else { return default };
         if let Ok(socket) = value.text().parse() {
             return MetricsAddress {
                 socket,
                 may_fall_back: false,
+                setting: METRICS_ADDRESS,
             };
         }
         let (host, port) = value.text().rsplit_once(':').unwrap_or(("?", ""));
@@ -553,10 +572,12 @@ impl Findings {
             ("", Ok(port)) => MetricsAddress {
                 socket: SocketAddr::new(any, port),
                 may_fall_back: true,
+                setting: METRICS_ADDRESS,
             },
             ("localhost", Ok(port)) => MetricsAddress {
                 socket: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
                 may_fall_back: false,
+                setting: METRICS_ADDRESS,
             },
             _ => {
                 self.refuse(

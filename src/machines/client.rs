@@ -329,7 +329,7 @@ impl Api {
         }
         request
             .body(call.body.clone())
-            .map_err(|error| Cause::Decode(format!("no request can be made of it: {error}")))
+            .map_err(|error| Cause::NotSent(format!("no request can be made of it: {error}")))
     }
 }
 
@@ -688,11 +688,7 @@ impl Call<'_> {
 
     /// Refused by this program before anything was sent.
     fn refused(&self, message: String) -> ApiError {
-        self.bare_error(Cause::Status {
-            status: 422,
-            message,
-            retry_after: None,
-        })
+        self.bare_error(Cause::NotSent(message))
     }
 
     fn cookie(&self) -> Option<String> {
@@ -749,7 +745,10 @@ fn refusal(response: &Response<Bytes>) -> Failure {
     let status = response.status().as_u16();
     let message = message(response.body());
     let cause = match status {
-        401 | 403 => Cause::Unauthorized { status, message },
+        401 | 403 => Cause::Unauthorized {
+            status: Some(status),
+            message,
+        },
         _ => Cause::Status {
             status,
             message,

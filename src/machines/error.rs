@@ -158,12 +158,12 @@ pub enum Cause {
     },
     /// The token was not accepted.
     #[error(
-        "HTTP {status}{}; the token in FAS_API_TOKEN was not accepted: make one with `fly tokens create deploy -a APP` (one app) or `fly tokens create org` (several apps) and set it whole, its comma list included",
-        Message(.message)
+        "{}; the token in FAS_API_TOKEN was not accepted: make one with `fly tokens create deploy -a APP` (one app) or `fly tokens create org` (several apps) and set it whole, its comma list included",
+        Refusal(*.status, .message)
     )]
     Unauthorized {
-        /// 401 or 403.
-        status: u16,
+        /// 401 or 403; `None` where an answer of 200 says it in its body, as GraphQL does.
+        status: Option<u16>,
         /// What the API said, bounded and cleaned.
         message: String,
     },
@@ -176,6 +176,12 @@ pub enum Cause {
     /// A 2xx whose body is not what the API documents.
     #[error("the answer cannot be used: {0}")]
     Decode(String),
+    /// An answer of 200 that says in its body what is wrong, as GraphQL does.
+    #[error("{0}")]
+    Complaint(String),
+    /// This program refused to make the request: nothing was sent.
+    #[error("not sent: {0}")]
+    NotSent(String),
     /// The pass deadline had come before the call was begun.
     #[error("no time was left to begin")]
     NotBegun,
@@ -199,12 +205,24 @@ impl fmt::Display for Message<'_> {
     }
 }
 
+struct Refusal<'text>(Option<u16>, &'text str);
+
+impl fmt::Display for Refusal<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(status) => write!(formatter, "HTTP {status}{}", Message(self.1)),
+            None => formatter.write_str(self.1),
+        }
+    }
+}
+
 impl ApiError {
     /// The HTTP status, where there was an answer.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match &self.cause {
-            Cause::Status { status, .. } | Cause::Unauthorized { status, .. } => Some(*status),
+            Cause::Status { status, .. } => Some(*status),
+            Cause::Unauthorized { status, .. } => *status,
             _ => None,
         }
     }
@@ -227,9 +245,13 @@ impl Cause {
     pub(super) fn surely_did_nothing(&self) -> bool {
         match self {
             Self::Status { status, .. } => (400..500).contains(status) && *status != 408,
-            Self::Unauthorized { .. } | Self::NotBegun | Self::ShuttingDown | Self::DryRun => true,
+            Self::Unauthorized { .. }
+            | Self::NotSent(_)
+            | Self::NotBegun
+            | Self::ShuttingDown
+            | Self::DryRun => true,
             Self::Transport(error) => error.surely_not_sent(),
-            Self::Timeout | Self::Decode(_) => false,
+            Self::Timeout | Self::Decode(_) | Self::Complaint(_) => false,
         }
     }
 
@@ -250,6 +272,8 @@ impl Cause {
                 message: clean(message),
             },
             Self::Decode(text) => Self::Decode(clean(text)),
+            Self::Complaint(text) => Self::Complaint(clean(text)),
+            Self::NotSent(text) => Self::NotSent(clean(text)),
             other => other,
         }
     }
@@ -262,6 +286,8 @@ impl Cause {
             Self::Timeout => true,
             Self::Unauthorized { .. }
             | Self::Decode(_)
+            | Self::Complaint(_)
+            | Self::NotSent(_)
             | Self::NotBegun
             | Self::ShuttingDown
             | Self::DryRun => false,

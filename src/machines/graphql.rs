@@ -80,7 +80,7 @@ pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, Cause> {
     let app = answer
         .data
         .and_then(|data| data.app)
-        .ok_or_else(|| Cause::Decode("GraphQL: the app is unknown to this token".to_owned()))?;
+        .ok_or_else(|| Cause::Complaint("GraphQL: the app is unknown to this token".to_owned()))?;
     Ok(app.current_release.map(|release| Release {
         version: release.version,
         status: release.status.unwrap_or_default(),
@@ -100,15 +100,11 @@ impl Complaint {
             .and_then(|extensions| extensions.code)
             .unwrap_or_default();
         match code.as_str() {
-            "UNAUTHORIZED" | "UNAUTHENTICATED" => Cause::Unauthorized {
-                status: 401,
+            "UNAUTHORIZED" | "UNAUTHENTICATED" | "FORBIDDEN" => Cause::Unauthorized {
+                status: None,
                 message,
             },
-            "FORBIDDEN" => Cause::Unauthorized {
-                status: 403,
-                message,
-            },
-            _ => Cause::Decode(message),
+            _ => Cause::Complaint(message),
         }
     }
 }
@@ -148,14 +144,21 @@ mod tests {
                 r#"{"data":{"app":null},"errors":[{"message":"Could not find App"}]}"#,
                 Err("GraphQL: Could not find App".to_owned()),
             ),
-            ("<html>", Err("the body is HTML, not JSON".to_owned())),
-            ("", Err("the body is empty".to_owned())),
+            (
+                r#"{"errors":[{"message":"no","extensions":{"code":"UNAUTHORIZED"}}]}"#,
+                Err("GraphQL: no; the token in FAS_API_TOKEN was not accepted: make one with `fly tokens create deploy -a APP` (one app) or `fly tokens create org` (several apps) and set it whole, its comma list included".to_owned()),
+            ),
+            (
+                "<html>",
+                Err("the answer cannot be used: the body is HTML, not JSON".to_owned()),
+            ),
+            (
+                "",
+                Err("the answer cannot be used: the body is empty".to_owned()),
+            ),
         ];
         for (body, expected) in cases {
-            let found = answer(body.as_bytes()).map_err(|cause| match cause {
-                Cause::Decode(message) => message,
-                other => other.to_string(),
-            });
+            let found = answer(body.as_bytes()).map_err(|cause| cause.to_string());
             assert_eq!(found, expected, "{body}");
         }
     }

@@ -147,7 +147,7 @@ mod tests {
             (
                 "401",
                 Cause::Unauthorized {
-                    status: 401,
+                    status: Some(401),
                     message: String::new(),
                 },
                 false,

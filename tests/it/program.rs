@@ -263,6 +263,19 @@ fn exit_codes_are_upstreams() {
             "ERROR: fly-autoscaler version: too many arguments",
         ),
         (&["serve"], 1, "", "ERROR: app name required"),
+        (&["serve", "-help"], 2, "Usage: fly-autoscaler serve", ""),
+        (
+            &["eval", "-app=a", "-explain", "-config", "/nonexistent.yml"],
+            1,
+            "",
+            "ERROR: cannot read /nonexistent.yml",
+        ),
+        (
+            &["demo", "-seconds", "1", "-port", "x"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: invalid value 'x' for '--port <PORT>'",
+        ),
         (
             &["serve", "-config", "/nonexistent.yml"],
             1,
@@ -305,4 +318,28 @@ fn exit_codes_are_upstreams() {
         );
         assert!(stderr.starts_with(err), "{arguments:?}: {stderr}");
     }
+}
+
+#[test]
+fn a_port_of_the_demo_that_is_taken_is_blamed_on_its_flag() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let output = run(&["demo", "--port", &address.port().to_string()], &[]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let error = format!("ERROR: cannot listen on {address} for /metrics (--port): ");
+    assert!(text.lines().last().unwrap().starts_with(&error), "{text}");
+}
+
+/// The daemon of the demo begins 4.5 s after the start: a shorter demo must not wait for it.
+#[test]
+fn the_seconds_of_the_demo_count_from_its_start() {
+    let output = run(&["demo", "--seconds", "1"], &[]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(
+        last.ends_with("the demo is over before the daemon has begun"),
+        "{text}"
+    );
 }
