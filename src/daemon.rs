@@ -39,8 +39,9 @@ impl Daemon {
         extra_roots: Option<&[u8]>,
         shutdown: Shutdown,
     ) -> anyhow::Result<Self> {
-        let transport: Arc<dyn Transport> =
-            Arc::new(HttpTransport::new(extra_roots).context("cannot prepare the HTTP client")?);
+        let transport = HttpTransport::new(extra_roots, config.proxies.clone())
+            .context("cannot prepare the HTTP client")?;
+        let transport: Arc<dyn Transport> = Arc::new(transport);
         let listener = listen(config.metrics_address).await?;
         let metrics = Metrics::new();
         let health = Health::new(config.policy.interval, config.policy.timeout);

@@ -42,7 +42,7 @@
 //! ```text
 //! expr, scaling, shutdown, error_chain, secrets, transport, sim   nothing of ours
 //! clock                    scaling
-//! config                   expr, scaling
+//! config                   expr, scaling, transport (which proxies there are)
 //! telemetry                config
 //! metrics                  scaling, machines (closed labels), transport
 //! machines                 scaling, config (durations), metrics, secrets, shutdown, transport

@@ -41,11 +41,24 @@ pub enum CollectError {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// Temporal and we do not agree on TLS: an unknown issuer, another name, a refused client certificate …
-    #[error("TLS with {peer} failed")]
+    /// No connection was made through the proxy, whoever of the two was to blame.
+    #[error("cannot connect to {peer} through the proxy {proxy}")]
+    Proxy {
+        /// Which service, and its address without secrets.
+        peer: String,
+        /// The proxy without secrets, and the variable that names it.
+        proxy: String,
+        /// The cause, down to the operating system's.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The two of us do not agree on TLS: an unknown issuer, another name, a refused client certificate …
+    #[error("TLS with {peer} failed{advice}")]
     Tls {
         /// Which service, and its address.
         peer: String,
+        /// What may help; empty, or text that goes on after a semicolon.
+        advice: &'static str,
         /// The cause, down to rustls's.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
@@ -91,6 +104,33 @@ pub enum CollectError {
     Oversized {
         /// The limit, in bytes.
         limit: usize,
+    },
+
+    /// The answer is compressed in a way that cannot be undone.
+    #[error("the compressed answer cannot be read: {problem}")]
+    Encoding {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The server sends us to another place, where our token must not go.
+    #[error(
+        "redirected (HTTP {}) to {to}, which is another place, and a token must not travel: set that address if it is \
+         the right one",
+        status.as_u16()
+    )]
+    Redirected {
+        /// The status.
+        status: StatusCode,
+        /// Where to, without user information and query string.
+        to: String,
+    },
+    /// The server sends us on and on.
+    #[error("redirected more than {limit} times, at last to {to}")]
+    TooManyRedirects {
+        /// How many are followed.
+        limit: usize,
+        /// Where to, without user information and query string.
+        to: String,
     },
 
     /// 401 or 403.
@@ -266,7 +306,8 @@ pub enum IdentityError {
     Mismatch,
     /// A pair that rustls cannot use: an unsupported kind of key, a version 1 certificate …
     #[error(
-        "the pair of `TEMPORAL_TLS_CERT_DATA` and `TEMPORAL_TLS_KEY_DATA` (or `FAS_TEMPORAL_…`) cannot be used: {problem}"
+        "the pair of `TEMPORAL_TLS_CERT_DATA` and `TEMPORAL_TLS_KEY_DATA` (or `FAS_TEMPORAL_…`) cannot be used: {problem} (a key is \
+         RSA of 2048 bits or more, ECDSA on P-256 or P-384, or Ed25519)"
     )]
     Unusable {
         /// rustls's words.
@@ -358,7 +399,7 @@ impl CollectError {
             Self::Address { .. } | Self::Token | Self::Roots | Self::Identity(_) => {
                 CollectErrorKind::Setup
             }
-            Self::Connection { .. } => CollectErrorKind::Connection,
+            Self::Connection { .. } | Self::Proxy { .. } => CollectErrorKind::Connection,
             Self::Tls { .. } => CollectErrorKind::Tls,
             Self::Timeout { .. } => CollectErrorKind::Timeout,
             Self::Interrupted { .. } | Self::HungUp { .. } => CollectErrorKind::Interrupted,
@@ -367,14 +408,17 @@ impl CollectError {
             Self::NotGrpc { status, .. } if matches!(status.as_u16(), 401 | 403) => {
                 CollectErrorKind::Unauthorized
             }
-            Self::HttpStatus { .. } | Self::NotGrpc { .. } | Self::Grpc { .. } => {
-                CollectErrorKind::Status
-            }
+            Self::HttpStatus { .. }
+            | Self::Redirected { .. }
+            | Self::TooManyRedirects { .. }
+            | Self::NotGrpc { .. }
+            | Self::Grpc { .. } => CollectErrorKind::Status,
             Self::Api { .. } | Self::Query { .. } => CollectErrorKind::Query,
             Self::Namespace { .. } => CollectErrorKind::Namespace,
             Self::NotJson { .. }
             | Self::Truncated { .. }
             | Self::Malformed { .. }
+            | Self::Encoding { .. }
             | Self::NegativeCount(_) => CollectErrorKind::Unreadable,
             Self::Partial => CollectErrorKind::Partial,
             Self::Empty => CollectErrorKind::Empty,

@@ -10,7 +10,7 @@ mod instant;
 mod prometheus;
 mod temporal;
 #[cfg(test)]
-mod test_keys;
+pub(crate) mod test_keys;
 mod text;
 
 use std::{fmt, sync::Arc};
@@ -90,13 +90,12 @@ impl Collector {
                 namespace,
                 query,
                 identity,
+                proxy,
             } => Source::Temporal {
-                client: Box::new(Temporal::new(
-                    address,
-                    namespace,
-                    identity.as_ref(),
-                    extra_roots,
-                )?),
+                client: Box::new(
+                    Temporal::new(address, namespace, identity.as_ref(), extra_roots)?
+                        .through(proxy.as_ref())?,
+                ),
                 query: query.clone(),
             },
         };
@@ -159,7 +158,10 @@ mod tests {
         test_keys::{CLIENT_CERTIFICATE, CLIENT_KEY, SERVER_KEY},
         *,
     };
-    use crate::{config::TemporalIdentity, transport::TransportError};
+    use crate::{
+        config::{TemporalAddress, TemporalIdentity},
+        transport::TransportError,
+    };
 
     /// Answers the scalar 7 to everything, and keeps what it was asked.
     #[derive(Default)]
@@ -200,13 +202,14 @@ mod tests {
         CollectorConfig {
             metric: "orders".to_owned(),
             source: CollectorSource::Temporal {
-                address: "temporal:7233".to_owned(),
+                address: TemporalAddress::parse("temporal:7233").unwrap(),
                 namespace: "default".to_owned(),
                 query: Some(template("App='$APP_NAME'")),
                 identity: Some(TemporalIdentity {
                     certificate: CLIENT_CERTIFICATE.to_owned(),
                     key: key.into(),
                 }),
+                proxy: None,
             },
         }
     }

@@ -16,14 +16,17 @@ use http::{
 use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
-use super::{CollectError, Sample, parse_instant};
+use super::{CollectError, Sample, parse_instant, text::excerpt};
 use crate::{
     secrets::{NOT_SHOWN, Secrets},
-    transport::{Transport, TransportError},
+    transport::{REDIRECT_LIMIT, Redirect, Transport, TransportError, redirect},
 };
 
 /// The longest answer that is read: thousands of series, where one is needed.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
+
+/// The longest address of a redirect that is shown.
+const TARGET_LIMIT: usize = 300;
 
 /// What this program calls itself.
 const AGENT: &str = concat!("fly-autoscaler/", env!("CARGO_PKG_VERSION"));
@@ -118,30 +121,55 @@ impl Prometheus {
         method: &Method,
         form: &Form<'_>,
     ) -> Result<http::Response<Bytes>, CollectError> {
-        let request = self.request(method, form)?;
-        self.transport
-            .exchange(request, BODY_LIMIT)
-            .await
-            .map_err(|error| {
-                let peer = self.peer.clone();
-                match error {
-                    TransportError::Connect(source) => CollectError::Connection { peer, source },
-                    TransportError::Timeout => CollectError::Timeout { peer },
-                    TransportError::Interrupted(source) => {
-                        CollectError::Interrupted { peer, source }
-                    }
-                    TransportError::BodyTooLarge { limit } => CollectError::Oversized { limit },
+        let (mut request, mut place) = self.request(method, form)?;
+        let mut peer = self.peer.clone();
+        // The first request, and one for each redirect.
+        for remaining in (0..=REDIRECT_LIMIT).rev() {
+            let exchange = self.transport.exchange(request.clone(), BODY_LIMIT);
+            let answer = exchange.await.map_err(|error| failure(peer, error))?;
+            let status = answer.status();
+            let to = match redirect(&place, status, answer.headers()) {
+                None => return Ok(answer),
+                Some(Redirect::Elsewhere(to)) => {
+                    let to = self.shown_target(&to);
+                    return Err(CollectError::Redirected { status, to });
                 }
-            })
+                Some(Redirect::Follow(to)) => to,
+            };
+            if remaining == 0 {
+                place = to;
+                break;
+            }
+            *request.uri_mut() = uri(&to)?;
+            peer = format!("Prometheus at {}", self.shown_target(&to));
+            place = to;
+        }
+        Err(CollectError::TooManyRedirects {
+            limit: REDIRECT_LIMIT,
+            to: self.shown_target(&place),
+        })
     }
 
-    fn request(&self, method: &Method, form: &Form<'_>) -> Result<Request<Bytes>, CollectError> {
+    /// Where a server sends us, as it may be shown.
+    fn shown_target(&self, to: &Url) -> String {
+        self.secrets.hide(excerpt(&shown(to), TARGET_LIMIT))
+    }
+
+    /// The request and its address.
+    fn request(
+        &self,
+        method: &Method,
+        form: &Form<'_>,
+    ) -> Result<(Request<Bytes>, Url), CollectError> {
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = method.clone();
-        if method == Method::GET {
-            *request.uri_mut() = uri(&form.in_query_of(&self.endpoint))?;
+        let url = if method == Method::GET {
+            form.in_query_of(&self.endpoint)
         } else {
-            *request.uri_mut() = uri(&self.endpoint)?;
+            self.endpoint.clone()
+        };
+        *request.uri_mut() = uri(&url)?;
+        if method != Method::GET {
             *request.body_mut() = Bytes::from(form.encoded());
             request.headers_mut().insert(
                 CONTENT_TYPE,
@@ -154,7 +182,7 @@ impl Prometheus {
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
-        Ok(request)
+        Ok((request, url))
     }
 
     /// Reads an answer, and keeps text of it that repeats a secret from being shown.
@@ -169,6 +197,27 @@ impl Prometheus {
             Err(error) if self.secrets.are_in(body) => Err(error.without_text()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// What a failed exchange means.
+fn failure(peer: String, error: TransportError) -> CollectError {
+    match error {
+        TransportError::Connect(source) => CollectError::Connection { peer, source },
+        TransportError::Proxy { proxy, source } => CollectError::Proxy {
+            peer,
+            proxy,
+            source,
+        },
+        TransportError::Tls { advice, source } => CollectError::Tls {
+            peer,
+            advice,
+            source,
+        },
+        TransportError::Timeout => CollectError::Timeout { peer },
+        TransportError::Interrupted(source) => CollectError::Interrupted { peer, source },
+        TransportError::BodyTooLarge { limit } => CollectError::Oversized { limit },
+        TransportError::Encoding { problem } => CollectError::Encoding { problem },
     }
 }
 
@@ -340,6 +389,22 @@ mod tests {
             });
             Arc::new(Self {
                 answers: Mutex::new(answers.collect()),
+                ..Self::default()
+            })
+        }
+
+        /// Redirects to these places, and then one success.
+        fn redirecting(to: &[(u16, &str)]) -> Arc<Self> {
+            let redirects = to.iter().map(|(status, location)| {
+                Ok(Response::builder()
+                    .status(*status)
+                    .header("location", *location)
+                    .body(Bytes::new())
+                    .unwrap())
+            });
+            let success = Ok(Response::new(Bytes::from(ONE)));
+            Arc::new(Self {
+                answers: Mutex::new(redirects.chain([success]).collect()),
                 ..Self::default()
             })
         }
@@ -638,6 +703,83 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_redirect_to_the_same_host_is_followed_with_method_body_and_token() {
+        let setup = Setup {
+            address: "http://prometheus.internal?team=a",
+            token: Some("sesame"),
+            basic: None,
+        };
+        let secure = "https://prometheus.internal/api/v1/query?team=a";
+        let moved = "https://prometheus.internal/prometheus/api/v1/query";
+        for status in [301, 302, 303, 307, 308] {
+            let transport =
+                Scripted::redirecting(&[(status, secure), (status, "/prometheus/api/v1/query")]);
+            assert_eq!(ask(&setup, &transport).await.unwrap().element_count, 1);
+            let first = transport.take_request();
+            for address in [secure, moved] {
+                let next = transport.take_request();
+                assert_eq!(next.uri(), address, "{status}");
+                assert_eq!(next.method(), first.method());
+                assert_eq!(next.body(), first.body());
+                assert_eq!(next.headers(), first.headers());
+                assert_eq!(next.headers()[AUTHORIZATION], "Bearer sesame");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_another_place_is_an_error_that_names_it_and_is_not_asked() {
+        let setup = Setup {
+            address: "https://prometheus.internal",
+            token: Some("sesame"),
+            basic: None,
+        };
+        for (location, shown) in [
+            (
+                "https://me:other@login.test/oauth?state=secret",
+                "https://login.test/oauth",
+            ),
+            ("http://prometheus.internal/", "http://prometheus.internal"),
+            ("https://login.test/sesame", NOT_SHOWN),
+        ] {
+            let transport = Scripted::redirecting(&[(302, location)]);
+            let error = ask(&setup, &transport).await.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "redirected (HTTP 302) to {shown}, which is another place, and a token must not travel: set that \
+                     address if it is the right one"
+                )
+            );
+            assert_eq!(error.kind(), Kind::Status);
+            assert_eq!(transport.methods(), ["POST"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn five_redirects_are_followed_and_not_six() {
+        let to = |count| vec![(307, "/next?x=y"); count];
+        let transport = Scripted::redirecting(&to(5));
+        assert!(ask(&Setup::PLAIN, &transport).await.is_ok());
+        assert_eq!(transport.methods().len(), 6);
+        let transport = Scripted::redirecting(&to(6));
+        let error = ask(&Setup::PLAIN, &transport).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "redirected more than 5 times, at last to http://prometheus.internal:9090/next"
+        );
+        assert_eq!(transport.methods().len(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_sample_with_an_underscore_is_no_number() {
+        const BODY: &str =
+            r#"{"status":"success","data":{"resultType":"scalar","result":[1,"1_000"]}}"#;
+        let error = ask(&Setup::PLAIN, &Scripted::new([(200, BODY)])).await;
+        assert_eq!(error.unwrap_err().kind(), Kind::NotANumber);
+    }
+
     #[test]
     fn base64_is_padded() {
         let cases = [
@@ -706,6 +848,29 @@ mod tests {
                 TransportError::Connect("connection refused".into()),
                 Kind::Connection,
                 "cannot connect to Prometheus at https://p.test/path",
+            ),
+            (
+                TransportError::Proxy {
+                    proxy: "http://proxy:3128 (HTTP_PROXY)".to_owned(),
+                    source: "connection refused".into(),
+                },
+                Kind::Connection,
+                "cannot connect to Prometheus at https://p.test/path through the proxy http://proxy:3128 (HTTP_PROXY)",
+            ),
+            (
+                TransportError::Tls {
+                    advice: "; advice",
+                    source: "unknown issuer".into(),
+                },
+                Kind::Tls,
+                "TLS with Prometheus at https://p.test/path failed; advice",
+            ),
+            (
+                TransportError::Encoding {
+                    problem: "br".to_owned(),
+                },
+                Kind::Unreadable,
+                "the compressed answer cannot be read: br",
             ),
             (
                 TransportError::Timeout,

@@ -13,10 +13,10 @@ use std::{
     time::Duration,
 };
 
-use http::{
-    StatusCode,
-    header::CONTENT_TYPE,
-    uri::{Authority, PathAndQuery},
+use http::{StatusCode, header::CONTENT_TYPE, uri::PathAndQuery};
+use hyper_util::client::{
+    legacy::connect::{HttpConnector, proxy::Tunnel},
+    proxy::matcher::Matcher,
 };
 use rustls::{
     RootCertStore,
@@ -36,10 +36,10 @@ use tonic_prost::ProstCodec;
 use tower::{BoxError, Service, ServiceExt as _};
 
 use super::{CollectError, IdentityError, Sample, text::excerpt};
-use crate::{config::TemporalIdentity, transport::install_crypto_provider};
-
-/// Temporal's own port, for an address without one.
-const DEFAULT_PORT: u16 = 7233;
+use crate::{
+    config::{TemporalAddress, TemporalIdentity},
+    transport::{ProxyAddress, certificate_advice, install_crypto_provider, tls_error},
+};
 
 /// How long a connection, TLS included, may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,6 +72,8 @@ pub(super) struct Temporal {
     namespace: String,
     /// What may be missing if the server hangs up and never answers.
     hint: &'static str,
+    /// The proxy as it is shown, and the way through it.
+    tunnel: Option<(String, Tunnel<HttpConnector>)>,
     has_answered: AtomicBool,
     connection: Mutex<Connection>,
 }
@@ -90,13 +92,13 @@ impl Temporal {
     ///
     /// An address, a key pair or extra roots that cannot be used.
     pub(super) fn new(
-        address: &str,
+        address: &TemporalAddress,
         namespace: &str,
         identity: Option<&TemporalIdentity>,
         extra_roots: Option<&[u8]>,
     ) -> Result<Self, CollectError> {
-        let (is_https, authority) = authority(address)?;
-        let is_tls = is_https || identity.is_some();
+        let authority = address.authority();
+        let is_tls = address.is_https() || identity.is_some();
         let scheme = if is_tls { "https" } else { "http" };
         let unusable = |problem| CollectError::Address {
             service: "Temporal",
@@ -139,9 +141,41 @@ impl Temporal {
             peer: format!("Temporal at {authority} ({manner})"),
             namespace: namespace.to_owned(),
             hint,
+            tunnel: None,
             has_answered: AtomicBool::new(false),
             connection: Mutex::default(),
         })
+    }
+
+    /// Goes through a proxy, if there is one, as gRPC in Go does: it asks the proxy for a connection (`CONNECT`), with
+    /// TLS or without.
+    ///
+    /// # Errors
+    ///
+    /// A proxy that is not spoken to in plain HTTP.
+    pub(super) fn through(mut self, proxy: Option<&ProxyAddress>) -> Result<Self, CollectError> {
+        let Some(proxy) = proxy else { return Ok(self) };
+        let unusable = || CollectError::Address {
+            service: "Temporal",
+            problem: "its proxy is not spoken to in plain HTTP (`http://`)",
+        };
+        if proxy.url().scheme() != "http" {
+            return Err(unusable());
+        }
+        // It takes the address apart: the place, and the header for user and password.
+        let matcher = Matcher::builder().all(proxy.url().as_str()).build();
+        let parts = matcher
+            .intercept(self.endpoint.uri())
+            .ok_or_else(unusable)?;
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_keepalive(Some(TCP_KEEPALIVE));
+        let mut tunnel = Tunnel::new(parts.uri().clone(), connector);
+        if let Some(authorization) = parts.basic_auth() {
+            tunnel = tunnel.with_auth(authorization.clone());
+        }
+        self.tunnel = Some((proxy.to_string(), tunnel));
+        Ok(self)
     }
 
     /// How many workflows of the namespace run and match `query`. Needs a tokio runtime.
@@ -184,7 +218,10 @@ impl Temporal {
         let generation = connection.generation;
         let channel = connection
             .channel
-            .get_or_insert_with(|| self.endpoint.connect_lazy())
+            .get_or_insert_with(|| match &self.tunnel {
+                None => self.endpoint.connect_lazy(),
+                Some((_, tunnel)) => self.endpoint.connect_with_connector_lazy(tunnel.clone()),
+            })
             .clone();
         (generation, channel)
     }
@@ -218,10 +255,21 @@ impl Temporal {
             }
             let is_about = Causes::of(source);
             let source = Box::new(Cause::of(source));
-            return if is_about.tls {
-                CollectError::Tls { peer, source }
+            return if let Some(advice) = is_about.tls {
+                CollectError::Tls {
+                    peer,
+                    advice,
+                    source,
+                }
             } else if is_about.connecting {
-                CollectError::Connection { peer, source }
+                match &self.tunnel {
+                    Some((proxy, _)) => CollectError::Proxy {
+                        peer,
+                        proxy: proxy.clone(),
+                        source,
+                    },
+                    None => CollectError::Connection { peer, source },
+                }
             } else if !self.has_answered.load(Ordering::Relaxed) {
                 let hint = self.hint;
                 CollectError::HungUp { peer, hint, source }
@@ -353,47 +401,6 @@ fn running(query: Option<&str>) -> String {
     }
 }
 
-/// Whether the address asks for TLS, and its host and port.
-fn authority(address: &str) -> Result<(bool, Authority), CollectError> {
-    let address = address.trim();
-    let (is_https, rest) = if let Some(rest) = strip_prefix_ignoring_case(address, "https://") {
-        (true, rest)
-    } else if let Some(rest) = strip_prefix_ignoring_case(address, "http://") {
-        (false, rest)
-    } else {
-        // How gRPC clients write an address that is to be looked up.
-        (false, address.strip_prefix("dns:///").unwrap_or(address))
-    };
-    let unusable = |problem| CollectError::Address {
-        service: "Temporal",
-        problem,
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let authority: Authority = rest.parse().map_err(|_| {
-        unusable("expected `host:port`, with `http://` or `https://` before it or not")
-    })?;
-    if authority.as_str().contains('@') {
-        return Err(unusable("expected `host:port` without a user"));
-    }
-    if authority.host().is_empty() {
-        return Err(unusable("expected a host before the port"));
-    }
-    match authority.as_str()[authority.host().len()..].strip_prefix(':') {
-        None => format!("{authority}:{DEFAULT_PORT}")
-            .parse()
-            .map(|authority| (is_https, authority))
-            .map_err(|_| unusable("expected `host:port`")),
-        Some(port) if port.parse::<u16>().is_ok_and(|port| port > 0) => Ok((is_https, authority)),
-        Some(_) => Err(unusable("expected a port from 1 to 65535 after the host")),
-    }
-}
-
-fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let head = text.get(..prefix.len())?;
-    head.eq_ignore_ascii_case(prefix)
-        .then(|| &text[prefix.len()..])
-}
-
 fn checked_roots(pem: &[u8]) -> Result<Certificate, CollectError> {
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
@@ -443,17 +450,19 @@ fn with_line_breaks(pem: &str) -> String {
 }
 
 /// What an error's chain is about.
-#[derive(Default)]
 struct Causes {
-    tls: bool,
+    /// TLS, and what may help.
+    tls: Option<&'static str>,
     connecting: bool,
 }
 
 impl Causes {
     fn of(error: &(dyn StdError + 'static)) -> Self {
-        let mut about = Self::default();
+        let mut about = Self {
+            tls: tls_error(error).map(certificate_advice),
+            connecting: false,
+        };
         for error in chain(error) {
-            about.tls |= error.is::<rustls::Error>();
             about.connecting |= error.is::<tonic::ConnectError>();
         }
         about
@@ -566,11 +575,13 @@ mod tests {
             CollectErrorKind as Kind,
             test_keys::{
                 CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY, ENCRYPTED_KEY,
-                LEGACY_ENCRYPTED_KEY, SERVER_CERTIFICATE, SERVER_KEY,
+                LEGACY_ENCRYPTED_KEY, P521_CERTIFICATE, P521_KEY, SERVER_CERTIFICATE, SERVER_KEY,
+                SMALL_RSA_CERTIFICATE, SMALL_RSA_KEY,
             },
         },
         *,
     };
+    use crate::transport::ProxyRules;
 
     fn identity(certificate: &str, key: &str) -> TemporalIdentity {
         TemporalIdentity {
@@ -579,8 +590,12 @@ mod tests {
         }
     }
 
+    fn at(address: &str) -> TemporalAddress {
+        TemporalAddress::parse(address).unwrap()
+    }
+
     fn plain(address: &str) -> Temporal {
-        Temporal::new(address, "orders", None, None).unwrap()
+        Temporal::new(&at(address), "orders", None, None).unwrap()
     }
 
     /// An error and all its causes.
@@ -637,29 +652,6 @@ mod tests {
         for (address, peer) in cases {
             assert_eq!(plain(address).peer, peer, "{address}");
         }
-        let refused = [
-            "",
-            ":7233",
-            "http://",
-            "host:port",
-            "host:0",
-            "host:65536",
-            "host:",
-            "user:password@host:7233",
-            "host:7233/path",
-            "host:7233?x",
-            "ftp://host:7233",
-            "a host:7233",
-            "fdaa::3",
-            "unix:/run/temporal",
-            "höst:7233",
-        ];
-        for address in refused {
-            let error = Temporal::new(address, "orders", None, None).err();
-            let error = error.unwrap_or_else(|| panic!("`{address}` is refused"));
-            assert_eq!(error.kind(), Kind::Setup);
-            assert!(!error.to_string().contains("password"), "{error}");
-        }
     }
 
     #[test]
@@ -670,7 +662,7 @@ mod tests {
             "http://temporal:7233",
             "https://temporal:7233",
         ] {
-            let temporal = Temporal::new(address, "orders", Some(&identity), None).unwrap();
+            let temporal = Temporal::new(&at(address), "orders", Some(&identity), None).unwrap();
             assert_eq!(
                 temporal.peer, "Temporal at temporal:7233 (TLS)",
                 "{address}"
@@ -750,7 +742,7 @@ mod tests {
         ];
         for (name, certificate, key, expected) in cases {
             let identity = identity(certificate, key);
-            let found = match Temporal::new("temporal:7233", "orders", Some(&identity), None) {
+            let found = match Temporal::new(&at("temporal:7233"), "orders", Some(&identity), None) {
                 Ok(_) => None,
                 Err(CollectError::Identity(error)) => Some(error),
                 Err(other) => panic!("{name}: {other}"),
@@ -763,7 +755,7 @@ mod tests {
     fn a_key_that_is_no_key_is_refused_without_showing_it() {
         let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
         let identity = identity(CLIENT_CERTIFICATE, key);
-        let error = Temporal::new("temporal:7233", "orders", Some(&identity), None).err();
+        let error = Temporal::new(&at("temporal:7233"), "orders", Some(&identity), None).err();
         let text = full_text(&error.unwrap());
         assert!(
             text.starts_with(
@@ -782,7 +774,12 @@ mod tests {
     fn extra_roots_without_a_certificate_are_refused() {
         let not_x509 = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for pem in ["", "none", CLIENT_KEY, &CA_CERTIFICATE[..100], not_x509] {
-            let temporal = Temporal::new("https://temporal", "orders", None, Some(pem.as_bytes()));
+            let temporal = Temporal::new(
+                &at("https://temporal"),
+                "orders",
+                None,
+                Some(pem.as_bytes()),
+            );
             assert!(matches!(temporal.err(), Some(CollectError::Roots)), "{pem}");
         }
     }
@@ -940,7 +937,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_is_not_grpc_is_named_by_its_status() {
         let client = identity(CLIENT_CERTIFICATE, CLIENT_KEY);
-        let secured = Temporal::new("temporal:7233", "orders", Some(&client), None).unwrap();
+        let secured = Temporal::new(&at("temporal:7233"), "orders", Some(&client), None).unwrap();
         let plain = plain("temporal:7233");
         let cases = [
             (
@@ -1024,7 +1021,7 @@ mod tests {
             ),
         ];
         for (address, identity, expected) in cases {
-            let temporal = Temporal::new(address, "orders", identity, None).unwrap();
+            let temporal = Temporal::new(&at(address), "orders", identity, None).unwrap();
             let status = Status::from_error("connection reset".into());
             let error = temporal.refused(&status);
             assert_eq!(full_text(&error), format!("{expected}: connection reset"));
@@ -1203,11 +1200,97 @@ mod tests {
         (port.to_string(), server)
     }
 
+    fn proxy(address: &str) -> ProxyAddress {
+        let mut invalid = Vec::new();
+        let get = |name: &str| (name == "HTTPS_PROXY").then_some(address);
+        let rules = ProxyRules::new(get, &mut invalid);
+        rules.proxies().next().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_for_a_connection_and_named_when_it_gives_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap();
+        let client = identity(CLIENT_CERTIFICATE, CLIENT_KEY);
+        for (address, identity) in [
+            ("temporal.test:7233", None),
+            ("acme.tmprl.test:7233", Some(&client)),
+        ] {
+            let temporal = Temporal::new(&at(address), "orders", identity, None).unwrap();
+            let proxy = proxy(&format!("http://me:hunter2@{place}/"));
+            let temporal = temporal.through(Some(&proxy)).unwrap();
+            let server = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
+                }
+                stream.write_all(b"HTTP/1.1 502 X\r\n\r\n").await.unwrap();
+                String::from_utf8(head).unwrap()
+            };
+            let (outcome, head) = tokio::join!(temporal.count(None), server);
+            let connect = format!("CONNECT {address} HTTP/1.1\r\n");
+            assert!(head.starts_with(&connect), "{head}");
+            // `me:hunter2`
+            let authorization = "\r\nProxy-Authorization: Basic bWU6aHVudGVyMg==\r\n";
+            assert!(head.contains(authorization), "{head}");
+            let error = outcome.unwrap_err();
+            assert_eq!(error.kind(), Kind::Connection);
+            let expected = format!(
+                "cannot connect to {} through the proxy http://{place} (HTTPS_PROXY)",
+                temporal.peer
+            );
+            assert_eq!(error.to_string(), expected);
+            assert!(!full_text(&error).contains("hunter2"));
+        }
+        drop(listener);
+        let temporal = plain("temporal.test:7233");
+        let temporal = temporal.through(Some(&proxy(&format!("http://{place}"))));
+        let error = temporal.unwrap().count(None).await.unwrap_err();
+        assert!(matches!(error, CollectError::Proxy { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn calls_go_through_the_tunnel() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap();
+        let temporal = plain("temporal.test:7233");
+        let temporal = temporal.through(Some(&proxy(&place.to_string()))).unwrap();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 200 X\r\n\r\n").await.unwrap();
+            answer_calls(stream, 1).await;
+        };
+        tokio::select! {
+            outcome = temporal.count(Some("x")) => {
+                assert_eq!(outcome.unwrap().value.to_bits(), 3.0_f64.to_bits());
+            }
+            () = server => panic!("the connection is kept until the client hangs up"),
+        }
+    }
+
+    #[test]
+    fn a_key_that_ring_cannot_use_is_refused_with_what_it_can() {
+        for (certificate, key) in [
+            (P521_CERTIFICATE, P521_KEY),
+            (SMALL_RSA_CERTIFICATE, SMALL_RSA_KEY),
+        ] {
+            let identity = identity(certificate, key);
+            let error = Temporal::new(&at("temporal:7233"), "orders", Some(&identity), None).err();
+            let text = full_text(&error.unwrap());
+            assert!(text.contains("RSA of 2048 bits or more"), "{text}");
+        }
+    }
+
     #[tokio::test]
     async fn both_sides_of_tls_show_their_certificates() {
         let (port, server) = shake_hands_once();
         let temporal = Temporal::new(
-            &format!("localhost:{port}"),
+            &at(&format!("localhost:{port}")),
             "orders",
             Some(&identity(CLIENT_CERTIFICATE, CLIENT_KEY)),
             Some(CA_CERTIFICATE.as_bytes()),
@@ -1223,13 +1306,19 @@ mod tests {
         let client = identity(CLIENT_CERTIFICATE, CLIENT_KEY);
         let roots = Some(CA_CERTIFICATE.as_bytes());
         let cases = [
+            ("an unknown issuer", "localhost", None, "SSL_CERT_FILE"),
             ("an unknown issuer", "localhost", None, "UnknownIssuer"),
             ("another name", "127.0.0.1", roots, "localhost"),
         ];
         for (name, host, roots, cause) in cases {
             let (port, server) = shake_hands_once();
-            let temporal =
-                Temporal::new(&format!("{host}:{port}"), "orders", Some(&client), roots).unwrap();
+            let temporal = Temporal::new(
+                &at(&format!("{host}:{port}")),
+                "orders",
+                Some(&client),
+                roots,
+            )
+            .unwrap();
             let error = temporal.count(None).await.unwrap_err();
             let text = full_text(&error);
             assert_eq!(error.kind(), Kind::Tls, "{name}: {text}");

@@ -2,7 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use clap::{
+    Args, CommandFactory as _, Parser, Subcommand,
+    builder::{OsStringValueParser, TypedValueParser},
+    error::ErrorKind,
+};
 
 /// Scales Fly.io Machines by metrics.
 #[derive(Debug, Parser)]
@@ -26,13 +30,13 @@ pub enum Command {
     /// Scale the apps, until SIGINT or SIGTERM.
     Serve {
         /// A YAML file; its values win over the environment's.
-        #[arg(long, value_name = "PATH")]
+        #[arg(long, value_name = "PATH", value_parser = path())]
         config: Option<PathBuf>,
     },
     /// Collect the metrics once and print what the expressions ask for; write nothing.
     Eval {
         /// A YAML file; its values win over the environment's.
-        #[arg(long, value_name = "PATH")]
+        #[arg(long, value_name = "PATH", value_parser = path())]
         config: Option<PathBuf>,
         /// The app to evaluate for, where `FAS_APP_NAME` has a wildcard.
         #[arg(long, value_name = "NAME")]
@@ -143,6 +147,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
             Parsed::Mistake(format!("fly-autoscaler {command}: {line}"))
         }
     }
+}
+
+/// Any path, the empty one too: it is none, as in upstream.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Upstream's flags have one dash, as Go's flags may; every long flag of every command is taken in both spellings.

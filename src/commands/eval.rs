@@ -68,8 +68,9 @@ async fn evaluate(
     explain: bool,
     shutdown: Shutdown,
 ) -> anyhow::Result<String> {
-    let transport: Arc<dyn Transport> =
-        Arc::new(HttpTransport::new(extra_roots).context("cannot prepare the HTTP client")?);
+    let transport = HttpTransport::new(extra_roots, config.proxies.clone())
+        .context("cannot prepare the HTTP client")?;
+    let transport: Arc<dyn Transport> = Arc::new(transport);
     let now = Clock::System.now();
     let deadline = Instant::from_std(now.monotonic) + config.policy.timeout;
     let app = config.apps.pattern.as_str().to_owned();

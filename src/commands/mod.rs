@@ -12,12 +12,15 @@ pub use cli::{Cli, Command, Parsed, parse, usage};
 use std::{
     ffi::OsString,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 
-use crate::config::{Config, Purpose, Sources, file};
+use crate::{
+    config::{Config, Purpose, Sources, file},
+    transport::read_roots,
+};
 
 /// Carries out one command.
 ///
@@ -54,7 +57,8 @@ pub fn commit() -> &'static str {
 fn load(path: Option<&Path>, purpose: Purpose, app: Option<String>) -> anyhow::Result<Config> {
     let mut sources = Sources::new(environment(), purpose);
     sources.app = app;
-    if let Some(path) = path {
+    // Upstream takes an empty path for none, as it is where a script's variable is not set.
+    if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
         sources.file = Some((path.to_owned(), file::read(path)?));
     }
     Ok(Config::load(sources)?)
@@ -65,21 +69,20 @@ fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
-/// Root certificates beyond those compiled in: the file that `SSL_CERT_FILE` names.
+/// Root certificates beyond those compiled in: the file that `SSL_CERT_FILE` names, and those in the directories of
+/// `SSL_CERT_DIR` (separated by colons, as in Go). Warnings go to the log.
 fn extra_roots() -> anyhow::Result<Option<Vec<u8>>> {
-    match std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
-        None => Ok(None),
-        Some(path) => {
-            let path = Path::new(&path);
-            let pem = std::fs::read(path).with_context(|| {
-                format!(
-                    "cannot read the file that SSL_CERT_FILE names, {}",
-                    path.display()
-                )
-            })?;
-            Ok(Some(pem))
-        }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let file = variable("SSL_CERT_FILE").map(PathBuf::from);
+    let directories = variable("SSL_CERT_DIR").unwrap_or_default();
+    let directories: Vec<PathBuf> = std::env::split_paths(&directories)
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    let roots = read_roots(file.as_deref(), &directories)?;
+    for warning in &roots.warnings {
+        tracing::warn!("{warning}");
     }
+    Ok(roots.pem)
 }
 
 /// Writes one text and a line end to standard output.

@@ -5,16 +5,20 @@
 use std::collections::BTreeMap;
 
 use secrecy::SecretString;
-use url::{Host, Url};
+use url::Url;
 
 use super::{
-    CollectorConfig, CollectorSource, ConfigError, Place, QueryTemplate, TemporalIdentity,
+    CollectorConfig, CollectorSource, ConfigError, Place, QueryTemplate, TemporalAddress,
+    TemporalIdentity,
     env::Environment,
     expansion::{APP_NAME, Segment, segments},
     settings::{Collector, Settings, VARIABLES, Value, YamlKey},
     values::{Findings, without_secrets},
 };
-use crate::expr::{Expression, Names};
+use crate::{
+    expr::{Expression, Names},
+    transport::ProxyRules,
+};
 
 /// The longest query, in bytes, once its variables are replaced.
 const QUERY_LIMIT: usize = 1 << 20;
@@ -25,6 +29,7 @@ impl Findings {
         &mut self,
         settings: &mut Settings,
         environment: &Environment,
+        proxies: &ProxyRules,
     ) -> Vec<CheckedCollector> {
         let of_environment = Collector::from_environment(settings);
         let written = if let Some(written) = settings.metric_collectors.take() {
@@ -65,7 +70,7 @@ impl Findings {
             .into_iter()
             .enumerate()
             .map(|(index, collector)| {
-                let mut checked = self.collector(index, &collector, environment);
+                let mut checked = self.collector(index, &collector, environment, proxies);
                 if let (Some(metric), Some(value)) = (&checked.metric, &collector.metric_name) {
                     if let Some(first) = first_with.get(metric) {
                         let message = format!("metric-collectors[{index}]: metric name is that of metric-collectors[{first}]");
@@ -85,11 +90,12 @@ impl Findings {
         index: usize,
         collector: &Collector,
         environment: &Environment,
+        proxies: &ProxyRules,
     ) -> CheckedCollector {
         let metric = self.metric_name(index, collector);
         let source = match collector.kind.as_ref().map(Value::text) {
             Some("prometheus") => self.prometheus(index, collector, environment),
-            Some("temporal") => self.temporal(index, collector, environment),
+            Some("temporal") => self.temporal(index, collector, environment, proxies),
             Some(other) => {
                 let place = collector
                     .kind
@@ -172,10 +178,7 @@ impl Findings {
             .empty_value
             .as_ref()
             .and_then(|value| self.number(value));
-        let token = collector
-            .token
-            .as_ref()
-            .map(|value| self.token(value, value.text()));
+        let token = collector.token.as_ref().map(|value| self.token(value));
         let example = "https://api.fly.io/prometheus/my-org";
         let Some(value) = &collector.address else {
             self.missing(
@@ -230,6 +233,7 @@ impl Findings {
         index: usize,
         collector: &Collector,
         environment: &Environment,
+        proxies: &ProxyRules,
     ) -> Option<CollectorSource> {
         self.without_effect(index, collector, &["token", "empty-value"]);
         let query = collector.query.as_ref();
@@ -273,22 +277,43 @@ impl Findings {
             );
             return None;
         };
-        if !is_temporal_address(value.text()) {
+        let address = match TemporalAddress::parse(value.text()) {
+            Ok(address) => address,
+            Err(expected) => {
+                self.refuse(
+                    ConfigError::new(
+                        value.place(),
+                        format!("{} is no address of a Temporal server", value.label()),
+                    )
+                    .value(&without_secrets(value.text()))
+                    .expected(expected)
+                    .example("localhost:7233"),
+                );
+                return None;
+            }
+        };
+        // gRPC in Go asks through the proxy for `https://` addresses, with TLS or without.
+        let proxy = Url::parse(&format!("https://{}", address.authority()))
+            .ok()
+            .and_then(|url| proxies.proxy_for(&url).cloned());
+        if let Some(proxy) = proxy
+            .as_ref()
+            .filter(|proxy| proxy.url().scheme() != "http")
+        {
+            let message = format!(
+                "Temporal at {address} cannot be asked through the proxy {proxy}: gRPC goes through http:// proxies only"
+            );
             self.refuse(
-                ConfigError::new(
-                    value.place(),
-                    format!("{} is no address of a Temporal server", value.label()),
-                )
-                .value(&without_secrets(value.text()))
-                .expected("a host and a port")
-                .example("localhost:7233"),
+                ConfigError::new(value.place(), message)
+                    .expected("its host in NO_PROXY, or another proxy"),
             );
         }
         Some(CollectorSource::Temporal {
-            address: value.text().to_owned(),
+            address,
             namespace: collector.namespace.as_ref()?.text().to_owned(),
             query,
             identity,
+            proxy,
         })
     }
 
@@ -387,32 +412,6 @@ fn item_place(collector: &Collector) -> Place {
         .item
         .clone()
         .unwrap_or_else(|| Place::Variable("FAS_PROMETHEUS_ADDRESS".to_owned()))
-}
-
-/// `host:port`, or a URL with the scheme http or https, whose port may then be left out.
-fn is_temporal_address(text: &str) -> bool {
-    let (has_scheme, rest) = match text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-    {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let Ok(url) = Url::parse(&format!("http://{rest}")) else {
-        return false;
-    };
-    let has_port = rest
-        .trim_end_matches('/')
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let is_bare = url.username().is_empty()
-        && url.password().is_none()
-        && matches!(url.path(), "" | "/")
-        && url.query().is_none()
-        && url.fragment().is_none();
-    let has_host = matches!(url.host(), Some(Host::Domain(name)) if !name.is_empty())
-        || matches!(url.host(), Some(Host::Ipv4(_) | Host::Ipv6(_)));
-    is_bare && has_host && (has_scheme || has_port)
 }
 
 /// Undoes `%41`; `None` if the result is not UTF-8. A `%` without two digits stays.

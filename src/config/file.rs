@@ -19,6 +19,7 @@ use serde::{
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use super::{
+    documents::{FirstDocument, first_document},
     env::Environment,
     error::{ConfigError, Place},
     expansion::{APP_NAME, Segment, segments},
@@ -88,6 +89,8 @@ pub(super) struct Expanded {
     text: String,
     /// The line of the file that each line of `text` comes from, both from 1: a value may have several lines.
     lines: Vec<u64>,
+    /// What of `text` is read.
+    first: FirstDocument,
     /// Names that were not set where they were needed, each once.
     pub(super) unset: Vec<String>,
     /// All names.
@@ -95,6 +98,11 @@ pub(super) struct Expanded {
 }
 
 impl Expanded {
+    /// The first line of the file that is not read, because it belongs to a second document.
+    pub(super) fn ignored_line(&self) -> Option<u64> {
+        self.first.ignored_line.map(|line| self.file_line(line))
+    }
+
     /// The line of the file for a line of the expanded text.
     pub(super) fn file_line(&self, line: u64) -> u64 {
         let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -129,6 +137,7 @@ pub(super) fn expand(
     let mut expanded = Expanded {
         text: String::new(),
         lines: vec![1],
+        first: first_document(""),
         unset: Vec::new(),
         referenced: BTreeSet::new(),
     };
@@ -171,6 +180,7 @@ pub(super) fn expand(
         };
         append(&mut expanded.text, piece, &place)?;
     }
+    expanded.first = first_document(&expanded.text);
     Ok(expanded)
 }
 
@@ -200,8 +210,7 @@ pub(super) fn parse(
             max_depth: 16,
             max_nodes: 20_000,
             max_events: 100_000,
-            // One more than is allowed, so that the second is refused as such.
-            max_documents: 2,
+            max_documents: 1,
             max_aliases: 100,
             max_anchors: 100,
             max_merge_keys: 100,
@@ -213,8 +222,8 @@ pub(super) fn parse(
         // A snippet of the file may show a token.
         with_snippet: false,
     };
-    let parsed =
-        serde_saphyr::from_str_with_options::<Option<Keyed<RawSettings>>>(&expanded.text, options);
+    let text = &expanded.text[..expanded.first.end];
+    let parsed = serde_saphyr::from_str_with_options::<Option<Keyed<RawSettings>>>(text, options);
     let document = parsed.map_err(|error| {
         let (line, column) = error
             .location()
@@ -265,7 +274,6 @@ fn unreadable(error: &serde_saphyr::Error) -> String {
             format!("the file has the wrong shape here: expected {expected}")
         }
         Error::ExternalMessage { msg, .. } => format!("the file is no valid YAML: {msg}"),
-        Error::MultipleDocuments { .. } => "the file has more than one YAML document".to_owned(),
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }

@@ -5,6 +5,7 @@
 //! What the values mean to a pass is decided elsewhere (`scaling`); this module only refuses what cannot be meant.
 
 mod collectors;
+mod documents;
 pub mod duration;
 mod env;
 mod error;
@@ -14,10 +15,12 @@ mod pattern;
 mod query;
 mod settings;
 mod summary;
+mod temporal_address;
 #[cfg(test)]
 mod tests;
 mod validate;
 mod values;
+mod yaml_integer;
 
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -27,12 +30,14 @@ use url::Url;
 use crate::{
     expr::{Expression, Names},
     scaling::Policy,
+    transport::{ProxyAddress, ProxyRules},
 };
 
 pub use self::{
     error::{ConfigError, ConfigErrors, Place},
     pattern::InvalidAppPattern,
     settings::{Origin, VARIABLES, Variable, YamlKey},
+    temporal_address::TemporalAddress,
 };
 
 /// What a configuration is made from. It has no `Debug`: the variables hold tokens.
@@ -97,6 +102,8 @@ pub struct Config {
     pub verbose: bool,
     /// `FAS_LOG_FORMAT` (`json`).
     pub log_format: LogFormat,
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`: which proxy each address is asked through.
+    pub proxies: ProxyRules,
     /// The daemon's own place on Fly, from `FLY_APP_NAME`, `FLY_PROCESS_GROUP` (else `app`) and `FLY_MACHINE_ID`.
     pub own: OwnMachine,
     /// What to tell the user at start-up although it is no mistake (a query names an unset variable …).
@@ -187,14 +194,16 @@ pub enum CollectorSource {
     },
     /// The number of running workflows of a Temporal namespace.
     Temporal {
-        /// `host:port`, with or without a scheme.
-        address: String,
+        /// Where it is.
+        address: TemporalAddress,
         /// The namespace.
         namespace: String,
         /// A visibility query, joined to `ExecutionStatus="Running"`.
         query: Option<QueryTemplate>,
         /// The client certificate and key, both PEM; present together.
         identity: Option<TemporalIdentity>,
+        /// The proxy that it is asked through.
+        proxy: Option<ProxyAddress>,
     },
 }
 
@@ -221,12 +230,14 @@ impl fmt::Debug for CollectorSource {
                 namespace,
                 query,
                 identity,
+                proxy,
             } => formatter
                 .debug_struct("Temporal")
                 .field("address", address)
                 .field("namespace", namespace)
                 .field("query", query)
                 .field("identity", identity)
+                .field("proxy", proxy)
                 .finish(),
         }
     }

@@ -235,13 +235,14 @@ fn every_variable_has_its_effect() {
         namespace,
         query: Some(query),
         identity: Some(identity),
+        proxy: None,
     } = &config.collectors[1].source
     else {
         panic!("a Temporal collector");
     };
     assert_eq!(
-        (address.as_str(), namespace.as_str()),
-        ("https://temporal.internal", "imports")
+        (address.to_string().as_str(), namespace.as_str()),
+        ("https://temporal.internal:7233", "imports")
     );
     assert_eq!(query.render("a"), "App='a'");
     assert_eq!(
@@ -615,12 +616,12 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[
-                ("FAS_TEMPORAL_ADDRESS", "localhost"),
+                ("FAS_TEMPORAL_ADDRESS", "localhost:"),
                 ("FAS_TEMPORAL_NAMESPACE", "default"),
                 ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
             ],
-            "FAS_TEMPORAL_ADDRESS is no address of a Temporal server: \"localhost\"; expected a host and a port, for example \
-             localhost:7233",
+            "FAS_TEMPORAL_ADDRESS is no address of a Temporal server: \"localhost:\"; expected a port from 1 to 65535 \
+             after the host, for example localhost:7233",
         ),
         (
             &[
@@ -1014,10 +1015,6 @@ fn a_file_that_is_no_configuration_is_refused_with_line_and_column() {
             "the file uses an alias (*name) that is not defined (line 1, column 11 of fas.yml)",
         ),
         (
-            "interval: 1s\n---\ninterval: 2s",
-            "the file has more than one YAML document (line 3, column 1 of fas.yml)",
-        ),
-        (
             &deep,
             "the file is no valid YAML: recursion limit exceeded (line 1, column 259 of fas.yml)",
         ),
@@ -1302,12 +1299,14 @@ fn temporals_address_is_a_host_and_a_port_or_a_url() {
         "a.tmprl.cloud:443",
         "https://a.tmprl.cloud",
         "http://t:80",
+        "HTTP://t:80",
+        "dns:///t:80",
         "t:80",
+        "t",
     ] {
         assert_eq!(mistakes(&changes(address), None), [""; 0], "{address}");
     }
     for address in [
-        "localhost",
         "localhost:",
         ":7233",
         "grpc://t:7233",
@@ -1319,6 +1318,137 @@ fn temporals_address_is_a_host_and_a_port_or_a_url() {
         let lines = mistakes(&changes(address), None);
         assert_eq!(lines.len(), 1, "{address}: {lines:?}");
         assert!(!lines[0].contains("secret"), "{lines:?}");
+    }
+}
+
+#[test]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+fn a_proxy_is_read_from_the_environment_and_a_malformed_one_is_refused() {
+    let url = |text: &str| url::Url::parse(text).unwrap();
+    let config = load(
+        &[
+            ("HTTPS_PROXY", "http://me:hunter2@proxy:3128"),
+            ("NO_PROXY", ".internal"),
+            ("FAS_TEMPORAL_ADDRESS", "acme.tmprl.cloud:7233"),
+            ("FAS_TEMPORAL_NAMESPACE", "n"),
+            ("FAS_TEMPORAL_METRIC_NAME", "w"),
+        ],
+        None,
+    );
+    let through = config.proxies.proxy_for(&url("https://api.machines.dev"));
+    assert_eq!(
+        through.unwrap().to_string(),
+        "http://proxy:3128 (HTTPS_PROXY)"
+    );
+    for direct in ["https://p.internal", "http://p.example"] {
+        assert_eq!(config.proxies.proxy_for(&url(direct)), None, "{direct}");
+    }
+    let CollectorSource::Temporal { proxy, .. } = &config.collectors.last().unwrap().source else {
+        panic!("a Temporal collector");
+    };
+    assert_eq!(proxy.as_ref(), through);
+    assert!(!format!("{config:?}").contains("hunter2"));
+
+    let of = |name, value| mistakes(&[(name, value)], None);
+    assert_eq!(
+        of("HTTP_PROXY", "http://me:hunter#2@proxy:3128"),
+        [
+            "HTTP_PROXY is not the address of a proxy; expected host:port, or an address that begins with http://, \
+             https://, socks5:// or socks5h://, for example http://proxy.internal:3128"
+        ]
+    );
+    assert_eq!(of("https_proxy", "proxy:port").len(), 1);
+    assert_eq!(of("ALL_PROXY", "proxy:port"), [""; 0]);
+}
+
+#[test]
+fn temporal_goes_through_plain_proxies_only_and_says_so() {
+    let temporal = [
+        ("HTTPS_PROXY", "socks5://proxy"),
+        ("FAS_TEMPORAL_ADDRESS", "acme.tmprl.cloud:7233"),
+        ("FAS_TEMPORAL_NAMESPACE", "n"),
+        ("FAS_TEMPORAL_METRIC_NAME", "w"),
+        ("NO_PROXY", ""),
+    ];
+    assert_eq!(
+        mistakes(&temporal, None),
+        [
+            "Temporal at acme.tmprl.cloud:7233 cannot be asked through the proxy socks5://proxy (HTTPS_PROXY): gRPC goes \
+             through http:// proxies only; expected its host in NO_PROXY, or another proxy \
+             (FAS_TEMPORAL_ADDRESS)"
+        ]
+    );
+    let mut excepted = temporal;
+    excepted[4].1 = "tmprl.cloud";
+    assert_eq!(mistakes(&excepted, None), [""; 0]);
+}
+
+#[test]
+fn only_the_first_yaml_document_is_read() {
+    for (text, warning) in [
+        ("timeout: 7s\n---\n", None),
+        ("timeout: 7s\n...\n", None),
+        ("---\ntimeout: 7s\n--- # the end\n", None),
+        ("timeout: 7s\n---\ntimeout: 9s\n", Some(3)),
+        ("timeout: 7s\n---\n{[ nothing of YAML\n", Some(3)),
+    ] {
+        let config = load(&[], Some(text));
+        assert_eq!(config.policy.timeout, Duration::from_secs(7), "{text}");
+        let expected: Vec<String> = warning
+            .map(|line| {
+                format!(
+                    "fas.yml has a second YAML document, in line {line}; only the first one is read"
+                )
+            })
+            .into_iter()
+            .collect();
+        assert_eq!(config.warnings, expected, "{text}");
+    }
+}
+
+#[test]
+fn whole_numbers_of_the_file_are_those_of_yaml() {
+    for (text, expected) in [
+        ("4.0", 4),
+        ("0x10", 16),
+        ("1_0", 10),
+        ("017", 15),
+        ("08", 8),
+        ("-4.0", 1),
+    ] {
+        let file = format!("concurrency: {text}\n");
+        assert_eq!(load(&[], Some(&file)).concurrency, expected, "{text}");
+    }
+    for text in ["4.7", "0x", "ten", "1e400"] {
+        let file = format!("concurrency: {text}\n");
+        assert_eq!(mistakes(&[], Some(&file)).len(), 1, "{text}");
+    }
+    for text in ["4.0", "0x10", "1_0"] {
+        assert_eq!(
+            mistakes(&[("FAS_CONCURRENCY", text)], None).len(),
+            1,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_list_of_tokens_may_have_line_breaks_at_its_commas() {
+    for (written, expected) in [
+        (
+            "FlyV1 fm2_a,\n  fm2_b\r\n,fm2_c\n",
+            "FlyV1 fm2_a,fm2_b,fm2_c",
+        ),
+        (" one ", "one"),
+    ] {
+        let config = load(&[("FAS_PROMETHEUS_TOKEN", written)], None);
+        let (_, _, token, _, _) = prometheus(&config);
+        assert_eq!(token, Some(expected));
+    }
+    for broken in ["fm2_a\nfm2_b", "FlyV1\nfm2_a"] {
+        let lines = mistakes(&[("FAS_PROMETHEUS_TOKEN", broken)], None);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(!lines[0].contains("fm2"), "{lines:?}");
     }
 }
 

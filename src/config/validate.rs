@@ -25,6 +25,7 @@ use super::{
 use crate::{
     expr::{Expression, Names},
     scaling::{Fallback, InitialState, Policy, Step, StopAction, UpDown},
+    transport::{InvalidProxy, ProxyRules},
 };
 
 /// Where the Machines API is.
@@ -57,10 +58,11 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
     };
 
     let own = own_machine(&environment);
+    let proxies = findings.proxies(&environment);
     let apps = findings.apps(&settings, sources.app.as_deref(), &own);
     // Expressions need the metrics' names, but their mistakes are shown first.
     let before_collectors = findings.errors.len();
-    let collectors = findings.collectors(&mut settings, &environment);
+    let collectors = findings.collectors(&mut settings, &environment, &proxies);
     let of_collectors = findings.errors.split_off(before_collectors);
     let metrics: BTreeSet<&str> = collectors
         .iter()
@@ -92,6 +94,7 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
             "log format must be either 'json' or 'text'",
             &[("json", LogFormat::Json), ("text", LogFormat::Text)],
         ),
+        proxies,
         own,
         warnings: environment.unknown(&findings.referenced),
     };
@@ -120,6 +123,31 @@ fn own_machine(environment: &Environment) -> OwnMachine {
 }
 
 impl Findings {
+    /// The proxies, which only the environment names: Go's rules are about variables.
+    fn proxies(&mut self, environment: &Environment) -> ProxyRules {
+        for name in ProxyRules::VARIABLES {
+            if environment.is_undecodable(name) {
+                let place = Place::Variable(name.to_owned());
+                self.refuse(ConfigError::new(
+                    &place,
+                    format!("{name} is not valid UTF-8"),
+                ));
+            }
+        }
+        let mut invalid = Vec::new();
+        let proxies = ProxyRules::new(|name| environment.get(name), &mut invalid);
+        for error in invalid {
+            let place = Place::Variable(error.variable.to_owned());
+            // The value may hold a password.
+            self.refuse(
+                ConfigError::new(&place, error.to_string())
+                    .expected(InvalidProxy::EXPECTED)
+                    .example("http://proxy.internal:3128"),
+            );
+        }
+        proxies
+    }
+
     /// Puts environment and file together; `None` when the file cannot be read, which is then among the errors.
     fn merge(
         &mut self,
@@ -146,6 +174,11 @@ impl Findings {
         for name in &expanded.unset {
             self.warnings.push(format!(
                 "{path} uses ${name}, which is not set; it was replaced by nothing"
+            ));
+        }
+        if let Some(line) = expanded.ignored_line() {
+            self.warnings.push(format!(
+                "{path} has a second YAML document, in line {line}; only the first one is read"
             ));
         }
         self.referenced.extend(expanded.referenced.iter().cloned());
@@ -518,11 +551,8 @@ impl Findings {
                 "fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
             ));
         }
-        // A list of tokens is cut at its commas and trimmed, so line breaks there do no harm.
-        let token = settings.api_token.as_ref().map(|value| {
-            let tokens = value.text().split(',').map(str::trim);
-            self.token(value, &tokens.collect::<Vec<_>>().join(","))
-        });
+        let token = settings.api_token.as_ref();
+        let token = token.map(|value| self.token(value));
         let concurrency =
             self.at_least_one(settings.api_concurrency.as_ref(), "8", MAX_CONCURRENCY);
         ApiConfig {

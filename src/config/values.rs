@@ -12,6 +12,7 @@ use super::{
     ConfigError, Place,
     duration::{self, DurationError},
     settings::Value,
+    yaml_integer,
 };
 
 /// What was found while values were read.
@@ -110,9 +111,13 @@ impl Findings {
         T::default()
     }
 
-    /// A whole number; one too large for 64 bits is the largest or smallest.
+    /// A whole number; one too large for 64 bits is the largest or smallest. The file has more ways to write one.
     pub(super) fn integer(&mut self, value: Option<&Value>, example: &str) -> Option<i64> {
         let value = value?;
+        let in_file = matches!(value.place(), Place::Key { .. });
+        if let Some(number) = yaml_integer::parse(value.text()).filter(|_| in_file) {
+            return Some(number);
+        }
         match value.text().parse::<i64>() {
             Ok(number) => Some(number),
             Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(i64::MAX),
@@ -194,8 +199,11 @@ impl Findings {
         number
     }
 
-    /// Takes `token`, which is what of `value` is used; it goes into a header, which takes only visible characters.
-    pub(super) fn token(&mut self, value: &Value, token: &str) -> SecretString {
+    /// A token or a list of them; it goes into a header, which takes only visible characters.
+    pub(super) fn token(&mut self, value: &Value) -> SecretString {
+        // White space around the commas of a list, line breaks too, does no harm and is not part of a token.
+        let tokens = value.text().split(',').map(str::trim);
+        let token = tokens.collect::<Vec<_>>().join(",");
         let quoted = token.starts_with(['"', '\'']) || token.ends_with(['"', '\'']);
         if quoted {
             let message = format!("{} has quotes around it", value.label());

@@ -282,7 +282,10 @@ impl Cause {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
-            Self::Transport(error) => !matches!(error, TransportError::BodyTooLarge { .. }),
+            Self::Transport(error) => !matches!(
+                error,
+                TransportError::BodyTooLarge { .. } | TransportError::Encoding { .. }
+            ),
             Self::Timeout => true,
             Self::Unauthorized { .. }
             | Self::Decode(_)

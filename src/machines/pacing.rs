@@ -170,6 +170,23 @@ mod tests {
                 false,
                 false,
             ),
+            (
+                "compressed by something unknown",
+                Cause::Transport(TransportError::Encoding {
+                    problem: "br".to_owned(),
+                }),
+                false,
+                false,
+            ),
+            (
+                "no proxy",
+                Cause::Transport(TransportError::Proxy {
+                    proxy: "http://proxy (HTTPS_PROXY)".to_owned(),
+                    source: "refused".into(),
+                }),
+                true,
+                true,
+            ),
             ("garbage", Cause::Decode("x".to_owned()), false, false),
             ("shutdown", Cause::ShuttingDown, false, false),
         ];

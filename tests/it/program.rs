@@ -277,6 +277,14 @@ fn exit_codes_are_upstreams() {
             "ERROR: fly-autoscaler demo: invalid value 'x' for '--port <PORT>'",
         ),
         (
+            &["serve", "--config", ""],
+            1,
+            "",
+            "ERROR: app name required",
+        ),
+        (&["serve", "--config="], 1, "", "ERROR: app name required"),
+        (&["eval", "-config", ""], 1, "", "ERROR: app name required"),
+        (
             &["serve", "-config", "/nonexistent.yml"],
             1,
             "",

@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transport", &[]),
     ("sim", &[]),
     ("clock", &["scaling"]),
-    ("config", &["expr", "scaling"]),
+    ("config", &["expr", "scaling", "transport"]),
     ("metrics", &["machines", "scaling", "transport"]),
     (
         "machines",
