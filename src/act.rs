@@ -1,11 +1,13 @@
 //! Carrying a plan out: calls side by side, waits, and what a failure spends.
 //!
 //! Nothing is decided here that could have been decided in the plan. What is left are the plan's own rules about
-//! failures: a failed destroy spends its slot, a failed start or stop moves on to the next candidate, a refused create
-//! moves on to the next region, and after a create whose outcome is unknown no other is begun. Every call is under the
-//! pass deadline. Nothing is retried here; repeating one call is the client's task.
+//! failures: a failed destroy spends its slot; a start or stop that surely did not happen moves on to the next candidate,
+//! and one that may have happened spends its slot; a refused create moves on to the next region, and after a create whose
+//! outcome is unknown no other is begun. Every call is under the pass deadline. Nothing is retried here; repeating one
+//! call is the client's task.
 
 use std::{
+    collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -18,16 +20,21 @@ use tokio::time::Instant;
 
 use crate::{
     machines::{
-        ApiError, AppClient, Cause, CloneTemplate, CreateWindow, Listed, Operation, PassVolumes,
+        ApiError, AppClient, Cause, Chosen, CloneTemplate, CreateWindow, Listed, Operation,
+        PassVolumes,
     },
     metrics::{MachineWrite, Metrics},
     scaling::{
         Action, Effect, InitialState, Note, Observed, Placement, Policy, StopAction, Victim,
     },
+    waiting::Waiting,
 };
 
 /// The time kept free at the end of a pass: no create begins in it, so that its answer is still heard.
 const RESERVE: Duration = Duration::from_secs(5);
+
+/// How long a pass waits for its running victims to stop; those that take longer are for a later pass.
+const VICTIM_WAIT: Duration = Duration::from_secs(5);
 
 /// The time kept free after waiting for a victim to stop, so that it can still be destroyed.
 const DESTROY_RESERVE: Duration = Duration::from_secs(2);
@@ -44,6 +51,10 @@ pub struct Actor<'pass> {
     pub observed: &'pass Observed,
     /// The list that it saw it in.
     pub listed: &'pass Listed,
+    /// Volumes that no clone is to be given; see [`Effect::VolumesRefused`].
+    pub volumes_aside: &'pass BTreeSet<String>,
+    /// Told when there is nothing left but to wait for victims.
+    pub waiting: &'pass Waiting,
     /// `FAS_API_CONCURRENCY`: calls in flight.
     pub concurrency: usize,
     /// When the pass has to be over.
@@ -118,7 +129,7 @@ impl Actor<'_> {
             }
         };
         let begin_before = self.deadline - RESERVE.min(self.policy.timeout / 4);
-        let volumes = PassVolumes::default();
+        let volumes = PassVolumes::without(self.volumes_aside.clone());
         let mut missing = count;
         let mut attempts_left = usize::try_from(count)
             .unwrap_or(usize::MAX)
@@ -138,6 +149,10 @@ impl Actor<'_> {
                 if Instant::now() >= begin_before {
                     stopped = true;
                     outcome.out_of_time = true;
+                    break;
+                }
+                if placement.is_exhausted() {
+                    stopped = true;
                     break;
                 }
                 // A clone with volumes takes its turn when it has them.
@@ -169,7 +184,7 @@ impl Actor<'_> {
                     }
                 }
             };
-            let Some((region, result)) = answer else {
+            let Some((region, reused, result)) = answer else {
                 break;
             };
             let not_begun = matches!(&result, Err(error) if matches!(error.cause, Cause::NotBegun));
@@ -179,7 +194,12 @@ impl Actor<'_> {
             }
             match self.created(region, result, &mut placement, &mut outcome) {
                 Created::Yes => {}
-                Created::TryElsewhere => missing += 1,
+                Created::TryElsewhere => {
+                    missing += 1;
+                    if !reused.is_empty() {
+                        outcome.effect(Effect::VolumesRefused { volumes: reused });
+                    }
+                }
                 Created::Stop => {
                     stopped = true;
                     halted.store(true, Ordering::Relaxed);
@@ -198,30 +218,30 @@ impl Actor<'_> {
         region: String,
         volumes: &PassVolumes,
         window: CreateWindow<'_>,
-    ) -> (String, Result<String, ApiError>) {
+    ) -> (String, Vec<String>, Result<String, ApiError>) {
         let skip_launch = self.policy.initial_state == InitialState::Stopped;
-        let result = match self
+        let chosen = self
             .client
             .volumes_for(template, &region, volumes, window.begin_before)
-            .await
-        {
-            Err(error) => Err(error),
-            Ok(volumes) => {
-                if template.has_mounts() {
-                    // A turn that comes too late is for the client to refuse.
-                    while let Some(wait) = self.client.create_turn() {
-                        tokio::time::sleep(wait).await;
-                        if Instant::now() >= window.begin_before {
-                            break;
-                        }
-                    }
-                }
-                self.client
-                    .create_machine(template, &region, &volumes, skip_launch, window)
-                    .await
-            }
+            .await;
+        let Chosen { ids, reused } = match chosen {
+            Err(error) => return (region, Vec::new(), Err(error)),
+            Ok(chosen) => chosen,
         };
-        (region, result)
+        if template.has_mounts() {
+            // One that must not begin any more takes no turn; the client refuses it.
+            while window.is_open() {
+                let Some(wait) = self.client.create_turn() else {
+                    break;
+                };
+                tokio::time::sleep(wait).await;
+            }
+        }
+        let result = self
+            .client
+            .create_machine(template, &region, &ids, skip_launch, window)
+            .await;
+        (region, reused, result)
     }
 
     fn created(
@@ -267,39 +287,70 @@ impl Actor<'_> {
 
     async fn destroy(&self, victims: Vec<Victim>) -> Outcome {
         let halted = AtomicBool::new(false);
-        stream::iter(victims)
-            .map(|victim| self.destroy_one(victim, &halted))
+        let (mut outcome, stopping) = stream::iter(victims)
+            .map(|victim| self.take(victim, &halted))
+            .buffer_unordered(self.concurrency)
+            .fold(
+                (Outcome::default(), Vec::new()),
+                async |(mut outcome, mut stopping), (one, to_wait_for)| {
+                    outcome.merge(one);
+                    stopping.extend(to_wait_for);
+                    (outcome, stopping)
+                },
+            )
+            .await;
+        if stopping.is_empty() {
+            return outcome;
+        }
+        let _waiting = self.waiting.begin();
+        let until = (Instant::now() + VICTIM_WAIT).min(self.deadline - DESTROY_RESERVE);
+        let destroyed = stream::iter(stopping)
+            .map(|id| self.await_and_destroy(id, until, &halted))
             .buffer_unordered(self.concurrency)
             .fold(Outcome::default(), async |mut outcome, one| {
                 outcome.merge(one);
                 outcome
             })
-            .await
+            .await;
+        outcome.merge(destroyed);
+        outcome
     }
 
-    async fn destroy_one(&self, victim: Victim, halted: &AtomicBool) -> Outcome {
+    /// Destroys a victim at rest, or stops one that runs; returns its id where it has to be waited for.
+    async fn take(&self, victim: Victim, halted: &AtomicBool) -> (Outcome, Option<String>) {
         let mut outcome = Outcome::default();
         if halted.load(Ordering::Relaxed) {
-            return outcome;
+            return (outcome, None);
         }
-        if victim.running && !self.bring_down(&victim.id, &mut outcome, halted).await {
-            return outcome;
+        if !victim.running {
+            self.destroy_one(victim.id, &mut outcome, halted).await;
+            return (outcome, None);
         }
-        match self.client.destroy_machine(&victim.id, self.deadline).await {
-            Ok(()) => {
-                self.metrics.wrote(MachineWrite::Destroy, true);
-                outcome
-                    .done
-                    .push(format!("destroyed machine {}", victim.id));
-                outcome.effect(Effect::Destroyed { id: victim.id });
-            }
-            Err(error) => self.destroy_failed(victim.id, error, &mut outcome, halted),
+        let stopping = self.stop_victim(&victim.id, &mut outcome, halted).await;
+        (outcome, stopping.then_some(victim.id))
+    }
+
+    async fn await_and_destroy(&self, id: String, until: Instant, halted: &AtomicBool) -> Outcome {
+        let mut outcome = Outcome::default();
+        if !halted.load(Ordering::Relaxed) && self.has_stopped(&id, until, &mut outcome).await {
+            self.destroy_one(id, &mut outcome, halted).await;
         }
         outcome
     }
 
-    /// Stops a running victim and waits for it; whether it may be destroyed now.
-    async fn bring_down(&self, id: &str, outcome: &mut Outcome, halted: &AtomicBool) -> bool {
+    async fn destroy_one(&self, id: String, outcome: &mut Outcome, halted: &AtomicBool) {
+        match self.client.destroy_machine(&id, self.deadline).await {
+            Ok(()) => {
+                self.metrics.wrote(MachineWrite::Destroy, true);
+                outcome.done.push(format!("destroyed machine {id}"));
+                outcome.effect(Effect::Destroyed { id });
+            }
+            Err(error) => self.destroy_failed(id, error, outcome, halted),
+        }
+    }
+
+    /// Stops a running victim; whether it is on its way down.
+    async fn stop_victim(&self, id: &str, outcome: &mut Outcome, halted: &AtomicBool) -> bool {
         match self.client.stop_machine(id, self.deadline).await {
             Ok(()) => {
                 self.metrics.wrote(MachineWrite::Stop, true);
@@ -307,27 +358,28 @@ impl Actor<'_> {
                     .done
                     .push(format!("stopped machine {id}, to be destroyed"));
                 outcome.effect(Effect::Stopped { id: id.to_owned() });
+                true
             }
             Err(error) if error.status() == Some(404) => {
                 outcome.effect(Effect::Destroyed { id: id.to_owned() });
-                return false;
+                false
             }
             Err(error) => {
                 self.metrics.wrote(MachineWrite::Stop, false);
                 self.destroy_failed(id.to_owned(), error, outcome, halted);
-                return false;
+                false
             }
         }
+    }
+
+    /// Waits for a victim to stop; whether it has.
+    async fn has_stopped(&self, id: &str, until: Instant, outcome: &mut Outcome) -> bool {
         let instance_id = self
             .observed
             .member(id)
             .map(|member| member.machine.instance_id.as_str())
             .unwrap_or_default();
-        match self
-            .client
-            .wait_until_stopped(id, instance_id, self.deadline - DESTROY_RESERVE)
-            .await
-        {
+        match self.client.wait_until_stopped(id, instance_id, until).await {
             Ok(true) => return true,
             Ok(false) => outcome.notes.push(Note::Skipped {
                 machine: id.to_owned(),
@@ -374,90 +426,72 @@ impl Actor<'_> {
         }
     }
 
-    /// Starts or stops the first `count` candidates with which it works.
+    /// Starts or stops the first `count` candidates with which it works, or may have worked.
     async fn bring(&self, write: MachineWrite, candidates: Vec<String>, count: u32) -> Outcome {
         let mut outcome = Outcome::default();
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let mut candidates = candidates.into_iter();
-        let mut succeeded = 0;
+        let mut spent = 0;
         let mut halted = false;
         let mut calls = FuturesUnordered::new();
         loop {
-            while !halted && calls.len() < self.concurrency && succeeded + calls.len() < count {
+            while !halted && calls.len() < self.concurrency && spent + calls.len() < count {
                 let Some(id) = candidates.next() else { break };
                 calls.push(self.bring_one(write, id));
             }
             let Some((id, result)) = calls.next().await else {
                 break;
             };
-            let error = match result {
-                Ok(()) => {
-                    succeeded += 1;
-                    self.metrics.wrote(write, true);
-                    let started = write == MachineWrite::Start;
-                    outcome.done.push(format!(
-                        "{} machine {id}",
-                        if started { "started" } else { "stopped" }
-                    ));
-                    outcome.effect(if started {
-                        Effect::Started { id }
-                    } else {
-                        Effect::Stopped { id }
-                    });
-                    continue;
-                }
-                Err(error) => error,
+            let Err(error) = result else {
+                spent += 1;
+                self.metrics.wrote(write, true);
+                let started = write == MachineWrite::Start;
+                outcome.done.push(format!(
+                    "{} machine {id}",
+                    if started { "started" } else { "stopped" }
+                ));
+                outcome.effect(if started {
+                    Effect::Started { id }
+                } else {
+                    Effect::Stopped { id }
+                });
+                continue;
             };
             match error.cause {
                 Cause::NotBegun => {
                     outcome.out_of_time = true;
                     halted = true;
-                    continue;
                 }
-                Cause::ShuttingDown => {
-                    halted = true;
-                    continue;
+                Cause::ShuttingDown => halted = true,
+                _ => {
+                    self.metrics.wrote(write, false);
+                    halted |= error.is_unauthorized();
                 }
-                _ => self.metrics.wrote(write, false),
             }
-            halted |= error.is_unauthorized();
-            match error.status() {
-                // An earlier attempt, whose answer was lost, has most likely brought it there.
-                Some(409 | 412) if error.after_unknown => {
-                    succeeded += 1;
-                    let effect = if write == MachineWrite::Start {
-                        Effect::Started { id: id.clone() }
-                    } else {
-                        Effect::Stopped { id: id.clone() }
-                    };
-                    outcome.effect(effect);
-                    outcome.notes.push(skipped(
-                        id,
-                        "an earlier attempt seems to have worked",
-                        &error,
-                    ));
+            let slot = slot_after(write, &error, self.may_have_happened(&id));
+            spent += usize::from(slot != Slot::Free);
+            match slot {
+                Slot::Unknown if write == MachineWrite::Start => {
+                    outcome.effect(Effect::StartUnknown { id: id.clone() });
                 }
-                Some(404) => outcome.notes.push(skipped(id, "it is gone", &error)),
-                Some(409) => {
-                    outcome.notes.push(skipped(
-                        id,
-                        "it is leased, or its host has no room",
-                        &error,
-                    ));
-                }
-                Some(412) => {
-                    outcome
-                        .notes
-                        .push(skipped(id, "it is in another state by now", &error));
-                }
-                _ => outcome.errors.push(error),
+                Slot::Unknown => outcome.effect(Effect::StopUnknown { id: id.clone() }),
+                Slot::Gone => outcome.effect(Effect::Destroyed { id: id.clone() }),
+                Slot::Spent | Slot::Free => {}
             }
+            outcome.bring_failed(id, error);
         }
         if outcome.out_of_time {
-            let remaining = u32::try_from(count.saturating_sub(succeeded)).unwrap_or(u32::MAX);
+            let remaining = u32::try_from(count.saturating_sub(spent)).unwrap_or(u32::MAX);
             outcome.notes.push(Note::OutOfTime { remaining });
         }
         outcome
+    }
+
+    /// Whether an earlier pass has started or stopped this machine without hearing what became of it.
+    fn may_have_happened(&self, id: &str) -> bool {
+        self.observed
+            .member(id)
+            .is_some_and(|member| member.unsettled.is_some() || member.unsettled_destroy)
     }
 
     async fn bring_one(&self, write: MachineWrite, id: String) -> (String, Result<(), ApiError>) {
@@ -466,13 +500,7 @@ impl Actor<'_> {
             (_, StopAction::Stop) => self.client.stop_machine(&id, self.deadline).await,
             (_, StopAction::Suspend) => match self.client.suspend_machine(&id, self.deadline).await
             {
-                // Not every machine can be suspended. One that an attempt without an answer has suspended says that it
-                // is in the wrong state, and stopping it would discard what it has saved.
-                Err(error)
-                    if matches!(error.status(), Some(400..=499))
-                        && !matches!(error.status(), Some(401 | 403 | 409 | 429))
-                        && !(error.after_unknown && error.status() == Some(412)) =>
-                {
+                Err(error) if cannot_be_suspended(&error) && !self.may_have_happened(&id) => {
                     self.client.stop_machine(&id, self.deadline).await
                 }
                 outcome => outcome,
@@ -480,6 +508,60 @@ impl Actor<'_> {
         };
         (id, result)
     }
+}
+
+impl Outcome {
+    /// Says why a start or stop did not work.
+    fn bring_failed(&mut self, id: String, error: ApiError) {
+        let reason = match error.status() {
+            _ if matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown) => return,
+            Some(409 | 412) if error.after_unknown => "an earlier attempt seems to have worked",
+            Some(404) => "it is gone",
+            Some(409) => "it is leased, or its host has no room",
+            Some(412) => "it is in another state by now",
+            _ => {
+                self.errors.push(error);
+                return;
+            }
+        };
+        self.notes.push(skipped(id, reason, &error));
+    }
+}
+
+/// What a start or stop that did not work leaves of its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    /// It surely did not happen: the next candidate takes it.
+    Free,
+    /// It is used up in this pass.
+    Spent,
+    /// It may have happened: used up, and the next list says what became of it.
+    Unknown,
+    /// The machine is gone, which is as good as stopped.
+    Gone,
+}
+
+/// Judges a start, stop or suspend that did not work; `before`: an earlier pass has tried the same without hearing what
+/// became of it.
+fn slot_after(write: MachineWrite, error: &ApiError, before: bool) -> Slot {
+    let suspends = error.operation == Operation::SuspendMachine;
+    match error.status() {
+        _ if !error.surely_did_nothing() => Slot::Unknown,
+        // What was to be reached has most likely been reached by then.
+        Some(409 | 412) if before || suspends => Slot::Unknown,
+        Some(429) if suspends => Slot::Spent,
+        Some(404) if write == MachineWrite::Stop => Slot::Gone,
+        _ => Slot::Free,
+    }
+}
+
+/// Whether a suspend was refused because this machine cannot be suspended, so that it is to be stopped.
+///
+/// Not where it may be suspended by now: a stop would discard what it has saved.
+fn cannot_be_suspended(error: &ApiError) -> bool {
+    error.surely_did_nothing()
+        && matches!(error.status(), Some(400..=499))
+        && !matches!(error.status(), Some(401 | 403 | 404 | 409 | 412 | 429))
 }
 
 /// What one create's answer means for the next.

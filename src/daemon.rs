@@ -19,6 +19,7 @@ use crate::{
     reconcile::Reconciler,
     shutdown::Shutdown,
     transport::{HttpTransport, Transport},
+    waiting::Waiting,
 };
 
 /// A daemon whose listener is bound and whose clients are ready.
@@ -149,6 +150,7 @@ pub fn assemble(
         api_concurrency: api.concurrency,
         metrics: metrics.clone(),
         clock,
+        waiting: Waiting::default(),
         shutdown,
     };
     Ok(Pool::new(

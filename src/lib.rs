@@ -33,6 +33,7 @@
 //! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
 //! - [`collect`]: Prometheus and Temporal.
 //! - [`act`]: carries a plan out. [`reconcile`]: one pass. [`pool`]: which apps, when, how many at once.
+//! - [`waiting`]: passes that only wait, and hold no place meanwhile.
 //! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show.
 //! - [`daemon`]: puts it all together. [`commands`]: the program's commands. [`telemetry`]: logs.
 //! - [`sim`]: a simulated Fly platform, for the demo and for tests.
@@ -40,14 +41,14 @@
 //! # Who may import whom
 //!
 //! ```text
-//! expr, scaling, shutdown, error_chain, secrets, transport, sim   nothing of ours
+//! expr, scaling, shutdown, error_chain, secrets, transport, waiting, sim   nothing of ours
 //! clock                    scaling
 //! config                   expr, scaling, transport (which proxies there are)
 //! telemetry                config
 //! metrics                  scaling, machines (closed labels), transport
 //! machines                 scaling, config (durations), metrics, secrets, shutdown, transport
-//! collect                  config, secrets, transport
-//! act                      scaling, machines, metrics
+//! collect                  config, metrics, secrets, transport
+//! act                      scaling, machines, metrics, waiting
 //! reconcile                everything above but sim
 //! health                   reconcile, metrics
 //! pool, admin              what they run and show
@@ -90,3 +91,4 @@ pub mod shutdown;
 pub mod sim;
 pub mod telemetry;
 pub mod transport;
+pub mod waiting;

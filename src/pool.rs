@@ -116,6 +116,8 @@ impl Pool {
                 biased;
                 // Cancel safe: it only reads a flag.
                 () = shutdown.wait() => break,
+                // Cancel safe: who is told and does not come to it is told again.
+                () = self.reconciler.waiting.another() => {}
                 // Cancel safe: a task that is not taken here is taken in the next round.
                 Some(ended) = self.passes.join_next_with_id() => self.end(ended),
                 // Cancel safe, as above.
@@ -139,7 +141,11 @@ impl Pool {
     }
 
     fn has_room(&self) -> bool {
-        self.passes.len() < self.options.concurrency
+        let holding = self
+            .passes
+            .len()
+            .saturating_sub(self.reconciler.waiting.count());
+        holding < self.options.concurrency
     }
 
     /// Begins the passes whose turn has come, as far as there is room.

@@ -6,31 +6,27 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures_util::future::join_all;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::{
     act::{Actor, Outcome},
     clock::Clock,
-    collect::{CollectError, CollectErrorKind, Collector, Sample},
+    collect::{CollectError, CollectErrorKind, Collector, Sample, collect_all},
     config::{ExpressionBand, TargetExpressions},
     error_chain::chain,
     expr::{EvalError, Expression, Names, Values, round_to_count},
     machines::{ApiError, AppClient, Cause, Listed},
-    metrics::{CallResult, Metrics, PassError},
+    metrics::{Metrics, PassError},
     scaling::{
         Bounds, Decision, Kind, Limited, Memory, Note, Now, Observed, Plan, Policy, Reason,
         ReleaseView, Target, Targets, limit, plan,
     },
     shutdown::Shutdown,
+    waiting::Waiting,
 };
 
 /// How often an app that does not change is mentioned all the same.
 const REMINDER: Duration = Duration::from_secs(600);
-
-/// The share of a pass that is kept free of waiting for metrics: one that hangs is a metric that failed, and what the
-/// expressions, the floor or a fallback then want has yet to be done.
-const AFTER_METRICS: u32 = 3;
 
 /// What all passes share.
 pub struct Reconciler {
@@ -48,6 +44,8 @@ pub struct Reconciler {
     pub metrics: Metrics,
     /// The time.
     pub clock: Clock,
+    /// Passes that only wait, and hold no place of `FAS_CONCURRENCY` meanwhile.
+    pub waiting: Waiting,
     /// Set once the daemon is to stop.
     pub shutdown: Shutdown,
 }
@@ -220,35 +218,24 @@ impl Reconciler {
             memory,
             spoken,
         } = state;
-        let metrics_deadline = deadline - self.policy.timeout / AFTER_METRICS;
-        let collect = join_all(self.collectors.iter().map(|collector| async {
-            let asked = Instant::now();
-            let answer = collector.collect(client.app(), began.wall);
-            let result = timeout_at(metrics_deadline, answer).await;
-            self.metrics.collector_request(
-                collector.api(),
-                collector_result(&result),
-                asked.elapsed(),
-            );
-            (collector.metric(), result)
-        }));
+        let collect = collect_all(
+            &self.collectors,
+            client.app(),
+            began.wall,
+            Instant::from_std(began.monotonic),
+            self.policy.timeout,
+            &self.metrics,
+        );
         let (samples, listed) = tokio::join!(collect, client.list_machines(deadline));
 
         let mut values = Values::new(&self.names);
         for (metric, result) in samples {
             let value = match result {
-                Ok(Ok(sample)) => {
+                Ok(sample) => {
                     spoken.warn_of(client.app(), metric, &sample);
                     Ok(sample.value)
                 }
-                Ok(Err(error)) => Err(CollectFault::from(&error)),
-                Err(_) => Err(CollectFault {
-                    reason: PassError::Timeout,
-                    text: format!(
-                        "no answer within two thirds of FAS_TIMEOUT ({:?})",
-                        self.policy.timeout
-                    ),
-                }),
+                Err(error) => Err(CollectFault::from(&error)),
             };
             self.metrics
                 .metric_value(client.app(), metric, value.as_ref().ok().copied());
@@ -371,6 +358,8 @@ impl Reconciler {
         }
         let actor = Actor {
             client: &state.client,
+            volumes_aside: state.memory.volumes_aside(),
+            waiting: &self.waiting,
             policy: &self.policy,
             metrics: &self.metrics,
             observed: &seen.observed,
@@ -505,28 +494,6 @@ impl From<&CollectError> for CollectFault {
             reason,
             text: chain(error),
         }
-    }
-}
-
-fn collector_result<E>(result: &Result<Result<Sample, CollectError>, E>) -> CallResult {
-    match result {
-        Err(_) => CallResult::Timeout,
-        Ok(Ok(_)) => CallResult::Ok,
-        Ok(Err(CollectError::HttpStatus { status, .. })) => CallResult::of_status(status.as_u16()),
-        // Prometheus may say in an answer of 200 that the query failed.
-        Ok(Err(CollectError::Api { status, .. })) if !status.is_success() => {
-            CallResult::of_status(status.as_u16())
-        }
-        Ok(Err(error)) => match error.kind() {
-            CollectErrorKind::Timeout => CallResult::Timeout,
-            CollectErrorKind::Connection
-            | CollectErrorKind::Tls
-            | CollectErrorKind::Interrupted => CallResult::Transport,
-            CollectErrorKind::Unauthorized => CallResult::Unauthorized,
-            CollectErrorKind::Query | CollectErrorKind::Namespace => CallResult::ClientError,
-            CollectErrorKind::Status => CallResult::ServerError,
-            _ => CallResult::Invalid,
-        },
     }
 }
 

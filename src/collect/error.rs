@@ -3,7 +3,7 @@
 //! Text of a peer is bounded and cleaned before it gets in here, and no address is shown with its user information or
 //! its query string. Causes are chained with `source()`, never printed as well.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, time::Duration};
 
 use http::StatusCode;
 
@@ -68,6 +68,12 @@ pub enum CollectError {
     Timeout {
         /// Which service, and its address without secrets.
         peer: String,
+    },
+    /// The part of a pass that metrics may take was over.
+    #[error("no answer within half of FAS_TIMEOUT ({timeout:?})")]
+    OutOfTime {
+        /// `FAS_TIMEOUT`.
+        timeout: Duration,
     },
     /// The exchange broke off.
     #[error("the exchange with {peer} broke off")]
@@ -401,7 +407,7 @@ impl CollectError {
             }
             Self::Connection { .. } | Self::Proxy { .. } => CollectErrorKind::Connection,
             Self::Tls { .. } => CollectErrorKind::Tls,
-            Self::Timeout { .. } => CollectErrorKind::Timeout,
+            Self::Timeout { .. } | Self::OutOfTime { .. } => CollectErrorKind::Timeout,
             Self::Interrupted { .. } | Self::HungUp { .. } => CollectErrorKind::Interrupted,
             Self::Oversized { .. } => CollectErrorKind::Oversized,
             Self::Unauthorized { .. } | Self::Denied { .. } => CollectErrorKind::Unauthorized,

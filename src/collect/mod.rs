@@ -1,8 +1,8 @@
 //! Collectors: one named number each, from Prometheus or Temporal.
 //!
 //! A collector asks once and says what it got: a number, or a [`CollectError`] that names the odd answer. It neither
-//! repeats a request (the next pass asks again) nor keeps a deadline (the pass has one; dropping the future is safe),
-//! and it does not log: what an error means for a pass is decided by its caller.
+//! repeats a request (the next pass asks again) nor keeps a deadline ([`collect_all`] has one; dropping the future is
+//! safe), and it does not log: what an error means for a pass is decided by its caller.
 //! Reading an answer ([`parse_instant`]) is apart from fetching it, and is pure.
 
 mod error;
@@ -13,7 +13,10 @@ mod temporal;
 pub(crate) mod test_keys;
 mod text;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::{
     error::{CollectError, CollectErrorKind, IdentityError},
@@ -22,8 +25,13 @@ pub use self::{
 use self::{prometheus::Prometheus, temporal::Temporal};
 use crate::{
     config::{CollectorConfig, CollectorSource, QueryTemplate},
+    metrics::{CallResult, Metrics},
     transport::Transport,
 };
+
+/// The share of a pass that metrics may take: one that hangs is a metric that failed, and what the expressions, the floor
+/// or a fallback then want has yet to be done.
+const SHARE: u32 = 2;
 
 /// One configured collector, ready to be asked, by any number of passes at the same time.
 pub struct Collector {
@@ -132,6 +140,53 @@ impl Collector {
                 client.count(query.as_deref()).await
             }
         }
+    }
+}
+
+/// Asks all of them side by side, for `app`, and counts their requests; the results are in the order of `collectors`, each
+/// with its metric's name.
+///
+/// `now` is the evaluation time. It ends by half of `timeout` (`FAS_TIMEOUT`) after `began`, whatever hangs: this is the
+/// one place for the share that metrics get of a pass.
+pub async fn collect_all<'all>(
+    collectors: &'all [Collector],
+    app: &str,
+    now: jiff::Timestamp,
+    began: Instant,
+    timeout: Duration,
+    metrics: &Metrics,
+) -> Vec<(&'all str, Result<Sample, CollectError>)> {
+    let until = began + timeout / SHARE;
+    join_all(collectors.iter().map(|collector| async move {
+        let asked = Instant::now();
+        let result = timeout_at(until, collector.collect(app, now))
+            .await
+            .unwrap_or(Err(CollectError::OutOfTime { timeout }));
+        metrics.collector_request(collector.api(), call_result(&result), asked.elapsed());
+        (collector.metric(), result)
+    }))
+    .await
+}
+
+/// How a collector's request is counted.
+fn call_result(result: &Result<Sample, CollectError>) -> CallResult {
+    match result {
+        Ok(_) => CallResult::Ok,
+        Err(CollectError::HttpStatus { status, .. }) => CallResult::of_status(status.as_u16()),
+        // Prometheus may say in an answer of 200 that the query failed.
+        Err(CollectError::Api { status, .. }) if !status.is_success() => {
+            CallResult::of_status(status.as_u16())
+        }
+        Err(error) => match error.kind() {
+            CollectErrorKind::Timeout => CallResult::Timeout,
+            CollectErrorKind::Connection
+            | CollectErrorKind::Tls
+            | CollectErrorKind::Interrupted => CallResult::Transport,
+            CollectErrorKind::Unauthorized => CallResult::Unauthorized,
+            CollectErrorKind::Query | CollectErrorKind::Namespace => CallResult::ClientError,
+            CollectErrorKind::Status => CallResult::ServerError,
+            _ => CallResult::Invalid,
+        },
     }
 }
 

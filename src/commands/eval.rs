@@ -3,14 +3,13 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
-use futures_util::future::join_all;
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{block_on, extra_roots, load, say};
 use crate::{
     clock::Clock,
-    collect::Collector,
+    collect::{Collector, collect_all},
     config::{Config, ExpressionBand, Purpose},
     error_chain::chain,
     expr::{Expression, Names, Values},
@@ -88,13 +87,13 @@ async fn evaluate(
 
     let mut values = Values::new(&config.names);
     let mut metrics: BTreeMap<String, Result<f64, String>> = BTreeMap::new();
-    let samples = join_all(collectors.iter().map(|collector| async {
-        let result = timeout_at(deadline, collector.collect(&app, now.wall)).await;
-        (collector.metric().to_owned(), result)
-    }));
-    for (metric, result) in samples.await {
+    let began = Instant::from_std(now.monotonic);
+    let uncounted = Metrics::new();
+    let timeout = config.policy.timeout;
+    let samples = collect_all(&collectors, &app, now.wall, began, timeout, &uncounted).await;
+    for (metric, result) in samples {
         let value = match result {
-            Ok(Ok(sample)) => {
+            Ok(sample) => {
                 if sample.element_count > 1 {
                     tracing::warn!(
                         "the query of {metric} returned {} elements, and the first one is used",
@@ -103,14 +102,10 @@ async fn evaluate(
                 }
                 Ok(sample.value)
             }
-            Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!(
-                "no answer within FAS_TIMEOUT ({:?})",
-                config.policy.timeout
-            )),
+            Err(error) => Err(chain(&error)),
         };
-        values.set(&metric, value.as_ref().ok().copied());
-        metrics.insert(metric, value);
+        values.set(metric, value.as_ref().ok().copied());
+        metrics.insert(metric.to_owned(), value);
     }
     let counts = wanted_counts(&config);
     if !counts.is_empty() {

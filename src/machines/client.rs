@@ -23,9 +23,9 @@ use super::{
     clone::CloneTemplate,
     error::{ApiError, Cause, Operation},
     graphql,
-    pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, pause_after, pauses},
+    pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, attempt_limit, pause_after, pauses},
     token::Authorization,
-    volumes::{self, NewVolume, PassVolumes},
+    volumes::{self, Chosen, NewVolume, PassVolumes},
     wire::{self, Listed},
 };
 use crate::{
@@ -42,11 +42,8 @@ const LIST_LIMIT: usize = 64 << 20;
 /// The largest other answer that is read.
 const ANSWER_LIMIT: usize = 10 << 20;
 
-/// How long one attempt may take; a hanging one then leaves time for another within the pass deadline.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The most that one wait call asks for; the API allows 60 s, a shutdown waits for what is in flight.
-const WAIT_STEP: Duration = Duration::from_secs(10);
+/// How much longer than it asks for a wait call may take: the API answers when that time is over.
+const WAIT_ANSWER: Duration = Duration::from_secs(1);
 
 /// The longest cookie that is kept, attributes included, in bytes.
 const COOKIE_LIMIT: usize = 1024;
@@ -106,6 +103,14 @@ pub struct CreateWindow<'pass> {
     pub deadline: Instant,
 }
 
+impl CreateWindow<'_> {
+    /// Whether a create may begin now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.halted.load(Ordering::Relaxed) && Instant::now() < self.begin_before
+    }
+}
+
 /// One call, ready to be made as often as it takes.
 struct Call<'call> {
     operation: Operation,
@@ -115,7 +120,6 @@ struct Call<'call> {
     body: Bytes,
     repetition: Repetition,
     answer_limit: usize,
-    attempt_timeout: Duration,
     /// No attempt begins at or after this; the pass deadline where there is nothing stricter.
     begin_before: Option<Instant>,
     /// No attempt begins once this is set.
@@ -196,7 +200,6 @@ impl Api {
             body: Bytes::new(),
             repetition: Repetition::Idempotent,
             answer_limit: LIST_LIMIT,
-            attempt_timeout: ATTEMPT_TIMEOUT,
             begin_before: None,
             halted: None,
             cookies: &self.cookies,
@@ -280,7 +283,7 @@ impl Api {
             cause,
             request_id: None,
         })?;
-        let until = deadline.min(begun + call.attempt_timeout);
+        let until = begun + attempt_limit(deadline.saturating_duration_since(begun));
         let exchange = self.transport.exchange(request, call.answer_limit);
         let outcome = match tokio::time::timeout_at(until, exchange).await {
             Err(_) => Err(Failure {
@@ -491,7 +494,7 @@ impl AppClient {
         }
     }
 
-    /// Waits until one machine has stopped or is gone; returns whether it did before the deadline.
+    /// Waits until one machine has stopped or is gone; returns whether it did by `until`.
     ///
     /// # Errors
     ///
@@ -500,7 +503,7 @@ impl AppClient {
         &self,
         machine: &str,
         instance_id: &str,
-        deadline: Instant,
+        until: Instant,
     ) -> Result<bool, ApiError> {
         let mut call = self.call(
             Operation::WaitMachine,
@@ -511,23 +514,22 @@ impl AppClient {
         let address = call.url.clone();
         let mut attempts_left = ATTEMPTS;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             if left < Duration::from_secs(1) || self.api.shutdown.is_set() {
                 return Ok(false);
             }
-            let step = left.min(WAIT_STEP);
-            call.attempt_timeout = step + Duration::from_secs(5);
             call.url = address.clone();
             {
                 let mut query = call.url.query_pairs_mut();
                 query
                     .append_pair("state", "stopped")
-                    .append_pair("timeout", &step.as_secs().to_string());
+                    .append_pair("timeout", &left.as_secs().to_string());
                 if !instance_id.is_empty() {
                     query.append_pair("instance_id", instance_id);
                 }
             }
-            let Err(Failure { cause, request_id }) = self.api.attempt(&call, deadline).await else {
+            let attempt = self.api.attempt(&call, until + WAIT_ANSWER).await;
+            let Err(Failure { cause, request_id }) = attempt else {
                 return Ok(true);
             };
             match cause {
@@ -558,10 +560,11 @@ impl AppClient {
         region: &str,
         pass: &PassVolumes,
         deadline: Instant,
-    ) -> Result<Vec<String>, ApiError> {
+    ) -> Result<Chosen, ApiError> {
         let mounts = template.mounts();
+        let mut chosen = Chosen::default();
         if mounts.is_empty() {
-            return Ok(Vec::new());
+            return Ok(chosen);
         }
         let list = self.call(Operation::ListVolumes, Method::GET, &["volumes"]);
         let existing = pass
@@ -571,7 +574,6 @@ impl AppClient {
                 parse(&answer).map_err(|cause| list.error(cause, &answer))
             })
             .await?;
-        let mut chosen = Vec::with_capacity(mounts.len());
         for mount in &mounts {
             let Some(name) = volumes::name_of(existing, mount) else {
                 return Err(list
@@ -585,13 +587,14 @@ impl AppClient {
                 found
             };
             let id = if let Some(id) = found {
+                chosen.reused.push(id.clone());
                 id
             } else {
                 let source = volumes::of_mount(existing, mount);
                 let new = NewVolume::like(source, name, region, template.guest(), template.image());
                 self.create_volume(&new, deadline).await?
             };
-            chosen.push(id);
+            chosen.ids.push(id);
         }
         Ok(chosen)
     }
@@ -650,7 +653,6 @@ impl AppClient {
             body: Bytes::new(),
             repetition: Repetition::Idempotent,
             answer_limit: ANSWER_LIMIT,
-            attempt_timeout: ATTEMPT_TIMEOUT,
             begin_before: None,
             halted: None,
             cookies: &self.cookies,

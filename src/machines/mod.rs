@@ -7,6 +7,7 @@
 mod client;
 mod clone;
 mod error;
+mod fingerprint;
 mod graphql;
 mod pacing;
 mod token;
@@ -16,5 +17,5 @@ mod wire;
 pub use client::{Api, ApiOptions, AppClient, CreateWindow};
 pub use clone::CloneTemplate;
 pub use error::{ApiError, Cause, Operation};
-pub use volumes::PassVolumes;
+pub use volumes::{Chosen, PassVolumes};
 pub use wire::{Listed, parse_machines};

@@ -15,6 +15,9 @@ use governor::{
 
 use super::error::Cause;
 
+/// The least that one attempt may take where as much is left of the pass.
+const SHORTEST_LIMIT: Duration = Duration::from_secs(15);
+
 /// Attempts of an idempotent call, the first included.
 pub(super) const ATTEMPTS: usize = 4;
 
@@ -40,6 +43,12 @@ impl Repetition {
             Self::OnlyIfNothingHappened => cause.allows_another_create(),
         }
     }
+}
+
+/// How long one attempt may take with `left` until the deadline: half of it, so that one that hangs leaves time for
+/// another, but never less than 15 s where there is as much. No other limit hides behind `FAS_TIMEOUT`.
+pub(super) fn attempt_limit(left: Duration) -> Duration {
+    (left / 2).max(SHORTEST_LIMIT).min(left)
 }
 
 /// The pauses between attempts; `seed` makes their jitter reproducible.
@@ -197,6 +206,28 @@ mod tests {
                 create,
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn an_attempt_takes_at_most_half_of_what_is_left_and_15_s_are_never_too_long() {
+        let cases = [
+            (0, 0),
+            (9, 9),
+            (15, 15),
+            (16, 15),
+            (30, 15),
+            (31, 15),
+            (40, 20),
+            (120, 60),
+        ];
+        for (left, limit) in cases {
+            let (left, limit) = (Duration::from_secs(left), Duration::from_secs(limit));
+            assert!(
+                attempt_limit(left).abs_diff(limit) < Duration::from_secs(1),
+                "{left:?}"
+            );
+            assert!(attempt_limit(left) <= left, "{left:?}");
         }
     }
 

@@ -27,6 +27,26 @@ pub struct PassVolumes {
     pub(super) taken: Mutex<BTreeSet<String>>,
 }
 
+impl PassVolumes {
+    /// None listed so far, and those of `aside` not to be given away.
+    #[must_use]
+    pub fn without(aside: BTreeSet<String>) -> Self {
+        Self {
+            listed: OnceCell::new(),
+            taken: Mutex::new(aside),
+        }
+    }
+}
+
+/// One volume for each mount of a clone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Their ids, in the order of the mounts.
+    pub ids: Vec<String>,
+    /// Those of them that had been there before: their hosts may have no room for the machine.
+    pub reused: Vec<String>,
+}
+
 /// A volume, as far as clones are concerned.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Volume {

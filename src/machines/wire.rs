@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     time::Duration,
 };
 
@@ -16,7 +15,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::client::cleaned;
+use super::{client::cleaned, fingerprint::fingerprint};
 use crate::{
     config::duration,
     scaling::{DEFAULT_KILL_TIMEOUT, Machine, State},
@@ -214,7 +213,7 @@ impl WireMachine {
         let config = config
             .filter(|_| host_ok)
             .map(|raw| MachineConfig { raw, image });
-        machine.fingerprint = config.as_ref().map_or(0, MachineConfig::fingerprint);
+        machine.fingerprint = config.as_ref().map(fingerprint).unwrap_or_default();
         Ok((machine, config))
     }
 }
@@ -257,15 +256,6 @@ impl WireImage {
             full = format!("{full}@{digest}");
         }
         Some(full)
-    }
-}
-
-impl MachineConfig {
-    fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.raw.get().hash(&mut hasher);
-        self.image.hash(&mut hasher);
-        hasher.finish()
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn machine(text: &str) -> Machine {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         match name {
             "release" => machine.release = Some(number(value).unsigned_abs()),
-            "fingerprint" => machine.fingerprint = number(value).unsigned_abs(),
+            "fingerprint" => machine.fingerprint = number(value).unsigned_abs().into(),
             "kill" => machine.kill_timeout = Duration::from_secs(number(value).unsigned_abs()),
             "made" => machine.created_at = Some(wall(number(value))),
             "updated" => machine.updated_at = Some(wall(number(value))),

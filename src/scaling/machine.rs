@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
+use super::Fingerprint;
+
 /// Fly's own time between the stop signal and the kill, where a machine's configuration says nothing.
 pub const DEFAULT_KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -36,8 +38,8 @@ pub struct Machine {
     pub release: Option<u64>,
     /// Names this version of the machine, as waiting for it wants; empty where the API says none.
     pub instance_id: String,
-    /// Stands for its configuration and image: machines with the same fingerprint make the same clones.
-    pub fingerprint: u64,
+    /// Stands for its configuration and image.
+    pub fingerprint: Fingerprint,
     /// Its configuration has mounts.
     pub has_mounts: bool,
     /// Its full configuration is known, so that it can be cloned.
@@ -68,7 +70,7 @@ impl Machine {
             critical: false,
             release: None,
             instance_id: String::new(),
-            fingerprint: 0,
+            fingerprint: Fingerprint::default(),
             has_mounts: false,
             has_config: true,
             kill_timeout: DEFAULT_KILL_TIMEOUT,

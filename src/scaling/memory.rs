@@ -13,8 +13,8 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Kind, Now, Observed, Policy, Release, State, backoff::Backoff, limits::LimitsMemory,
-    observe::SETTLE_TIME, release::ReleaseMemory, surplus::RunningSurplus,
+    Fingerprint, Kind, Now, Observed, Policy, Release, State, backoff::Backoff,
+    limits::LimitsMemory, observe::SETTLE_TIME, release::ReleaseMemory, surplus::RunningSurplus,
 };
 
 /// How many passes count a create whose outcome is unknown.
@@ -38,13 +38,15 @@ pub struct Memory {
     pub(super) limits: LimitsMemory,
     pub(super) running_surplus: RunningSurplus,
     creates: CreateBackoff,
+    volumes_aside: BTreeSet<String>,
     release: ReleaseMemory,
 }
 
-/// A write that the API accepted within the last minute, and what lists have said of it since.
+/// A write of the last minute that the API accepted, or may have, and what lists have said of it since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expectation {
     pub(super) expected: Expected,
+    pub(super) certainty: Certainty,
     pub(super) since: Instant,
     /// The machine's newest time of change that any list has shown.
     newest: Option<Timestamp>,
@@ -59,7 +61,23 @@ pub(super) enum Expected {
     Stop,
 }
 
+/// Whether a write has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Certainty {
+    /// It was accepted.
+    Accepted,
+    /// Nobody knows: the same machine is told again before any other.
+    Unknown,
+    /// Nobody knows after that either: it is left alone, and counts as told, until a list shows it or the minute is over.
+    Held,
+}
+
 impl Expectation {
+    /// Whether nobody knows so far whether it has happened.
+    pub(super) fn is_open(&self) -> bool {
+        self.certainty != Certainty::Accepted && !self.shown
+    }
+
     /// Whether a list lags that says this of the machine.
     ///
     /// Nothing is news of a machine whose destroy was accepted. After a start or stop, a list lags that says something
@@ -98,7 +116,7 @@ pub(super) struct CloneTrial {
 struct CreateBackoff {
     app: Backoff,
     regions: BTreeMap<String, Backoff>,
-    source: Option<u64>,
+    source: Option<Fingerprint>,
 }
 
 /// One outcome of acting, as memory needs it.
@@ -141,6 +159,21 @@ pub enum Effect {
         /// The machine.
         id: String,
     },
+    /// A start whose outcome is unknown: the next list says what became of it.
+    StartUnknown {
+        /// The machine.
+        id: String,
+    },
+    /// A stop or suspend whose outcome is unknown: the next list says what became of it.
+    StopUnknown {
+        /// The machine.
+        id: String,
+    },
+    /// A create was refused that would have used these volumes, which had been there before: their hosts may have no room.
+    VolumesRefused {
+        /// Their ids.
+        volumes: Vec<String>,
+    },
 }
 
 impl Memory {
@@ -154,6 +187,7 @@ impl Memory {
         pass_start: Instant,
         at: Instant,
     ) {
+        use Certainty::Accepted;
         match effect {
             Effect::Created { id, region } => {
                 self.creates.app.accepted();
@@ -177,14 +211,26 @@ impl Memory {
             Effect::Destroyed { id } => {
                 self.clones.remove(&id);
                 self.unsettled_destroys.remove(&id);
-                self.expect(id, Expected::Destroy, observed, at);
+                self.expect(id, Expected::Destroy, Accepted, observed, at);
             }
             Effect::DestroyUnknown { id } => {
                 self.unsettled_destroys.insert(id, at);
             }
-            Effect::Started { id } => self.expect(id, Expected::Start, observed, at),
-            Effect::Stopped { id } => self.expect(id, Expected::Stop, observed, at),
+            Effect::Started { id } => self.expect(id, Expected::Start, Accepted, observed, at),
+            Effect::Stopped { id } => self.expect(id, Expected::Stop, Accepted, observed, at),
+            Effect::StartUnknown { id } => self.expect_unknown(id, Expected::Start, observed, at),
+            Effect::StopUnknown { id } => self.expect_unknown(id, Expected::Stop, observed, at),
+            Effect::VolumesRefused { volumes } => {
+                self.volumes_aside = volumes.into_iter().collect();
+            }
         }
+    }
+
+    /// The volumes that are not to be given to a clone: those of the last create that was refused with volumes which had
+    /// been there before it. Only those of the last one, so that creates which are always refused do not pile up volumes.
+    #[must_use]
+    pub fn volumes_aside(&self) -> &BTreeSet<String> {
+        &self.volumes_aside
     }
 
     /// Whether `release` is a deploy under way that is still believed.
@@ -202,7 +248,7 @@ impl Memory {
     ///
     /// It stands for the configuration, not for the machine: of two machines with the same configuration the clones
     /// fail alike.
-    pub fn note_source(&mut self, fingerprint: u64) {
+    pub fn note_source(&mut self, fingerprint: Fingerprint) {
         if self.source_changed(fingerprint) {
             self.creates.app = Backoff::default();
             self.creates.regions.clear();
@@ -211,7 +257,7 @@ impl Memory {
     }
 
     /// The pause of creating that is left, were a machine with this configuration cloned.
-    pub(super) fn create_pause(&self, fingerprint: u64, now: Instant) -> Option<Duration> {
+    pub(super) fn create_pause(&self, fingerprint: Fingerprint, now: Instant) -> Option<Duration> {
         if self.source_changed(fingerprint) {
             None
         } else {
@@ -219,10 +265,10 @@ impl Memory {
         }
     }
 
-    fn source_changed(&self, fingerprint: u64) -> bool {
+    fn source_changed(&self, fingerprint: Fingerprint) -> bool {
         self.creates
             .source
-            .is_some_and(|source| source != fingerprint)
+            .is_some_and(|source| source.differs(fingerprint))
     }
 
     /// Whether creates in `region` failed lately.
@@ -260,17 +306,46 @@ impl Memory {
         }
     }
 
-    fn expect(&mut self, id: String, expected: Expected, observed: &Observed, since: Instant) {
+    fn expect(
+        &mut self,
+        id: String,
+        expected: Expected,
+        certainty: Certainty,
+        observed: &Observed,
+        since: Instant,
+    ) {
         let Some(member) = observed.member(&id).filter(|member| member.is_listed()) else {
             return;
         };
         let expectation = Expectation {
             expected,
+            certainty,
             since,
             newest: member.machine.updated_at,
             shown: false,
         };
         self.expectations.insert(id, expectation);
+    }
+
+    /// Expects a start or stop whose outcome is unknown. One that is unknown for the second time is not repeated before a
+    /// list or a minute has settled it: told again and again, a machine that never answers would keep its slot for ever.
+    fn expect_unknown(
+        &mut self,
+        id: String,
+        expected: Expected,
+        observed: &Observed,
+        since: Instant,
+    ) {
+        let again = self
+            .expectations
+            .get(&id)
+            .is_some_and(|before| before.expected == expected && before.is_open());
+        let certainty = if again {
+            Certainty::Held
+        } else {
+            Certainty::Unknown
+        };
+        self.expect(id, expected, certainty, observed, since);
     }
 
     /// Drops what has outlived its use, so that memory does not grow with time.
@@ -312,13 +387,15 @@ mod tests {
     }
 
     fn pause(fleet: &Fleet, second: u64) -> Option<u64> {
-        let pause = fleet.memory.create_pause(7, fleet.at(second).monotonic);
+        let pause = fleet
+            .memory
+            .create_pause(7.into(), fleet.at(second).monotonic);
         pause.map(|pause| pause.as_secs())
     }
 
     fn fleet() -> (Fleet, Observed) {
         let mut fleet = Fleet::new(Policy::default());
-        fleet.memory.note_source(7);
+        fleet.memory.note_source(7.into());
         let observed = fleet.observe(0, &["a ord started"]);
         (fleet, observed)
     }
@@ -357,14 +434,14 @@ mod tests {
         let (mut fleet, observed) = fleet();
         fleet.record(0, &observed, &[refused("ord")]);
         let now = fleet.at(0).monotonic;
-        assert_eq!(fleet.memory.create_pause(8, now), None);
+        assert_eq!(fleet.memory.create_pause(8.into(), now), None);
         assert!(fleet.memory.region_backs_off("ord", now));
-        fleet.memory.note_source(8);
-        assert_eq!(fleet.memory.create_pause(8, now), None);
+        fleet.memory.note_source(8.into());
+        assert_eq!(fleet.memory.create_pause(8.into(), now), None);
         assert!(!fleet.memory.region_backs_off("ord", now));
         fleet.record(0, &observed, &[refused("ord")]);
         assert_eq!(
-            fleet.memory.create_pause(8, now),
+            fleet.memory.create_pause(8.into(), now),
             Some(Duration::from_secs(15)),
             "the new one begins with one interval"
         );

@@ -5,6 +5,7 @@
 //! Carrying a decision out is `act`'s task; nothing that could be decided here is decided there.
 
 mod backoff;
+mod fingerprint;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
@@ -23,8 +24,10 @@ mod properties;
 mod release;
 mod surplus;
 mod target;
+mod unsettled;
 mod window;
 
+pub use fingerprint::Fingerprint;
 pub use limits::{Limited, limit};
 pub use machine::{DEFAULT_KILL_TIMEOUT, Machine, State, StateLabel};
 pub use memory::{Effect, Memory};
@@ -35,6 +38,7 @@ pub use plan::{Action, Decision, Plan, PlanFailure, Reason, Victim, plan};
 pub use policy::{Fallback, InitialState, Policy, Step, StopAction, UpDown};
 pub use release::{Release, ReleaseView};
 pub use target::{Bounds, Kind, Target, Targets};
+pub use unsettled::Unsettled;
 
 use std::time::Instant;
 

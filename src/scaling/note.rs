@@ -146,6 +146,11 @@ pub enum Note {
         /// How many calls were not begun.
         remaining: u32,
     },
+    /// Starts or stops may have happened, or not, and are left alone until a list or a minute says so.
+    OutcomeUnknown {
+        /// How many machines.
+        machines: u32,
+    },
     /// A call for one machine did not succeed and was passed over.
     Skipped {
         /// The machine.
@@ -330,6 +335,10 @@ impl fmt::Display for Note {
                 }
             }
             Self::DryRun => formatter.write_str("dry run: nothing was written"),
+            Self::OutcomeUnknown { machines } => write!(
+                formatter,
+                "{machines} may have been told already, which no answer and no list has said so far"
+            ),
             Self::OutOfTime { remaining } => {
                 write!(
                     formatter,
@@ -576,6 +585,10 @@ mod tests {
                 "stuck in a passing state: a, b, c, d, e and 2 more",
             ),
             (Note::DryRun, "dry run: nothing was written"),
+            (
+                Note::OutcomeUnknown { machines: 2 },
+                "2 may have been told already, which no answer and no list has said so far",
+            ),
             (
                 Note::OutOfTime { remaining: 4 },
                 "out of time with 4 left to do; the next pass follows at once",

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    InitialState, Machine, Memory, Now, Policy, State, StateLabel,
-    memory::{CLONE_TRIAL, CloneTrial, Expected},
+    InitialState, Machine, Memory, Now, Policy, State, StateLabel, Unsettled,
+    memory::{CLONE_TRIAL, Certainty, CloneTrial, Expected},
 };
 
 /// How long a list may lag behind a write, and how long an unreachable machine still counts as created.
@@ -58,6 +58,10 @@ pub struct Member {
     pub pending: bool,
     /// Whether an earlier destroy of it had no known outcome.
     pub unsettled_destroy: bool,
+    /// The earlier start or stop of it that had no known outcome, where no list has shown one since.
+    pub unsettled: Option<Unsettled>,
+    /// Whether that had none twice: it is then not told again, and its slot stays spent until a list says more.
+    pub held: bool,
 }
 
 /// Where the knowledge of a member comes from.
@@ -205,6 +209,16 @@ impl Memory {
             _ => false,
         };
         let unsettled_destroy = self.unsettled_destroys.contains_key(&machine.id);
+        let open = self
+            .expectations
+            .get(&machine.id)
+            .filter(|expectation| expectation.is_open());
+        let held = open.is_some_and(|expectation| expectation.certainty == Certainty::Held);
+        let unsettled = open.and_then(|expectation| match expectation.expected {
+            Expected::Destroy => None,
+            Expected::Start => Some(Unsettled::Start),
+            Expected::Stop => Some(Unsettled::Stop),
+        });
         Some(Member {
             machine,
             presence: Presence::Listed,
@@ -212,6 +226,8 @@ impl Memory {
             stuck,
             pending,
             unsettled_destroy,
+            unsettled,
+            held,
         })
     }
 
@@ -251,6 +267,8 @@ impl Memory {
             stuck: false,
             pending: false,
             unsettled_destroy: false,
+            unsettled: None,
+            held: false,
         })
     }
 
@@ -295,9 +313,11 @@ impl Memory {
             return false;
         };
         if now.saturating_duration_since(expectation.since) >= SETTLE_TIME {
+            self.expectations.remove(&machine.id);
             return false;
         }
-        if !expectation.lags(&machine.state, machine.updated_at) {
+        // What may not have happened is not put in place of what the list shows.
+        if !expectation.lags(&machine.state, machine.updated_at) || expectation.is_open() {
             return false;
         }
         machine.state = match expectation.expected {
@@ -394,6 +414,8 @@ impl Memory {
                     stuck: false,
                     pending: true,
                     unsettled_destroy: false,
+                    unsettled: None,
+                    held: false,
                 },
             );
         };

@@ -156,32 +156,40 @@ type Regions<'observed> = BTreeMap<&'observed str, VecDeque<&'observed Member>>;
 /// A region's place among the others: its population, its first candidate's id, its name.
 type Turn<'observed> = (Reverse<u32>, &'observed str, &'observed str);
 
-/// The machines that may be started, first to last: those at rest by id, then those that were never started, by id.
+/// The machines that may be started, first to last: those whose start had no known outcome, since they may run by now;
+/// those at rest by id, then those that were never started, by id.
 pub(super) fn start_order(observed: &Observed) -> Vec<&Member> {
     let startable = |states: [State; 2]| {
         observed.members.iter().filter(move |member| {
-            member.is_free() && !member.started && states.contains(&member.machine.state)
+            member.is_free()
+                && !member.held
+                && !member.started
+                && states.contains(&member.machine.state)
         })
     };
-    startable([State::Stopped, State::Suspended])
+    let mut order: Vec<&Member> = startable([State::Stopped, State::Suspended])
         .chain(startable([State::Creating, State::Created]))
-        .collect()
+        .collect();
+    order.sort_by_key(|member| member.unsettled.is_none());
+    order
 }
 
-/// The machines that may be stopped, by id; stopping one with `auto_destroy` would remove it.
+/// The machines that may be stopped: those whose stop had no known outcome, since it may have happened; then the others,
+/// by id. Stopping one with `auto_destroy` would remove it.
 pub(super) fn stop_order<'observed>(
     observed: &'observed Observed,
     policy: &Policy,
 ) -> Vec<&'observed Member> {
-    observed
-        .members
-        .iter()
-        .filter(|member| {
-            member.is_expendable(policy)
-                && member.machine.state == State::Started
-                && !member.machine.auto_destroy
-        })
-        .collect()
+    let stoppable = observed.members.iter().filter(|member| {
+        member.is_expendable(policy)
+            && !member.held
+            && member.machine.state == State::Started
+            && !member.machine.auto_destroy
+    });
+    let mut order: Vec<&Member> = stoppable.collect();
+    // The stop before a destroy may have happened like any other.
+    order.sort_by_key(|member| member.unsettled.is_none() && !member.unsettled_destroy);
+    order
 }
 
 #[cfg(test)]

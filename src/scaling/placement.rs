@@ -64,6 +64,12 @@ impl Placement {
         Some(candidate.region.clone())
     }
 
+    /// Whether every region has refused, so that there is none for another create.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.regions.iter().all(|candidate| candidate.refused)
+    }
+
     /// `region` refused a create: nothing more goes there in this pass.
     pub fn refuse(&mut self, region: &str) {
         if let Some(candidate) = self
@@ -185,7 +191,9 @@ mod tests {
         assert_eq!(next(&mut placement, 2), "iad iad");
         placement.refuse("iad");
         assert_eq!(next(&mut placement, 2), "syd syd", "the one that backs off");
+        assert!(!placement.is_exhausted());
         placement.refuse("syd");
+        assert!(placement.is_exhausted());
         assert_eq!(placement.next_region(), None);
         assert_eq!(placement.len(), 3);
     }

@@ -8,8 +8,8 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    Bounds, Kind, Limited, Member, Memory, Note, Now, Observed, Placement, Policy, ReleaseView,
-    State,
+    Bounds, Fingerprint, Kind, Limited, Member, Memory, Note, Now, Observed, Placement, Policy,
+    ReleaseView, State, Unsettled,
     machine::DestroyRank,
     observe::Presence,
     order::{DestroyOrder, clone_source, start_order, stop_order},
@@ -36,7 +36,7 @@ pub enum Action {
         /// The machine to clone.
         source: String,
         /// Stands for what is cloned; see [`super::Machine::fingerprint`].
-        fingerprint: u64,
+        fingerprint: Fingerprint,
         /// How many clones.
         count: u32,
         /// Where they go.
@@ -528,8 +528,13 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
             .collect()
     };
     if current < bounds.min {
-        let wanted = bounds.min - current;
-        let candidates = ids(start_order(observed));
+        let below = bounds.min - current;
+        let candidates = start_order(observed);
+        let wanted = below
+            - plan
+                .note_held(observed, Unsettled::Start, &candidates)
+                .min(below);
+        let candidates = ids(candidates);
         let available = count(candidates.len());
         if available < wanted {
             plan.notes.push(Note::TooFewStopped { wanted, available });
@@ -540,17 +545,22 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
                 current,
                 min: bounds.min,
             },
-            available > 0,
+            wanted.min(available) > 0,
         );
-        if available > 0 {
+        if wanted.min(available) > 0 {
             plan.action = Some(Action::Start {
                 candidates,
                 count: wanted.min(available),
             });
         }
     } else if current > bounds.max {
-        let wanted = current - bounds.max;
-        let candidates = ids(stop_order(observed, policy));
+        let above = current - bounds.max;
+        let candidates = stop_order(observed, policy);
+        let wanted = above
+            - plan
+                .note_held(observed, Unsettled::Stop, &candidates)
+                .min(above);
+        let candidates = ids(candidates);
         let available = count(candidates.len());
         if available < wanted {
             plan.notes.push(Note::TooFewStoppable { wanted, available });
@@ -561,9 +571,9 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
                 current,
                 max: bounds.max,
             },
-            available > 0,
+            wanted.min(available) > 0,
         );
-        if available > 0 {
+        if wanted.min(available) > 0 {
             plan.action = Some(Action::Stop {
                 candidates,
                 count: wanted.min(available),
@@ -573,6 +583,19 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
 }
 
 impl Plan {
+    /// How many machines have used up a slot of this step, with a note: their start or stop may have happened, and they
+    /// are not told again now, as where that had no known outcome twice.
+    fn note_held(&mut self, observed: &Observed, what: Unsettled, candidates: &[&Member]) -> u32 {
+        let unsettled = |member: &&Member| member.unsettled == Some(what);
+        let of_all = observed.members.iter().filter(unsettled).count();
+        let told_again = candidates.iter().copied().filter(unsettled).count();
+        let machines = count(of_all - told_again);
+        if machines > 0 {
+            self.notes.push(Note::OutcomeUnknown { machines });
+        }
+        machines
+    }
+
     /// The started step's reason counts when it acts, or when the created step had none.
     fn reason_of_started(&mut self, reason: Reason, acts: bool) {
         if acts || self.reason == Reason::Inside {

@@ -19,9 +19,6 @@ use super::{
 /// How long a connection may take to be made; the pass deadline bounds the whole exchange besides.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the peer may send nothing at all before the exchange is given up.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Why the HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -43,7 +40,8 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// Builds the client: explicit timeouts, no redirects, root certificates compiled in, proxies by these rules alone.
+    /// Builds the client: no time limit but for connecting, no redirects, root certificates compiled in, proxies by these
+    /// rules alone.
     ///
     /// # Errors
     ///
@@ -93,7 +91,6 @@ fn builder(extra_roots: Option<&[u8]>) -> Result<reqwest::ClientBuilder, SetupEr
     Ok(reqwest::Client::builder()
         .tls_certs_only(roots)
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false))

@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use fly_autoscaler::sim::{
-    Access, Canned, Effect, Failures, Fault, HostStatus, MachineState, MetricsSettings, NewMachine,
-    NewVolume, Operation, Options, RateLimits, Release, RequestRecord, Token,
+    Access, Canned, Effect, Failures, Fault, HostStatus, MachineConfig, MachineState,
+    MetricsSettings, NewMachine, NewVolume, Operation, Options, RateLimits, Release, RequestRecord,
+    Token,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -378,6 +379,37 @@ async fn regions_that_all_refuse_end_the_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_create_takes_no_turn_for_the_next_and_ends_the_pass() {
+    let settings = [
+        CREATED,
+        ("FAS_INTERVAL", "1s"),
+        ("FAS_API_CONCURRENCY", "1"),
+    ];
+    let mut world = world(2.0, &settings, &[(1, machine())]);
+    world
+        .platform()
+        .add_fault(Fault::status(422).on(Operation::Create).once());
+    world.run_for(0).await;
+    world.depth(6.0);
+    world.run_for(10).await;
+    assert_eq!(
+        world.seconds_of(Operation::Create),
+        [0, 1, 1, 1, 2, 3],
+        "one turn was taken and has come back by then"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_does_not_stand_still_after_a_refused_create() {
+    // More than the burst of three, so that there is no turn left.
+    let mut world = world(9.0, &[CREATED], &[(1, machine())]);
+    fault(&world, Operation::Create, status(422));
+    world.run_for(14).await;
+    let took = world.series("fas_pass_duration_seconds_sum").unwrap();
+    assert!(took < 0.1, "{took}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_a_refusal_of_the_place_moves_a_create_on() {
     for (refusal, regions) in [
         (400, 2),
@@ -456,6 +488,48 @@ async fn a_changed_source_is_tried_at_once() {
     world.run_for(15).await;
     assert_eq!(world.seconds_of(Operation::Create), [0, 15, 45, 105]);
     assert_eq!(world.created(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_differs_only_in_metadata_of_its_own_does_not_end_the_pause() {
+    let settings = [CREATED, ("FAS_INTERVAL", "2s")];
+    let mut world = world(2.0, &settings, &[(1, machine())]);
+    fault(&world, Operation::Create, status(422));
+    let source = ids(&world).into_iter().next().unwrap();
+    for second in 0..32 {
+        let value = second.to_string();
+        world
+            .platform()
+            .set_metadata(APP, &source, "fas_heartbeat", Some(&value));
+        world.run_for(1).await;
+    }
+    assert_eq!(world.seconds_of(Operation::Create), [0, 2, 6, 14, 30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_of_one_image_do_not_end_the_pause_however_it_is_named() {
+    let settings = [CREATED, ("FAS_INTERVAL", "2s")];
+    let mut world = world(2.0, &settings, &[(1, machine())]);
+    fault(&world, Operation::Create, status(422));
+    // A clone of ours names the digest beside the tag; the one that was deployed names the tag alone.
+    let source = ids(&world).into_iter().next().unwrap();
+    let image = {
+        let platform = world.platform();
+        let machine = platform.machine(APP, &source).unwrap();
+        machine.config.image().to_owned()
+    };
+    let digest = format!("{image}@sha256:{:064}", 1);
+    for second in 0..32 {
+        let image = if second % 2 == 0 { &image } else { &digest };
+        let config = json!({ "image": image, "metadata": { "fly_process_group": "app" } });
+        let config = serde_json::value::to_raw_value(&config).unwrap();
+        world.platform().edit_machine(APP, &source, |machine| {
+            machine.image_ref_hidden = true;
+            machine.config = MachineConfig::parse(&config).unwrap();
+        });
+        world.run_for(1).await;
+    }
+    assert_eq!(world.seconds_of(Operation::Create), [0, 2, 6, 14, 30]);
 }
 
 /// A machine with one mount of a 7 GB volume `data`, and `spare` unattached volumes of that name.
@@ -550,6 +624,45 @@ async fn a_volume_whose_machine_was_refused_serves_the_next_attempt() {
     assert_eq!(world.requests(Operation::CreateVolume), 1);
     let volumes = world.platform().app(APP).unwrap().volumes().count();
     assert_eq!(volumes, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_volume_on_a_full_host_is_set_aside() {
+    let (mut world, volumes) = mounted(&[("FAS_CLONE_VOLUMES", "true")], 0);
+    world.depth(2.0);
+    {
+        let mut platform = world.platform();
+        // The source is on the one host, so that this one comes to another.
+        let spare = platform
+            .create_volume(APP, NewVolume::named("data", "ord"))
+            .unwrap();
+        let host = |id: &Arc<str>| -> Arc<str> {
+            let app = platform.app(APP).unwrap();
+            let volume = app.volumes().find(|volume| volume.id == *id).unwrap();
+            Arc::clone(&volume.host)
+        };
+        let (of_source, of_spare) = (host(&volumes[0]), host(&spare));
+        assert_ne!(of_source, of_spare);
+        platform.set_host_full(&of_spare, true);
+    }
+    world.run_for(40).await;
+    assert_eq!(world.created(), 2, "with a new volume on another host");
+    assert_eq!(world.seconds_of(Operation::Create), [0, 15]);
+    assert_eq!(world.requests(Operation::CreateVolume), 1);
+    world.depth(3.0);
+    world.run_for(20).await;
+    assert_eq!(world.created(), 3, "it stays aside after a success");
+    assert_eq!(world.requests(Operation::Create), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn creates_that_are_always_refused_do_not_pile_up_volumes() {
+    let (mut world, _) = mounted(&[("FAS_CLONE_VOLUMES", "true")], 1);
+    world.depth(2.0);
+    fault(&world, Operation::Create, status(422));
+    world.run_for(3600).await;
+    assert!(world.requests(Operation::Create) > 10);
+    assert_eq!(world.requests(Operation::CreateVolume), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -681,8 +794,8 @@ async fn a_real_lease_is_respected_until_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_fails_moves_on_to_the_next_candidate() {
-    for refusal in [404, 409, 412, 422, 500] {
+async fn a_start_that_surely_did_not_happen_moves_on_to_the_next_candidate() {
+    for refusal in [404, 409, 412, 422] {
         let mut world = world(2.0, &[STARTED], &[(4, stopped())]);
         let first = ids(&world).into_iter().next().unwrap();
         world
@@ -895,6 +1008,36 @@ async fn a_leased_or_limited_suspend_is_no_reason_to_stop() {
         assert_eq!(world.requests(Operation::Stop), 0, "{refusal}");
         assert_eq!(world.platform().started(APP), 1, "{refusal}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspend_that_may_have_happened_or_was_held_up_spends_its_slot() {
+    for refusal in [408, 409, 412, 429] {
+        let settings = [STARTED, ("FAS_STOP_ACTION", "suspend")];
+        let mut world = world(1.0, &settings, &[(2, machine())]);
+        let first = ids(&world).into_iter().next().unwrap();
+        let fault = Fault::status(refusal).on(Operation::Suspend);
+        world.platform().add_fault(fault.machine(&first));
+        world.run_for(14).await;
+        let told: BTreeSet<_> = named(&world, Operation::Suspend).into_iter().collect();
+        assert_eq!(told, [first].into(), "{refusal}");
+        assert_eq!(world.requests(Operation::Stop), 0, "{refusal}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspend_is_not_followed_by_a_stop_once_an_answer_was_lost() {
+    let settings = [STARTED, ("FAS_STOP_ACTION", "suspend")];
+    let mut world = world(0.0, &settings, &[(1, machine())]);
+    // The first pass suspends it and hears nothing; in the next ones a list that lags shows it as it was.
+    world.platform().set_list_lag(APP, Duration::from_secs(40));
+    tokio::time::sleep(WARM_UP).await;
+    let lost = Fault::new(Effect::LoseAnswer).on(Operation::Suspend);
+    world.platform().add_fault(lost.times(4));
+    fault(&world, Operation::Suspend, status(422));
+    world.run_for(60).await;
+    assert_eq!(world.requests(Operation::Stop), 0);
+    assert_eq!(world.in_state(&MachineState::Suspended), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -277,7 +277,7 @@ async fn two_passes_over_one_app_never_overlap_and_places_are_limited() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_that_outlived_its_interval_is_followed_at_once() {
-    let mut world = apps(1, 1.0, &[]);
+    let mut world = apps(1, 1.0, &[("FAS_TIMEOUT", "60s")]);
     world.platform().add_fault(
         Fault::new(Effect::SlowAnswer(Duration::from_secs(12)))
             .on(Operation::Query)

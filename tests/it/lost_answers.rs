@@ -147,3 +147,98 @@ async fn clones_with_volumes_are_created_at_the_documented_rate_however_late_the
         assert!(span >= Duration::from_millis(990), "{creates:?}");
     }
 }
+
+/// What a write that takes effect can be answered.
+fn losses() -> [(&'static str, Effect); 4] {
+    [
+        ("502", Effect::AnswerAfter(Canned::html(502))),
+        ("408", Effect::AnswerAfter(Canned::status(408))),
+        ("reset", Effect::LoseAnswer),
+        ("hang", Effect::HangAfter),
+    ]
+}
+
+/// A world that wants so many started machines, and six that are started or stopped.
+fn six(started: &str, action: &str, state: &MachineState) -> World {
+    let mut settings = settings("6", &[]);
+    settings.extend([
+        ("FAS_STARTED_MACHINE_COUNT", started),
+        ("FAS_STOP_ACTION", action),
+    ]);
+    let world = World::new(&settings);
+    let machine = NewMachine::in_region("ord").state(state.clone());
+    world.platform().add_machines(APP, 6, &machine).unwrap();
+    world
+}
+
+/// Which machines requests of this kind named.
+fn named(world: &World, operation: Operation) -> std::collections::BTreeSet<Arc<str>> {
+    let platform = world.platform();
+    let requests = platform.requests_for(operation);
+    requests.filter_map(|one| one.machine.clone()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_answers_to_stops_and_starts_move_no_more_machines_than_wanted() {
+    use MachineState::{Started, Stopped};
+    let scenes = [
+        (Operation::Stop, "stop", "5", Started, 5),
+        (Operation::Suspend, "suspend", "5", Started, 5),
+        (Operation::Start, "stop", "1", Stopped, 1),
+        (Operation::Stop, "stop", "3", Started, 3),
+        (Operation::Start, "stop", "3", Stopped, 3),
+    ];
+    for (loss, effect) in losses() {
+        for lag in [0, 55] {
+            for (operation, action, wanted, state, started) in &scenes {
+                let name = format!("{operation:?} to {wanted}, {loss}, lists {lag} s late");
+                let mut world = six(wanted, action, state);
+                let fault = Fault::new(effect.clone()).on(*operation);
+                world.platform().add_fault(fault);
+                world.platform().set_list_lag(APP, Duration::from_secs(lag));
+                let from = if *state == Started { 6 } else { 0 };
+                let most = usize::abs_diff(*started, from);
+                if lag > 0 {
+                    tokio::time::sleep(Duration::from_secs(120)).await;
+                }
+                for _ in 0..60 {
+                    world.run_for(5).await;
+                    let moved = named(&world, *operation).len();
+                    assert!(moved <= most, "{name}: {moved} were told");
+                }
+                assert_eq!(world.platform().started(APP), *started, "{name}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_or_stop_of_unknown_outcome_spends_its_slot_and_is_tried_again_before_any_other() {
+    use MachineState::{Started, Stopped};
+    for (operation, wanted, state) in [
+        (Operation::Start, "1", Stopped),
+        (Operation::Stop, "5", Started),
+    ] {
+        let mut world = six(wanted, "stop", &state);
+        // Nothing comes of the first pass's calls, and nobody says so.
+        let broken = Fault::new(Effect::Break).on(operation).times(4);
+        world.platform().add_fault(broken);
+        world.run_for(14).await;
+        assert_eq!(world.requests(operation), 4, "{operation:?}");
+        assert_eq!(named(&world, operation).len(), 1, "{operation:?}");
+        world.run_for(15).await;
+        assert_eq!(world.requests(operation), 5, "{operation:?}");
+        assert_eq!(named(&world, operation).len(), 1, "{operation:?}");
+        let wanted: usize = wanted.parse().unwrap();
+        assert_eq!(world.platform().started(APP), wanted, "{operation:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_of_a_machine_that_is_gone_has_nothing_left_to_do() {
+    let mut world = six("5", "stop", &MachineState::Started);
+    let gone = Fault::status(404).on(Operation::Stop).once();
+    world.platform().add_fault(gone);
+    world.run_for(14).await;
+    assert_eq!(world.requests(Operation::Stop), 1);
+}

@@ -21,4 +21,5 @@ mod servers;
 mod shutdown;
 mod simulation;
 mod tidy;
+mod time_of_a_pass;
 mod world;

@@ -10,6 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error_chain", &[]),
     ("secrets", &[]),
     ("transport", &[]),
+    ("waiting", &[]),
     ("sim", &[]),
     ("clock", &["scaling"]),
     ("config", &["expr", "scaling", "transport"]),
@@ -25,8 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("collect", &["config", "secrets", "transport"]),
-    ("act", &["machines", "metrics", "scaling"]),
+    ("collect", &["config", "metrics", "secrets", "transport"]),
+    ("act", &["machines", "metrics", "scaling", "waiting"]),
     (
         "reconcile",
         &[
@@ -40,6 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "metrics",
             "scaling",
             "shutdown",
+            "waiting",
         ],
     ),
     ("health", &["metrics", "reconcile"]),
@@ -70,6 +72,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "reconcile",
             "shutdown",
             "transport",
+            "waiting",
         ],
     ),
     (

@@ -484,9 +484,8 @@ impl Platform {
             }
         }
         if let Some(reason) = machine.config.refuses_suspending() {
-            return Err(Refusal::precondition(&format!(
-                "machine cannot be suspended: {reason}"
-            )));
+            let message = format!("invalid_argument: machine cannot be suspended: {reason}");
+            return Err(Refusal::new(422, message));
         }
         let due = self.now.saturating_add(self.timing_of(app).suspend);
         self.change(app, id, actor, ChangeKind::Suspend, |machine| {

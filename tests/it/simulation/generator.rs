@@ -137,9 +137,8 @@ pub(super) struct Rules {
     pub(super) clone_volumes: bool,
     /// Which of the fleet is the daemon's own machine.
     pub(super) own: Option<usize>,
-    /// Whether a pause after a failed create can be told from outside: what may change a source's configuration
-    /// without changing its clones ends the pause too.
-    pub(super) backoff_is_visible: bool,
+    /// Whether machines of the fleet are protected, and protection comes and goes.
+    pub(super) protects: bool,
 }
 
 /// One machine of the fleet at the beginning.
@@ -230,6 +229,8 @@ pub(super) struct Chaos {
     creates_fail: Vec<(Duration, Duration, u16)>,
     /// Times in which nearly every destroy happens without an answer that says so.
     destroys_lost: Vec<(Duration, Duration)>,
+    /// Times in which nearly every start and stop happens without an answer that says so.
+    brings_lost: Vec<(Duration, Duration)>,
     /// Times in which the token is not accepted.
     unauthorized: Vec<(Duration, Duration, Option<Operation>)>,
     /// Whether a create may happen without an answer; see [`Scenario::of`].
@@ -273,6 +274,21 @@ impl Chaos {
             .any(|(from, until)| within(*from, *until));
         if lost && operation == Operation::Destroy && random.chance(0.95) {
             return Some(Effect::AnswerAfter(Canned::status(502)));
+        }
+        let lost = self
+            .brings_lost
+            .iter()
+            .any(|(from, until)| within(*from, *until));
+        let brings = matches!(
+            operation,
+            Operation::Start | Operation::Stop | Operation::Suspend
+        );
+        if lost && brings && random.chance(0.95) {
+            return Some(match random.below(3) {
+                0 => Effect::AnswerAfter(Canned::status(502)),
+                1 => Effect::AnswerAfter(Canned::status(408)),
+                _ => Effect::LoseAnswer,
+            });
         }
         let (stormy, calm) = self.rates.get(&operation).copied()?;
         let stormy_now = self
@@ -441,7 +457,12 @@ impl Scenario {
             (true, false) => remembered.min(seconds(16)),
             _ => seconds(20),
         };
-        let chaos = chaos(random, lost_creates, longest_delay);
+        let mut chaos = chaos(random, lost_creates, longest_delay);
+        // Drawn apart, as the other trouble of a seed does not depend on it.
+        let lossy = &mut Random::new(seed ^ 0x1057_b216);
+        if lossy.chance(0.4) {
+            chaos.brings_lost = windows(lossy, 10, 900);
+        }
         let mut fleet = fleet(random, &mut rules);
         let mut events = events(random, &rules, &mut fleet);
         let kill = events
@@ -518,6 +539,17 @@ impl Scenario {
 
 fn pick<T: Clone>(random: &mut Random, choices: &[T]) -> T {
     choices[random.index(choices.len())].clone()
+}
+
+/// So many times of trouble at most, each of so many seconds at most.
+fn windows(random: &mut Random, count: u64, longest: u64) -> Vec<(Duration, Duration)> {
+    (0..random.below(count + 1))
+        .map(|_| {
+            let from = random.between(Duration::ZERO, CALM);
+            let until = from + random.between(seconds(20), seconds(longest));
+            (from, until.min(CALM))
+        })
+        .collect()
 }
 
 fn maybe<T>(random: &mut Random, chance: f64, value: impl FnOnce(&mut Random) -> T) -> Option<T> {
@@ -603,7 +635,7 @@ fn rules(random: &mut Random) -> Rules {
         group: pick(random, &["app", "app", "worker"]).to_owned(),
         clone_volumes: random.chance(0.4),
         own: None,
-        backoff_is_visible: true,
+        protects: false,
     }
 }
 
@@ -719,15 +751,6 @@ fn chaos(random: &mut Random, lost_creates: bool, longest_delay: Duration) -> Ch
             chaos.rates.insert(operation, (stormy, calm));
         }
     }
-    let windows = |random: &mut Random, count: u64, longest: u64| -> Vec<(Duration, Duration)> {
-        (0..random.below(count + 1))
-            .map(|_| {
-                let from = random.between(Duration::ZERO, CALM);
-                let until = from + random.between(seconds(20), seconds(longest));
-                (from, until.min(CALM))
-            })
-            .collect()
-    };
     chaos.storms = windows(random, 8, 600);
     if random.chance(0.3) {
         chaos.creates_fail = windows(random, 3, 600)
@@ -799,7 +822,7 @@ fn fleet(random: &mut Random, rules: &mut Rules) -> Vec<Start> {
         }
         if kind == "protected" || random.chance(odd / 2.0) {
             metadata["fas_protect"] = json!("true");
-            rules.backoff_is_visible = false;
+            rules.protects = true;
         }
         let mut config = json!({
             "image": format!("registry.fly.io/web:v{0}@sha256:{0:064}", release.unwrap_or(1)),
@@ -899,7 +922,7 @@ fn events(random: &mut Random, rules: &Rules, fleet: &mut [Start]) -> Vec<(Durat
             ));
         }
     }
-    if !rules.backoff_is_visible && random.chance(0.5) {
+    if rules.protects && random.chance(0.5) {
         for at in moments(random, 8) {
             let on = random.chance(0.5);
             events.push((

@@ -41,6 +41,8 @@ pub(super) struct Tally {
     faults: u64,
     lost_creates: u64,
     lost_destroys: u64,
+    lost_starts: u64,
+    lost_stops: u64,
     lives: u64,
 }
 
@@ -55,6 +57,8 @@ impl Tally {
         self.faults += other.faults;
         self.lost_creates += other.lost_creates;
         self.lost_destroys += other.lost_destroys;
+        self.lost_starts += other.lost_starts;
+        self.lost_stops += other.lost_stops;
         self.lives += other.lives;
     }
 }
@@ -79,6 +83,34 @@ struct Truth {
     ours: Option<Duration>,
     /// When one of our destroys took it.
     destroyed: Option<Duration>,
+    /// When one of our starts took effect that nobody has undone since.
+    started: Option<Duration>,
+    /// When one of our stops last took effect.
+    stopped: Option<Duration>,
+    up: bool,
+}
+
+fn is_up(state: &MachineState) -> bool {
+    matches!(state, MachineState::Started | MachineState::Starting)
+}
+
+/// What a create is to make, as far as its clones can fail for it: without metadata, whatever its volumes are, and with
+/// the tag of its image alone, on which its digest depends here.
+fn essence(config: &Value) -> String {
+    let mut config = config.clone();
+    if let Some(fields) = config.as_object_mut() {
+        fields.remove("metadata");
+    }
+    for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+        mount["volume"] = Value::Null;
+    }
+    if let Some((named, _)) = config["image"]
+        .as_str()
+        .and_then(|image| image.split_once('@'))
+    {
+        config["image"] = named.into();
+    }
+    config.to_string()
 }
 
 /// Creates that failed one pass after the other.
@@ -112,7 +144,6 @@ pub(super) struct Oracle {
     paid_back: BTreeSet<usize>,
     life: u32,
     alive_since: Duration,
-    deployed: bool,
     tally: Tally,
     trace: Option<Vec<(Duration, String)>>,
 }
@@ -130,6 +161,9 @@ impl Oracle {
                     living: true,
                     ours: None,
                     destroyed: None,
+                    started: None,
+                    stopped: None,
+                    up: is_up(&machine.state),
                 };
                 (Arc::clone(&machine.id), truth)
             })
@@ -153,7 +187,6 @@ impl Oracle {
             paid_back: BTreeSet::new(),
             life: 0,
             alive_since: Duration::ZERO,
-            deployed: false,
             tally: Tally::default(),
             trace: None,
         }
@@ -186,12 +219,8 @@ impl Oracle {
     /// Something happens to the scene.
     pub(super) fn event(&mut self, now: Duration, event: &Event) {
         self.tell(now, || format!("       ** {event:?}"));
-        match event {
-            Event::Protect { .. } => self.failing = Failing::default(),
-            Event::Restart => self.alive_since = now,
-            // Its images have no digest, as those of its machines' clones have.
-            Event::Deploy(_) => self.deployed = true,
-            _ => {}
+        if matches!(event, Event::Restart) {
+            self.alive_since = now;
         }
     }
 
@@ -201,7 +230,7 @@ impl Oracle {
             let ordinal = usize::try_from(record.ordinal).unwrap();
             if record.operation == Operation::Create {
                 let body: Value = serde_json::from_slice(&record.body).unwrap_or_default();
-                self.configs.insert(ordinal, body["config"].to_string());
+                self.configs.insert(ordinal, essence(&body["config"]));
             }
             if record.took_effect
                 && record.operation.is_write()
@@ -434,11 +463,7 @@ impl Oracle {
         );
         self.pace = (tokens - 1.0, exchange.at);
         let config = self.configs.get(&ordinal).cloned().unwrap_or_default();
-        let visible = self.rules.backoff_is_visible
-            && !self.deployed
-            // Machines with volumes of their own differ, though their clones do not.
-            && !config.contains("mounts");
-        if visible && config == self.failing.config {
+        if config == self.failing.config {
             demand!(
                 pass.start + SLACK >= self.failing.until,
                 "creates failed in {} passes and are to pause until {:?}",
@@ -881,6 +906,9 @@ impl Oracle {
                     living: true,
                     ours,
                     destroyed: None,
+                    started: None,
+                    stopped: None,
+                    up: false,
                 },
             );
             if ours.is_none() && mine {
@@ -890,9 +918,20 @@ impl Oracle {
         let ordinal = (change.actor == Actor::Api).then(|| self.effects.remove(0));
         if let Some(truth) = self.machines.get_mut(id) {
             truth.living = change.state.is_living();
-            if change.actor == Actor::Api && change.kind == ChangeKind::Destroy {
+            let by_us = change.actor == Actor::Api;
+            if by_us && change.kind == ChangeKind::Destroy {
                 truth.destroyed = Some(change.at);
             }
+            if by_us && matches!(change.kind, ChangeKind::Stop | ChangeKind::Suspend) {
+                truth.stopped = Some(change.at);
+            }
+            let up = is_up(&change.state);
+            if by_us && change.kind == ChangeKind::Start {
+                truth.started = Some(change.at);
+            } else if !up || !truth.up {
+                truth.started = None;
+            }
+            truth.up = up;
         }
         let Some(ordinal) = ordinal else {
             return Ok(());
@@ -912,11 +951,13 @@ impl Oracle {
             }
             ChangeKind::Start => {
                 self.tally.starts += 1;
-                Ok(())
+                self.tally.lost_starts += u64::from(lost);
+                self.brought_up(wire, exchange.pass, change.at)
             }
             _ => {
                 self.tally.stops += 1;
-                Ok(())
+                self.tally.lost_stops += u64::from(lost);
+                self.brought_down(wire, exchange.pass)
             }
         };
         judged.map_err(|problem| {
@@ -927,6 +968,107 @@ impl Oracle {
                 exchange.pass
             )
         })
+    }
+
+    /// No more are started by our hand than are wanted, starts whose answers were lost included.
+    fn brought_up(&self, wire: &Wire, pass: usize, at: Duration) -> Verdict {
+        let Some(view) = &wire.passes[pass].view else {
+            return Ok(());
+        };
+        let recent = wire.passes[pass].start.saturating_sub(SETTLE * 2);
+        let up = view
+            .machines
+            .iter()
+            .filter(|(id, seen)| {
+                let ours = self
+                    .machines
+                    .get(*id)
+                    .and_then(|truth| truth.started)
+                    .is_some_and(|started| started >= recent && started <= at);
+                let listed =
+                    seen.state == MachineState::Started && !self.touched(wire, id, recent, pass);
+                seen.mine && seen.host_ok && (ours || listed)
+            })
+            .count();
+        let wanted = (pass..wire.passes.len())
+            .filter_map(|pass| {
+                let target = self.target(wire, pass, false).map(|(min, _)| min);
+                target.or(self.rules.fallback_started)
+            })
+            .max()
+            .unwrap_or(0) as usize;
+        demand!(
+            up <= wanted,
+            "{up} run now or were started, and {wanted} were wanted"
+        );
+        Ok(())
+    }
+
+    /// Of those that a list shows as running, as many are left by our own stops as may run, lost answers or not.
+    fn brought_down(&self, wire: &Wire, pass: usize) -> Verdict {
+        let this = &wire.passes[pass];
+        let (Some(view), Some((_, max))) = (&this.view, self.target(wire, pass, false)) else {
+            return Ok(());
+        };
+        let too_many = self
+            .most(wire, pass)
+            .is_some_and(|most| self.at_most_counted(wire, pass, this.start) > most as usize);
+        if too_many {
+            // Victims of a destroy, which are judged by that.
+            return Ok(());
+        }
+        let recent = this.start.saturating_sub(SETTLE * 2);
+        let left = view
+            .machines
+            .iter()
+            .filter(|(id, seen)| {
+                let truth = self.machines.get(*id);
+                let stopped = truth
+                    .and_then(|truth| truth.stopped)
+                    .is_some_and(|stopped| stopped > view.of);
+                // One that we started may have ended since, unknown to us.
+                let started = self
+                    .by_machine
+                    .get(*id)
+                    .into_iter()
+                    .flatten()
+                    .any(|ordinal| {
+                        let exchange = &wire.exchanges[*ordinal];
+                        exchange.operation == Operation::Start && exchange.at >= recent
+                    });
+                let listed = matches!(
+                    seen.state,
+                    MachineState::Started
+                        | MachineState::Starting
+                        | MachineState::Restarting
+                        | MachineState::Updating
+                        | MachineState::Replacing
+                        | MachineState::Created
+                        | MachineState::Creating
+                );
+                seen.mine && seen.host_ok && (listed || started) && !stopped
+            })
+            .count();
+        let hidden = self
+            .machines
+            .iter()
+            .filter(|(id, truth)| {
+                truth.ours.is_some_and(|at| at >= recent) && !view.machines.contains_key(*id)
+            })
+            .count();
+        let unknown = self
+            .creates
+            .iter()
+            .rev()
+            .map(|ordinal| &wire.exchanges[*ordinal])
+            .take_while(|exchange| exchange.at >= recent)
+            .filter(|exchange| !exchange.accepted())
+            .count();
+        demand!(
+            left + hidden + unknown >= max as usize,
+            "{left} that a list shows are left running, and {max} may run"
+        );
+        Ok(())
     }
 
     /// The created count never passes its bound by our own writes.
