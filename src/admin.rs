@@ -13,7 +13,10 @@ use axum::{
 };
 use tokio::time::Instant;
 
-use crate::{health::Health, metrics::Metrics};
+use crate::{health::Health, metrics::Metrics, shown};
+
+/// The longest reason that is shown, in characters.
+const REASON_LIMIT: usize = 3000;
 
 /// What the endpoints read.
 #[derive(Debug, Clone)]
@@ -54,6 +57,9 @@ async fn healthz(State(admin): State<Admin>) -> impl IntoResponse {
 async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     match admin.health.readiness(Instant::now()) {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        Err(why) => {
+            let why = shown::line(&why, REASON_LIMIT);
+            (StatusCode::SERVICE_UNAVAILABLE, why + "\n")
+        }
     }
 }

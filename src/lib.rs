@@ -28,7 +28,7 @@
 //!
 //! The imperative shell:
 //!
-//! - `secrets`: what no text of a peer may show.
+//! - [`shown`]: text that leaves the process, cleaned and without secrets. [`stderr`]: the only writer to standard error.
 //! - [`transport`]: one HTTP exchange, the only seam; tests put the simulator behind it.
 //! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
 //! - [`collect`]: Prometheus and Temporal.
@@ -41,17 +41,18 @@
 //! # Who may import whom
 //!
 //! ```text
-//! expr, scaling, shutdown, error_chain, secrets, transport, waiting, sim   nothing of ours
+//! shutdown, error_chain, shown, stderr, transport, waiting, sim   nothing of ours
+//! expr, scaling            shown (a peer's and a user's text in messages)
 //! clock                    scaling
-//! config                   expr, scaling, transport (which proxies there are)
-//! telemetry                config
+//! config                   expr, scaling, shown, transport (which proxies there are)
+//! telemetry                config, shown, stderr
 //! metrics                  scaling, machines (closed labels), transport
-//! machines                 scaling, config (durations), metrics, secrets, shutdown, transport
-//! collect                  config, metrics, secrets, transport
+//! machines                 scaling, config (durations), metrics, shown, shutdown, transport
+//! collect                  config, metrics, shown, transport
 //! act                      scaling, machines, metrics, waiting
 //! reconcile                everything above but sim
 //! health                   reconcile, metrics
-//! pool, admin              what they run and show
+//! pool, admin              what they run and show; shown
 //! daemon                   everything but commands and sim
 //! commands                 everything; the only one to import sim (demo is simulator and daemon side by side)
 //! ```
@@ -68,7 +69,8 @@
 //! - Invariant: a create whose outcome is unknown is not repeated blindly.
 //! - Invariant: every loop is bounded, every call has a deadline, the daemon stops within five seconds at any moment.
 //! - Invariant: one owner for each app's state: the pool hands it to a pass and takes it back.
-//! - Invariant: tokens are in types that cannot be printed; no output holds one.
+//! - Invariant: tokens are in types that cannot be printed; no output holds one, because all text passes [`shown`] last.
+//! - Invariant: nobody waits for a reader of standard error.
 //! - Invariant: the environment is read in `commands` alone, and the process ended in `commands::serve` alone.
 
 pub mod act;
@@ -86,9 +88,10 @@ pub mod metrics;
 pub mod pool;
 pub mod reconcile;
 pub mod scaling;
-mod secrets;
+pub mod shown;
 pub mod shutdown;
 pub mod sim;
+pub mod stderr;
 pub mod telemetry;
 pub mod transport;
 pub mod waiting;

@@ -1,16 +1,20 @@
 //! The program: arguments in, a command carried out, an exit code out.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{io::Write as _, process::ExitCode};
 
 use fly_autoscaler::{
     commands::{self, Parsed},
     error_chain::chain,
+    shown, stderr,
 };
 
 fn main() -> ExitCode {
+    let code = act();
+    stderr::flush();
+    code
+}
+
+fn act() -> ExitCode {
     match commands::parse(std::env::args_os()) {
         Parsed::Run(command) => match commands::run(command) {
             Ok(()) => ExitCode::SUCCESS,
@@ -21,7 +25,7 @@ fn main() -> ExitCode {
         },
         Parsed::Show(text, code) => {
             // Nobody is left to tell when standard output is closed.
-            let _ = writeln!(io::stdout(), "{text}");
+            let _ = writeln!(std::io::stdout(), "{}", shown::block(&text));
             ExitCode::from(code)
         }
         Parsed::Mistake(message) => {
@@ -32,6 +36,5 @@ fn main() -> ExitCode {
 }
 
 fn complain(message: &str) {
-    // Nobody is left to tell when standard error is closed.
-    let _ = writeln!(io::stderr(), "ERROR: {message}");
+    stderr::write(format!("ERROR: {}", shown::block(message)));
 }

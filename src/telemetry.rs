@@ -1,23 +1,37 @@
 //! Logs: one JSON object a line on standard error, or text for people.
 //!
 //! `tracing-subscriber`'s own JSON calls the text `message` and nests the fields; readers of upstream's logs expect
-//! `level`, `msg` and flat fields, so the line is written here.
+//! `level`, `msg` and flat fields, so the line is written here. Each text in it passes [`shown::line()`] last; that is the
+//! one place where logs are cleaned and rid of secrets, whatever the format.
 
-use std::{collections::BTreeMap, fmt, io::IsTerminal as _};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
+use jiff::Timestamp;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
+    Layer,
     filter::LevelFilter,
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
-    layer::SubscriberExt as _,
-    registry::LookupSpan,
+    layer::{Context, SubscriberExt as _},
     util::SubscriberInitExt as _,
 };
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, shown, stderr};
+
+/// The longest text of a line, in characters: peers name groups and say why they refuse something.
+const TEXT_LIMIT: usize = 3000;
+
+/// The longest text of [`SETTINGS`], which are the user's own.
+const SETTINGS_LIMIT: usize = 100_000;
+
+/// The field that has all settings.
+const SETTINGS: &str = "settings";
 
 /// Begins logging; a second call changes nothing.
 pub fn init(format: LogFormat, verbose: bool) {
@@ -30,106 +44,134 @@ pub fn init(format: LogFormat, verbose: bool) {
     let ours = tracing_subscriber::filter::Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target(env!("CARGO_CRATE_NAME"), level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(ours);
-    let colour = format == LogFormat::Text && std::io::stderr().is_terminal();
-    let lines = lines.event_format(Lines { format, colour });
+    let lines = Lines {
+        format,
+        colour: format == LogFormat::Text && stderr::is_terminal(),
+        has_begun: AtomicBool::new(false),
+    };
+    let registry = tracing_subscriber::registry().with(ours).with(lines);
     // Logging that has begun already goes on as it is.
-    let _ = registry.with(lines).try_init();
+    if registry.try_init().is_err() {
+        return;
+    }
+    stderr::tell_of_drops_with(match format {
+        LogFormat::Json => |count| dropped(LogFormat::Json, count),
+        LogFormat::Text => |count| dropped(LogFormat::Text, count),
+    });
+    // The standard one writes past the queue and shows whatever a message holds.
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let message = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or(payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or_default();
+        let place = panic.location().map(ToString::to_string);
+        let place = place.as_deref().unwrap_or("an unknown place");
+        tracing::error!("a defect of fly-autoscaler at {place}: {message}");
+    }));
 }
 
 /// Writes one line an event.
 struct Lines {
     format: LogFormat,
     colour: bool,
+    /// Whether text logs have said which day it is.
+    has_begun: AtomicBool,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-    N: for<'writer> FormatFields<'writer> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let fields = Fields::of(event);
-        let level = event.metadata().level();
-        let now = jiff::Timestamp::now();
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = *event.metadata().level();
+        let now = Timestamp::now();
         match self.format {
-            LogFormat::Json => write_json(writer, now, *level, fields),
-            LogFormat::Text => write_text(writer, now, *level, &fields, self.colour),
+            LogFormat::Json => stderr::write(json(now, level, &fields)),
+            LogFormat::Text => {
+                if !self.has_begun.swap(true, Ordering::Relaxed) {
+                    stderr::write(text(now, Level::INFO, &beginning(now), self.colour));
+                }
+                stderr::write(text(now, level, &fields, self.colour));
+            }
         }
     }
 }
 
-fn write_json(
-    mut writer: Writer<'_>,
-    now: jiff::Timestamp,
-    level: Level,
-    fields: Fields,
-) -> fmt::Result {
-    let json = |value: &serde_json::Value| serde_json::to_string(value).map_err(|_| fmt::Error);
-    let time = json(&now.to_string().into())?;
-    let level = json(&level.as_str().into())?;
-    let message = json(&fields.message.into())?;
-    write!(writer, r#"{{"time":{time},"level":{level},"msg":{message}"#)?;
-    for (name, value) in &fields.others {
-        write!(writer, ",{}:{}", json(&(*name).into())?, json(value)?)?;
+/// The line that tells text logs' readers what their times are.
+fn beginning(now: Timestamp) -> Fields {
+    Fields {
+        message: now
+            .strftime("it is %Y-%m-%d, and times are UTC")
+            .to_string(),
+        ..Fields::default()
     }
-    writeln!(writer, "}}")
+}
+
+/// The line that says how many are missing.
+fn dropped(format: LogFormat, count: u64) -> String {
+    let mut fields = Fields {
+        message: format!(
+            "{count} lines of the log were dropped, because nobody read standard error"
+        ),
+        ..Fields::default()
+    };
+    fields.others.insert("count", count.into());
+    match format {
+        LogFormat::Json => json(Timestamp::now(), Level::WARN, &fields),
+        LogFormat::Text => text(Timestamp::now(), Level::WARN, &fields, false),
+    }
+}
+
+fn json(now: Timestamp, level: Level, fields: &Fields) -> String {
+    let mut line = format!(
+        r#"{{"time":"{now}","level":"{level}","msg":{}"#,
+        serde_json::Value::from(fields.message.as_str())
+    );
+    for (name, value) in &fields.others {
+        // Writing to a string cannot fail.
+        let _ = write!(line, r#","{name}":{value}"#);
+    }
+    line.push('}');
+    line
 }
 
 /// The time, the level, the app, the message and, in parentheses, what led to it.
-fn write_text(
-    mut writer: Writer<'_>,
-    now: jiff::Timestamp,
-    level: Level,
-    fields: &Fields,
-    colour: bool,
-) -> fmt::Result {
+fn text(now: Timestamp, level: Level, fields: &Fields, colour: bool) -> String {
     let (on, off) = match level {
         Level::ERROR if colour => ("\u{1b}[31m", "\u{1b}[0m"),
         Level::WARN if colour => ("\u{1b}[33m", "\u{1b}[0m"),
         _ => ("", ""),
     };
-    write!(
-        writer,
-        "{} {on}{level:>5}{off} ",
-        now.strftime("%H:%M:%S%.3f")
-    )?;
-    let text = |name: &str| fields.others.get(name).and_then(serde_json::Value::as_str);
-    if let Some(app) = text("app") {
-        write!(writer, "[{app}] ")?;
-    }
-    write!(writer, "{}", fields.message)?;
-    let details: Vec<&str> = ["metrics", "target"]
+    let time = now.strftime("%H:%M:%S%.3f");
+    let field = |name: &str| fields.others.get(name).and_then(serde_json::Value::as_str);
+    let app = field("app").map(|app| format!("[{app}] "));
+    let details: Vec<&str> = ["metrics", "target", SETTINGS]
         .into_iter()
-        .filter_map(text)
+        .filter_map(field)
         .filter(|text| !text.is_empty())
         .collect();
-    if !details.is_empty() {
-        write!(writer, " ({})", details.join("; "))?;
-    }
-    writeln!(writer)
+    let details = match details.as_slice() {
+        [] => String::new(),
+        details => format!(" ({})", details.join("; ")),
+    };
+    format!(
+        "{time} {on}{level:>5}{off} {}{}{details}",
+        app.unwrap_or_default(),
+        fields.message
+    )
 }
 
-/// An event's message and its other fields by name.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    others: BTreeMap<&'static str, serde_json::Value>,
+/// An event's message and its other fields by name, as they may be shown.
+#[derive(Debug, Default)]
+pub struct Fields {
+    /// What happened.
+    pub message: String,
+    /// The other fields, by name.
+    pub others: BTreeMap<&'static str, serde_json::Value>,
 }
 
 impl Fields {
-    fn of(event: &Event<'_>) -> Self {
-        let mut fields = Self::default();
-        event.record(&mut fields);
-        fields
-    }
-
     fn put(&mut self, field: &Field, value: serde_json::Value) {
         self.others.insert(field.name(), value);
     }
@@ -137,18 +179,20 @@ impl Fields {
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.message = format!("{value:?}");
-        } else {
-            self.put(field, format!("{value:?}").into());
-        }
+        self.record_str(field, &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            value.clone_into(&mut self.message);
+        let limit = if field.name() == SETTINGS {
+            SETTINGS_LIMIT
         } else {
-            self.put(field, value.into());
+            TEXT_LIMIT
+        };
+        let shown = shown::line(value, limit);
+        if field.name() == "message" {
+            self.message = shown;
+        } else {
+            self.put(field, shown.into());
         }
     }
 
@@ -166,5 +210,64 @@ impl Visit for Fields {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, value.into());
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-01-02T03:04:05.678Z".parse().unwrap()
+    }
+
+    fn fields(message: &str, others: &[(&'static str, serde_json::Value)]) -> Fields {
+        Fields {
+            message: message.to_owned(),
+            others: others.iter().cloned().collect(),
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_flat_object_or_one_sentence() {
+        let fields = fields(
+            "a \"b\"",
+            &[
+                ("app", "x".into()),
+                ("count", 3.into()),
+                ("settings", "app=x".into()),
+            ],
+        );
+        assert_eq!(
+            json(now(), Level::INFO, &fields),
+            r#"{"time":"2026-01-02T03:04:05.678Z","level":"INFO","msg":"a \"b\"","app":"x","count":3,"settings":"app=x"}"#
+        );
+        assert_eq!(
+            text(now(), Level::WARN, &fields, false),
+            r#"03:04:05.678  WARN [x] a "b" (app=x)"#
+        );
+        assert_eq!(
+            text(now(), Level::ERROR, &self::fields("c", &[]), true),
+            "03:04:05.678 \u{1b}[31mERROR\u{1b}[0m c"
+        );
+    }
+
+    #[test]
+    fn text_logs_say_which_day_it_is() {
+        assert_eq!(
+            text(now(), Level::INFO, &beginning(now()), false),
+            "03:04:05.678  INFO it is 2026-01-02, and times are UTC"
+        );
+    }
+
+    #[test]
+    fn dropped_lines_are_told_in_the_logs_own_format() {
+        let line: serde_json::Value = serde_json::from_str(&dropped(LogFormat::Json, 7)).unwrap();
+        assert_eq!(
+            (&line["count"], &line["level"]),
+            (&7.into(), &"WARN".into())
+        );
+        assert!(dropped(LogFormat::Text, 7).contains(" WARN 7 lines of the log were dropped"));
     }
 }

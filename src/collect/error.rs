@@ -7,8 +7,6 @@ use std::{error::Error as StdError, time::Duration};
 
 use http::StatusCode;
 
-use crate::secrets::NOT_SHOWN;
-
 /// Why a metric has no value; one variant for every odd answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
@@ -433,26 +431,6 @@ impl CollectError {
             }
             Self::NotANumber { .. } | Self::Nan => CollectErrorKind::NotANumber,
         }
-    }
-
-    /// The same error without what an answer's body said.
-    pub(super) fn without_text(mut self) -> Self {
-        match &mut self {
-            Self::Unauthorized { body: text, .. }
-            | Self::HttpStatus { body: text, .. }
-            | Self::NotJson { body: text, .. }
-            | Self::Malformed { problem: text }
-            | Self::ResultType { found: text }
-            | Self::NotANumber { found: text } => NOT_SHOWN.clone_into(text),
-            Self::Api {
-                error_type, text, ..
-            } => {
-                error_type.clear();
-                NOT_SHOWN.clone_into(text);
-            }
-            _ => {}
-        }
-        self
     }
 }
 

@@ -11,10 +11,8 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{
-    CollectError, Sample,
-    text::{excerpt, printable},
-};
+use super::{CollectError, Sample};
+use crate::shown::{excerpt, printable};
 
 /// The longest text of a peer that is shown: enough for a parse error of a query, short enough for a log line.
 const TEXT_LIMIT: usize = 300;

@@ -11,7 +11,6 @@ mod prometheus;
 mod temporal;
 #[cfg(test)]
 pub(crate) mod test_keys;
-mod text;
 
 use std::{fmt, sync::Arc, time::Duration};
 

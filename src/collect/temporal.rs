@@ -35,9 +35,10 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::{BoxError, Service, ServiceExt as _};
 
-use super::{CollectError, IdentityError, Sample, text::excerpt};
+use super::{CollectError, IdentityError, Sample};
 use crate::{
     config::{TemporalAddress, TemporalIdentity},
+    shown::excerpt,
     transport::{ProxyAddress, certificate_advice, install_crypto_provider, tls_error},
 };
 

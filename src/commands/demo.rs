@@ -17,6 +17,7 @@ use super::{block_on, cli::DemoOptions, environment, serve::Signals};
 use crate::{
     config::{Config, LogFormat, Purpose, Sources},
     daemon::Daemon,
+    shown,
     shutdown::shutdown,
     sim::{
         Access, Clock, DailyCurve, MetricsSettings, NewMachine, Options, ProxySettings, Simulator,
@@ -68,6 +69,7 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
         .local_addr()
         .context("the listener has no address")?;
     let config = blueprint(platform, options.port)?;
+    shown::hold(&config.secrets);
     tracing::info!(
         "this is a demo: a simulated Fly platform on {platform}, nothing real is touched"
     );

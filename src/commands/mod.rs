@@ -19,6 +19,7 @@ use anyhow::Context as _;
 
 use crate::{
     config::{Config, Purpose, Sources, file},
+    shown,
     transport::read_roots,
 };
 
@@ -61,7 +62,9 @@ fn load(path: Option<&Path>, purpose: Purpose, app: Option<String>) -> anyhow::R
     if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
         sources.file = Some((path.to_owned(), file::read(path)?));
     }
-    Ok(Config::load(sources)?)
+    let config = Config::load(sources)?;
+    shown::hold(&config.secrets);
+    Ok(config)
 }
 
 /// The process environment: read here, and nowhere below.
@@ -85,10 +88,10 @@ fn extra_roots() -> anyhow::Result<Option<Vec<u8>>> {
     Ok(roots.pem)
 }
 
-/// Writes one text and a line end to standard output.
+/// Writes one text and a line end to standard output, without secrets.
 fn say(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")
+    writeln!(out, "{}", shown::block(text))
         .and_then(|()| out.flush())
         .context("cannot write to standard output")
 }

@@ -10,7 +10,7 @@ use crate::{
     config::{Config, Purpose},
     daemon::Daemon,
     shutdown::{ShutdownTrigger, shutdown},
-    telemetry,
+    stderr, telemetry,
 };
 
 /// The exit code after a second signal, as shells give it for SIGINT.
@@ -92,6 +92,7 @@ impl Signals {
             trigger.set();
             let name = self.next().await;
             tracing::warn!(signal = name, "{name} again: ending at once");
+            stderr::flush();
             // The user asks a second time not to wait for anything.
             std::process::exit(INTERRUPTED);
         });

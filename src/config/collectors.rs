@@ -13,10 +13,11 @@ use super::{
     env::Environment,
     expansion::{APP_NAME, Segment, segments},
     settings::{Collector, Settings, VARIABLES, Value, YamlKey},
-    values::{Findings, without_secrets},
+    values::Findings,
 };
 use crate::{
     expr::{Expression, Names},
+    shown::written_address,
     transport::ProxyRules,
 };
 
@@ -192,6 +193,9 @@ impl Findings {
         };
         let mut address = self.http_url(value, example)?;
         let basic = self.take_user_information(&mut address, value);
+        if let Some(basic) = &basic {
+            self.warn_of_short_basic(value, basic);
+        }
         address.set_fragment(None);
         Some(CollectorSource::Prometheus {
             address,
@@ -285,7 +289,7 @@ impl Findings {
                         value.place(),
                         format!("{} is no address of a Temporal server", value.label()),
                     )
-                    .value(&without_secrets(value.text()))
+                    .value(&written_address(value.text()))
                     .expected(expected)
                     .example("localhost:7233"),
                 );
@@ -332,10 +336,18 @@ impl Findings {
             self.refuse(ConfigError::new(value.place(), message));
             return Some(QueryTemplate::parse("", |_| None).0);
         }
+        let mut secret = Vec::new();
         for segment in segments(value.text()) {
             if let Segment::Variable { name, .. } = segment {
                 self.referenced.insert(name.to_owned());
+                if name != APP_NAME && !secret.contains(&name) && self.is_secret(name, environment)
+                {
+                    secret.push(name);
+                }
             }
+        }
+        for name in secret {
+            self.refuse_secret_in_query("the query", value, name);
         }
         let (template, unset) = QueryTemplate::parse(value.text(), |name| {
             environment.get(name).map(str::to_owned)

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::shown::{Secrets, has_token_shape};
+
 /// How many characters of a value are shown.
 const SHOWN_LENGTH: usize = 100;
 
@@ -110,6 +112,25 @@ impl ConfigError {
         self
     }
 
+    /// Everything that is shown of it, apart from variables' names.
+    fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        let (first, second) = match &mut self.place {
+            Place::Key { key, path, .. } => (Some(key), Some(path)),
+            Place::File { path, .. } => (Some(path), None),
+            Place::Variable(_) | Place::Option(_) => (None, None),
+        };
+        let texts = [
+            Some(&mut self.message),
+            self.value.as_mut(),
+            self.expected.as_mut(),
+            self.example.as_mut(),
+            self.detail.as_mut(),
+            first,
+            second,
+        ];
+        texts.into_iter().flatten()
+    }
+
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
@@ -153,8 +174,19 @@ impl fmt::Display for ConfigError {
 pub struct ConfigErrors(Vec<ConfigError>, Vec<String>);
 
 impl ConfigErrors {
-    /// `None` if there is no mistake.
-    pub(super) fn new(errors: Vec<ConfigError>, warnings: Vec<String>) -> Option<Self> {
+    /// `None` if there is no mistake. None of `secrets` is in them then, wherever it was written.
+    pub(super) fn new(
+        mut errors: Vec<ConfigError>,
+        mut warnings: Vec<String>,
+        secrets: &Secrets,
+    ) -> Option<Self> {
+        for text in errors
+            .iter_mut()
+            .flat_map(ConfigError::texts)
+            .chain(&mut warnings)
+        {
+            *text = secrets.hide(text);
+        }
         (!errors.is_empty()).then_some(Self(errors, warnings))
     }
 
@@ -185,18 +217,11 @@ impl std::error::Error for ConfigErrors {}
 /// into the wrong variable easily.
 fn shown(value: &str) -> String {
     let lower = value.to_ascii_lowercase();
-    if [
-        "flyv1 ",
-        "bearer ",
-        "fm1r_",
-        "fm1a_",
-        "fm2_",
-        "fo1_",
-        "-----begin",
-    ]
-    .iter()
-    .any(|mark| lower.contains(mark))
-    {
+    let is_secret = has_token_shape(value)
+        || ["flyv1 ", "bearer ", "-----begin"]
+            .iter()
+            .any(|mark| lower.contains(mark));
+    if is_secret {
         return "(a token, not shown)".to_owned();
     }
     if value.chars().count() <= SHOWN_LENGTH {

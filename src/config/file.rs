@@ -86,7 +86,7 @@ pub fn read(path: &Path) -> Result<String, ReadError> {
 
 /// A file's text after replacement.
 pub(super) struct Expanded {
-    text: String,
+    pub(super) text: String,
     /// The line of the file that each line of `text` comes from, both from 1: a value may have several lines.
     lines: Vec<u64>,
     /// What of `text` is read.
@@ -123,6 +123,15 @@ pub(super) fn expand(
     text: &str,
     environment: &Environment,
 ) -> Result<Expanded, Box<ConfigError>> {
+    expand_by(path, text, |name| environment.get(name).map(str::to_owned))
+}
+
+/// As [`expand`], with values of one's own.
+pub(super) fn expand_by(
+    path: &str,
+    text: &str,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<Expanded, Box<ConfigError>> {
     let place = Place::File {
         path: path.to_owned(),
         line: 0,
@@ -153,7 +162,7 @@ pub(super) fn expand(
             } => written,
             Segment::Variable { name, .. } => {
                 expanded.referenced.insert(name.to_owned());
-                let value = environment.get(name);
+                let value = lookup(name);
                 if value.is_none()
                     && line_head != Some('#')
                     && !expanded.unset.iter().any(|known| known == name)
@@ -165,7 +174,7 @@ pub(super) fn expand(
                     .lines
                     .extend(value.matches('\n').map(|_| file_line));
                 line_head = line_head.or(Some('$'));
-                append(&mut expanded.text, value, &place)?;
+                append(&mut expanded.text, &value, &place)?;
                 continue;
             }
         };

@@ -13,6 +13,7 @@ mod expansion;
 pub mod file;
 mod pattern;
 mod query;
+mod secrets;
 mod settings;
 mod summary;
 mod temporal_address;
@@ -30,6 +31,7 @@ use url::Url;
 use crate::{
     expr::{Expression, Names},
     scaling::Policy,
+    shown::{self, Secrets},
     transport::{ProxyAddress, ProxyRules},
 };
 
@@ -106,6 +108,8 @@ pub struct Config {
     pub proxies: ProxyRules,
     /// The daemon's own place on Fly, from `FLY_APP_NAME`, `FLY_PROCESS_GROUP` (else `app`) and `FLY_MACHINE_ID`.
     pub own: OwnMachine,
+    /// Every secret of this configuration, for whatever shows something ([`shown::hold`]).
+    pub secrets: Secrets,
     /// What to tell the user at start-up although it is no mistake (a query names an unset variable …).
     pub warnings: Vec<String>,
 }
@@ -219,7 +223,7 @@ impl fmt::Debug for CollectorSource {
                 empty_value,
             } => formatter
                 .debug_struct("Prometheus")
-                .field("address", &summary::address(address))
+                .field("address", &shown::address(address))
                 .field("basic", basic)
                 .field("token", token)
                 .field("query", query)

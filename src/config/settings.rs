@@ -141,6 +141,11 @@ macro_rules! settings {
         }
 
         impl Settings {
+            /// The values that are set, apart from those of the file's collectors.
+            pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
+                [$(&self.$field),*].into_iter().flatten()
+            }
+
             /// Puts the two together, value by value; the file wins. A key without a value, or with an empty one, is
             /// an unset one.
             pub(super) fn merge(environment: RawSettings, file: RawSettings, locate: &Locate<'_>) -> Self {

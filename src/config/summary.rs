@@ -1,9 +1,10 @@
 //! What the program understood, for the line it logs at start-up: no token, key or password is in it.
 
-use url::Url;
-
 use super::{CollectorSource, Config, ExpressionBand, LogFormat, duration};
-use crate::scaling::{InitialState, Step, StopAction};
+use crate::{
+    scaling::{InitialState, Step, StopAction},
+    shown::address,
+};
 
 impl Config {
     /// The settings as key and value, in a fixed order. Settings that are unset are left out, and so are switches that
@@ -140,21 +141,5 @@ fn step(step: Step) -> String {
     match step {
         Step::Count(count) => count.to_string(),
         Step::Percent(percent) => format!("{percent}%"),
-    }
-}
-
-/// An address as it may be shown: without user information, and with its query string as `?…`.
-pub(super) fn address(url: &Url) -> String {
-    let mut url = url.clone();
-    // Both fail only for URLs that cannot have user information.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_fragment(None);
-    let has_query = url.query().is_some();
-    url.set_query(None);
-    if has_query {
-        format!("{url}?\u{2026}")
-    } else {
-        url.to_string()
     }
 }

@@ -300,8 +300,8 @@ fn the_file_with_every_key_means_what_it_says() {
             "fallback_started: 7",
             "fallback_after: 2",
             "deploy_timeout: 30m0s",
-            "machines_api: https://api.machines.dev/",
-            "graphql_api: https://api.fly.io/",
+            "machines_api: https://api.machines.dev",
+            "graphql_api: https://api.fly.io",
             "api_token: set",
             "api_concurrency: 3",
             "metrics_address: 127.0.0.1:9191",
@@ -1597,6 +1597,161 @@ fn a_query_that_grows_without_measure_is_refused() {
         mistakes(&changes, None),
         ["FAS_PROMETHEUS_QUERY is longer than 1048576 bytes once its variables are replaced"]
     );
+}
+
+#[test]
+fn a_secret_in_a_query_is_refused_by_its_variables_name() {
+    let expected = |place: &str, name: &str| {
+        format!(
+            "the query of {place} expands ${name}, which holds a secret; expected variables without secrets: what they hold \
+             is sent to the metrics server"
+        )
+    };
+    let query = "FAS_PROMETHEUS_QUERY";
+    let cases: &[(&Changes, &str)] = &[
+        (&[(query, "up{t='$FAS_API_TOKEN'}")], "FAS_API_TOKEN"),
+        (
+            &[
+                (
+                    query,
+                    "up{t='${FAS_PROMETHEUS_TOKEN}'} + $FAS_PROMETHEUS_TOKEN",
+                ),
+                ("FAS_PROMETHEUS_TOKEN", "plain"),
+            ],
+            "FAS_PROMETHEUS_TOKEN",
+        ),
+        (&[(query, "up{t='$X'}"), ("X", "a fm2_abc b")], "X"),
+        (
+            &[
+                (query, "up{t='$X'}"),
+                ("X", "me:hunter2"),
+                ("FAS_PROMETHEUS_ADDRESS", "http://me:hunter2@p"),
+            ],
+            "X",
+        ),
+        (
+            &[
+                (query, "up{t='$FAS_PROMETHEUS_ADDRESS'}"),
+                ("FAS_PROMETHEUS_ADDRESS", "http://p?key=abc7"),
+            ],
+            "FAS_PROMETHEUS_ADDRESS",
+        ),
+    ];
+    for (changes, name) in cases {
+        assert_eq!(
+            mistakes(changes, None),
+            [expected(query, name)],
+            "{changes:?}"
+        );
+    }
+    assert_eq!(
+        mistakes(&[(query, "up{r='$X'}"), ("X", "ord")], None),
+        [""; 0]
+    );
+}
+
+#[test]
+fn a_secret_that_a_query_in_the_file_expands_is_refused_and_the_same_word_written_there_is_not() {
+    let file = |query: &str| {
+        format!(
+            "app-name: my-app\ncreated-machine-count: depth\napi-token: $TOKEN\nmetric-collectors:\n  - type: prometheus\n    \
+             metric-name: depth\n    address: http://me:$PASSWORD@p\n    query: |\n      up{{env='prod',\n      {query}}}\n"
+        )
+    };
+    let environment: &Changes = &[
+        ("TOKEN", "FlyV1 fm2_a,fm2_b"),
+        ("PASSWORD", "prod"),
+        ("REGION", "ord"),
+    ];
+    assert_eq!(mistakes(environment, Some(&file("r='$REGION'"))), [""; 0]);
+    for name in ["PASSWORD", "TOKEN"] {
+        let lines = mistakes(environment, Some(&file(&format!("x='${name}'"))));
+        let expected = format!(
+            "the query of metric-collectors[0].query expands ${name}, which holds a secret; "
+        );
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].starts_with(&expected), "{lines:#?}");
+    }
+}
+
+#[test]
+fn a_token_in_the_wrong_setting_is_refused_and_not_shown() {
+    const TOKEN: &str = "FlyV1 fm2_lJPECAAAAAAAAZVExBBxyz/0123456789+abcdefghijk==,fm2_lJPETwo==";
+    const BARE: &str = "fm2_lJPECAAAAAAAAZVExBBxyz";
+    let settings = [
+        ("FAS_APP_NAME", BARE),
+        ("FAS_REGIONS", TOKEN),
+        ("FAS_CREATED_MACHINE_COUNT", TOKEN),
+        ("FAS_PROCESS_GROUP", BARE),
+        ("FAS_INTERVAL", TOKEN),
+        ("FAS_SCALE_UP_STEP", TOKEN),
+        ("FAS_PROMETHEUS_QUERY", TOKEN),
+        ("FAS_ORG", BARE),
+    ];
+    for (name, value) in settings {
+        let lines = mistakes(&[(name, value)], None);
+        let expected = format!(
+            "{name} holds what looks like a Fly token; expected tokens in FAS_API_TOKEN and FAS_PROMETHEUS_TOKEN alone"
+        );
+        assert_eq!(lines, [expected], "{name}");
+    }
+    for key in [
+        "app-name",
+        "regions",
+        "interval",
+        "created-machine-count",
+        "unknown",
+    ] {
+        for file in [format!("{key}: {TOKEN}\n"), format!("{key}: '{TOKEN}\n")] {
+            let text = all_output(sources(&[], Some(&file)));
+            for piece in ["lJPE", "0123456789", "abcdefghijk"] {
+                assert!(!text.contains(piece), "{file}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_no_fly_token_is_not_shown_where_it_does_not_belong() {
+    for name in [
+        "FAS_REGIONS",
+        "FAS_INTERVAL",
+        "FAS_CREATED_MACHINE_COUNT",
+        "FAS_METRICS_ADDRESS",
+        "FAS_APP_NAME",
+    ] {
+        let changes = [
+            (name, "a b h0nter2/x"),
+            ("FAS_PROMETHEUS_ADDRESS", "http://me:h0nter2%2Fx@p"),
+        ];
+        let lines = mistakes(&changes, None);
+        assert!(
+            !lines.is_empty() && !lines.concat().contains("h0nter2"),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn a_secret_too_short_to_be_hidden_everywhere_is_warned_of() {
+    let cases: &[(&Changes, &str)] = &[
+        (&[("FAS_PROMETHEUS_TOKEN", "abc")], "FAS_PROMETHEUS_TOKEN"),
+        (
+            &[("FAS_PROMETHEUS_ADDRESS", "http://me:x@p")],
+            "FAS_PROMETHEUS_ADDRESS",
+        ),
+        (
+            &[("FAS_PROMETHEUS_ADDRESS", "http://x:@p")],
+            "FAS_PROMETHEUS_ADDRESS",
+        ),
+    ];
+    for (changes, name) in cases {
+        let expected = format!(
+            "the secret in {name} has fewer than 4 characters: it is hidden in logs only where it stands as a word of its own"
+        );
+        assert_eq!(warnings(changes, None), [expected]);
+    }
+    assert_eq!(warnings(&[("FAS_PROMETHEUS_TOKEN", "abcd")], None), [""; 0]);
 }
 
 /// Everything that can be shown of a configuration or of why there is none.

@@ -20,11 +20,12 @@ use super::{
     env::Environment,
     file,
     settings::{RawSettings, Settings, Value},
-    values::{Findings, without_secrets},
+    values::Findings,
 };
 use crate::{
     expr::{Expression, Names},
     scaling::{Fallback, InitialState, Policy, Step, StopAction, UpDown},
+    shown::written_address,
     transport::{InvalidProxy, ProxyRules},
 };
 
@@ -50,12 +51,19 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
     let file = sources
         .file
         .map(|(path, text)| (path.display().to_string(), text));
-    let Some(mut settings) = findings.merge(raw, file, &environment) else {
+    findings.know_environment(&environment);
+    let Some(mut settings) = findings.merge(raw, file.as_ref(), &environment) else {
         // Without the file nearly everything would seem to be missing.
         return Err(
-            ConfigErrors::new(findings.errors, findings.warnings).expect("the file was refused")
+            ConfigErrors::new(findings.errors, findings.warnings, &findings.secrets)
+                .expect("the file was refused"),
         );
     };
+    findings.know_settings(&settings);
+    if let Some((path, text)) = &file {
+        findings.refuse_secrets_expanded_in_file(path, text, &environment, &settings);
+    }
+    findings.refuse_misplaced_tokens(&settings);
 
     let own = own_machine(&environment);
     let proxies = findings.proxies(&environment);
@@ -96,8 +104,14 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
         ),
         proxies,
         own,
+        secrets: findings.secrets,
         warnings: environment.unknown(&findings.referenced),
     };
+    findings.errors.retain(|error| {
+        let is_misplaced = |misplaced: &ConfigError| misplaced.place == error.place;
+        !findings.misplaced.iter().any(is_misplaced)
+    });
+    findings.errors.append(&mut findings.misplaced);
     // What cannot be read is told once, not called missing as well.
     findings.errors.retain(|error| match &error.place {
         Place::Variable(name) => {
@@ -106,7 +120,7 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
         Place::Key { .. } | Place::File { .. } | Place::Option(_) => true,
     });
     config.warnings.append(&mut findings.warnings);
-    match ConfigErrors::new(findings.errors, config.warnings.clone()) {
+    match ConfigErrors::new(findings.errors, config.warnings.clone(), &config.secrets) {
         Some(errors) => Err(errors),
         None => Ok(config),
     }
@@ -152,7 +166,7 @@ impl Findings {
     fn merge(
         &mut self,
         raw: RawSettings,
-        file: Option<(String, String)>,
+        file: Option<&(String, String)>,
         environment: &Environment,
     ) -> Option<Settings> {
         let Some((path, text)) = file else {
@@ -160,8 +174,9 @@ impl Findings {
             let locate = |key: &str, _| Place::Variable(key.to_owned());
             return Some(Settings::merge(raw, RawSettings::default(), &locate));
         };
-        let parsed = file::expand(&path, &text, environment).and_then(|expanded| {
-            let from_file = file::parse(&path, &text, &expanded, &mut self.errors)?;
+        let parsed = file::expand(path, text, environment).and_then(|expanded| {
+            self.secrets.add_tokens_in(&expanded.text);
+            let from_file = file::parse(path, text, &expanded, &mut self.errors)?;
             Ok((expanded, from_file))
         });
         let (expanded, from_file) = match parsed {
@@ -575,7 +590,7 @@ impl Findings {
         if !url.username().is_empty() || url.password().is_some() {
             let message = format!("{} must not contain a user or a password", value.label());
             self.refuse(
-                ConfigError::new(value.place(), message).value(&without_secrets(value.text())),
+                ConfigError::new(value.place(), message).value(&written_address(value.text())),
             );
         }
         url

@@ -14,6 +14,7 @@ use super::{
     settings::Value,
     yaml_integer,
 };
+use crate::shown::{Secrets, written_address};
 
 /// What was found while values were read.
 #[derive(Default)]
@@ -24,6 +25,10 @@ pub(super) struct Findings {
     pub(super) warnings: Vec<String>,
     /// Names of variables that the file or a query mentions.
     pub(super) referenced: BTreeSet<String>,
+    /// What no message may show.
+    pub(super) secrets: Secrets,
+    /// Tokens in settings that hold none; other mistakes of these settings come from that.
+    pub(super) misplaced: Vec<ConfigError>,
 }
 
 impl Findings {
@@ -234,7 +239,7 @@ impl Findings {
         let Some(url) = parsed else {
             self.refuse(
                 ConfigError::new(value.place(), format!("{} is not a URL", value.label()))
-                    .value(&without_secrets(value.text()))
+                    .value(&written_address(value.text()))
                     .expected("an address that begins with http:// or https://")
                     .example(example),
             );
@@ -251,27 +256,5 @@ impl Findings {
             return None;
         }
         Some(url)
-    }
-}
-
-/// An address that could not be parsed, as far as it may be shown: nothing before an `@`, nothing after a `?`.
-pub(super) fn without_secrets(address: &str) -> String {
-    let (scheme, rest) = match address.split_once("://") {
-        Some((scheme, rest)) => (Some(scheme), rest),
-        None => (None, address),
-    };
-    let rest = match rest.rsplit_once('@') {
-        Some((_, host)) => format!("\u{2026}@{host}"),
-        None => rest.to_owned(),
-    };
-    let rest = match rest.split_once('?') {
-        Some((path, _)) => format!("{path}?\u{2026}"),
-        None => rest,
-    };
-    match scheme {
-        // Another one may be the beginning of a password.
-        Some(scheme @ ("http" | "https")) => format!("{scheme}://{rest}"),
-        Some(scheme) if !address.contains('@') => format!("{scheme}://{rest}"),
-        _ => rest,
     }
 }

@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use crate::shown::is_unprintable;
+
 /// A half-open range of bytes in an expression's text; both ends lie on character boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
@@ -92,11 +94,20 @@ fn excerpt(line: usize, before: &str, marked: &str, after: &str) -> String {
         if character == '\t' {
             pointer.push('\t');
         } else {
-            pointer.extend(std::iter::repeat_n(' ', width(character)));
+            pointer.extend(std::iter::repeat_n(' ', width(printable(character))));
         }
     }
     text.extend(shown_marked.chars().map(printable));
-    pointer.push_str(&"^".repeat(shown_marked.chars().map(width).sum::<usize>().max(1)));
+    pointer.push_str(
+        &"^".repeat(
+            shown_marked
+                .chars()
+                .map(printable)
+                .map(width)
+                .sum::<usize>()
+                .max(1),
+        ),
+    );
     text.extend(shown_after.chars().map(printable));
     if shown_marked.len() < marked.len() || shown_after.len() < after.len() {
         text.push('…');
@@ -110,7 +121,7 @@ fn excerpt(line: usize, before: &str, marked: &str, after: &str) -> String {
 
 /// A control character could move the terminal's cursor or hide what follows.
 fn printable(character: char) -> char {
-    if character.is_control() && character != '\t' {
+    if is_unprintable(character) && character != '\t' {
         '\u{FFFD}'
     } else {
         character

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cookie_store::CookieStore;
 use http::{HeaderMap, Method, Request, Response, header};
 use jiff::Timestamp;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
@@ -31,7 +31,7 @@ use super::{
 use crate::{
     metrics::{CallResult, Metrics},
     scaling::Release,
-    secrets::Secrets,
+    shown::excerpt,
     shutdown::Shutdown,
     transport::{Transport, TransportError},
 };
@@ -76,7 +76,6 @@ pub struct Api {
     transport: Arc<dyn Transport>,
     options: ApiOptions,
     authorization: Authorization,
-    secrets: Secrets,
     metrics: Metrics,
     shutdown: Shutdown,
     jitter: JitterSeeds,
@@ -125,8 +124,6 @@ struct Call<'call> {
     /// No attempt begins once this is set.
     halted: Option<&'call AtomicBool>,
     cookies: &'call Mutex<CookieStore>,
-    /// What no error may show.
-    secrets: &'call Secrets,
 }
 
 /// Why one attempt failed.
@@ -149,14 +146,11 @@ impl Api {
     ) -> Result<Self, String> {
         let authorization = Authorization::parse(&options.token)
             .ok_or("FAS_API_TOKEN holds characters that no token has (a line break inside?)")?;
-        let mut secrets = Secrets::default();
-        secrets.add(options.token.expose_secret());
         let jitter = JitterSeeds::new(options.jitter_seed);
         Ok(Self {
             transport,
             options,
             authorization,
-            secrets,
             metrics,
             shutdown,
             jitter,
@@ -203,7 +197,6 @@ impl Api {
             begin_before: None,
             halted: None,
             cookies: &self.cookies,
-            secrets: &self.secrets,
         };
         let answer = self.make(&call, deadline).await?;
         let apps: Apps = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
@@ -656,7 +649,6 @@ impl AppClient {
             begin_before: None,
             halted: None,
             cookies: &self.cookies,
-            secrets: &self.api.secrets,
         }
     }
 }
@@ -676,15 +668,13 @@ impl Call<'_> {
         })
     }
 
-    /// The one place where errors are made: nothing in them repeats the token, whatever a server sends back.
     fn failed(&self, failure: Failure) -> ApiError {
-        let hide = |text| self.secrets.hide(text);
         ApiError {
             operation: self.operation,
             subject: self.subject.clone(),
-            request_id: failure.request_id.map(hide),
+            request_id: failure.request_id,
             after_unknown: false,
-            cause: failure.cause.map_text(hide),
+            cause: failure.cause,
         }
     }
 
@@ -793,18 +783,9 @@ fn message(body: &[u8]) -> String {
     }
 }
 
-/// Text from outside, fit for one line of a log: control characters replaced, bounded in length.
+/// Text from outside, fit for one line of a log.
 pub(super) fn cleaned(text: &str) -> String {
-    let mut clean: String = text
-        .trim()
-        .chars()
-        .take(MESSAGE_LIMIT)
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .collect();
-    if text.trim().chars().nth(MESSAGE_LIMIT).is_some() {
-        clean.push('…');
-    }
-    clean
+    excerpt(text, MESSAGE_LIMIT)
 }
 
 /// `Retry-After` in either of its forms: seconds, or a date.

@@ -255,29 +255,6 @@ impl Cause {
         }
     }
 
-    /// The same with every text of the server passed through `clean`.
-    pub(super) fn map_text(self, clean: impl Fn(String) -> String) -> Self {
-        match self {
-            Self::Status {
-                status,
-                message,
-                retry_after,
-            } => Self::Status {
-                status,
-                message: clean(message),
-                retry_after,
-            },
-            Self::Unauthorized { status, message } => Self::Unauthorized {
-                status,
-                message: clean(message),
-            },
-            Self::Decode(text) => Self::Decode(clean(text)),
-            Self::Complaint(text) => Self::Complaint(clean(text)),
-            Self::NotSent(text) => Self::NotSent(clean(text)),
-            other => other,
-        }
-    }
-
     /// Whether an idempotent call may be repeated after this.
     pub(super) fn is_transient(&self) -> bool {
         match self {

@@ -14,6 +14,7 @@ use super::{
     observe::Presence,
     order::{DestroyOrder, clone_source, start_order, stop_order},
 };
+use crate::shown::excerpt;
 
 /// What a pass resolved to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -183,6 +184,9 @@ pub enum PlanFailure {
     },
 }
 
+/// The longest name of a process group that is shown, in characters: whoever makes a machine chooses it.
+const GROUP_LIMIT: usize = 60;
+
 /// Where one looked for a machine to clone, and which groups there are instead.
 struct Seen<'a>(&'a str, &'a BTreeSet<String>);
 
@@ -202,7 +206,7 @@ impl fmt::Display for Seen<'_> {
         let shown = groups
             .iter()
             .take(10)
-            .map(|group| format!("\"{group}\""))
+            .map(|group| format!("\"{}\"", excerpt(group, GROUP_LIMIT)))
             .collect::<Vec<_>>()
             .join(", ");
         write!(formatter, " (machines of these groups were seen: {shown})")

@@ -13,6 +13,7 @@ mod apps;
 mod endurance;
 mod failure;
 mod hostile;
+mod leaks;
 mod lost_answers;
 mod metrics;
 mod program;

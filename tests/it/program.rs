@@ -47,7 +47,7 @@ pub(crate) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
 /// A simulator on a socket, which ends with this.
 pub(crate) struct Served {
     pub(crate) simulator: Simulator,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     serving: JoinHandle<()>,
 }
 

@@ -18,6 +18,7 @@ use fly_autoscaler::{
     daemon::assemble,
     health::Health,
     metrics::Metrics,
+    shown,
     shutdown::{ShutdownTrigger, shutdown},
     sim::{self, CallError, Options, Platform, Simulator},
     transport::{Transport, TransportError},
@@ -160,6 +161,7 @@ impl World {
     /// As [`World::start`], over a transport of one's own.
     pub(crate) fn start_over(&mut self, transport: Arc<dyn Transport>) {
         let config = Config::load(Sources::new(self.settings.clone(), Purpose::Serve)).unwrap();
+        shown::hold(&config.secrets);
         let (trigger, shutdown) = shutdown();
         let pool = assemble(
             config,
@@ -404,7 +406,8 @@ impl<S: Subscriber> Layer<S> for Keeper {
 
 impl Visit for LogLine {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let value = format!("{value:?}");
+        // As the log shows it.
+        let value = shown::line(&format!("{value:?}"), 3000);
         if field.name() == "message" {
             self.message = value;
         } else {

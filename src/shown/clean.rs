@@ -1,8 +1,9 @@
-//! Making a peer's text fit to be shown: short, on one line, and without characters that act on a terminal.
+//! Making text fit to be shown: short, on one line, and without characters that act on what shows it.
 
 /// `text` on one line: control and direction characters and runs of white space become one space each, and what
 /// exceeds `limit` characters is replaced by `…`.
-pub(super) fn excerpt(text: &str, limit: usize) -> String {
+#[must_use]
+pub fn excerpt(text: &str, limit: usize) -> String {
     let mut shown = String::new();
     let mut length = 0;
     let mut gap = false;
@@ -27,7 +28,8 @@ pub(super) fn excerpt(text: &str, limit: usize) -> String {
 }
 
 /// `body` as [`excerpt`] shows it, or nothing if it is not text.
-pub(super) fn printable(body: &[u8], limit: usize) -> String {
+#[must_use]
+pub fn printable(body: &[u8], limit: usize) -> String {
     // No character is longer than four bytes, so this is enough for `limit` of them even where half is white space.
     let head = &body[..body.len().min(limit.saturating_mul(8))];
     let text = match std::str::from_utf8(head) {
@@ -45,12 +47,28 @@ pub(super) fn printable(body: &[u8], limit: usize) -> String {
     excerpt(text, limit)
 }
 
-/// Control characters, and the format characters that reorder or hide what surrounds them.
-fn is_unprintable(character: char) -> bool {
+/// `text` with its line breaks, tabs and spaces; every other character that acts on a terminal becomes `U+FFFD`, which
+/// keeps what stands below something in its column.
+pub(super) fn block(text: &str) -> String {
+    let shown = |character| match character {
+        '\n' | '\t' => character,
+        _ if is_unprintable(character) => '\u{fffd}',
+        _ => character,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Whether a character acts on what shows it: control characters, line and paragraph separators, and the format
+/// characters that reorder, join or hide what surrounds them.
+#[must_use]
+pub fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
-            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+                | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -60,7 +78,7 @@ mod tests {
 
     #[test]
     fn excerpt_is_one_bounded_line_without_control_characters() {
-        let cases: [(&str, &str, usize, &str); 8] = [
+        let cases: [(&str, &str, usize, &str); 10] = [
             ("plain", "no such function", 50, "no such function"),
             ("empty", "", 50, ""),
             ("surrounding space", "  a \r\n\t b  ", 50, "a b"),
@@ -71,6 +89,13 @@ mod tests {
                 "[31mred [0m",
             ),
             ("right-to-left override", "a\u{202e}b", 50, "a b"),
+            ("separators", "a\u{2028}b\u{2029}c\u{85}d", 50, "a b c d"),
+            (
+                "isolates and tags",
+                "a\u{2066}b\u{2069}c\u{e0041}d",
+                50,
+                "a b c d",
+            ),
             ("exactly the limit", "abcd", 4, "abcd"),
             ("longer than the limit", "abcde", 4, "abcd…"),
             ("characters, not bytes", "äöüßx", 4, "äöüß…"),
