@@ -1,6 +1,11 @@
 //! `eval`: collects once and prints what the expressions ask for, before floor and limits. It writes nothing.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
@@ -12,10 +17,10 @@ use crate::{
     collect::{Collector, collect_all},
     config::{Config, ExpressionBand, Purpose},
     error_chain::chain,
-    expr::{Expression, Names, Values},
+    expr::{EvalError, Expression, Names, Values},
     machines::{Api, ApiOptions, AppClient},
     metrics::Metrics,
-    reconcile::{evaluate_band, explain_target, to_count},
+    reconcile::{TargetError, evaluate_band, explain_target, to_count},
     scaling::{Bounds, Kind, Memory, Now},
     shutdown::{Shutdown, shutdown},
     telemetry,
@@ -96,9 +101,12 @@ async fn evaluate(
             Ok(sample) => {
                 if sample.element_count > 1 {
                     tracing::warn!(
-                        "the query of {metric} returned {} elements, and the first one is used",
+                        "the query of {metric} returned {} elements, and the first one is used; aggregate them, as with sum()",
                         sample.element_count
                     );
+                }
+                for warning in &sample.warnings {
+                    tracing::warn!("the server warns about the query of {metric}: {warning}");
                 }
                 Ok(sample.value)
             }
@@ -120,6 +128,7 @@ async fn evaluate(
 
     let mut explanation = String::new();
     let mut errors = Vec::new();
+    let mut needed = BTreeSet::new();
     for (metric, value) in &metrics {
         let line = match value {
             Ok(value) => format!("{metric} = {value}"),
@@ -134,6 +143,13 @@ async fn evaluate(
             Ok(bounds) => Some(bounds),
             Err(error) => {
                 errors.push(explain_target(kind, &error, &metrics));
+                if let TargetError::Expression {
+                    error: EvalError::Missing(metric),
+                    ..
+                } = error
+                {
+                    needed.insert(metric);
+                }
                 None
             }
         }
@@ -142,6 +158,14 @@ async fn evaluate(
         created: of_kind(Kind::Created, config.targets.created.as_ref()).into(),
         started: of_kind(Kind::Started, config.targets.started.as_ref()).into(),
     };
+    // Also where `??` makes it good: this is the tool for trying a query. An error names the one that it needs.
+    for (metric, value) in &metrics {
+        if let Err(why) = value
+            && !needed.contains(metric)
+        {
+            tracing::warn!("metric {metric} has no value: {why}");
+        }
+    }
     if !errors.is_empty() {
         if explain {
             say(explanation.trim_end())?;

@@ -108,3 +108,20 @@ fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
     runtime.shutdown_background();
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A look-up of a name is such a task: it ends when the system says so. A runtime that is dropped waits for it.
+    #[test]
+    fn a_command_ends_though_something_that_it_abandoned_goes_on() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let ended = block_on(async {
+            tokio::task::spawn_blocking(move || held.recv());
+            Ok(1)
+        });
+        assert_eq!(ended.ok(), Some(1));
+        drop(release);
+    }
+}

@@ -11,6 +11,7 @@
 mod acting;
 mod apps;
 mod endurance;
+mod eval;
 mod failure;
 mod hostile;
 mod leaks;

@@ -1,0 +1,90 @@
+//! `eval` as users run it: what stands on standard output, and what they are told beside it.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    process::Output,
+    thread,
+};
+
+use crate::program::run;
+
+/// Answers every request with this status and body, in a thread that ends with the process.
+fn prometheus(status: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    address
+}
+
+fn eval(address: &str, expression: &str, more: &[(&str, &str)]) -> (Output, String, String) {
+    let settings: Vec<(&str, &str)> = [
+        ("FAS_APP_NAME", "web"),
+        ("FAS_PROMETHEUS_ADDRESS", address),
+        ("FAS_PROMETHEUS_METRIC_NAME", "depth"),
+        ("FAS_PROMETHEUS_QUERY", "up"),
+        ("FAS_CREATED_MACHINE_COUNT", expression),
+        ("FAS_LOG_FORMAT", "text"),
+    ]
+    .into_iter()
+    .chain(more.iter().copied())
+    .collect();
+    let output = run(&["eval"], &settings);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    (output, out, err)
+}
+
+#[test]
+fn a_metric_that_failed_is_told_also_where_the_expression_can_do_without() {
+    let address = prometheus("503 Service Unavailable", "down");
+    let (output, out, err) = eval(&address, "depth ?? 4", &[]);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(out.contains("\"min\": 4"), "{out}");
+    assert!(err.contains("metric depth has no value: "), "{err}");
+    assert!(err.contains("503"), "{err}");
+}
+
+#[test]
+fn a_metric_that_an_expression_needs_is_told_once() {
+    let address = prometheus("503 Service Unavailable", "down");
+    let (output, _, err) = eval(&address, "depth + 1", &[]);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert_eq!(err.matches("503").count(), 1, "{err}");
+    assert!(
+        err.contains("ERROR: the created target `depth + 1` needs depth, which has no value: "),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_warning_of_the_server_is_told() {
+    let address = prometheus(
+        "200 OK",
+        r#"{"status":"success","warnings":["a store is away"],"data":{"resultType":"scalar","result":[1,"3"]}}"#,
+    );
+    let (output, out, err) = eval(&address, "depth", &[]);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(out.contains("\"min\": 3"), "{out}");
+    assert!(err.contains("a store is away"), "{err}");
+}
+
+#[test]
+fn a_server_that_never_answers_does_not_outlive_the_timeout() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let (output, out, err) = eval(&address, "depth ?? 4", &[("FAS_TIMEOUT", "400ms")]);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(out.contains("\"min\": 4"), "{out}");
+    assert!(err.contains("FAS_TIMEOUT"), "{err}");
+}
