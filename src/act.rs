@@ -357,7 +357,7 @@ impl Actor<'_> {
                 outcome
                     .done
                     .push(format!("stopped machine {id}, to be destroyed"));
-                outcome.effect(Effect::Stopped { id: id.to_owned() });
+                outcome.effect(Effect::VictimStopped { id: id.to_owned() });
                 true
             }
             Err(error) if error.status() == Some(404) => {
@@ -397,8 +397,15 @@ impl Actor<'_> {
         outcome: &mut Outcome,
         halted: &AtomicBool,
     ) {
-        if !error.surely_did_nothing() {
-            outcome.effect(Effect::DestroyUnknown { id: id.clone() });
+        let begun = !matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown);
+        match error.operation {
+            _ if error.surely_did_nothing() && !begun => {}
+            _ if error.surely_did_nothing() => outcome.effect(Effect::DestroyRefused {
+                id: id.clone(),
+                woken: error.status() == Some(412),
+            }),
+            Operation::StopMachine => outcome.effect(Effect::VictimStopUnknown { id: id.clone() }),
+            _ => outcome.effect(Effect::DestroyUnknown { id: id.clone() }),
         }
         if matches!(error.cause, Cause::NotBegun) {
             outcome.out_of_time = true;

@@ -134,6 +134,16 @@ impl Scenario {
             },
             ["destroyed", id] => Effect::Destroyed { id: id.to_owned() },
             ["destroy-unknown", id] => Effect::DestroyUnknown { id: id.to_owned() },
+            ["destroy-refused", id] => Effect::DestroyRefused {
+                id: id.to_owned(),
+                woken: false,
+            },
+            ["destroy-woken", id] => Effect::DestroyRefused {
+                id: id.to_owned(),
+                woken: true,
+            },
+            ["victim-stopped", id] => Effect::VictimStopped { id: id.to_owned() },
+            ["victim-stop-unknown", id] => Effect::VictimStopUnknown { id: id.to_owned() },
             ["started", id] => Effect::Started { id: id.to_owned() },
             ["stopped", id] => Effect::Stopped { id: id.to_owned() },
             _ => panic!("unknown outcome: {text}"),

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 
 use super::{
     Fingerprint, Kind, Now, Observed, Policy, Release, State, backoff::Backoff,
-    limits::LimitsMemory, observe::SETTLE_TIME, release::ReleaseMemory, surplus::RunningSurplus,
+    lately::LatelyMemory, limits::LimitsMemory, observe::SETTLE_TIME, release::ReleaseMemory,
+    surplus::RunningSurplus,
 };
 
 /// How many passes count a create whose outcome is unknown.
@@ -37,6 +38,7 @@ pub struct Memory {
     pub(super) state_since: BTreeMap<String, (State, Instant)>,
     pub(super) limits: LimitsMemory,
     pub(super) running_surplus: RunningSurplus,
+    pub(super) lately: LatelyMemory,
     creates: CreateBackoff,
     volumes_aside: BTreeSet<String>,
     release: ReleaseMemory,
@@ -144,8 +146,25 @@ pub enum Effect {
         /// The machine.
         id: String,
     },
-    /// A destroy, or the stop before it, whose outcome is unknown: the next pass tries the same machine again.
+    /// A destroy whose outcome is unknown: no other goes in its place until lists must show what came of it.
     DestroyUnknown {
+        /// The machine.
+        id: String,
+    },
+    /// A destroy, or the stop before it, that surely did not happen.
+    DestroyRefused {
+        /// The machine.
+        id: String,
+        /// Whether the answer was that it is in another state by now, as one that was woken meanwhile.
+        woken: bool,
+    },
+    /// A running victim's stop was accepted.
+    VictimStopped {
+        /// The machine.
+        id: String,
+    },
+    /// A running victim's stop whose outcome is unknown.
+    VictimStopUnknown {
         /// The machine.
         id: String,
     },
@@ -154,7 +173,7 @@ pub enum Effect {
         /// The machine.
         id: String,
     },
-    /// A stop or suspend was accepted.
+    /// A stop or suspend for the started target was accepted.
     Stopped {
         /// The machine.
         id: String,
@@ -211,15 +230,35 @@ impl Memory {
             Effect::Destroyed { id } => {
                 self.clones.remove(&id);
                 self.unsettled_destroys.remove(&id);
+                self.lately.destroy_tried(&id, at);
                 self.expect(id, Expected::Destroy, Accepted, observed, at);
             }
             Effect::DestroyUnknown { id } => {
+                self.lately.destroy_tried(&id, at);
                 self.unsettled_destroys.insert(id, at);
             }
-            Effect::Started { id } => self.expect(id, Expected::Start, Accepted, observed, at),
-            Effect::Stopped { id } => self.expect(id, Expected::Stop, Accepted, observed, at),
-            Effect::StartUnknown { id } => self.expect_unknown(id, Expected::Start, observed, at),
-            Effect::StopUnknown { id } => self.expect_unknown(id, Expected::Stop, observed, at),
+            Effect::DestroyRefused { id, woken } => self.lately.destroy_refused(&id, woken, at),
+            Effect::VictimStopped { id } => {
+                self.lately.victim_stopped(&id);
+                self.expect(id, Expected::Stop, Accepted, observed, at);
+            }
+            Effect::VictimStopUnknown { id } => self.lately.victim_stop_unknown(&id, at),
+            Effect::Started { id } => {
+                self.lately.start_tried(&id, at);
+                self.expect(id, Expected::Start, Accepted, observed, at);
+            }
+            Effect::Stopped { id } => {
+                self.lately.stop_tried(&id, at);
+                self.expect(id, Expected::Stop, Accepted, observed, at);
+            }
+            Effect::StartUnknown { id } => {
+                self.lately.start_tried(&id, at);
+                self.expect_unknown(id, Expected::Start, observed, at);
+            }
+            Effect::StopUnknown { id } => {
+                self.lately.stop_tried(&id, at);
+                self.expect_unknown(id, Expected::Stop, observed, at);
+            }
             Effect::VolumesRefused { volumes } => {
                 self.volumes_aside = volumes.into_iter().collect();
             }
@@ -578,8 +617,7 @@ mod tests {
         };
         assert_eq!(unsettled(&fleet.observe(15, &list)), [false, true]);
         assert_eq!(unsettled(&fleet.observe(59, &list)), [false, true]);
-        fleet.observe(60, &list);
-        assert_eq!(unsettled(&fleet.observe(61, &list)), [false, false]);
+        assert_eq!(unsettled(&fleet.observe(60, &list)), [false, false]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod fingerprint;
 mod fleet;
 #[cfg(test)]
 mod golden;
+mod lately;
 mod limits;
 mod machine;
 mod memory;
@@ -28,6 +29,7 @@ mod unsettled;
 mod window;
 
 pub use fingerprint::Fingerprint;
+pub use lately::Lately;
 pub use limits::{Limited, limit};
 pub use machine::{DEFAULT_KILL_TIMEOUT, Machine, State, StateLabel};
 pub use memory::{Effect, Memory};

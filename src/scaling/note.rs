@@ -113,6 +113,31 @@ pub enum Note {
         /// How many of them have to stay: protected, busy, unreachable or the last of their kind.
         kept: u32,
     },
+    /// What may be gone already is neither counted nor tried again before lists must show what came of it.
+    MayBeGone {
+        /// How many such machines a surplus would otherwise reach.
+        machines: u32,
+    },
+    /// Machines with mounts are not destroyed, since growth could not bring them back.
+    MountsNotDestroyed {
+        /// How many of them are surplus.
+        machines: u32,
+    },
+    /// Machines that a destroy did not remove lately: the others go first.
+    DestroysFailed {
+        /// Their ids.
+        machines: Vec<String>,
+    },
+    /// Machines that a start did not keep running lately: the others go first.
+    StartsFailed {
+        /// Their ids.
+        machines: Vec<String>,
+    },
+    /// Machines that a stop did not bring down lately: the others go first.
+    StopsFailed {
+        /// Their ids.
+        machines: Vec<String>,
+    },
     /// Fewer stopped machines exist than should be started.
     TooFewStopped {
         /// How many should be started.
@@ -169,6 +194,10 @@ impl Note {
             Self::CreatePaused { .. }
                 | Self::Fallback { .. }
                 | Self::MountsNotCloned { .. }
+                | Self::MountsNotDestroyed { .. }
+                | Self::DestroysFailed { .. }
+                | Self::StartsFailed { .. }
+                | Self::StopsFailed { .. }
                 | Self::DeployInProgress { .. }
                 | Self::BlueGreen { .. }
                 | Self::TooFewStopped { .. }
@@ -300,6 +329,32 @@ impl fmt::Display for Note {
                 formatter,
                 "{wanted} surplus, {kept} of them stay: protected, in transition, unreachable, or the last that can be cloned"
             ),
+            Self::MayBeGone { machines } => write!(
+                formatter,
+                "whether {} gone already will show within a minute: nothing is destroyed in {} place",
+                Many(*machines, "machine is", "machines are"),
+                if *machines == 1 { "its" } else { "their" }
+            ),
+            Self::MountsNotDestroyed { machines } => write!(
+                formatter,
+                "{} with mounts too many, but growth could not bring them back; set FAS_CLONE_VOLUMES=true to let them be destroyed and cloned",
+                Machines(*machines)
+            ),
+            Self::DestroysFailed { machines } => write!(
+                formatter,
+                "could not be destroyed lately, and come last for a while: {}",
+                Ids(machines)
+            ),
+            Self::StartsFailed { machines } => write!(
+                formatter,
+                "did not keep running when started lately, and come last for a while: {}",
+                Ids(machines)
+            ),
+            Self::StopsFailed { machines } => write!(
+                formatter,
+                "did not stay down when stopped lately, and come last for a while: {}",
+                Ids(machines)
+            ),
             Self::TooFewStopped { wanted, available } => {
                 write!(
                     formatter,
@@ -320,19 +375,7 @@ impl fmt::Display for Note {
                 Machines(*machines)
             ),
             Self::Stuck { machines } => {
-                let shown = machines
-                    .iter()
-                    .take(5)
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                let more = machines.len().saturating_sub(5);
-                write!(formatter, "stuck in a passing state: {shown}")?;
-                if more > 0 {
-                    write!(formatter, " and {more} more")
-                } else {
-                    Ok(())
-                }
+                write!(formatter, "stuck in a passing state: {}", Ids(machines))
             }
             Self::DryRun => formatter.write_str("dry run: nothing was written"),
             Self::OutcomeUnknown { machines } => write!(
@@ -363,6 +406,20 @@ impl fmt::Display for Many {
             "{count} {}",
             if *count == 1 { one } else { several }
         )
+    }
+}
+
+/// The first few of many ids.
+struct Ids<'ids>(&'ids [String]);
+
+impl fmt::Display for Ids<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<&str> = self.0.iter().take(5).map(String::as_str).collect();
+        formatter.write_str(&shown.join(", "))?;
+        match self.0.len().saturating_sub(5) {
+            0 => Ok(()),
+            more => write!(formatter, " and {more} more"),
+        }
     }
 }
 
@@ -583,6 +640,36 @@ mod tests {
                         .to_vec(),
                 },
                 "stuck in a passing state: a, b, c, d, e and 2 more",
+            ),
+            (
+                Note::MayBeGone { machines: 1 },
+                "whether 1 machine is gone already will show within a minute: nothing is destroyed in its place",
+            ),
+            (
+                Note::MayBeGone { machines: 2 },
+                "whether 2 machines are gone already will show within a minute: nothing is destroyed in their place",
+            ),
+            (
+                Note::MountsNotDestroyed { machines: 2 },
+                "2 machines with mounts too many, but growth could not bring them back; set FAS_CLONE_VOLUMES=true to let them be destroyed and cloned",
+            ),
+            (
+                Note::DestroysFailed {
+                    machines: vec!["a".to_owned()],
+                },
+                "could not be destroyed lately, and come last for a while: a",
+            ),
+            (
+                Note::StartsFailed {
+                    machines: vec!["a".to_owned()],
+                },
+                "did not keep running when started lately, and come last for a while: a",
+            ),
+            (
+                Note::StopsFailed {
+                    machines: vec!["a".to_owned()],
+                },
+                "did not stay down when stopped lately, and come last for a while: a",
             ),
             (Note::DryRun, "dry run: nothing was written"),
             (

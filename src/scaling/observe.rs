@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    InitialState, Machine, Memory, Now, Policy, State, StateLabel, Unsettled,
+    InitialState, Lately, Machine, Memory, Now, Policy, State, StateLabel, Unsettled,
     memory::{CLONE_TRIAL, Certainty, CloneTrial, Expected},
 };
 
@@ -41,6 +41,8 @@ pub struct Observed {
     pub groups: BTreeSet<String>,
     /// The group's machines in the list by state.
     pub by_state: BTreeMap<StateLabel, u32>,
+    /// What happened to machines lately and decides whose turn it is.
+    pub lately: Lately,
 }
 
 /// One machine that counts as created.
@@ -121,6 +123,7 @@ impl Observed {
 impl Memory {
     /// Puts a list of machines and what is remembered together; the order of the list makes no difference.
     pub fn observe(&mut self, list: Vec<Machine>, policy: &Policy, now: Now) -> Observed {
+        self.forget_expired(now.monotonic);
         let mut observed = Observed::default();
         let mut members: BTreeMap<String, Member> = BTreeMap::new();
         let mut listed: BTreeMap<String, bool> = BTreeMap::new();
@@ -163,11 +166,9 @@ impl Memory {
         });
         self.hosts.retain(|id, _| listed.contains_key(id));
         self.state_since.retain(|id, _| listed.contains_key(id));
-        self.unsettled_destroys
-            .retain(|id, _| listed.contains_key(id));
-        self.forget_expired(now.monotonic);
         self.known = listed.into_keys().collect();
 
+        observed.lately = self.lately.observe(&members, policy, now);
         observed.unreachable.sort_unstable();
         observed.members = members.into_values().collect();
         let count = |pick: &dyn Fn(&Member) -> bool| {

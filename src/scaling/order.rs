@@ -39,52 +39,174 @@ pub(super) fn clone_source<'observed>(
         })
 }
 
-/// Who is destroyed first: by rank, then an older release, then the region that holds the most machines (as the victims
-/// before leave it), then the smallest id.
+/// Whether a machine surely exists, and goes on to, as far as lists and our own writes say.
 ///
-/// A machine whose destroy had no known outcome goes first: it may be gone already, and taking another would destroy
-/// two. Neither the last machine is ever taken nor the last that may be cloned; the next in order takes its turn.
+/// Growth counts a machine that may exist, shrinking does not, or a healthy machine would go for one that turns out to
+/// be gone: on an unreachable host, not listed so far, with a destroy (or the stop before it) of unknown outcome, or on
+/// its way down where that removes it.
+pub(super) fn surely_exists(observed: &Observed, member: &Member) -> bool {
+    let leaves = member.machine.auto_destroy
+        && member.machine.state.destroy_rank() == Some(DestroyRank::OnItsWayDown);
+    member.is_listed()
+        && !member.unsettled_destroy
+        && !leaves
+        && !observed
+            .lately
+            .victims_in_doubt
+            .contains(&member.machine.id)
+}
+
+/// Whether a machine may be destroyed at all, were it at rest: growth could not bring one with mounts back.
+pub(super) fn may_be_replaced(member: &Member, policy: &Policy) -> bool {
+    policy.clone_volumes || !member.machine.has_mounts
+}
+
+/// Whether a destroy treats a machine as running: it runs, or the started target has only just stopped it.
+pub(super) fn counts_as_running(observed: &Observed, member: &Member) -> bool {
+    member.machine.state == State::Started || observed.lately.stopped.contains(&member.machine.id)
+}
+
+/// Who is destroyed first: by rank, then one whose check is critical or that is cordoned, then an older release, then
+/// the region that holds the most machines (as the victims before leave it), then the smallest id. What the last
+/// destroy did not remove goes last of those at rest, or of those that run: no running machine is taken in place of one
+/// at rest.
+///
+/// Only machines that surely exist are taken, and only they are counted: neither the last of them is ever taken nor the
+/// last that may be cloned; the next in order takes its turn.
 pub(super) struct DestroyOrder<'observed> {
     observed: &'observed Observed,
     policy: &'observed Policy,
-    population: BTreeMap<&'observed str, u32>,
-    listed: usize,
+    turns: Turns<'observed>,
+    existing: usize,
     clonable: usize,
 }
 
 impl<'observed> DestroyOrder<'observed> {
     /// An order of which nothing has been taken.
     pub(super) fn new(observed: &'observed Observed, policy: &'observed Policy) -> Self {
-        let mut population: BTreeMap<&str, u32> = BTreeMap::new();
-        for member in &observed.members {
-            *population
-                .entry(member.machine.region.as_str())
-                .or_default() += 1;
-        }
-        let listed = observed.members.iter().filter(|member| member.is_listed());
-        let clonable = listed
+        let existing = observed
+            .members
+            .iter()
+            .filter(|member| surely_exists(observed, member));
+        let clonable = existing
             .clone()
             .filter(|member| member.may_be_cloned(policy))
             .count();
         Self {
             observed,
             policy,
-            population,
-            listed: listed.count(),
+            turns: Turns::fullest_first(&observed.members),
+            existing: existing.count(),
             clonable,
         }
     }
 
-    /// Takes the first `limit` machines: of those that run, or of those at rest.
+    /// Takes the first `limit` machines: of those that count as running, or of the others.
     pub(super) fn take(&mut self, running: bool, limit: u32) -> Vec<&'observed Member> {
+        let candidates = self.candidates(running);
+        let (policy, existing, clonable) = (self.policy, &mut self.existing, &mut self.clonable);
+        self.turns.take(candidates, limit, |member| {
+            let may_be_cloned = member.may_be_cloned(policy);
+            if *existing <= 1 || (may_be_cloned && *clonable <= 1) {
+                return false;
+            }
+            *existing -= 1;
+            *clonable -= usize::from(may_be_cloned);
+            true
+        })
+    }
+
+    fn candidates(&self, running: bool) -> Classes<'observed, DestroyClass> {
+        let mut classes: Classes<'observed, DestroyClass> = BTreeMap::new();
+        for member in &self.observed.members {
+            let machine = &member.machine;
+            let rank = match machine.state.destroy_rank() {
+                Some(DestroyRank::OnItsWayDown) | None => continue,
+                Some(rank) => rank,
+            };
+            if counts_as_running(self.observed, member) != running
+                || !member.is_expendable(self.policy)
+                || !may_be_replaced(member, self.policy)
+                || !surely_exists(self.observed, member)
+            {
+                continue;
+            }
+            let class = (
+                machine.state == State::Started,
+                self.observed.lately.destroys_failed.contains(&machine.id),
+                rank,
+                is_healthy(member),
+                machine.release,
+            );
+            add(&mut classes, class, member);
+        }
+        classes
+    }
+}
+
+/// Machines among which the region and the id decide: running or not, whether their last destroy failed, rank, healthy
+/// or not, release.
+type DestroyClass = (bool, bool, DestroyRank, bool, Option<u64>);
+
+/// Candidates by class, each class's by region, each region's by id.
+type Classes<'observed, Class> =
+    BTreeMap<Class, BTreeMap<&'observed str, VecDeque<&'observed Member>>>;
+
+fn add<'observed, Class: Ord>(
+    classes: &mut Classes<'observed, Class>,
+    class: Class,
+    member: &'observed Member,
+) {
+    classes
+        .entry(class)
+        .or_default()
+        .entry(member.machine.region.as_str())
+        .or_default()
+        .push_back(member);
+}
+
+fn is_healthy(member: &Member) -> bool {
+    !member.machine.critical && !member.machine.cordoned
+}
+
+/// Regions taking turns, so that what is taken leaves them as even as can be.
+struct Turns<'observed> {
+    /// The lowest comes first, and rises by one with each machine taken.
+    places: BTreeMap<&'observed str, i64>,
+}
+
+impl<'observed> Turns<'observed> {
+    fn fullest_first(population: impl IntoIterator<Item = &'observed Member>) -> Self {
+        Self::new(population, -1)
+    }
+
+    fn emptiest_first(population: impl IntoIterator<Item = &'observed Member>) -> Self {
+        Self::new(population, 1)
+    }
+
+    fn new(population: impl IntoIterator<Item = &'observed Member>, each: i64) -> Self {
+        let mut places: BTreeMap<&str, i64> = BTreeMap::new();
+        for member in population {
+            *places.entry(member.machine.region.as_str()).or_default() += each;
+        }
+        Self { places }
+    }
+
+    /// Takes the first `limit` candidates that may go, class by class.
+    fn take<Class: Ord>(
+        &mut self,
+        candidates: Classes<'observed, Class>,
+        limit: u32,
+        mut may_go: impl FnMut(&Member) -> bool,
+    ) -> Vec<&'observed Member> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let mut victims = Vec::new();
-        for mut regions in self.candidates(running).into_values() {
+        let mut taken = Vec::new();
+        for mut regions in candidates.into_values() {
             let mut turns: BTreeSet<Turn<'_>> = regions
                 .iter()
                 .filter_map(|(region, members)| self.turn(region, members))
                 .collect();
-            while victims.len() < limit {
+            while taken.len() < limit {
                 let Some((_, _, region)) = turns.pop_first() else {
                     break;
                 };
@@ -92,35 +214,15 @@ impl<'observed> DestroyOrder<'observed> {
                     break;
                 };
                 if let Some(member) = members.pop_front() {
-                    if self.may_go(member) {
-                        victims.push(member);
+                    if may_go(member) {
+                        *self.places.entry(region).or_default() += 1;
+                        taken.push(member);
                     }
                 }
                 turns.extend(self.turn(region, members));
             }
         }
-        victims
-    }
-
-    fn candidates(&self, running: bool) -> BTreeMap<Class, Regions<'observed>> {
-        let mut classes: BTreeMap<Class, Regions<'observed>> = BTreeMap::new();
-        for member in &self.observed.members {
-            let rank = match member.machine.state.destroy_rank() {
-                Some(DestroyRank::OnItsWayDown) | None => continue,
-                Some(rank) => rank,
-            };
-            if (rank == DestroyRank::Running) != running || !member.is_expendable(self.policy) {
-                continue;
-            }
-            let class = (!member.unsettled_destroy, rank, member.machine.release);
-            classes
-                .entry(class)
-                .or_default()
-                .entry(member.machine.region.as_str())
-                .or_default()
-                .push_back(member);
-        }
-        classes
+        taken
     }
 
     fn turn(
@@ -128,68 +230,72 @@ impl<'observed> DestroyOrder<'observed> {
         region: &'observed str,
         members: &VecDeque<&'observed Member>,
     ) -> Option<Turn<'observed>> {
-        let population = self.population.get(region).copied().unwrap_or(0);
+        let place = self.places.get(region).copied().unwrap_or(0);
         let first = members.front()?;
-        Some((Reverse(population), first.machine.id.as_str(), region))
-    }
-
-    fn may_go(&mut self, member: &Member) -> bool {
-        let may_be_cloned = member.may_be_cloned(self.policy);
-        if self.listed <= 1 || (may_be_cloned && self.clonable <= 1) {
-            return false;
-        }
-        self.listed -= 1;
-        self.clonable -= usize::from(may_be_cloned);
-        if let Some(count) = self.population.get_mut(member.machine.region.as_str()) {
-            *count = count.saturating_sub(1);
-        }
-        true
+        Some((place, first.machine.id.as_str(), region))
     }
 }
 
-/// Machines among which the region and the id decide: settled or not, rank, release.
-type Class = (bool, DestroyRank, Option<u64>);
-
-/// Candidates by region, each region's by id.
-type Regions<'observed> = BTreeMap<&'observed str, VecDeque<&'observed Member>>;
-
-/// A region's place among the others: its population, its first candidate's id, its name.
-type Turn<'observed> = (Reverse<u32>, &'observed str, &'observed str);
+/// A region's place among the others: how full it is, its first candidate's id, its name.
+type Turn<'observed> = (i64, &'observed str, &'observed str);
 
 /// The machines that may be started, first to last: those whose start had no known outcome, since they may run by now;
-/// those at rest by id, then those that were never started, by id.
+/// those at rest before those that were never started, the healthy ones first, then of the region with the fewest
+/// started machines (as the ones before leave it), then by id. One that the last start did not keep running goes last.
 pub(super) fn start_order(observed: &Observed) -> Vec<&Member> {
-    let startable = |states: [State; 2]| {
-        observed.members.iter().filter(move |member| {
-            member.is_free()
-                && !member.held
-                && !member.started
-                && states.contains(&member.machine.state)
-        })
-    };
-    let mut order: Vec<&Member> = startable([State::Stopped, State::Suspended])
-        .chain(startable([State::Creating, State::Created]))
-        .collect();
-    order.sort_by_key(|member| member.unsettled.is_none());
-    order
+    let mut classes: Classes<'_, (bool, bool, bool, bool)> = BTreeMap::new();
+    for member in &observed.members {
+        let never_started = match member.machine.state {
+            State::Stopped | State::Suspended => false,
+            State::Creating | State::Created => true,
+            _ => continue,
+        };
+        if !member.is_free() || member.held || member.started {
+            continue;
+        }
+        let failed = observed.lately.starts_failed.contains(&member.machine.id);
+        let may_run = member.unsettled.is_some();
+        add(
+            &mut classes,
+            (!may_run, failed, never_started, !is_healthy(member)),
+            member,
+        );
+    }
+    let started = observed.members.iter().filter(|member| member.started);
+    Turns::emptiest_first(started).take(classes, u32::MAX, |_| true)
 }
 
-/// The machines that may be stopped: those whose stop had no known outcome, since it may have happened; then the others,
-/// by id. Stopping one with `auto_destroy` would remove it.
+/// The machines that may be stopped, first to last: those whose stop had no known outcome, since it may have happened;
+/// those whose check is critical or that are cordoned, then of the region with the most started machines (as the ones
+/// before leave it), then by id. One that the last stop did not bring down goes last; one with `auto_destroy` would be
+/// removed, and is no candidate.
 pub(super) fn stop_order<'observed>(
     observed: &'observed Observed,
     policy: &Policy,
 ) -> Vec<&'observed Member> {
-    let stoppable = observed.members.iter().filter(|member| {
-        member.is_expendable(policy)
-            && !member.held
-            && member.machine.state == State::Started
-            && !member.machine.auto_destroy
-    });
-    let mut order: Vec<&Member> = stoppable.collect();
-    // The stop before a destroy may have happened like any other.
-    order.sort_by_key(|member| member.unsettled.is_none() && !member.unsettled_destroy);
-    order
+    let mut classes: Classes<'_, (bool, bool, bool)> = BTreeMap::new();
+    for member in &observed.members {
+        let machine = &member.machine;
+        if !member.is_expendable(policy)
+            || member.held
+            || machine.state != State::Started
+            || machine.auto_destroy
+        {
+            continue;
+        }
+        let failed = observed.lately.stops_failed.contains(&machine.id);
+        // The stop before a destroy may have happened like any other.
+        let may_be_down = member.unsettled.is_some()
+            || member.unsettled_destroy
+            || observed.lately.victims_in_doubt.contains(&machine.id);
+        add(
+            &mut classes,
+            (!may_be_down, failed, is_healthy(member)),
+            member,
+        );
+    }
+    let started = observed.members.iter().filter(|member| member.started);
+    Turns::fullest_first(started).take(classes, u32::MAX, |_| true)
 }
 
 #[cfg(test)]
@@ -380,7 +486,7 @@ mod tests {
 
     #[test]
     fn machines_at_rest_are_destroyed_in_this_order() {
-        let cases: [(&str, &[&str], u32, &str); 14] = [
+        let cases: [(&str, &[&str], u32, &str); 19] = [
             (
                 "by rank",
                 &[
@@ -509,11 +615,55 @@ mod tests {
                 "the last that may be cloned gives its turn to the next",
                 &[
                     "a ord stopped",
-                    "b ord stopped mounts",
-                    "c ord stopped mounts",
+                    "b ord stopped no-config",
+                    "c ord stopped no-config",
                 ],
                 2,
                 "b c",
+            ),
+            (
+                "the unhealthy before an older release",
+                &[
+                    "a ord stopped release=1",
+                    "b ord stopped release=2 critical",
+                    "c ord stopped release=2 cordoned",
+                    "d ord started",
+                ],
+                9,
+                "b c a",
+            ),
+            (
+                "rank before health",
+                &["a ord stopped critical", "b ord failed", "c ord started"],
+                9,
+                "b a",
+            ),
+            (
+                "never one with mounts, which growth could not bring back",
+                &[
+                    "a ord stopped mounts",
+                    "b ord failed mounts",
+                    "c ord stopped",
+                    "d ord started",
+                ],
+                9,
+                "c",
+            ),
+            (
+                "one on its way down that will be removed is no other",
+                &["a ord stopping auto-destroy", "b ord stopped"],
+                9,
+                "",
+            ),
+            (
+                "nor is it one that may be cloned",
+                &[
+                    "a ord stopping auto-destroy",
+                    "b ord stopped",
+                    "c ord started no-config",
+                ],
+                9,
+                "",
             ),
         ];
         for (name, list, limit, expected) in cases {
@@ -528,8 +678,19 @@ mod tests {
     }
 
     #[test]
-    fn running_machines_are_destroyed_by_release_region_and_id() {
-        let cases: [(&str, &[&str], &str); 5] = [
+    fn machines_with_mounts_are_destroyed_where_they_may_be_cloned() {
+        let mut fleet = Fleet::new(Policy {
+            clone_volumes: true,
+            ..Policy::default()
+        });
+        let observed = fleet.observe(0, &["a ord stopped mounts", "b ord started mounts"]);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        assert_eq!(ids(&order.take(false, 9)), "a");
+    }
+
+    #[test]
+    fn running_machines_are_destroyed_by_health_release_region_and_id() {
+        let cases: [(&str, &[&str], &str); 6] = [
             (
                 "only those that are started",
                 &["a ord starting", "b ord started", "c ord stopped"],
@@ -557,9 +718,19 @@ mod tests {
                 "x",
             ),
             (
-                "a cordoned one has no other turn",
-                &["a ord started", "b ord started cordoned"],
-                "a",
+                "the unhealthy first",
+                &[
+                    "a ord started release=1",
+                    "b ord started release=2",
+                    "c ord started release=2 critical",
+                    "d ord started release=2 cordoned",
+                ],
+                "c d a",
+            ),
+            (
+                "never one with mounts",
+                &["a ord started mounts", "b ord started", "c ord started"],
+                "b",
             ),
         ];
         for (name, list, expected) in cases {
@@ -591,54 +762,225 @@ mod tests {
         assert_eq!(ids(&order.take(true, 1)), "a");
     }
 
-    #[test]
-    fn a_destroy_of_unknown_outcome_is_tried_again_before_any_other() {
+    /// The order of those at rest, then of those that count as running, after these effects.
+    fn after(second: u64, effects: &[Effect], list: &[&str]) -> (String, String) {
         let mut fleet = Fleet::new(Policy::default());
-        let list = ["a ord failed", "b ord stopped release=3", "c ord started"];
-        let observed = fleet.observe(0, &list);
-        let unsettled = Effect::DestroyUnknown { id: "b".to_owned() };
-        fleet.record(0, &observed, &[unsettled]);
-        let observed = fleet.observe(15, &list);
+        let observed = fleet.observe(0, list);
+        fleet.record(0, &observed, effects);
+        let observed = fleet.observe(second, list);
         let mut order = DestroyOrder::new(&observed, &fleet.policy);
-        assert_eq!(ids(&order.take(false, 9)), "b a");
+        let resting = ids(&order.take(false, 9));
+        (resting, ids(&order.take(true, 9)))
+    }
+
+    fn refused(id: &str) -> Effect {
+        Effect::DestroyRefused {
+            id: id.to_owned(),
+            woken: false,
+        }
     }
 
     #[test]
-    fn machines_are_started_at_rest_first_and_by_id() {
+    fn what_a_destroy_did_not_remove_goes_last_of_those_at_rest_or_of_those_that_run() {
+        let list = [
+            "a ord failed",
+            "b ord stopped",
+            "c ord started",
+            "d ord started",
+            "e ord started",
+        ];
+        let order = |effects: &[Effect]| after(15, effects, &list);
+        assert_eq!(order(&[]), ("a b".to_owned(), "c d".to_owned()));
+        let (resting, running) = order(&[refused("a"), refused("c")]);
+        assert_eq!((resting.as_str(), running.as_str()), ("b a", "d e"));
+        let (resting, _) = order(&[refused("a"), refused("b")]);
+        assert_eq!(resting, "a b", "all alike are tried all the same");
+    }
+
+    #[test]
+    fn what_may_be_gone_is_not_taken_and_is_no_other() {
+        let unknown = |id: &str| Effect::DestroyUnknown { id: id.to_owned() };
+        let doubt = |id: &str| Effect::VictimStopUnknown { id: id.to_owned() };
+        let cases: [(&str, Effect, &[&str], &str, &str); 4] = [
+            (
+                "the last",
+                unknown("a"),
+                &["a ord stopped", "b ord stopped"],
+                "",
+                "",
+            ),
+            (
+                "the last that may be cloned",
+                unknown("a"),
+                &["a ord stopped", "b ord stopped", "c ord stopped no-config"],
+                "c",
+                "",
+            ),
+            (
+                "others go",
+                unknown("a"),
+                &["a ord failed", "b ord stopped", "c ord stopped"],
+                "b",
+                "",
+            ),
+            (
+                "a victim whose stop had no answer",
+                doubt("a"),
+                &["a ord started", "b ord started", "c ord started"],
+                "",
+                "b",
+            ),
+        ];
+        for (name, effect, list, resting, running) in cases {
+            let found = after(15, &[effect], list);
+            assert_eq!(
+                (found.0.as_str(), found.1.as_str()),
+                (resting, running),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_started_target_has_just_stopped_is_taken_first_of_those_that_count_as_running() {
         let mut fleet = Fleet::new(Policy::default());
-        let observed = fleet.observe(
-            0,
-            &[
-                "f ord created made=-600",
-                "e ord creating made=-600",
-                "d ord created made=0",
-                "c ord suspended",
-                "b ord stopped protected",
-                "a ord stopped cordoned",
-                "g ord stopping",
-                "h ord failed",
-            ],
-        );
-        assert_eq!(ids(&start_order(&observed)), "a b c e f");
+        let running = ["a ord started", "b ord started", "c ord stopped"];
+        let observed = fleet.observe(0, &running);
+        let stopped = Effect::Stopped { id: "b".to_owned() };
+        fleet.record(0, &observed, &[stopped]);
+        let list = ["a ord started", "b ord stopped", "c ord stopped"];
+        fleet.observe(15, &["a ord started", "b ord stopping", "c ord stopped"]);
+        let observed = fleet.observe(44, &list);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        assert_eq!(ids(&order.take(false, 9)), "c");
+        assert_eq!(ids(&order.take(true, 9)), "b");
+        let observed = fleet.observe(45, &list);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        assert_eq!(ids(&order.take(false, 9)), "b c");
     }
 
     #[test]
-    fn machines_are_stopped_by_id_but_not_those_that_this_would_remove() {
-        let mut fleet = Fleet::new(Policy {
-            own_machine: Some("me".to_owned()),
-            ..Policy::default()
-        });
-        let observed = fleet.observe(
-            0,
-            &[
-                "f ord started",
-                "e ord started protected",
-                "d ord started auto-destroy",
-                "c ord starting",
-                "b ord started cordoned",
-                "me ord started",
-            ],
-        );
-        assert_eq!(ids(&stop_order(&observed, &fleet.policy)), "b f");
+    fn machines_are_started_at_rest_and_healthy_first_spread_over_regions() {
+        let cases: [(&str, &[&str], &str); 4] = [
+            (
+                "at rest first",
+                &[
+                    "f ord created made=-600",
+                    "e ord creating made=-600",
+                    "d ord created made=0",
+                    "c ord suspended",
+                    "b ord stopped protected",
+                    "a ord stopped",
+                    "g ord stopping",
+                    "h ord failed",
+                ],
+                "a b c e f",
+            ),
+            (
+                "the healthy first",
+                &[
+                    "a ord stopped critical",
+                    "b ord stopped cordoned",
+                    "c ord stopped",
+                    "d ord created made=-600",
+                ],
+                "c a b d",
+            ),
+            (
+                "the region with the fewest started machines, as those before leave it",
+                &[
+                    "a iad stopped",
+                    "b iad stopped",
+                    "c lhr stopped",
+                    "d lhr stopped",
+                    "e ord stopped",
+                    "f ord stopped",
+                    "z iad started",
+                ],
+                "c e a d f b",
+            ),
+            (
+                "those on their way to running count",
+                &["a iad stopped", "b ord stopped", "z iad starting"],
+                "b a",
+            ),
+        ];
+        for (name, list, expected) in cases {
+            let mut fleet = Fleet::new(Policy::default());
+            let observed = fleet.observe(0, list);
+            assert_eq!(ids(&start_order(&observed)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_start_did_not_keep_running_is_started_last() {
+        let mut fleet = Fleet::new(Policy::default());
+        let list = ["a ord stopped", "b ord stopped", "c ord created made=-600"];
+        let observed = fleet.observe(0, &list);
+        let started = Effect::Started { id: "a".to_owned() };
+        fleet.record(0, &observed, &[started]);
+        assert_eq!(ids(&start_order(&fleet.observe(60, &list))), "b c a");
+        assert_eq!(ids(&start_order(&fleet.observe(120, &list))), "a b c");
+    }
+
+    #[test]
+    fn machines_are_stopped_unhealthy_first_spread_over_regions() {
+        let cases: [(&str, &[&str], &str); 3] = [
+            (
+                "by id, but not those that this would remove",
+                &[
+                    "f ord started",
+                    "e ord started protected",
+                    "d ord started auto-destroy",
+                    "c ord starting",
+                    "b ord started",
+                    "me ord started",
+                ],
+                "b f",
+            ),
+            (
+                "the unhealthy first",
+                &[
+                    "a ord started",
+                    "b ord started critical",
+                    "c ord started cordoned",
+                ],
+                "b c a",
+            ),
+            (
+                "the region with the most started machines, as those before leave it",
+                &[
+                    "a iad started",
+                    "b iad started",
+                    "c ord started",
+                    "d ord started",
+                    "z ord starting",
+                ],
+                "c a d b",
+            ),
+        ];
+        for (name, list, expected) in cases {
+            let mut fleet = Fleet::new(Policy {
+                own_machine: Some("me".to_owned()),
+                ..Policy::default()
+            });
+            let observed = fleet.observe(0, list);
+            assert_eq!(
+                ids(&stop_order(&observed, &fleet.policy)),
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_stop_did_not_bring_down_is_stopped_last() {
+        let mut fleet = Fleet::new(Policy::default());
+        let list = ["a ord started", "b ord started"];
+        let observed = fleet.observe(0, &list);
+        let stopped = Effect::Stopped { id: "a".to_owned() };
+        fleet.record(0, &observed, &[stopped]);
+        let observed = fleet.observe(60, &list);
+        assert_eq!(ids(&stop_order(&observed, &fleet.policy)), "b a");
     }
 }

@@ -12,7 +12,10 @@ use super::{
     ReleaseView, State, Unsettled,
     machine::DestroyRank,
     observe::Presence,
-    order::{DestroyOrder, clone_source, start_order, stop_order},
+    order::{
+        DestroyOrder, clone_source, counts_as_running, may_be_replaced, start_order, stop_order,
+        surely_exists,
+    },
 };
 use crate::shown::excerpt;
 
@@ -412,37 +415,38 @@ fn plan_destroy(
         return;
     }
     let slots = Slots::new(observed, bounds, policy);
-    let reached = count(slots.running.len());
-    let lasted = memory
+    let ripe = memory
         .running_surplus
-        .lasted(policy.destroy_running_after, now.monotonic);
-    let ripe = reached.min(lasted);
+        .lasted(policy.destroy_running_after, now.monotonic)
+        .saturating_sub(slots.waiting_as_running);
+    let reached = count(slots.running.len());
+    let unripe = reached.saturating_sub(ripe);
+    let waiting = slots.waiting + slots.waiting_as_running;
     let mut victims = slots.resting;
     let ripe_victims = slots.running.into_iter().zip(0..ripe);
     victims.extend(ripe_victims.map(|(member, _)| member));
 
     let taken = count(victims.len());
-    if slots.waiting > 0 {
-        plan.notes.push(Note::WaitsForStopping {
-            machines: slots.waiting,
-        });
+    if waiting > 0 {
+        plan.notes
+            .push(Note::WaitsForStopping { machines: waiting });
     }
-    if ripe < reached {
-        let machines = reached - ripe;
+    if unripe > 0 {
         plan.notes.push(Note::RunningSurplusWaits {
-            machines,
+            machines: unripe,
             after: policy.destroy_running_after,
         });
     }
     let kept = surplus
         .saturating_sub(taken)
-        .saturating_sub(slots.waiting)
-        .saturating_sub(reached - ripe);
-    if kept > 0 {
-        plan.notes.push(Note::NotDestroyable {
-            wanted: surplus,
-            kept,
-        });
+        .saturating_sub(waiting)
+        .saturating_sub(unripe);
+    note_kept(observed, policy, surplus, kept, &mut plan.notes);
+    let failed = failed(observed, &observed.lately.destroys_failed, |member| {
+        member.is_expendable(policy) && member.machine.state.destroy_rank().is_some()
+    });
+    if !failed.is_empty() {
+        plan.notes.push(Note::DestroysFailed { machines: failed });
     }
     if !victims.is_empty() {
         let victims = victims
@@ -456,60 +460,102 @@ fn plan_destroy(
     }
 }
 
+/// Says why a part of a surplus stays.
+fn note_kept(observed: &Observed, policy: &Policy, surplus: u32, kept: u32, notes: &mut Vec<Note>) {
+    let of_kept = |left: u32, pick: &dyn Fn(&Member) -> bool| {
+        let members = observed.members.iter().filter(|member| pick(member));
+        count(members.count()).min(left)
+    };
+    let may_be_gone = of_kept(kept, &|member| {
+        member.is_listed() && !surely_exists(observed, member)
+    });
+    let with_mounts = of_kept(kept - may_be_gone, &|member| {
+        member.is_expendable(policy) && !may_be_replaced(member, policy)
+    });
+    if may_be_gone > 0 {
+        notes.push(Note::MayBeGone {
+            machines: may_be_gone,
+        });
+    }
+    if with_mounts > 0 {
+        notes.push(Note::MountsNotDestroyed {
+            machines: with_mounts,
+        });
+    }
+    let others = kept - may_be_gone - with_mounts;
+    if others > 0 {
+        notes.push(Note::NotDestroyable {
+            wanted: surplus,
+            kept: others,
+        });
+    }
+}
+
+/// The ids of those that would have an earlier turn, had the last attempt held.
+fn failed(
+    observed: &Observed,
+    failed: &BTreeSet<String>,
+    may_be_taken: impl Fn(&Member) -> bool,
+) -> Vec<String> {
+    let ids = failed.iter();
+    ids.filter(|id| observed.member(id).is_some_and(&may_be_taken))
+        .cloned()
+        .collect()
+}
+
 /// How the slots of a surplus are filled: at rest first, then on the way down, then running.
 #[derive(Default)]
 struct Slots<'observed> {
     resting: Vec<&'observed Member>,
     waiting: u32,
+    /// Those on their way down that the started target has just stopped: how far the surplus reaches into the running
+    /// ones is not to change by our own stops.
+    waiting_as_running: u32,
     running: Vec<&'observed Member>,
 }
 
 impl<'observed> Slots<'observed> {
     fn new(observed: &'observed Observed, bounds: Bounds, policy: &'observed Policy) -> Self {
-        let surplus = certain(observed).saturating_sub(bounds.max);
+        let existing = observed
+            .members
+            .iter()
+            .filter(|member| surely_exists(observed, member));
+        let surplus = count(existing.clone().count()).saturating_sub(bounds.max);
         if surplus == 0 {
             return Self::default();
         }
         let mut order = DestroyOrder::new(observed, policy);
         let resting = order.take(false, surplus);
         let left = surplus - count(resting.len());
-        let on_the_way_down = observed.members.iter().filter(|member| {
-            member.is_listed()
-                && member.machine.state.destroy_rank() == Some(DestroyRank::OnItsWayDown)
-                && !member.machine.protected
-        });
-        let waiting = count(on_the_way_down.count()).min(left);
+        let on_the_way_down = |running: bool| {
+            let members = existing.clone().filter(|member| {
+                member.machine.state.destroy_rank() == Some(DestroyRank::OnItsWayDown)
+                    && !member.machine.protected
+                    && may_be_replaced(member, policy)
+                    && counts_as_running(observed, member) == running
+            });
+            count(members.count())
+        };
+        let waiting = on_the_way_down(false).min(left);
+        let left = left - waiting;
+        let waiting_as_running = on_the_way_down(true).min(left);
         Self {
             resting,
             waiting,
-            running: order.take(true, left - waiting),
+            waiting_as_running,
+            running: order.take(true, left - waiting_as_running),
         }
     }
 }
 
-/// How many members surely exist, which is all that a surplus may be measured by.
-///
-/// Growth counts a machine that may exist, shrinking does not: on an unreachable host, created but not listed so far,
-/// or with a destroy of unknown outcome that cannot be tried again now. Or a healthy machine would go for one that
-/// turns out to be gone.
-fn certain(observed: &Observed) -> u32 {
-    let certain = observed.members.iter().filter(|member| {
-        let may_be_gone = member.unsettled_destroy
-            && matches!(
-                member.machine.state.destroy_rank(),
-                None | Some(DestroyRank::OnItsWayDown)
-            );
-        member.is_listed() && !may_be_gone
-    });
-    count(certain.count())
-}
-
-/// How many running machines the surplus over `bounds` reaches.
+/// How many machines that count as running the surplus over `bounds` reaches.
 pub(super) fn running_depth(observed: &Observed, bounds: Bounds, policy: &Policy) -> u32 {
-    count(Slots::new(observed, bounds, policy).running.len())
+    let slots = Slots::new(observed, bounds, policy);
+    slots.waiting_as_running + count(slots.running.len())
 }
 
-/// Whether a cordoned machine has a newer release than one that is not cordoned.
+/// Whether a cordoned machine has a newer release than one that is not cordoned; machines without a release say nothing
+/// of a deploy.
 fn blue_green_under_way(observed: &Observed) -> bool {
     let releases = |cordoned: bool| {
         observed
@@ -518,7 +564,7 @@ fn blue_green_under_way(observed: &Observed) -> bool {
             .filter(move |member| {
                 member.machine.cordoned == cordoned && member.presence != Presence::Expected
             })
-            .map(|member| member.machine.release)
+            .filter_map(|member| member.machine.release)
     };
     matches!((releases(true).max(), releases(false).min()), (Some(newest), Some(oldest)) if newest > oldest)
 }
@@ -534,14 +580,17 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
     if current < bounds.min {
         let below = bounds.min - current;
         let candidates = start_order(observed);
-        let wanted = below
-            - plan
-                .note_held(observed, Unsettled::Start, &candidates)
-                .min(below);
+        let wanted = plan.unspent(below, observed, Unsettled::Start, &candidates);
         let candidates = ids(candidates);
+        let failed = failed(observed, &observed.lately.starts_failed, |member| {
+            member.is_free() && !member.started && member.machine.state.is_down()
+        });
         let available = count(candidates.len());
         if available < wanted {
             plan.notes.push(Note::TooFewStopped { wanted, available });
+        }
+        if !failed.is_empty() {
+            plan.notes.push(Note::StartsFailed { machines: failed });
         }
         plan.reason_of_started(
             Reason::Below {
@@ -560,14 +609,17 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
     } else if current > bounds.max {
         let above = current - bounds.max;
         let candidates = stop_order(observed, policy);
-        let wanted = above
-            - plan
-                .note_held(observed, Unsettled::Stop, &candidates)
-                .min(above);
+        let wanted = plan.unspent(above, observed, Unsettled::Stop, &candidates);
         let candidates = ids(candidates);
         let available = count(candidates.len());
         if available < wanted {
             plan.notes.push(Note::TooFewStoppable { wanted, available });
+        }
+        let failed = failed(observed, &observed.lately.stops_failed, |member| {
+            member.is_expendable(policy) && member.machine.state == State::Started
+        });
+        if !failed.is_empty() {
+            plan.notes.push(Note::StopsFailed { machines: failed });
         }
         plan.reason_of_started(
             Reason::Above {
@@ -587,17 +639,29 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
 }
 
 impl Plan {
-    /// How many machines have used up a slot of this step, with a note: their start or stop may have happened, and they
-    /// are not told again now, as where that had no known outcome twice.
-    fn note_held(&mut self, observed: &Observed, what: Unsettled, candidates: &[&Member]) -> u32 {
+    /// How many of this step's slots are left beside machines whose start or stop may have happened, with a note.
+    ///
+    /// Those that are told again use their slots themselves. Where there are more of them than slots, none is told again:
+    /// the ones that have happened may be all that are wanted.
+    fn unspent(
+        &mut self,
+        slots: u32,
+        observed: &Observed,
+        what: Unsettled,
+        candidates: &[&Member],
+    ) -> u32 {
         let unsettled = |member: &&Member| member.unsettled == Some(what);
-        let of_all = observed.members.iter().filter(unsettled).count();
-        let told_again = candidates.iter().copied().filter(unsettled).count();
-        let machines = count(of_all - told_again);
-        if machines > 0 {
-            self.notes.push(Note::OutcomeUnknown { machines });
+        let of_all = count(observed.members.iter().filter(unsettled).count());
+        let told_again = count(candidates.iter().copied().filter(unsettled).count());
+        let spent = if of_all > slots {
+            of_all
+        } else {
+            of_all - told_again
+        };
+        if spent > 0 {
+            self.notes.push(Note::OutcomeUnknown { machines: spent });
         }
-        machines
+        slots.saturating_sub(spent)
     }
 
     /// The started step's reason counts when it acts, or when the created step had none.

@@ -178,6 +178,9 @@ fn any_effect() -> impl Strategy<Value = Effect> {
         region().prop_map(|region| Effect::CreateUnknown { region }),
         id().prop_map(|id| Effect::Destroyed { id }),
         id().prop_map(|id| Effect::DestroyUnknown { id }),
+        (id(), any::<bool>()).prop_map(|(id, woken)| Effect::DestroyRefused { id, woken }),
+        id().prop_map(|id| Effect::VictimStopped { id }),
+        id().prop_map(|id| Effect::VictimStopUnknown { id }),
         id().prop_map(|id| Effect::Started { id }),
         id().prop_map(|id| Effect::Stopped { id }),
     ]
@@ -283,17 +286,25 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
                 let state = &machine(&victim.id).state;
                 assert!(state.destroy_rank().is_some(), "{state} is never destroyed");
                 assert_eq!(victim.running, *state == State::Started);
+                assert!(policy.clone_volumes || !machine(&victim.id).has_mounts);
             }
+            let in_doubt = |member: &super::Member| {
+                let id = &member.machine.id;
+                member.unsettled_destroy || observed.lately.victims_in_doubt.contains(id)
+            };
             let kept = |condition: &dyn Fn(&super::Member) -> bool| {
                 observed
                     .members
                     .iter()
-                    .filter(|member| member.is_listed() && condition(member))
+                    .filter(|member| member.is_listed() && !in_doubt(member) && condition(member))
                     .any(|member| victims.iter().all(|victim| victim.id != member.machine.id))
             };
             assert!(kept(&|_| true), "one stays");
             let clonable = |member: &super::Member| member.may_be_cloned(policy);
-            if observed.members.iter().any(clonable) {
+            if victims
+                .iter()
+                .any(|victim| observed.member(&victim.id).is_some_and(clonable))
+            {
                 assert!(kept(&clonable), "one that may be cloned stays");
             }
         }
@@ -562,7 +573,7 @@ impl World {
                     let id = victim.id;
                     if victim.running {
                         self.change(&id, at, Some(State::Stopping));
-                        effects.push(Effect::Stopped { id: id.clone() });
+                        effects.push(Effect::VictimStopped { id: id.clone() });
                         // It takes longer to stop than the pass has time.
                         if !works() {
                             continue;
@@ -571,6 +582,8 @@ impl World {
                     if works() {
                         self.change(&id, at + 1, None);
                         effects.push(Effect::Destroyed { id });
+                    } else {
+                        effects.push(Effect::DestroyRefused { id, woken: false });
                     }
                 }
             }

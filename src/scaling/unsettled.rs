@@ -76,7 +76,14 @@ mod tests {
             assert_eq!(told(&more), "1 of a c", "its slot alone is spent");
             let later = pass(&mut fleet, 76, one, list);
             assert!(told(&later).starts_with("1 of a "), "{}", told(&later));
-            assert!(later.plan.notes.is_empty());
+            let failed = later.plan.notes.iter().any(|note| {
+                matches!(note, Note::StartsFailed { machines } | Note::StopsFailed { machines } if machines == &["b"])
+            });
+            assert!(failed, "{:?}", later.plan.notes);
+            assert!(
+                told(&later).ends_with(" b"),
+                "nothing came of it: it goes last"
+            );
         }
     }
 
@@ -111,6 +118,25 @@ mod tests {
         let first = pass(&mut fleet, 0, 1, &two);
         fleet.record(1, &first.observed, &[stop()]);
         assert_eq!(told(&pass(&mut fleet, 15, 2, &two)), "none");
+    }
+
+    #[test]
+    fn none_is_told_again_where_fewer_are_wanted_than_may_have_been_told() {
+        for (list, before, after) in [(&STOPPED, 2, 1), (&STARTED, 1, 2)] {
+            let mut fleet = Fleet::new(Policy::default());
+            let first = pass(&mut fleet, 0, before, list);
+            let ids = ["a", "b"].map(str::to_owned);
+            let unknown = ids.map(|id| match first.plan.action {
+                Some(Action::Start { .. }) => Effect::StartUnknown { id },
+                _ => Effect::StopUnknown { id },
+            });
+            fleet.record(1, &first.observed, &unknown);
+            let second = pass(&mut fleet, 15, after, list);
+            assert_eq!(told(&second), "none");
+            assert_eq!(second.plan.notes, [Note::OutcomeUnknown { machines: 2 }]);
+            let again = pass(&mut fleet, 30, before, list);
+            assert!(told(&again).starts_with("2 of a b"), "{}", told(&again));
+        }
     }
 
     #[test]

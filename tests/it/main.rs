@@ -24,4 +24,5 @@ mod shutdown;
 mod simulation;
 mod tidy;
 mod time_of_a_pass;
+mod turns;
 mod world;

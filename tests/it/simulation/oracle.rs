@@ -247,11 +247,16 @@ impl Oracle {
             .collect();
         self.seen_changes = platform.changes().total();
         let mut changes = changes.iter().peekable();
-        // In the order of their times: what was done before a request is known when it is judged.
+        // In the order of their times: what was done before a request is known when it is judged, and a pass is judged as
+        // a whole before the next one's requests are.
         for ordinal in self.seen_exchanges..wire.exchanges.len() {
             let at = wire.exchanges[ordinal].at;
             while let Some(change) = changes.next_if(|change| change.at < at) {
                 self.change(wire, change)?;
+            }
+            while self.closed < wire.exchanges[ordinal].pass {
+                self.close(wire, self.closed)?;
+                self.closed += 1;
             }
             self.request(wire, ordinal)?;
         }
@@ -260,11 +265,6 @@ impl Oracle {
             self.change(wire, change)?;
         }
         let now = platform.now();
-        let current = wire.passes.len().saturating_sub(1);
-        while self.closed < current {
-            self.close(wire, self.closed)?;
-            self.closed += 1;
-        }
         if alive {
             let last = wire
                 .passes
@@ -507,6 +507,11 @@ impl Oracle {
             "it is {} and was not stopped first",
             seen.state
         );
+        demand!(
+            self.rules.clone_volumes || !seen.mounts,
+            "it has mounts, and growth could not bring it back"
+        );
+        self.just_stopped(wire, ordinal, machine)?;
         self.not_twice(wire, ordinal, machine, Operation::Destroy)
     }
 
@@ -539,12 +544,61 @@ impl Oracle {
         self.not_twice(wire, ordinal, machine, Operation::Start)
     }
 
+    /// What the started target has just stopped is destroyed as a running machine is: when the surplus has lasted, now
+    /// or when it was stopped.
+    fn just_stopped(&self, wire: &Wire, ordinal: usize, machine: &Arc<str>) -> Verdict {
+        if self.rules.started.is_none() {
+            return Ok(());
+        }
+        let pass = wire.exchanges[ordinal].pass;
+        let Some(stop) = self
+            .by_machine
+            .get(machine)
+            .into_iter()
+            .flatten()
+            .rev()
+            .map(|other| &wire.exchanges[*other])
+            .find(|other| {
+                matches!(
+                    other.operation,
+                    Operation::Stop | Operation::Suspend | Operation::Start
+                ) && other.accepted()
+            })
+            .filter(|other| other.operation != Operation::Start)
+        else {
+            return Ok(());
+        };
+        let started = &wire.passes[pass];
+        let is_over = wire.passes[stop.pass].life != started.life
+            || stop
+                .ended
+                .is_none_or(|(ended, _)| ended + self.rules.destroy_running_after <= started.start);
+        // Somebody else may have woken and stopped it since.
+        let woken = wire.passes[stop.pass + 1..=pass.max(stop.pass)]
+            .iter()
+            .filter_map(|pass| pass.view.as_ref()?.machines.get(machine))
+            .any(|seen| seen.state == MachineState::Started);
+        if is_over || woken || self.surplus_lasted(wire, stop.pass).is_ok() {
+            return Ok(());
+        }
+        self.surplus_lasted(wire, pass)
+            .map_err(|problem| format!("the started target has just stopped it: {problem}"))
+    }
+
     /// A running machine is taken only when nothing else is left, and when the surplus has lasted.
     fn running_victim(&self, wire: &Wire, ordinal: usize, machine: &Arc<str>) -> Verdict {
         let exchange = &wire.exchanges[ordinal];
         let pass = &wire.passes[exchange.pass];
+        self.surplus_lasted(wire, exchange.pass)?;
+        self.nothing_else(wire, ordinal, machine, pass)
+    }
+
+    /// Whether there have been too many machines for as long as a running one has to be spared.
+    fn surplus_lasted(&self, wire: &Wire, pass: usize) -> Verdict {
+        let latest = pass;
+        let pass = &wire.passes[latest];
         let needed_from = pass.start.saturating_sub(self.rules.destroy_running_after);
-        for index in (0..=exchange.pass).rev() {
+        for index in (0..=latest).rev() {
             let earlier = &wire.passes[index];
             demand!(
                 earlier.life == pass.life,
@@ -564,6 +618,18 @@ impl Oracle {
             }
             demand!(index > 0, "the surplus is younger than the wait");
         }
+        Ok(())
+    }
+
+    /// A running machine is taken only when nothing else is left.
+    fn nothing_else(
+        &self,
+        wire: &Wire,
+        ordinal: usize,
+        machine: &Arc<str>,
+        pass: &Pass,
+    ) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
         let most = self.most(wire, exchange.pass).unwrap_or(u32::MAX);
         let surplus = self
             .at_most_counted(wire, exchange.pass, pass.start)
@@ -578,6 +644,7 @@ impl Oracle {
                 seen.mine
                     && seen.host_ok
                     && !seen.protected
+                    && (!seen.mounts || self.rules.clone_volumes)
                     && self.own.as_ref() != Some(*id)
                     && matches!(
                         seen.state,
@@ -701,7 +768,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether a cordoned machine has a newer release than one that is not cordoned.
+    /// Whether a cordoned machine has a newer release than one that is not cordoned; one without a release has no part in
+    /// this.
     fn half_turned(&self, view: &View) -> bool {
         let releases = |cordoned: bool| {
             view.machines
@@ -714,7 +782,7 @@ impl Oracle {
                         && seen.cordoned == cordoned
                         && !gone
                 })
-                .map(|(_, seen)| seen.release)
+                .filter_map(|(_, seen)| seen.release)
         };
         releases(true).max() > releases(false).min() && releases(false).next().is_some()
     }
@@ -947,7 +1015,7 @@ impl Oracle {
             ChangeKind::Destroy => {
                 self.tally.destroys += 1;
                 self.tally.lost_destroys += u64::from(lost);
-                self.destroyed(wire, exchange, &change.machine)
+                self.destroyed(wire, exchange, &change.machine, change.at)
             }
             ChangeKind::Start => {
                 self.tally.starts += 1;
@@ -1131,7 +1199,13 @@ impl Oracle {
     }
 
     /// Never more destroyed than there are too many, and never the last.
-    fn destroyed(&mut self, wire: &Wire, exchange: &Exchange, machine: &Machine) -> Verdict {
+    fn destroyed(
+        &mut self,
+        wire: &Wire,
+        exchange: &Exchange,
+        machine: &Machine,
+        at: Duration,
+    ) -> Verdict {
         let pass = exchange.pass;
         let Some(view) = &wire.passes[pass].view else {
             return Ok(());
@@ -1143,7 +1217,12 @@ impl Oracle {
         {
             self.tally.running_destroyed += 1;
         }
-        if let Some(most) = self.most(wire, pass) {
+        // One that arrives late finds what later passes have done meanwhile, to what they were to reach.
+        let most = (pass..wire.passes.len())
+            .take_while(|pass| wire.passes[*pass].start <= at)
+            .filter_map(|pass| self.most(wire, pass))
+            .min();
+        if let Some(most) = most {
             let left = self.at_most_counted(wire, pass, Duration::MAX);
             demand!(
                 left >= most as usize,
@@ -1455,7 +1534,11 @@ impl Oracle {
             );
             let victims = machines
                 .iter()
-                .filter(|(machine, seen)| expendable(seen, &machine.id) && seen.state.is_settled())
+                .filter(|(machine, seen)| {
+                    expendable(seen, &machine.id)
+                        && seen.state.is_settled()
+                        && (!seen.mounts || self.rules.clone_volumes)
+                })
                 .count();
             let spare = u32::try_from(victims).unwrap_or(0).saturating_sub(1);
             let kept_source = u32::from(clonable <= 1);

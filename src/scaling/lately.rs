@@ -1,0 +1,608 @@
+//! What happened to machines lately, as far as it decides whose turn it is.
+//!
+//! A destroy, start or stop that did not hold puts its machine behind the others for a while: one that can never be
+//! destroyed must not be the only one ever tried. What counts as not holding is judged here, from outcomes and from what
+//! later lists show; whom a plan then takes is `order`'s affair. Nothing is refused to a machine that goes last.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use super::{Member, Now, Policy, State, observe::SETTLE_TIME};
+
+/// How long a started machine must have run for the start to have held.
+const KEPT_RUNNING: Duration = Duration::from_secs(60);
+
+/// How long a machine goes last after the first attempt that did not hold; it doubles with each further one.
+const SHORTEST: Duration = Duration::from_secs(60);
+
+/// The longest that a machine goes last, and how long after that its failures are remembered.
+const LONGEST: Duration = Duration::from_secs(10 * 60);
+
+/// What a plan has to know of the last minutes; all of it by machine id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lately {
+    /// Machines that a destroy did not remove: the last to be destroyed.
+    pub destroys_failed: BTreeSet<String>,
+    /// Machines that a start did not keep running: the last to be started.
+    pub starts_failed: BTreeSet<String>,
+    /// Machines that a stop did not bring down: the last to be stopped.
+    pub stops_failed: BTreeSet<String>,
+    /// Machines that the started target stopped less than `FAS_DESTROY_RUNNING_AFTER` ago: to a destroy they count as
+    /// running.
+    pub stopped: BTreeSet<String>,
+    /// Victims whose stop had no known outcome, and of which no list says so far whether they are on their way down.
+    pub victims_in_doubt: BTreeSet<String>,
+}
+
+/// What is remembered for it between passes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LatelyMemory {
+    destroys: BTreeMap<String, Attempts>,
+    starts: BTreeMap<String, Attempts>,
+    stops: BTreeMap<String, Attempts>,
+    stopped: BTreeMap<String, Instant>,
+    victims_in_doubt: BTreeMap<String, Instant>,
+}
+
+/// Attempts of one kind on one machine.
+#[derive(Debug, Clone)]
+struct Attempts {
+    /// Those in a row that did not hold.
+    failures: u32,
+    /// When the last one was made.
+    at: Instant,
+    /// Whether lists have yet to show what came of it.
+    open: bool,
+    /// Until when the machine goes last.
+    until: Option<Instant>,
+    /// Whether the refusal said no more than that the machine is in another state by now.
+    woken: bool,
+    /// When a list last showed it running after a start.
+    ran_at: Option<Instant>,
+}
+
+impl Attempts {
+    fn failed(&mut self, now: Instant) {
+        self.open = false;
+        self.failures = self.failures.saturating_add(1);
+        let doublings = 1_u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX);
+        self.until = Some(now + SHORTEST.saturating_mul(doublings).min(LONGEST));
+    }
+
+    fn goes_last(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        let end = self.until.unwrap_or(self.at).max(self.at);
+        now.saturating_duration_since(end) >= LONGEST
+    }
+}
+
+fn attempt(attempts: &mut BTreeMap<String, Attempts>, id: &str, at: Instant) {
+    let attempts = attempts.entry(id.to_owned()).or_insert(Attempts {
+        failures: 0,
+        at,
+        open: true,
+        until: None,
+        woken: false,
+        ran_at: None,
+    });
+    (attempts.at, attempts.open, attempts.woken) = (at, true, false);
+    attempts.ran_at = None;
+}
+
+fn close(attempts: &mut BTreeMap<String, Attempts>, id: &str) {
+    if let Some(attempts) = attempts.get_mut(id) {
+        attempts.open = false;
+    }
+}
+
+impl LatelyMemory {
+    /// A destroy was accepted, or its outcome is unknown: if lists go on showing the machine, it did not succeed.
+    pub(super) fn destroy_tried(&mut self, id: &str, at: Instant) {
+        close(&mut self.starts, id);
+        close(&mut self.stops, id);
+        attempt(&mut self.destroys, id, at);
+    }
+
+    /// A destroy surely did not happen. `woken`: the answer was that the machine is in another state by now, which is
+    /// no failure of a machine that turns out to be running.
+    pub(super) fn destroy_refused(&mut self, id: &str, woken: bool, at: Instant) {
+        attempt(&mut self.destroys, id, at);
+        if let Some(attempts) = self.destroys.get_mut(id) {
+            attempts.woken = woken;
+            attempts.failed(at);
+        }
+    }
+
+    /// A victim's stop was accepted: its destroy comes next.
+    pub(super) fn victim_stopped(&mut self, id: &str) {
+        close(&mut self.starts, id);
+    }
+
+    /// A victim's stop has no known outcome.
+    pub(super) fn victim_stop_unknown(&mut self, id: &str, at: Instant) {
+        self.destroy_tried(id, at);
+        self.victims_in_doubt.insert(id.to_owned(), at);
+    }
+
+    /// A start was accepted, or its outcome is unknown.
+    pub(super) fn start_tried(&mut self, id: &str, at: Instant) {
+        close(&mut self.stops, id);
+        attempt(&mut self.starts, id, at);
+    }
+
+    /// A stop or suspend for the started target was accepted, or its outcome is unknown.
+    pub(super) fn stop_tried(&mut self, id: &str, at: Instant) {
+        close(&mut self.starts, id);
+        self.stopped.insert(id.to_owned(), at);
+        attempt(&mut self.stops, id, at);
+    }
+
+    /// Judges what was tried by what a list shows, forgets what is over, and says what is left.
+    pub(super) fn observe(
+        &mut self,
+        members: &BTreeMap<String, Member>,
+        policy: &Policy,
+        now: Now,
+    ) -> Lately {
+        let at = now.monotonic;
+        let shown = |id: &str| {
+            members.get(id).filter(|member| {
+                member.is_listed() && !member.pending && member.unsettled.is_none()
+            })
+        };
+        let destroys = &mut self.destroys;
+        self.victims_in_doubt.retain(|id, since| {
+            let went_down = shown(id).is_some_and(|member| member.machine.state.is_down());
+            if went_down {
+                close(destroys, id);
+            }
+            !went_down && at.saturating_duration_since(*since) < SETTLE_TIME
+        });
+        let in_doubt = &self.victims_in_doubt;
+        self.destroys.retain(|id, attempts| {
+            let Some(member) = shown(id) else {
+                return !attempts.is_over(at);
+            };
+            let is_settled = !member.unsettled_destroy && !in_doubt.contains_key(id);
+            if attempts.open && is_settled {
+                attempts.failed(at);
+            }
+            let was_woken = attempts.woken && member.machine.state.is_up();
+            !was_woken && !attempts.is_over(at)
+        });
+        self.starts.retain(|id, attempts| {
+            let held =
+                attempts.open && shown(id).is_some_and(|member| judge_start(attempts, member, now));
+            !held && !attempts.is_over(at)
+        });
+        self.stops.retain(|id, attempts| {
+            let state = shown(id).map(|member| &member.machine.state);
+            if attempts.open && state == Some(&State::Started) {
+                attempts.failed(at);
+            }
+            let held = attempts.open && state.is_some_and(State::is_down);
+            !held && !attempts.is_over(at)
+        });
+        self.stopped.retain(|id, since| {
+            let runs = shown(id).is_some_and(|member| member.machine.state == State::Started);
+            !runs && at.saturating_duration_since(*since) < policy.destroy_running_after
+        });
+
+        let last = |attempts: &BTreeMap<String, Attempts>| -> BTreeSet<String> {
+            let last = attempts
+                .iter()
+                .filter(|(_, attempts)| attempts.goes_last(at));
+            last.map(|(id, _)| id.clone()).collect()
+        };
+        Lately {
+            destroys_failed: last(&self.destroys),
+            starts_failed: last(&self.starts),
+            stops_failed: last(&self.stops),
+            stopped: self.stopped.keys().cloned().collect(),
+            victims_in_doubt: self.victims_in_doubt.keys().cloned().collect(),
+        }
+    }
+
+    /// Whether nothing at all is remembered.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.destroys.is_empty()
+            && self.starts.is_empty()
+            && self.stops.is_empty()
+            && self.stopped.is_empty()
+            && self.victims_in_doubt.is_empty()
+    }
+}
+
+/// Whether a start has held; one that surely did not is noted as failed.
+///
+/// The API says since when a machine has been at rest, and our own clock how long ago it was started. Where the API does
+/// not say, it ran for as long as lists have shown it running.
+fn judge_start(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
+    let since_start = now.monotonic.saturating_duration_since(attempts.at);
+    match member.machine.state {
+        State::Started => {
+            attempts.ran_at = Some(now.monotonic);
+            since_start >= KEPT_RUNNING
+        }
+        // Ending is the work of a machine that is removed when it ends.
+        State::Stopped | State::Suspended if !member.machine.auto_destroy => {
+            let ran_for = match member.machine.updated_at {
+                Some(updated_at) => {
+                    let at_rest = now.wall.duration_since(updated_at);
+                    since_start.saturating_sub(Duration::try_from(at_rest).unwrap_or_default())
+                }
+                None => attempts.ran_at.map_or(Duration::ZERO, |ran_at| {
+                    ran_at.saturating_duration_since(attempts.at)
+                }),
+            };
+            if ran_for < KEPT_RUNNING {
+                attempts.failed(now.monotonic);
+                return false;
+            }
+            true
+        }
+        State::Stopped | State::Suspended => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::{Effect, Observed, fleet::Fleet};
+
+    const LIST: [&str; 2] = ["a ord started", "b ord stopped"];
+
+    fn effect(word: &str) -> Effect {
+        let id = "b".to_owned();
+        match word {
+            "destroyed" => Effect::Destroyed { id },
+            "unknown" => Effect::DestroyUnknown { id },
+            "refused" => Effect::DestroyRefused { id, woken: false },
+            "woken" => Effect::DestroyRefused { id, woken: true },
+            "victim stopped" => Effect::VictimStopped { id },
+            "victim stop unknown" => Effect::VictimStopUnknown { id },
+            "started" => Effect::Started { id },
+            "stopped" => Effect::Stopped { id },
+            _ => panic!("unknown effect {word}"),
+        }
+    }
+
+    /// Which of destroys, starts and stops `b` comes last in.
+    fn last(observed: &Observed) -> String {
+        let lately = &observed.lately;
+        let kinds = [
+            (&lately.destroys_failed, "destroy"),
+            (&lately.starts_failed, "start"),
+            (&lately.stops_failed, "stop"),
+        ];
+        let last = kinds.iter().filter(|(ids, _)| ids.contains("b"));
+        last.map(|(_, kind)| *kind).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_did_not_hold_goes_last() {
+        // The effect on `b` at 0 s and what it was; then what lists show of it, and what it comes last in.
+        type Case = (
+            &'static str,
+            &'static str,
+            &'static str,
+            &'static [(u64, &'static str, &'static str)],
+        );
+        let cases: [Case; 26] = [
+            (
+                "a refused destroy",
+                "stopped",
+                "refused",
+                &[(15, "stopped", "destroy")],
+            ),
+            (
+                "of a running one",
+                "started",
+                "refused",
+                &[(15, "started", "destroy")],
+            ),
+            (
+                "it was woken",
+                "stopped",
+                "woken",
+                &[(15, "started", ""), (30, "stopped", "")],
+            ),
+            (
+                "it was not woken",
+                "stopped",
+                "woken",
+                &[(15, "stopped", "destroy")],
+            ),
+            (
+                "an accepted one that removes nothing",
+                "stopped",
+                "destroyed",
+                &[
+                    (15, "stopped", ""),
+                    (59, "stopped", ""),
+                    (60, "stopped", "destroy"),
+                ],
+            ),
+            (
+                "one without an answer that removed nothing",
+                "stopped",
+                "unknown",
+                &[
+                    (15, "stopped", ""),
+                    (59, "stopped", ""),
+                    (60, "stopped", "destroy"),
+                ],
+            ),
+            (
+                "a stop without an answer that did nothing",
+                "started",
+                "victim stop unknown",
+                &[
+                    (15, "started", ""),
+                    (59, "started", ""),
+                    (60, "started", "destroy"),
+                ],
+            ),
+            (
+                "a stop without an answer that worked",
+                "started",
+                "victim stop unknown",
+                &[
+                    (15, "stopping", ""),
+                    (30, "stopped", ""),
+                    (90, "stopped", ""),
+                ],
+            ),
+            (
+                "a victim that is on its way",
+                "started",
+                "victim stopped",
+                &[(15, "stopping", ""), (90, "stopped", "")],
+            ),
+            (
+                "a start that held",
+                "stopped",
+                "started",
+                &[
+                    (15, "started", ""),
+                    (60, "started", ""),
+                    (61, "stopped updated=61", ""),
+                ],
+            ),
+            (
+                "a start that held for less than a minute",
+                "stopped",
+                "started",
+                &[
+                    (15, "started", ""),
+                    (59, "started", ""),
+                    (61, "stopped updated=59", "start"),
+                ],
+            ),
+            (
+                "a start that held between two far lists",
+                "stopped",
+                "started",
+                &[(300, "stopped updated=60", "")],
+            ),
+            (
+                "a start that did not hold between two far lists",
+                "stopped",
+                "started",
+                &[(300, "stopped updated=1", "start")],
+            ),
+            (
+                "a start without effect",
+                "stopped",
+                "started",
+                &[(15, "stopped", ""), (60, "stopped", "start")],
+            ),
+            (
+                "without a time of change it ran as long as was seen",
+                "stopped",
+                "started",
+                &[
+                    (15, "started", ""),
+                    (59, "started", ""),
+                    (300, "stopped", "start"),
+                ],
+            ),
+            (
+                "a clock in the future",
+                "stopped",
+                "started",
+                &[(15, "started", ""), (20, "stopped updated=900", "start")],
+            ),
+            (
+                "suspended again",
+                "stopped",
+                "started",
+                &[
+                    (15, "started updated=1", ""),
+                    (30, "suspended updated=20", "start"),
+                ],
+            ),
+            (
+                "ending is its work",
+                "stopped auto-destroy",
+                "started",
+                &[
+                    (15, "started auto-destroy updated=1", ""),
+                    (30, "stopped auto-destroy updated=20", ""),
+                ],
+            ),
+            ("it failed", "stopped", "started", &[(15, "failed", "")]),
+            (
+                "a stop that held",
+                "started",
+                "stopped",
+                &[
+                    (15, "stopping", ""),
+                    (30, "stopped", ""),
+                    (90, "started", ""),
+                ],
+            ),
+            (
+                "a stop without effect",
+                "started",
+                "stopped",
+                &[(15, "started", ""), (60, "started", "stop")],
+            ),
+            (
+                "a host that does not answer says nothing",
+                "stopped",
+                "refused",
+                &[(15, "stopped host-down", "destroy")],
+            ),
+            (
+                "for a minute",
+                "stopped",
+                "refused",
+                &[(59, "stopped", "destroy"), (60, "stopped", "")],
+            ),
+            (
+                "a minute from when it showed",
+                "stopped",
+                "started",
+                &[
+                    (60, "stopped", "start"),
+                    (119, "stopped", "start"),
+                    (120, "stopped", ""),
+                ],
+            ),
+            (
+                "also where lists lack it for a while",
+                "stopped",
+                "refused",
+                &[(15, "", "destroy"), (30, "stopped", "destroy")],
+            ),
+            (
+                "an accepted destroy of a machine that is gone",
+                "stopped",
+                "destroyed",
+                &[(15, "", ""), (60, "", ""), (90, "", "")],
+            ),
+        ];
+        for (name, before, word, lists) in cases {
+            let mut fleet = Fleet::new(Policy::default());
+            let observed = fleet.observe(0, &["a ord started", &format!("b ord {before}")]);
+            fleet.record(0, &observed, &[effect(word)]);
+            for (second, state, expected) in lists {
+                let machine = format!("b ord {state}");
+                let list = ["a ord started", machine.as_str()];
+                let list = if state.is_empty() {
+                    &list[..1]
+                } else {
+                    &list[..]
+                };
+                let observed = fleet.observe(*second, list);
+                assert_eq!(last(&observed), *expected, "{name}, at {second} s");
+            }
+        }
+    }
+
+    #[test]
+    fn it_goes_last_for_1_2_4_minutes_and_at_most_ten() {
+        let mut fleet = Fleet::new(Policy::default());
+        let mut second = 0;
+        for seconds in [60, 120, 240, 480, 600, 600] {
+            let observed = fleet.observe(second, &LIST);
+            fleet.record(second, &observed, &[effect("refused")]);
+            let at = second + seconds;
+            assert_eq!(last(&fleet.observe(at - 1, &LIST)), "destroy", "{seconds}");
+            assert_eq!(last(&fleet.observe(at, &LIST)), "", "{seconds}");
+            second = at + 30;
+        }
+    }
+
+    #[test]
+    fn a_start_that_holds_ends_the_count() {
+        let mut fleet = Fleet::new(Policy::default());
+        let mut start = |second: u64, stays: bool| -> bool {
+            let observed = fleet.observe(second, &LIST);
+            fleet.record(second, &observed, &[effect("started")]);
+            let running = ["a ord started", "b ord started"];
+            if stays {
+                fleet.observe(second + 60, &running);
+            }
+            let updated = second + if stays { 61 } else { 1 };
+            let stopped = format!("b ord stopped updated={updated}");
+            let stopped = ["a ord started", &stopped];
+            fleet.observe(second + 61, &stopped);
+            last(&fleet.observe(second + 61 + 90, &stopped)) == "start"
+        };
+        assert!(!start(0, false), "a minute by then");
+        assert!(start(300, false), "two minutes");
+        assert!(!start(600, true), "it held");
+        assert!(!start(900, false), "a minute again");
+    }
+
+    #[test]
+    fn what_the_started_target_stopped_counts_as_running_for_a_time() {
+        let stopped_at = |second: u64, lists: &[(u64, &str)], word: &str| -> bool {
+            let mut fleet = Fleet::new(Policy::default());
+            let observed = fleet.observe(0, &["a ord started", "b ord started"]);
+            let effects: Vec<Effect> = word.split(", ").map(effect).collect();
+            fleet.record(0, &observed, &effects);
+            for (second, state) in lists {
+                fleet.observe(*second, &["a ord started", &format!("b ord {state}")]);
+            }
+            let observed = fleet.observe(second, &LIST);
+            observed.lately.stopped.contains("b")
+        };
+        assert!(stopped_at(1, &[], "stopped"));
+        assert!(stopped_at(
+            44,
+            &[(1, "stopping updated=1"), (20, "started updated=-9")],
+            "stopped"
+        ));
+        assert!(
+            stopped_at(
+                44,
+                &[(1, "stopping updated=1"), (20, "stopped updated=9")],
+                "stopped, started"
+            ),
+            "a start that came to nothing"
+        );
+        assert!(!stopped_at(45, &[], "stopped"), "FAS_DESTROY_RUNNING_AFTER");
+        assert!(!stopped_at(1, &[], "victim stopped"));
+        let woken = [(1, "stopping updated=1"), (20, "started updated=19")];
+        assert!(
+            !stopped_at(44, &woken, "stopped"),
+            "somebody woke it meanwhile"
+        );
+    }
+
+    #[test]
+    fn it_does_not_grow_with_time() {
+        let words = [
+            "refused",
+            "unknown",
+            "victim stop unknown",
+            "started",
+            "stopped",
+        ];
+        for word in words {
+            for (second, list) in [(0, &LIST[..]), (1, &LIST[..1])] {
+                let mut fleet = Fleet::new(Policy::default());
+                let observed = fleet.observe(0, &LIST);
+                fleet.record(0, &observed, &[effect(word)]);
+                fleet.observe(second, list);
+                fleet.observe(2000, list);
+                fleet.observe(4000, list);
+                assert!(
+                    fleet.memory.lately.is_empty(),
+                    "{word}: {:?}",
+                    fleet.memory.lately
+                );
+            }
+        }
+    }
+}
