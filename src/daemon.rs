@@ -2,7 +2,12 @@
 //!
 //! Errors here end the program or a test; nobody branches on them, hence `anyhow`.
 
-use std::{future::IntoFuture as _, io, net::SocketAddr, sync::Arc};
+use std::{
+    future::IntoFuture as _,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use tokio::net::TcpListener;
@@ -127,9 +132,7 @@ pub fn assemble(
         .collect::<anyhow::Result<Vec<_>>>()?;
     let client = Api::new(transport, options, metrics.clone(), shutdown.clone())
         .map_err(|message| anyhow!(message))?;
-    let left_out = own
-        .app
-        .filter(|_| own.process_group == policy.process_group);
+    let left_out = own.app.filter(|_| policy.scales_group(&own.process_group));
     if let Some(own) = left_out
         .as_ref()
         .filter(|own| apps.pattern.is_wildcard() && apps.pattern.matches(own))
@@ -152,6 +155,7 @@ pub fn assemble(
         clock,
         waiting: Waiting::default(),
         shutdown,
+        pulse: Mutex::default(),
     };
     Ok(Pool::new(
         Arc::new(reconciler),

@@ -62,8 +62,9 @@
 //!
 //! # Invariants
 //!
-//! - Invariant: no write without a machine list of the same pass and an answer about the current release; and none without
-//!   a valid target from fresh metrics, but for the floor and fallbacks, which only create or start.
+//! - Invariant: no write without a machine list of the same pass, and none without a valid target from fresh metrics, but
+//!   for the floor and fallbacks, which only create or start. Nothing is destroyed or stopped without an answer about the
+//!   current release, and nothing grows without one where the machines show a deploy.
 //! - Invariant: never fewer than one created machine by our hand, never more destroyed than planned, no protected machine
 //!   touched, nothing destroyed with force.
 //! - Invariant: a create whose outcome is unknown is not repeated blindly.

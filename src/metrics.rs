@@ -65,6 +65,7 @@ impl CallResult {
             Some(
                 Cause::Decode(_)
                 | Cause::Complaint(_)
+                | Cause::UnknownApp(_)
                 | Cause::NotSent(_)
                 | Cause::ShuttingDown
                 | Cause::DryRun,

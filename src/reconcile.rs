@@ -1,10 +1,14 @@
 //! One pass over one app: collect, observe, evaluate, limit, plan, act, record.
 //!
 //! The decisions are `expr`'s and `scaling`'s; this module asks, in the right order and under one deadline, and makes
-//! sure that nothing is written without a list of this pass and an answer about the current release. A pass returns a
+//! sure that nothing is written without a list of this pass and a question about the current release. A pass returns a
 //! [`PassReport`] whatever happens; everything that went wrong in it is in the report, logged and counted here, once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -18,7 +22,7 @@ use crate::{
     machines::{ApiError, AppClient, Cause, Listed},
     metrics::{Metrics, PassError},
     scaling::{
-        Bounds, Decision, Kind, Limited, Memory, Note, Now, Observed, Plan, Policy, Reason,
+        Bounds, Decision, Kind, Limited, Memory, Note, Now, Observed, Plan, Policy, Pulse, Reason,
         ReleaseView, Target, Targets, limit, plan,
     },
     shutdown::Shutdown,
@@ -48,6 +52,18 @@ pub struct Reconciler {
     pub waiting: Waiting,
     /// Set once the daemon is to stop.
     pub shutdown: Shutdown,
+    /// Whether passes go on, over all apps.
+    pub pulse: Mutex<Pulse>,
+}
+
+/// Marks the end of a pass, however it ends.
+struct Beating<'pass>(&'pass Reconciler);
+
+impl Drop for Beating<'_> {
+    fn drop(&mut self) {
+        let now = self.0.clock.now();
+        self.0.pulse().end(&self.0.policy, now);
+    }
 }
 
 /// What one app keeps between passes.
@@ -175,6 +191,9 @@ impl Reconciler {
     /// It ends by the pass deadline, `FAS_TIMEOUT` from now, and soon after a shutdown.
     pub async fn pass(&self, state: &mut AppState) -> PassReport {
         let began = self.clock.now();
+        let standstill = self.pulse().begin(&self.policy, began);
+        let _beating = Beating(self);
+        state.memory.begin_pass(standstill, began.monotonic);
         let deadline = Instant::from_std(began.monotonic) + self.policy.timeout;
         let mut report = PassReport {
             app: state.client.app().to_owned(),
@@ -203,6 +222,10 @@ impl Reconciler {
         report.took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
         self.record(state, &report);
         report
+    }
+
+    fn pulse(&self) -> MutexGuard<'_, Pulse> {
+        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for the metrics and the machines, side by side.
@@ -300,25 +323,27 @@ impl Reconciler {
         let mut held = false;
         let release;
         if planned.action.is_some() {
-            release = match state.client.current_release(deadline).await {
-                Ok(release) => release,
+            let answer = state.client.current_release(deadline).await;
+            let view = match &answer {
+                Ok(known) => ReleaseView::Known(known.as_ref()),
+                Err(error) if error.is_no_answer() => ReleaseView::NoAnswer,
                 Err(error) => {
                     report.reason = planned.reason;
                     report.notes = planned.notes;
-                    report.api_fault(PassError::Release, &error);
+                    report.api_fault(PassError::Release, error);
                     return;
                 }
             };
-            held = state
-                .memory
-                .release_in_progress(release.as_ref(), &self.policy, began);
-            planned = self.plan(
-                state,
-                seen,
-                &limited,
-                ReleaseView::Known(release.as_ref()),
-                began,
-            );
+            planned = self.plan(state, seen, &limited, view, began);
+            if let Err(error) = &answer {
+                self.note_no_answer(error, &planned, report);
+            }
+            let answered = answer.is_ok();
+            release = answer.ok().flatten();
+            held = answered
+                && state
+                    .memory
+                    .release_in_progress(release.as_ref(), &self.policy, began);
             if held {
                 let version = release.as_ref().and_then(|release| release.version);
                 planned.notes.push(Note::DeployInProgress { version });
@@ -391,6 +416,25 @@ impl Reconciler {
         }
     }
 
+    /// Nobody said what the current release is. The pass has failed only where that keeps something from being done.
+    fn note_no_answer(&self, error: &ApiError, planned: &Plan, report: &mut PassReport) {
+        let withheld = planned
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::ReleaseUnknown { withheld } if withheld.is_some()));
+        if withheld {
+            report.api_fault(PassError::Release, error);
+        } else {
+            self.metrics.pass_error(PassError::Release);
+            tracing::warn!(
+                app = %report.app,
+                reason = PassError::Release.as_str(),
+                error = %chain(error),
+                "{}: {}", report.app, chain(error),
+            );
+        }
+    }
+
     fn plan(
         &self,
         state: &AppState,
@@ -429,16 +473,16 @@ impl Reconciler {
             let Some(band) = band else {
                 return Target::Unset;
             };
-            let bounds = match evaluate_band(kind, band, &values, now) {
-                Ok(bounds) => Some(bounds),
+            let target = match evaluate_band(kind, band, &values, now) {
+                Ok(target) => target,
                 Err(error) => {
                     let text = explain_target(kind, &error, &report.metrics);
                     report.fault(PassError::Expression, text);
-                    None
+                    Target::Missing
                 }
             };
-            self.metrics.target(&report.app, kind, bounds);
-            bounds.map_or(Target::Missing, Target::Bounds)
+            self.metrics.target(&report.app, kind, target.bounds());
+            target
         };
         Targets {
             created: of_kind(Kind::Created, self.targets.created.as_ref()),
@@ -497,48 +541,34 @@ impl From<&CollectError> for CollectFault {
     }
 }
 
-/// Why a kind has no target in this pass.
+/// Why a kind has no target in this pass: an expression failed.
 #[derive(Debug, Clone, PartialEq)]
-pub enum TargetError {
-    /// An expression failed.
-    Expression {
-        /// Its text.
-        source: String,
-        /// How.
-        error: EvalError,
-    },
-    /// The lower bound came out above the upper one.
-    MinAboveMax {
-        /// The lower bound.
-        min: u32,
-        /// The upper bound.
-        max: u32,
-    },
+pub struct TargetError {
+    /// The expression's text.
+    pub source: String,
+    /// How it failed.
+    pub error: EvalError,
 }
 
-/// Evaluates one kind's bounds: rounded half away from zero, negatives 0, created ones at least 1.
+/// Evaluates one kind's bounds: rounded half away from zero, negatives 0, created ones at least 1. A minimum above its
+/// maximum yields to it.
 ///
 /// # Errors
 ///
-/// When an expression has no finite value, or the lower bound is above the upper one.
+/// When an expression has no finite value.
 pub fn evaluate_band(
     kind: Kind,
     band: &ExpressionBand,
     values: &Values,
     now: Now,
-) -> Result<Bounds, TargetError> {
+) -> Result<Target, TargetError> {
     let evaluate = |expression: &Expression| {
-        let value =
-            expression
-                .evaluate(values, now.wall)
-                .map_err(|error| TargetError::Expression {
-                    source: expression.source().to_owned(),
-                    error,
-                })?;
-        to_count(kind, value).ok_or_else(|| TargetError::Expression {
+        let failed = |error| TargetError {
             source: expression.source().to_owned(),
-            error: EvalError::OutOfRange(value),
-        })
+            error,
+        };
+        let value = expression.evaluate(values, now.wall).map_err(failed)?;
+        to_count(kind, value).ok_or_else(|| failed(EvalError::OutOfRange(value)))
     };
     let (min, max) = match band {
         ExpressionBand::Exact(expression) => {
@@ -547,7 +577,7 @@ pub fn evaluate_band(
         }
         ExpressionBand::Band { min, max } => (evaluate(min)?, evaluate(max)?),
     };
-    Bounds::new(min, max).ok_or(TargetError::MinAboveMax { min, max })
+    Ok(Target::of(min, max))
 }
 
 /// The count that an expression's value becomes: rounded half away from zero, negatives 0, created ones at least 1.
@@ -570,24 +600,15 @@ pub fn explain_target(
     error: &TargetError,
     metrics: &BTreeMap<String, Result<f64, String>>,
 ) -> String {
+    let TargetError { source, error } = error;
     match error {
-        TargetError::MinAboveMax { min, max } => {
-            format!(
-                "the {kind} target: its minimum {min} is above its maximum {max}; nothing is done about it"
-            )
-        }
-        TargetError::Expression {
-            source,
-            error: EvalError::Missing(metric),
-        } => match metrics.get(metric) {
+        EvalError::Missing(metric) => match metrics.get(metric) {
             Some(Err(why)) => {
                 format!("the {kind} target `{source}` needs {metric}, which has no value: {why}")
             }
             _ => format!("the {kind} target `{source}` needs {metric}, which has no value"),
         },
-        TargetError::Expression { source, error } => {
-            format!("the {kind} target `{source}`: {error}")
-        }
+        error => format!("the {kind} target `{source}`: {error}"),
     }
 }
 
@@ -704,7 +725,9 @@ impl std::fmt::Display for Asked<'_> {
             write!(formatter, "{gap}{kind}: ")?;
             gap = "; ";
             let bounds = match target {
-                Target::Bounds(bounds) => [bounds.min.to_string(), bounds.max.to_string()],
+                Target::Bounds(Bounds { min, max }) | Target::Capped { min, max } => {
+                    [min.to_string(), max.to_string()]
+                }
                 Target::Unset | Target::Missing => ["?".to_owned(), "?".to_owned()],
             };
             let [least, most] = bounds;

@@ -225,8 +225,10 @@ pub enum CollectError {
         /// What was found.
         found: String,
     },
-    /// NaN: it would make every comparison false.
-    #[error("the value is NaN")]
+    /// NaN, which would make every comparison false, and no value is configured for that.
+    #[error(
+        "the value is NaN, as 0/0 of an idle app is (`FAS_PROMETHEUS_EMPTY_VALUE` says what that means)"
+    )]
     Nan,
 
     /// Temporal does not know the namespace.

@@ -25,7 +25,8 @@ const WARNING_LIMIT: usize = 5;
 
 /// The number in an answer to an instant query.
 ///
-/// The first element of a vector is used and a scalar is accepted; `empty_value` stands in for a vector without elements.
+/// The first element of a vector is used and a scalar is accepted; `empty_value` stands in for a vector without elements
+/// and for NaN, which is as if nothing had been returned (0/0 of an idle app).
 ///
 /// # Errors
 ///
@@ -89,9 +90,11 @@ pub fn parse_instant(
             });
         }
     };
-    if value.is_nan() {
-        return Err(CollectError::Nan);
-    }
+    let value = if value.is_nan() {
+        empty_value.ok_or(CollectError::Nan)?
+    } else {
+        value
+    };
     Ok(Sample {
         value,
         element_count,
@@ -534,8 +537,8 @@ mod tests {
             (r#""+Inf""#, Ok(f64::INFINITY)),
             (r#""-Inf""#, Ok(f64::NEG_INFINITY)),
             (r#""Inf""#, Ok(f64::INFINITY)),
-            (r#""NaN""#, Err(Kind::NotANumber)),
-            (r#""nan""#, Err(Kind::NotANumber)),
+            (r#""NaN""#, Ok(9.0)),
+            (r#""nan""#, Ok(9.0)),
             (r#""1e400""#, Err(Kind::NotANumber)),
             (r#""""#, Err(Kind::NotANumber)),
             (r#""0x10""#, Err(Kind::NotANumber)),
@@ -806,6 +809,22 @@ mod tests {
                 (kind, text),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn nan_is_as_if_nothing_had_been_returned() {
+        let scalar =
+            r#"{"status":"success","data":{"resultType":"scalar","result":[1,"NaN"]}}"#.to_owned();
+        let two = r#"{"status":"success","data":{"resultType":"vector","result":[
+            {"metric":{},"value":[1,"NaN"]},{"metric":{},"value":[1,"3"]}]}}"#
+            .to_owned();
+        for (body, element_count) in [(vector_of("\"NaN\""), 1), (scalar, 1), (two, 2)] {
+            let sample = parse_instant(StatusCode::OK, body.as_bytes(), Some(0.5)).unwrap();
+            assert_eq!((sample.value, sample.element_count), (0.5, element_count));
+            let error = parse_instant(StatusCode::OK, body.as_bytes(), None).unwrap_err();
+            assert_eq!(error.kind(), Kind::NotANumber);
+            assert!(error.to_string().contains("`FAS_PROMETHEUS_EMPTY_VALUE`"));
         }
     }
 

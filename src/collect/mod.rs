@@ -55,7 +55,7 @@ pub struct Sample {
     /// The value; never NaN, possibly infinite.
     pub value: f64,
     /// How many elements the answer had; more than one deserves a warning (the first was used), 0 means that the
-    /// value stands in for an empty answer.
+    /// value stands in for an empty answer (as it does for NaN).
     pub element_count: usize,
     /// Warnings of the server, bounded in number and length, free of control characters.
     pub warnings: Vec<String>,

@@ -20,8 +20,8 @@ use crate::{
     expr::{EvalError, Expression, Names, Values},
     machines::{Api, ApiOptions, AppClient},
     metrics::Metrics,
-    reconcile::{TargetError, evaluate_band, explain_target, to_count},
-    scaling::{Bounds, Kind, Memory, Now},
+    reconcile::{evaluate_band, explain_target, to_count},
+    scaling::{Bounds, Kind, Memory, Note, Now, Target},
     shutdown::{Shutdown, shutdown},
     telemetry,
     transport::{HttpTransport, Transport},
@@ -140,14 +140,15 @@ async fn evaluate(
         let band = band?;
         explanation.push_str(&explained(kind, band, &values, now));
         match evaluate_band(kind, band, &values, now) {
-            Ok(bounds) => Some(bounds),
+            Ok(target) => {
+                if let Target::Capped { min, max } = target {
+                    tracing::warn!("{}", Note::MinimumCapped { kind, min, max });
+                }
+                target.bounds()
+            }
             Err(error) => {
                 errors.push(explain_target(kind, &error, &metrics));
-                if let TargetError::Expression {
-                    error: EvalError::Missing(metric),
-                    ..
-                } = error
-                {
+                if let EvalError::Missing(metric) = error.error {
                     needed.insert(metric);
                 }
                 None

@@ -193,9 +193,9 @@ settings! {
         "The state a created machine is brought to: started or stopped.";
     #[serde(deserialize_with = "one_or_many")]
     regions: "FAS_REGIONS", Top("regions"), "", Upstream,
-        "Regions for created machines, separated by commas; unset: the region of the machine that is cloned.";
+        "Regions for created machines or their aliases, separated by commas; one listed twice weighs twice; unset: the region of the machine that is cloned, else the app's others.";
     process_group: "FAS_PROCESS_GROUP", Top("process-group"), "app", Upstream,
-        "Only machines of this process group are seen.";
+        "Only machines of this process group are seen; *: all machines, those without a group too.";
     interval: "FAS_INTERVAL", Top("interval"), "15s", Upstream,
         "Time from the start of one pass over an app to the next.";
     timeout: "FAS_TIMEOUT", Top("timeout"), "30s", Upstream,
@@ -215,7 +215,7 @@ settings! {
     prometheus_token: "FAS_PROMETHEUS_TOKEN", InCollector("token"), "", Upstream,
         "Token for Prometheus; on Fly: fly tokens create readonly.";
     prometheus_empty_value: "FAS_PROMETHEUS_EMPTY_VALUE", InCollector("empty-value"), "", Ours,
-        "The metric's value when the query returns nothing; unset: the metric has failed.";
+        "The metric's value when the query returns nothing or NaN; unset: the metric has failed.";
     temporal_address: "FAS_TEMPORAL_ADDRESS", InCollector("address"), "", Upstream,
         "host:port of Temporal; there is a Temporal collector when this is set.";
     temporal_namespace: "FAS_TEMPORAL_NAMESPACE", InCollector("namespace"), "", Upstream,

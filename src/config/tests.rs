@@ -177,7 +177,7 @@ fn every_variable_has_its_effect() {
         config.policy,
         Policy {
             process_group: "worker".to_owned(),
-            regions: vec!["iad".to_owned(), "ord".to_owned()],
+            regions: vec!["iad".to_owned(), "ord".to_owned(), "iad".to_owned()],
             initial_state: InitialState::Stopped,
             stop_action: StopAction::Suspend,
             clone_volumes: true,
@@ -375,6 +375,21 @@ fn upstreams_documented_file_is_read_and_lacks_the_namespace() {
 }
 
 #[test]
+fn whatever_the_api_may_take_for_a_region_is_one() {
+    for (value, regions) in [
+        ("usa, lhr", &["usa", "lhr"][..]),
+        ("any", &["any"]),
+        ("us-east,eu,iad", &["us-east", "eu", "iad"]),
+        ("iad,iad,ord", &["iad", "iad", "ord"]),
+    ] {
+        assert_eq!(
+            load(&[("FAS_REGIONS", value)], None).policy.regions,
+            regions
+        );
+    }
+}
+
+#[test]
 fn every_wrong_value_is_told_with_what_was_expected() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (
@@ -389,6 +404,15 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[("FLY_APP_NAME", "my-app")],
+            "app name is the autoscaler's own app and process group: \"my-app\"; expected another app, or another group in \
+             FAS_PROCESS_GROUP (FAS_APP_NAME)",
+        ),
+        (
+            &[
+                ("FLY_APP_NAME", "my-app"),
+                ("FLY_PROCESS_GROUP", "w"),
+                ("FAS_PROCESS_GROUP", "*"),
+            ],
             "app name is the autoscaler's own app and process group: \"my-app\"; expected another app, or another group in \
              FAS_PROCESS_GROUP (FAS_APP_NAME)",
         ),
@@ -481,12 +505,12 @@ fn every_wrong_value_is_told_with_what_was_expected() {
             "cannot parse FAS_CLONE_VOLUMES as boolean: \"maybe\"; expected true, false, 1 or 0",
         ),
         (
-            &[("FAS_REGIONS", "iad,Ord")],
-            "FAS_REGIONS has something that is no region: \"Ord\"; expected codes of three lower-case letters, for example iad,ord",
+            &[("FAS_REGIONS", "iad,o/d")],
+            "FAS_REGIONS has something that is no region: \"o/d\"; expected regions or their aliases, separated by commas, for example iad,ord",
         ),
         (
             &[("FAS_REGIONS", "iad ord")],
-            "FAS_REGIONS has something that is no region: \"iad ord\"; expected codes of three lower-case letters, for example iad,ord",
+            "FAS_REGIONS has something that is no region: \"iad ord\"; expected regions or their aliases, separated by commas, for example iad,ord",
         ),
         (
             &[("FAS_MACHINE_FLOOR", "-1")],

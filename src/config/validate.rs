@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     expr::{Expression, Names},
-    scaling::{Fallback, InitialState, Policy, Step, StopAction, UpDown},
+    scaling::{EVERY_GROUP, Fallback, InitialState, Policy, Step, StopAction, UpDown},
     shown::written_address,
     transport::{InvalidProxy, ProxyRules},
 };
@@ -43,6 +43,9 @@ const METRICS_ADDRESS: &str = "FAS_METRICS_ADDRESS";
 
 /// More passes or calls at once than this is a slip of the finger.
 const MAX_CONCURRENCY: i64 = 10_000;
+
+/// The longest name of a region that is taken for one, in bytes.
+const LONGEST_REGION: usize = 32;
 
 pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
     let mut findings = Findings::default();
@@ -277,7 +280,7 @@ impl Findings {
         // A wildcard that matches the own app leaves it out; a plain name can mean nothing else.
         if !pattern.is_wildcard()
             && own.app.as_deref() == Some(pattern.as_str())
-            && own.process_group == group
+            && (own.process_group == group || group == EVERY_GROUP)
         {
             self.refuse(
                 ConfigError::new(
@@ -508,6 +511,7 @@ impl Findings {
         }
     }
 
+    /// What the API takes for a region, an alias such as `eu` included: the platform's list is not ours to know.
     fn regions(&mut self, value: Option<&Value>) -> Vec<String> {
         let mut regions: Vec<String> = Vec::new();
         let Some(value) = value else { return regions };
@@ -517,18 +521,22 @@ impl Findings {
             .map(str::trim)
             .filter(|region| !region.is_empty())
         {
-            if region.len() != 3 || !region.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            let is_name = region.len() <= LONGEST_REGION
+                && region
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+            if is_name {
+                regions.push(region.to_owned());
+            } else {
                 self.refuse(
                     ConfigError::new(
                         value.place(),
                         format!("{} has something that is no region", value.label()),
                     )
                     .value(region)
-                    .expected("codes of three lower-case letters")
+                    .expected("regions or their aliases, separated by commas")
                     .example("iad,ord"),
                 );
-            } else if !regions.iter().any(|known| known == region) {
-                regions.push(region.to_owned());
             }
         }
         regions

@@ -121,6 +121,8 @@ struct Call<'call> {
     answer_limit: usize,
     /// No attempt begins at or after this; the pass deadline where there is nothing stricter.
     begin_before: Option<Instant>,
+    /// No answer is waited for any longer than this; the attempt's share of the time where there is nothing stricter.
+    give_up: Option<Instant>,
     /// No attempt begins once this is set.
     halted: Option<&'call AtomicBool>,
     cookies: &'call Mutex<CookieStore>,
@@ -195,6 +197,7 @@ impl Api {
             repetition: Repetition::Idempotent,
             answer_limit: LIST_LIMIT,
             begin_before: None,
+            give_up: None,
             halted: None,
             cookies: &self.cookies,
         };
@@ -277,6 +280,7 @@ impl Api {
             request_id: None,
         })?;
         let until = begun + attempt_limit(deadline.saturating_duration_since(begun));
+        let until = call.give_up.map_or(until, |give_up| until.min(give_up));
         let exchange = self.transport.exchange(request, call.answer_limit);
         let outcome = match tokio::time::timeout_at(until, exchange).await {
             Err(_) => Err(Failure {
@@ -367,7 +371,8 @@ impl AppClient {
             .map_err(|error| call.error(Cause::Decode(error), &answer))
     }
 
-    /// The app's current release; `None` for one that was never released.
+    /// The app's current release; `None` for one that was never released. It is asked for in half of the time that is
+    /// left, so that a question without an answer leaves some to grow in.
     ///
     /// # Errors
     ///
@@ -376,6 +381,9 @@ impl AppClient {
         let mut call = self.call(Operation::CurrentRelease, Method::POST, &[]);
         call.url = self.api.graphql_url();
         call.body = graphql::question(&self.app).into();
+        let begun = Instant::now();
+        let half = begun + deadline.saturating_duration_since(begun) / 2;
+        (call.begin_before, call.give_up) = (Some(half), Some(half));
         let answer = self.api.make(&call, deadline).await?;
         graphql::answer(answer.body()).map_err(|cause| call.error(cause, &answer))
     }
@@ -647,6 +655,7 @@ impl AppClient {
             repetition: Repetition::Idempotent,
             answer_limit: ANSWER_LIMIT,
             begin_before: None,
+            give_up: None,
             halted: None,
             cookies: &self.cookies,
         }

@@ -179,6 +179,9 @@ pub enum Cause {
     /// An answer of 200 that says in its body what is wrong, as GraphQL does.
     #[error("{0}")]
     Complaint(String),
+    /// GraphQL does not know the app, or does not show it to this token.
+    #[error("{0}")]
+    UnknownApp(String),
     /// This program refused to make the request: nothing was sent.
     #[error("not sent: {0}")]
     NotSent(String),
@@ -233,6 +236,24 @@ impl ApiError {
         matches!(self.cause, Cause::Unauthorized { .. })
     }
 
+    /// Whether the service is to blame, which is away or says nothing of use, and not the question or its token.
+    #[must_use]
+    pub fn is_no_answer(&self) -> bool {
+        match &self.cause {
+            Cause::Status { status, .. } => matches!(status, 408 | 429 | 500..),
+            Cause::Timeout
+            | Cause::Transport(_)
+            | Cause::Decode(_)
+            | Cause::Complaint(_)
+            | Cause::NotBegun => true,
+            Cause::Unauthorized { .. }
+            | Cause::UnknownApp(_)
+            | Cause::NotSent(_)
+            | Cause::ShuttingDown
+            | Cause::DryRun => false,
+        }
+    }
+
     /// Whether the call surely had no effect.
     #[must_use]
     pub fn surely_did_nothing(&self) -> bool {
@@ -251,7 +272,7 @@ impl Cause {
             | Self::ShuttingDown
             | Self::DryRun => true,
             Self::Transport(error) => error.surely_not_sent(),
-            Self::Timeout | Self::Decode(_) | Self::Complaint(_) => false,
+            Self::Timeout | Self::Decode(_) | Self::Complaint(_) | Self::UnknownApp(_) => false,
         }
     }
 
@@ -267,6 +288,7 @@ impl Cause {
             Self::Unauthorized { .. }
             | Self::Decode(_)
             | Self::Complaint(_)
+            | Self::UnknownApp(_)
             | Self::NotSent(_)
             | Self::NotBegun
             | Self::ShuttingDown

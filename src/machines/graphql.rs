@@ -80,7 +80,7 @@ pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, Cause> {
     let app = answer
         .data
         .and_then(|data| data.app)
-        .ok_or_else(|| Cause::Complaint("GraphQL: the app is unknown to this token".to_owned()))?;
+        .ok_or_else(|| Cause::UnknownApp("GraphQL: the app is unknown to this token".to_owned()))?;
     Ok(app.current_release.map(|release| Release {
         version: release.version,
         status: release.status.unwrap_or_default(),
@@ -104,6 +104,8 @@ impl Complaint {
                 status: None,
                 message,
             },
+            "NOT_FOUND" => Cause::UnknownApp(message),
+            _ if message.contains("Could not find App") => Cause::UnknownApp(message),
             _ => Cause::Complaint(message),
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct Fleet {
     pub(super) policy: Policy,
     pub(super) memory: Memory,
     pub(super) release: Option<Release>,
+    /// Whether nobody answers what the current release is.
+    pub(super) no_answer: bool,
     start: Instant,
 }
 
@@ -32,6 +34,7 @@ impl Fleet {
             policy,
             memory: Memory::default(),
             release: None,
+            no_answer: false,
             start: Instant::now(),
         }
     }
@@ -57,7 +60,11 @@ impl Fleet {
     pub(super) fn pass_over(&mut self, now: Now, targets: Targets, list: Vec<Machine>) -> Pass {
         let observed = self.memory.observe(list, &self.policy, now);
         let limited = limit(targets, &observed, &self.policy, &mut self.memory, now);
-        let release = ReleaseView::Known(self.release.as_ref());
+        let release = if self.no_answer {
+            ReleaseView::NoAnswer
+        } else {
+            ReleaseView::Known(self.release.as_ref())
+        };
         let plan = plan(
             &observed,
             &limited,

@@ -3,12 +3,15 @@
 //! Floor and ceiling move bounds into their range. Stabilization and steps only narrow the change that a pass may
 //! make. A floor needs no metric: without a target it still asks for growth; a ceiling then destroys nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{
     Bounds, Kind, Memory, Note, Now, Observed, Policy, Step, Target, Targets, plan::running_depth,
     window::SlidingExtreme,
 };
+
+/// So many passes in a row without a valid target are a break: what was seen before them no longer counts.
+const BREAK_PASSES: u32 = 2;
 
 /// What planning is to reach: the targets after all limits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +38,18 @@ impl LimitsMemory {
             Kind::Started => &self.started,
         }
     }
+
+    /// A pass ended before it could evaluate anything.
+    pub(super) fn note_blind_pass(&mut self) {
+        self.created.note_missing();
+        self.started.note_missing();
+    }
+
+    /// Nothing was seen for too long: what was seen before says nothing of the time between.
+    pub(super) fn note_standstill(&mut self) {
+        self.created.since = None;
+        self.started.since = None;
+    }
 }
 
 /// What the limits of one kind of target remember.
@@ -43,8 +58,8 @@ pub(super) struct KindMemory {
     pub(super) missing_passes: u32,
     minima: SlidingExtreme,
     maxima: SlidingExtreme,
-    /// Since when there have been targets without a long break, and when the last one was.
-    seen: Option<(Instant, Instant)>,
+    /// Since when there have been targets without a break, however far apart.
+    since: Option<Instant>,
 }
 
 /// Applies every limit to this pass's targets; remembers the targets and how far the surplus reaches.
@@ -57,6 +72,14 @@ pub fn limit(
     now: Now,
 ) -> Limited {
     let mut notes = Vec::new();
+    for (kind, target) in [
+        (Kind::Created, targets.created),
+        (Kind::Started, targets.started),
+    ] {
+        if let Target::Capped { min, max } = target {
+            notes.push(Note::MinimumCapped { kind, min, max });
+        }
+    }
     let created = targets.created.within_floor_and_ceiling(policy, &mut notes);
     let (memory_created, memory_started) = (&mut memory.limits.created, &mut memory.limits.started);
     let created = limit_kind(
@@ -77,8 +100,11 @@ pub fn limit(
         now,
         &mut notes,
     );
-    let reached = created.map_or(0, |bounds| running_depth(observed, bounds, policy));
-    memory.running_surplus.record(reached, now.monotonic);
+    // One pass without a target says nothing of the surplus, which may have lasted all the same.
+    if targets.created != Target::Missing || memory.limits.created.is_broken() {
+        let reached = created.map_or(0, |bounds| running_depth(observed, bounds, policy));
+        memory.running_surplus.record(reached, now.monotonic);
+    }
     Limited {
         created,
         started,
@@ -88,7 +114,7 @@ pub fn limit(
 
 impl Target {
     fn within_floor_and_ceiling(self, policy: &Policy, notes: &mut Vec<Note>) -> Self {
-        let Self::Bounds(asked) = self else {
+        let Some(asked) = self.bounds() else {
             return self;
         };
         let clamp = |count: u32| {
@@ -131,18 +157,13 @@ fn limit_kind(
     now: Now,
     notes: &mut Vec<Note>,
 ) -> Option<Bounds> {
-    let longest_break = policy
-        .interval
-        .saturating_mul(2)
-        .saturating_add(policy.timeout);
-    memory.empty_after(longest_break, now.monotonic);
-    let bounds = match target {
-        Target::Unset => return None,
-        Target::Missing => {
-            memory.missing_passes = memory.missing_passes.saturating_add(1);
+    let bounds = match (target, target.bounds()) {
+        (Target::Unset, _) => return None,
+        (_, None) => {
+            memory.note_missing();
             stand_in(kind, policy, memory.missing_passes, notes)?
         }
-        Target::Bounds(bounds) => {
+        (_, Some(bounds)) => {
             memory.missing_passes = 0;
             memory.record(bounds, policy, now.monotonic);
             bounds
@@ -186,23 +207,25 @@ fn stand_in(
 }
 
 impl KindMemory {
-    fn empty_after(&mut self, longest_break: Duration, now: Instant) {
-        if self
-            .seen
-            .is_some_and(|(_, last)| now.saturating_duration_since(last) > longest_break)
-        {
+    fn note_missing(&mut self) {
+        self.missing_passes = self.missing_passes.saturating_add(1);
+        if self.is_broken() {
             self.minima.clear();
             self.maxima.clear();
-            self.seen = None;
+            self.since = None;
         }
+    }
+
+    /// Whether there has been no target for so many passes that earlier ones no longer count.
+    pub(super) fn is_broken(&self) -> bool {
+        self.missing_passes >= BREAK_PASSES
     }
 
     fn record(&mut self, bounds: Bounds, policy: &Policy, now: Instant) {
         self.minima.lowest(bounds.min, policy.stabilization.up, now);
         self.maxima
             .highest(bounds.max, policy.stabilization.down, now);
-        let since = self.seen.map_or(now, |(since, _)| since);
-        self.seen = Some((since, now));
+        self.since.get_or_insert(now);
     }
 
     fn stabilize(
@@ -233,8 +256,8 @@ impl KindMemory {
         let down = policy.stabilization.down;
         if !down.is_zero() {
             let filled = self
-                .seen
-                .is_some_and(|(since, _)| now.saturating_duration_since(since) >= down);
+                .since
+                .is_some_and(|since| now.saturating_duration_since(since) >= down);
             let highest = self.maxima.current(down, now).filter(|_| filled);
             stable.max = bounds.max.max(highest.unwrap_or(current));
             if current > bounds.max && stable.max > bounds.max {
@@ -304,6 +327,8 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::scaling::{
         Fallback, UpDown,
@@ -613,22 +638,92 @@ mod tests {
     }
 
     #[test]
-    fn a_long_break_without_targets_empties_the_windows() {
-        // Two intervals and the timeout are a minute.
-        for (gap, min, max) in [(60, 3, 5), (61, 8, 10)] {
+    fn two_passes_in_a_row_without_a_target_empty_the_windows() {
+        type Case<'a> = (&'a str, &'a [Option<Targets>], (u32, u32));
+        let blind = None;
+        let missed = Some(missing(Kind::Created));
+        let seen = Some(created(3, 5));
+        // Passes between the filled window and the one that is looked at; what that one comes to.
+        let cases: [Case<'_>; 7] = [
+            ("none", &[], (3, 8)),
+            ("one missing", &[missed], (3, 8)),
+            ("one blind", &[blind], (3, 8)),
+            ("two missing", &[missed, missed], (8, 10)),
+            ("two blind", &[blind, blind], (8, 10)),
+            ("one of each", &[missed, blind], (8, 10)),
+            ("a target between", &[missed, seen, missed], (3, 8)),
+        ];
+        for (name, passes, expected) in cases {
             let mut fleet = stabilized(300 * MINUTE, MINUTE);
             limited(&mut fleet, 0, created(3, 5), 10);
             limited(&mut fleet, 60, created(3, 5), 10);
-            limited(&mut fleet, 60 + gap, missing(Kind::Created), 10);
-            let limited = limited(&mut fleet, 60 + gap, created(8, 8), 10);
-            assert_eq!(
-                limited.created.map(|bounds| bounds.min),
-                Some(min),
-                "after {gap}"
-            );
-            let highest = band(&limited).map(|(_, max)| max);
-            assert_eq!(highest, Some(max.max(8)), "after {gap}");
+            let mut second = 60;
+            for pass in passes {
+                second += 15;
+                if let Some(targets) = pass {
+                    limited(&mut fleet, second, *targets, 10);
+                } else {
+                    let now = fleet.at(second).monotonic;
+                    fleet.memory.note_blind_pass(now);
+                }
+            }
+            let limited = limited(&mut fleet, second + 15, created(8, 8), 10);
+            assert_eq!(band(&limited), Some(expected), "{name}");
         }
+    }
+
+    #[test]
+    fn passes_that_come_late_do_not_empty_the_windows() {
+        let mut fleet = stabilized(Duration::ZERO, 3 * MINUTE);
+        let maxima: Vec<Option<(u32, u32)>> = [0, 70, 140, 210, 280, 350]
+            .into_iter()
+            .zip([9, 5, 5, 5, 5, 5])
+            .map(|(second, max)| band(&limited(&mut fleet, second, created(1, max), 10)))
+            .collect();
+        let held = Some((1, 10));
+        let shrinks = Some((1, 5));
+        assert_eq!(maxima, [held, held, held, shrinks, shrinks, shrinks]);
+    }
+
+    #[test]
+    fn a_standstill_leaves_the_window_to_be_filled_anew() {
+        let mut fleet = stabilized(300 * MINUTE, MINUTE);
+        for second in [0, 15, 30, 45, 60] {
+            let now = fleet.at(second).monotonic;
+            fleet.memory.begin_pass(None, now);
+            limited(&mut fleet, second, created(3, 10), 10);
+        }
+        let now = fleet.at(3600).monotonic;
+        fleet.memory.begin_pass(Some(now), now);
+        let bands: Vec<Option<(u32, u32)>> = [3600, 3659, 3660]
+            .into_iter()
+            .map(|second| band(&limited(&mut fleet, second, created(8, 8), 10)))
+            .collect();
+        assert_eq!(bands, [Some((3, 10)), Some((3, 10)), Some((3, 8))]);
+    }
+
+    #[test]
+    fn a_minimum_above_its_maximum_is_noted_and_limited_as_the_maximum() {
+        let mut fleet = Fleet::new(Policy {
+            ceiling: Some(6),
+            ..Policy::default()
+        });
+        let targets = Targets {
+            created: Target::of(28, 10),
+            started: Target::of(5, 4),
+        };
+        let limited = limited(&mut fleet, 0, targets, 4);
+        assert_eq!(band(&limited), Some((6, 6)));
+        assert_eq!(limited.started, Some(Bounds { min: 4, max: 4 }));
+        assert_eq!(
+            sentences(&limited),
+            [
+                "the created target: its minimum 28 is above its maximum 10, which is the target",
+                "the started target: its minimum 5 is above its maximum 4, which is the target",
+                "the ceiling of 6 lowers the created target (10)",
+            ]
+        );
+        assert_eq!(fleet.memory.missing_passes(Kind::Created), 0);
     }
 
     #[test]

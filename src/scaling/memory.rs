@@ -14,8 +14,8 @@ use jiff::Timestamp;
 
 use super::{
     Fingerprint, Kind, Now, Observed, Policy, Release, State, backoff::Backoff,
-    lately::LatelyMemory, limits::LimitsMemory, observe::SETTLE_TIME, release::ReleaseMemory,
-    surplus::RunningSurplus,
+    lately::LatelyMemory, limits::LimitsMemory, observe::SETTLE_TIME, placement::PlacementMemory,
+    release::ReleaseMemory, surplus::RunningSurplus,
 };
 
 /// How many passes count a create whose outcome is unknown.
@@ -39,6 +39,8 @@ pub struct Memory {
     pub(super) limits: LimitsMemory,
     pub(super) running_surplus: RunningSurplus,
     pub(super) lately: LatelyMemory,
+    pub(super) placement: PlacementMemory,
+    last_pass: Option<Instant>,
     creates: CreateBackoff,
     volumes_aside: BTreeSet<String>,
     release: ReleaseMemory,
@@ -209,6 +211,7 @@ impl Memory {
         use Certainty::Accepted;
         match effect {
             Effect::Created { id, region } => {
+                self.placement.asked(&region, policy);
                 self.creates.app.accepted();
                 self.creates
                     .regions
@@ -221,6 +224,7 @@ impl Memory {
                 self.creates.refused(region, policy.interval, pass_start);
             }
             Effect::CreateUnknown { region } => {
+                self.placement.asked(&region, policy);
                 self.unknown_creates.push(UnknownCreate {
                     region: region.clone(),
                     passes_left: UNKNOWN_CREATE_PASSES,
@@ -324,9 +328,23 @@ impl Memory {
         self.limits.kind(kind).missing_passes
     }
 
-    /// A pass ended before it could see the machines: whatever must last without a break has been broken.
+    /// A pass begins at `now`. `standstill` is when the process last began to move again; see [`Pulse`](super::Pulse).
+    ///
+    /// What must have lasted begins anew where nothing was looked at since this app's last pass.
+    pub fn begin_pass(&mut self, standstill: Option<Instant>, now: Instant) {
+        let last = self.last_pass.replace(now);
+        if standstill.is_some_and(|ended| last.is_some_and(|last| last < ended)) {
+            self.limits.note_standstill();
+            self.running_surplus.record(0, now);
+        }
+    }
+
+    /// A pass ended before it could see the machines: it had no target, as one whose metric is missing.
     pub fn note_blind_pass(&mut self, now: Instant) {
-        self.running_surplus.record(0, now);
+        self.limits.note_blind_pass();
+        if self.limits.kind(Kind::Created).is_broken() {
+            self.running_surplus.record(0, now);
+        }
     }
 
     pub(super) fn clone_was_lost(&mut self, region: &str, policy: &Policy, now: Instant) {
@@ -632,18 +650,76 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_that_saw_nothing_breaks_the_surplus() {
-        use crate::scaling::fleet::created;
+    fn two_passes_without_a_target_break_the_surplus_and_one_does_not() {
+        use crate::scaling::fleet::{created, missing};
         let list = ["a ord started", "b ord started"];
-        for (blind, expected) in [(false, true), (true, false)] {
+        let cases = [
+            ("", true),
+            ("blind", true),
+            ("missing", true),
+            ("blind blind", false),
+            ("missing missing", false),
+            ("blind missing", false),
+            ("missing blind", false),
+            ("missing seen missing", true),
+            ("inside", false),
+        ];
+        for (between, expected) in cases {
             let mut fleet = Fleet::new(Policy::default());
             fleet.pass(0, created(1, 1), &list);
-            if blind {
-                let now = fleet.at(15).monotonic;
-                fleet.memory.note_blind_pass(now);
+            for (second, pass) in (10..).step_by(10).zip(between.split_whitespace()) {
+                let now = fleet.at(second).monotonic;
+                match pass {
+                    "blind" => fleet.memory.note_blind_pass(now),
+                    "missing" => drop(fleet.pass(second, missing(Kind::Created), &list)),
+                    "seen" => drop(fleet.pass(second, created(1, 1), &list)),
+                    _ => drop(fleet.pass(second, created(2, 2), &list)),
+                }
             }
             let acts = fleet.pass(45, created(1, 1), &list).plan.action.is_some();
-            assert_eq!(acts, expected, "blind: {blind}");
+            assert_eq!(acts, expected, "{between}");
+        }
+    }
+
+    #[test]
+    fn a_standstill_starts_the_time_of_a_surplus_anew() {
+        use crate::scaling::fleet::created;
+        type Case<'a> = (&'a str, &'a [u64], Option<u64>, &'a [u64]);
+        let list = ["a ord started", "b ord started"];
+        // When passes begin, when the process moves again after it stood still, which passes act.
+        let cases: [Case<'_>; 4] = [
+            (
+                "late passes of an overloaded pool",
+                &[0, 70, 140],
+                None,
+                &[70, 140],
+            ),
+            ("frozen", &[0, 70, 114, 115], Some(70), &[115]),
+            (
+                "frozen, and another app was first to notice",
+                &[0, 70, 115],
+                Some(65),
+                &[115],
+            ),
+            (
+                "frozen before the surplus was seen",
+                &[10, 70],
+                Some(9),
+                &[70],
+            ),
+        ];
+        for (name, passes, moves, expected) in cases {
+            let mut fleet = Fleet::new(Policy::default());
+            let moves = moves.map(|second| fleet.at(second).monotonic);
+            let mut acting = Vec::new();
+            for second in passes {
+                let now = fleet.at(*second).monotonic;
+                let standstill = moves.filter(|at| *at <= now);
+                fleet.memory.begin_pass(standstill, now);
+                let pass = fleet.pass(*second, created(1, 1), &list);
+                acting.extend(pass.plan.action.is_some().then_some(*second));
+            }
+            assert_eq!(acting, expected, "{name}");
         }
     }
 }

@@ -22,6 +22,7 @@ mod plan;
 mod policy;
 #[cfg(test)]
 mod properties;
+mod pulse;
 mod release;
 mod surplus;
 mod target;
@@ -37,8 +38,9 @@ pub use note::Note;
 pub use observe::{Member, Observed, Presence, SETTLE_TIME};
 pub use placement::Placement;
 pub use plan::{Action, Decision, Plan, PlanFailure, Reason, Victim, plan};
-pub use policy::{Fallback, InitialState, Policy, Step, StopAction, UpDown};
-pub use release::{Release, ReleaseView};
+pub use policy::{EVERY_GROUP, Fallback, InitialState, Policy, Step, StopAction, UpDown};
+pub use pulse::Pulse;
+pub use release::{DeploySign, Release, ReleaseView, Withheld};
 pub use target::{Bounds, Kind, Target, Targets};
 pub use unsettled::Unsettled;
 

@@ -2,11 +2,20 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Bounds, Kind};
+use super::{Bounds, Kind, Withheld};
 
 /// One remark of a decision, as data; `Display` is the sentence that people read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
+    /// The minimum of a target came out above its maximum, which is then the target.
+    MinimumCapped {
+        /// The kind.
+        kind: Kind,
+        /// The minimum that was asked for.
+        min: u32,
+        /// The maximum.
+        max: u32,
+    },
     /// `FAS_MACHINE_FLOOR` raised the bounds.
     Floor {
         /// The floor.
@@ -88,6 +97,11 @@ pub enum Note {
     DeployInProgress {
         /// The release's number.
         version: Option<u64>,
+    },
+    /// Nobody answers what the current release is.
+    ReleaseUnknown {
+        /// Why what was planned is not done; `None`: it is done all the same.
+        withheld: Option<Withheld>,
     },
     /// A blue-green deploy is under way, or dead: nothing is destroyed.
     BlueGreen {
@@ -199,6 +213,7 @@ impl Note {
                 | Self::StartsFailed { .. }
                 | Self::StopsFailed { .. }
                 | Self::DeployInProgress { .. }
+                | Self::ReleaseUnknown { .. }
                 | Self::BlueGreen { .. }
                 | Self::TooFewStopped { .. }
                 | Self::Stuck { .. }
@@ -210,6 +225,24 @@ impl Note {
 impl fmt::Display for Note {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ReleaseUnknown { withheld: None } => formatter.write_str(
+                "nobody says whether a deploy is running; the machines show none, and growing goes on",
+            ),
+            Self::ReleaseUnknown {
+                withheld: Some(Withheld::Shrinks),
+            } => formatter.write_str(
+                "nobody says whether a deploy is running: nothing is destroyed or stopped",
+            ),
+            Self::ReleaseUnknown {
+                withheld: Some(Withheld::Shows(sign)),
+            } => write!(
+                formatter,
+                "nobody says whether a deploy is running, and there is {sign}: nothing is changed"
+            ),
+            Self::MinimumCapped { kind, min, max } => write!(
+                formatter,
+                "the {kind} target: its minimum {min} is above its maximum {max}, which is the target"
+            ),
             Self::Floor {
                 floor,
                 from: Some(from),
@@ -464,6 +497,7 @@ impl fmt::Display for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scaling::DeploySign;
 
     const BAND: Bounds = Bounds { min: 2, max: 4 };
 
@@ -471,6 +505,30 @@ mod tests {
     fn every_note_is_a_sentence() {
         let window = Duration::from_secs(300);
         let cases = [
+            (
+                Note::MinimumCapped {
+                    kind: Kind::Created,
+                    min: 28,
+                    max: 10,
+                },
+                "the created target: its minimum 28 is above its maximum 10, which is the target",
+            ),
+            (
+                Note::ReleaseUnknown { withheld: None },
+                "nobody says whether a deploy is running; the machines show none, and growing goes on",
+            ),
+            (
+                Note::ReleaseUnknown {
+                    withheld: Some(Withheld::Shrinks),
+                },
+                "nobody says whether a deploy is running: nothing is destroyed or stopped",
+            ),
+            (
+                Note::ReleaseUnknown {
+                    withheld: Some(Withheld::Shows(DeploySign::Cordoned)),
+                },
+                "nobody says whether a deploy is running, and there is a cordoned machine: nothing is changed",
+            ),
             (
                 Note::Floor {
                     floor: 3,

@@ -133,7 +133,7 @@ impl Memory {
             }
             // A host that stops answering may take the machine's metadata with it; its group is then the one it was
             // last seen in.
-            let is_of_group = machine.process_group == policy.process_group
+            let is_of_group = policy.scales_group(&machine.process_group)
                 || (!machine.host_ok
                     && machine.process_group.is_empty()
                     && self.hosts.contains_key(&machine.id));
@@ -371,6 +371,9 @@ impl Memory {
         let mut clones = std::mem::take(&mut self.clones);
         clones.retain(|id, clone| {
             let age = now.saturating_duration_since(clone.since);
+            if let Some(member) = members.get(id) {
+                self.placement.landed(&clone.region, &member.machine.region);
+            }
             let failed = members.get(id).is_some_and(|member| {
                 matches!(member.machine.state, State::Failed | State::LaunchFailed)
             });

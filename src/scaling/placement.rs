@@ -1,6 +1,14 @@
 //! Where created machines go: the least populated listed region, and another one when a region refuses.
+//!
+//! What is listed may be an alias (`usa`): the platform's list is not ours to know. A machine that was created by an
+//! alias carries another name as its region, which is how an alias is told from a region that has no machine; until that
+//! is known, such a name has none. With an alias in it a list cannot be counted, and is used in turn.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use super::{Memory, Observed, Policy};
 
@@ -13,13 +21,64 @@ pub struct Placement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {
     region: String,
+    /// How many machines it has; of a list that is used in turn, how many it was asked for.
     population: u32,
+    /// How often it is listed.
+    weight: u32,
+    /// It is not listed, and takes what the source's region refuses.
+    stands_in: bool,
     backs_off: bool,
     refused: bool,
 }
 
+impl Candidate {
+    /// Orders by who is to take the next machine.
+    fn before(&self, other: &Self) -> Ordering {
+        let load =
+            |one: &Self, another: &Self| u64::from(one.population) * u64::from(another.weight);
+        (self.backs_off, self.stands_in)
+            .cmp(&(other.backs_off, other.stands_in))
+            .then_with(|| load(self, other).cmp(&load(other, self)))
+    }
+}
+
+/// What is remembered of the listed names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PlacementMemory {
+    /// How many machines each name was asked for.
+    asked: BTreeMap<String, u32>,
+    /// Names whose machines carry another one as their region.
+    aliases: BTreeSet<String>,
+}
+
+impl PlacementMemory {
+    /// A create was accepted, or may have been.
+    pub(super) fn asked(&mut self, region: &str, policy: &Policy) {
+        if policy.regions.iter().any(|listed| listed == region) {
+            let count = self.asked.entry(region.to_owned()).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// A list shows in which region the machine is that `asked` was asked for.
+    pub(super) fn landed(&mut self, asked: &str, region: &str) {
+        // Turns are counted from now on: what was asked for by counting machines owes nobody a turn.
+        if !region.is_empty()
+            && region != asked
+            && self.asked.contains_key(asked)
+            && self.aliases.insert(asked.to_owned())
+            && self.aliases.len() == 1
+        {
+            for count in self.asked.values_mut() {
+                *count = (*count).min(1);
+            }
+        }
+    }
+}
+
 impl Placement {
-    /// The listed regions of `policy`, or the source's alone.
+    /// The listed regions of `policy`; where none is listed, the source's, and for what it refuses the others in which
+    /// the group has machines.
     pub(super) fn new(
         source_region: &str,
         observed: &Observed,
@@ -28,38 +87,61 @@ impl Placement {
         now: Instant,
     ) -> Self {
         let mut population: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut carried: BTreeSet<&str> = BTreeSet::new();
         for member in &observed.members {
-            *population
-                .entry(member.machine.region.as_str())
-                .or_default() += 1;
-        }
-        let listed: Vec<&str> = if policy.regions.is_empty() {
-            vec![source_region]
-        } else {
-            policy.regions.iter().map(String::as_str).collect()
-        };
-        let mut regions: Vec<Candidate> = Vec::with_capacity(listed.len());
-        for region in listed {
-            if regions.iter().all(|known| known.region != region) {
-                regions.push(Candidate {
-                    region: region.to_owned(),
-                    population: population.get(region).copied().unwrap_or(0),
-                    backs_off: memory.region_backs_off(region, now),
-                    refused: false,
-                });
+            let region = member.machine.region.as_str();
+            *population.entry(region).or_default() += 1;
+            if member.is_listed() && !region.is_empty() {
+                carried.insert(region);
             }
+        }
+        let in_turn = policy.regions.iter().any(|region| {
+            memory.placement.aliases.contains(region) && !carried.contains(region.as_str())
+        });
+        let count = |region: &str| {
+            let count = if in_turn {
+                memory.placement.asked.get(region)
+            } else {
+                population.get(region)
+            };
+            count.copied().unwrap_or(0)
+        };
+        let mut listed: Vec<&str> = policy.regions.iter().map(String::as_str).collect();
+        let mut others = BTreeSet::new();
+        if listed.is_empty() {
+            listed.push(source_region);
+            others = carried;
+        }
+        let candidates = listed
+            .into_iter()
+            .map(|region| (region, false))
+            .chain(others.into_iter().map(|region| (region, true)));
+        let mut regions: Vec<Candidate> = Vec::new();
+        for (region, stands_in) in candidates {
+            if let Some(known) = regions.iter_mut().find(|known| known.region == region) {
+                known.weight += u32::from(!stands_in);
+                continue;
+            }
+            regions.push(Candidate {
+                region: region.to_owned(),
+                population: count(region),
+                weight: 1,
+                stands_in,
+                backs_off: memory.region_backs_off(region, now),
+                refused: false,
+            });
         }
         Self { regions }
     }
 
-    /// The region of the next create: the least populated, ties in list order; one whose last create failed comes
-    /// last, one that refused in this pass not at all.
+    /// The region of the next create: the least populated by its weight, ties in list order; one whose last create
+    /// failed comes last, one that refused in this pass not at all.
     pub fn next_region(&mut self) -> Option<String> {
         let candidate = self
             .regions
             .iter_mut()
             .filter(|candidate| !candidate.refused)
-            .min_by_key(|candidate| (candidate.backs_off, candidate.population))?;
+            .min_by(|one, other| one.before(other))?;
         candidate.population = candidate.population.saturating_add(1);
         Some(candidate.region.clone())
     }
@@ -128,12 +210,18 @@ mod tests {
 
     #[test]
     fn creates_go_to_the_least_populated_listed_region() {
-        let cases: [(&str, &[&str], &[&str], &str); 7] = [
+        let cases: [(&str, &[&str], &[&str], &str); 8] = [
             (
                 "unset: where the source is",
                 &[],
                 &[],
                 "ord ord ord ord ord",
+            ),
+            (
+                "unset, and the source's region backs off: where else there are machines",
+                &[],
+                &["ord"],
+                "iad syd iad syd iad",
             ),
             (
                 "ties in list order",
@@ -154,10 +242,10 @@ mod tests {
                 "ams ams iad ams iad",
             ),
             (
-                "twice listed is listed once",
+                "twice listed weighs twice",
                 &["iad", "syd", "iad"],
                 &[],
-                "iad syd iad syd iad",
+                "iad iad syd iad iad",
             ),
             (
                 "one that backs off comes last",
@@ -196,5 +284,60 @@ mod tests {
         assert!(placement.is_exhausted());
         assert_eq!(placement.next_region(), None);
         assert_eq!(placement.len(), 3);
+    }
+
+    #[test]
+    fn what_the_source_s_region_refuses_goes_to_the_others_of_the_group() {
+        let mut placement = placement(&[], &[]);
+        assert_eq!(placement.len(), 3);
+        assert_eq!(next(&mut placement, 1), "ord");
+        placement.refuse("ord");
+        assert_eq!(next(&mut placement, 3), "iad syd iad");
+    }
+
+    /// Grows a fleet one by one with these regions listed; an alias takes what is created by it to `ord`.
+    fn grown(regions: &[&str], clones: usize) -> String {
+        let mut fleet = Fleet::new(Policy {
+            regions: regions.iter().map(ToString::to_string).collect(),
+            ..Policy::default()
+        });
+        let mut list = vec!["a iad started".to_owned()];
+        let mut asked = Vec::new();
+        for (number, second) in (0..clones).zip((0..).step_by(15)) {
+            let shown: Vec<&str> = list.iter().map(String::as_str).collect();
+            let observed = fleet.observe(second, &shown);
+            let now = fleet.at(second).monotonic;
+            let plan = || Placement::new("iad", &observed, &fleet.policy, &fleet.memory, now);
+            let region = plan().next_region().expect("a region");
+            assert_eq!(
+                plan().next_region().as_ref(),
+                Some(&region),
+                "planning takes no turn"
+            );
+            let landed = match region.as_str() {
+                "usa" | "any" => "ord",
+                region => region,
+            };
+            let id = format!("b{number}");
+            list.push(format!("{id} {landed} started"));
+            asked.push(region.clone());
+            fleet.record(second, &observed, &[Effect::Created { id, region }]);
+        }
+        asked.join(" ")
+    }
+
+    #[test]
+    fn a_list_with_an_alias_is_used_in_turn() {
+        for (regions, expected) in [
+            (&["usa", "lhr"][..], "usa lhr usa lhr usa lhr usa lhr"),
+            (&["lhr", "usa"], "lhr usa lhr usa lhr usa lhr usa"),
+            (&["iad", "usa"], "usa iad iad usa iad usa iad usa"),
+            (&["usa", "usa", "lhr"], "usa lhr usa usa lhr usa usa lhr"),
+            (&["usa", "any"], "usa any usa any usa any usa any"),
+            (&["usa"], "usa usa usa usa usa usa usa usa"),
+            (&["iad", "iad", "lhr"], "lhr iad iad lhr iad iad lhr iad"),
+        ] {
+            assert_eq!(grown(regions, 8), expected, "{regions:?}");
+        }
     }
 }

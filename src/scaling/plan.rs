@@ -8,14 +8,15 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    Bounds, Fingerprint, Kind, Limited, Member, Memory, Note, Now, Observed, Placement, Policy,
-    ReleaseView, State, Unsettled,
+    Bounds, EVERY_GROUP, Fingerprint, Kind, Limited, Member, Memory, Note, Now, Observed,
+    Placement, Policy, ReleaseView, State, Unsettled,
     machine::DestroyRank,
     observe::Presence,
     order::{
         DestroyOrder, clone_source, counts_as_running, may_be_replaced, start_order, stop_order,
         surely_exists,
     },
+    release::may_do_without_answer,
 };
 use crate::shown::excerpt;
 
@@ -196,6 +197,11 @@ struct Seen<'a>(&'a str, &'a BTreeSet<String>);
 impl fmt::Display for Seen<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(wanted, groups) = self;
+        if *wanted == EVERY_GROUP {
+            return formatter.write_str(
+                ": those of the app have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES), or there is none",
+            );
+        }
         if groups.contains(*wanted) {
             return write!(
                 formatter,
@@ -217,6 +223,19 @@ impl fmt::Display for Seen<'_> {
 }
 
 impl Plan {
+    /// Leaves undone what must not be done while nobody answers what the current release is.
+    fn withhold(&mut self, observed: &Observed, release: ReleaseView<'_>) {
+        if release != ReleaseView::NoAnswer {
+            return;
+        }
+        let Some(action) = &self.action else { return };
+        let withheld = may_do_without_answer(action, observed).err();
+        self.notes.push(Note::ReleaseUnknown { withheld });
+        if withheld.is_some() {
+            self.action = None;
+        }
+    }
+
     /// What the plan is, in upstream's words.
     #[must_use]
     pub fn decision(&self) -> Decision {
@@ -273,10 +292,12 @@ pub fn plan(
     if let Some(bounds) = limited.created {
         plan_created(observed, bounds, policy, memory, release, now, &mut plan);
     }
+    plan.withhold(observed, release);
     if plan.action.is_none() {
         if let Some(bounds) = limited.started {
             plan_started(observed, bounds, policy, &mut plan);
         }
+        plan.withhold(observed, release);
     }
     plan
 }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+/// The process group that stands for all of them, and for machines of none.
+pub const EVERY_GROUP: &str = "*";
+
 /// The settings that planning and limits read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// `FAS_PROCESS_GROUP` (`app`): only machines of this group are seen.
+    /// `FAS_PROCESS_GROUP` (`app`): only machines of this group are seen; `*`: all, those of no group too.
     pub process_group: String,
-    /// `FAS_REGIONS`: where created machines may go, in order of preference; empty: the source machine's region.
+    /// `FAS_REGIONS`: where created machines may go, as what the API takes for a region, in order of preference; a name
+    /// listed twice weighs twice. Empty: the source machine's region, then the others of the group.
     pub regions: Vec<String>,
     /// `FAS_INITIAL_MACHINE_STATE` (`started`).
     pub initial_state: InitialState,
@@ -35,6 +39,14 @@ pub struct Policy {
     pub deploy_timeout: Duration,
     /// `FLY_MACHINE_ID`: the daemon's own machine, never stopped or destroyed.
     pub own_machine: Option<String>,
+}
+
+impl Policy {
+    /// Whether machines of this process group are scaled; empty for those of no group.
+    #[must_use]
+    pub fn scales_group(&self, group: &str) -> bool {
+        self.process_group == EVERY_GROUP || self.process_group == group
+    }
 }
 
 impl Default for Policy {

@@ -106,6 +106,7 @@ fn any_targets() -> impl Strategy<Value = Targets> {
             1 => Just(Target::Unset),
             1 => Just(Target::Missing),
             6 => any_bounds().prop_map(Target::Bounds),
+            1 => (1_u32..12, 0_u32..12).prop_map(|(more, max)| Target::of(max + more, max)),
         ]
     };
     (target(), target()).prop_map(|(created, started)| Targets { created, started })
@@ -343,7 +344,12 @@ fn check_limits(kind: Kind, target: Target, limited: Option<Bounds>, policy: &Po
             assert_eq!(bounds.max, u32::MAX, "nothing shrinks without a target");
             assert!(bounds.min <= clamp(fallback.unwrap_or(0)));
         }
-        (Target::Bounds(_), None) => panic!("a target was lost"),
+        (Target::Bounds(_) | Target::Capped { .. }, None) => panic!("a target was lost"),
+        (Target::Capped { max, .. }, Some(bounds)) => {
+            assert!(bounds.min <= bounds.max);
+            assert!(bounds.min <= clamp(max));
+            assert!(bounds.max >= clamp(max));
+        }
         (Target::Bounds(asked), Some(bounds)) => {
             assert!(bounds.min <= bounds.max);
             assert!(bounds.min <= clamp(asked.min));

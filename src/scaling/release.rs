@@ -1,10 +1,13 @@
 //! Whether a deploy is under way: while one is, nothing is written.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
-use super::Now;
+use super::{Action, Now, Observed, Presence, State};
 
 /// An app's current release, as GraphQL tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,75 @@ pub enum ReleaseView<'release> {
     NotAsked,
     /// Asked; `None` for an app that was never released.
     Known(Option<&'release Release>),
+    /// Asked, and nobody answered: nothing is destroyed or stopped, and nothing grows where the machines themselves
+    /// show a deploy.
+    NoAnswer,
+}
+
+/// What a machine list shows of a deploy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeploySign {
+    /// Its machines are of more than one release.
+    SeveralReleases,
+    /// A machine is cordoned.
+    Cordoned,
+    /// A machine is being updated or replaced.
+    Updating,
+}
+
+impl DeploySign {
+    /// The first sign that the machines of the group show; those that no list has shown yet show none.
+    pub(super) fn of(observed: &Observed) -> Option<Self> {
+        let machines = || {
+            let shown = observed
+                .members
+                .iter()
+                .filter(|member| member.presence != Presence::Expected);
+            shown.map(|member| &member.machine)
+        };
+        let mut releases = machines().filter_map(|machine| machine.release);
+        let first = releases.next();
+        if releases.any(|release| Some(release) != first) {
+            Some(Self::SeveralReleases)
+        } else if machines().any(|machine| machine.cordoned) {
+            Some(Self::Cordoned)
+        } else if machines()
+            .any(|machine| matches!(machine.state, State::Updating | State::Replacing))
+        {
+            Some(Self::Updating)
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for DeploySign {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::SeveralReleases => "more than one release",
+            Self::Cordoned => "a cordoned machine",
+            Self::Updating => "a machine that is being updated or replaced",
+        })
+    }
+}
+
+/// Whether `action` may be carried out while nobody answers what the current release is.
+pub(super) fn may_do_without_answer(action: &Action, observed: &Observed) -> Result<(), Withheld> {
+    match action {
+        Action::Destroy { .. } | Action::Stop { .. } => Err(Withheld::Shrinks),
+        Action::Create { .. } | Action::Start { .. } => {
+            DeploySign::of(observed).map_or(Ok(()), |sign| Err(Withheld::Shows(sign)))
+        }
+    }
+}
+
+/// Why an action is not carried out while nobody answers what the current release is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// It destroys or stops.
+    Shrinks,
+    /// The machines show a deploy.
+    Shows(DeploySign),
 }
 
 /// When a running release was first seen, for those whose beginning is unknown.
@@ -72,6 +144,97 @@ impl ReleaseMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scaling::{
+        Policy,
+        fleet::{Fleet, both, created, started},
+    };
+
+    #[test]
+    fn machines_show_a_deploy_or_they_do_not() {
+        use DeploySign::{Cordoned, SeveralReleases, Updating};
+        let cases: [(&str, &[&str], Option<DeploySign>); 9] = [
+            ("nothing", &[], None),
+            (
+                "one release",
+                &["a ord started release=5", "b iad stopped release=5"],
+                None,
+            ),
+            (
+                "one without a release takes no part",
+                &["a ord started release=5", "b iad stopped"],
+                None,
+            ),
+            (
+                "two releases",
+                &[
+                    "a ord started",
+                    "b iad stopped release=5",
+                    "c iad started release=6",
+                ],
+                Some(SeveralReleases),
+            ),
+            (
+                "the other one's host does not answer",
+                &[
+                    "a ord started release=5",
+                    "b iad started release=6 host-down",
+                ],
+                None,
+            ),
+            (
+                "another group's is none of it",
+                &[
+                    "a ord started release=5",
+                    "b iad started release=6 group=jobs",
+                ],
+                None,
+            ),
+            ("cordoned", &["a ord started cordoned"], Some(Cordoned)),
+            ("updating", &["a ord updating"], Some(Updating)),
+            (
+                "replacing",
+                &["a ord started", "b ord replacing"],
+                Some(Updating),
+            ),
+        ];
+        for (name, list, expected) in cases {
+            let mut fleet = Fleet::new(Policy::default());
+            assert_eq!(DeploySign::of(&fleet.observe(0, list)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn without_an_answer_things_only_grow_and_only_where_no_deploy_shows() {
+        let two = ["a ord started release=5", "b ord stopped release=5"];
+        let turned = ["a ord started release=5", "b ord stopped release=6"];
+        let grown = ["a ord started release=5", "b ord started release=5"];
+        let cases = [
+            ("create", created(3, 3), two, "create 1 machine like a"),
+            ("create, a deploy shows", created(3, 3), turned, ""),
+            ("start", started(2, 2), two, "start 1 machine"),
+            ("start, a deploy shows", started(2, 2), turned, ""),
+            ("destroy", created(1, 1), two, ""),
+            ("stop", started(1, 1), grown, ""),
+            (
+                "a destroy that is withheld keeps no machine from starting",
+                both((1, 1), (2, 2)),
+                two,
+                "start 1 machine",
+            ),
+        ];
+        for (name, targets, list, expected) in cases {
+            let mut fleet = Fleet::new(Policy::default());
+            fleet.no_answer = true;
+            let plan = fleet.pass(0, targets, &list).plan;
+            let action = plan.action.map(|action| action.to_string());
+            assert_eq!(action.unwrap_or_default(), expected, "{name}");
+            let noted = plan
+                .notes
+                .iter()
+                .any(|note| note.to_string().contains("nobody says whether"));
+            assert!(noted, "{name}: {:?}", plan.notes);
+        }
+    }
 
     fn release(status: &str, created_at: Option<&str>) -> Release {
         Release {

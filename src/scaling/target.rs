@@ -74,6 +74,32 @@ pub enum Target {
     Missing,
     /// Its value.
     Bounds(Bounds),
+    /// Its minimum came out above its maximum, and the maximum is the target: whoever writes an uncapped minimum
+    /// beside a capped maximum means the cap.
+    Capped {
+        /// The minimum that was asked for.
+        min: u32,
+        /// The maximum.
+        max: u32,
+    },
+}
+
+impl Target {
+    /// What a minimum and a maximum ask for together.
+    #[must_use]
+    pub fn of(min: u32, max: u32) -> Self {
+        Bounds::new(min, max).map_or(Self::Capped { min, max }, Self::Bounds)
+    }
+
+    /// The bounds to be kept; `None` without a target.
+    #[must_use]
+    pub fn bounds(self) -> Option<Bounds> {
+        match self {
+            Self::Unset | Self::Missing => None,
+            Self::Bounds(bounds) => Some(bounds),
+            Self::Capped { max, .. } => Some(Bounds { min: max, max }),
+        }
+    }
 }
 
 /// Both kinds' targets in one pass.
@@ -83,4 +109,27 @@ pub struct Targets {
     pub created: Target,
     /// The bounds of the started count.
     pub started: Target,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minimum_above_its_maximum_yields_to_it() {
+        for (min, max, expected) in [
+            (0, 0, (0, 0)),
+            (2, 9, (2, 9)),
+            (9, 9, (9, 9)),
+            (10, 9, (9, 9)),
+            (28, 10, (10, 10)),
+            (u32::MAX, 0, (0, 0)),
+        ] {
+            let bounds = Target::of(min, max).bounds();
+            let (min, max) = expected;
+            assert_eq!(bounds, Some(Bounds { min, max }));
+        }
+        assert_eq!(Target::Unset.bounds(), None);
+        assert_eq!(Target::Missing.bounds(), None);
+    }
 }

@@ -889,15 +889,17 @@ async fn a_surplus_that_ends_and_comes_again_lasts_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_that_saw_nothing_breaks_a_surplus() {
-    let mut world = world(1.0, &[CREATED], &[(2, machine())]);
-    world
-        .platform()
-        .add_fault(Fault::status(404).on(Operation::List).after(2).once());
-    world.run_for(89).await;
-    assert_eq!(world.writes(), 0);
-    world.run_for(15).await;
-    assert_eq!(world.seconds_of(Operation::Stop), [90]);
+async fn two_passes_that_saw_nothing_break_a_surplus_and_one_does_not() {
+    for (blind, taken) in [(1, 45), (2, 105)] {
+        let mut world = world(1.0, &[CREATED], &[(2, machine())]);
+        world
+            .platform()
+            .add_fault(Fault::status(404).on(Operation::List).after(2).times(blind));
+        world.run_for(taken - 1).await;
+        assert_eq!(world.writes(), 0, "{blind}");
+        world.run_for(15).await;
+        assert_eq!(world.seconds_of(Operation::Stop), [taken], "{blind}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

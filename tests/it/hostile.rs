@@ -24,6 +24,7 @@ use http::{Request, Response};
 use jiff::Timestamp;
 use proptest::{collection, option, prelude::*, sample};
 use serde_json::{Value, json};
+use tracing::Level;
 
 use crate::{
     program::run,
@@ -125,7 +126,10 @@ async fn json_nested_a_million_deep_is_an_error_or_skipped() {
                 .platform()
                 .add_fault(Fault::new(answer(&body)).on(operation));
             world.run_for(0).await;
-            assert_eq!(world.writes(), 0, "{operation:?}");
+            // Without an answer about the release things grow all the same.
+            if operation == Operation::Query {
+                assert_eq!(world.writes(), 0);
+            }
             let failed: u64 = world.all_pass_errors().values().sum();
             assert!(failed >= 1, "{operation:?}");
         }
@@ -232,9 +236,10 @@ async fn error_texts_of_any_size_and_content_become_one_bounded_line() {
                         .platform()
                         .add_fault(Fault::new(Effect::Answer(refusal)).on(operation));
                     world.run_for(0).await;
-                    let errors = logs.errors();
-                    assert!(!errors.is_empty(), "{name}: {operation:?} {status}");
-                    for line in errors {
+                    let mut told = logs.lines();
+                    told.retain(|line| line.level <= Level::WARN);
+                    assert!(!told.is_empty(), "{name}: {operation:?} {status}");
+                    for line in told {
                         assert!(line.message.len() < 4000, "{name}: {}", line.message.len());
                         assert!(!line.message.contains(char::is_control), "{name}: {}", line.message);
                     }

@@ -10,6 +10,7 @@
 
 mod acting;
 mod apps;
+mod bounds;
 mod endurance;
 mod eval;
 mod failure;

@@ -241,6 +241,8 @@ pub struct Platform {
     history: Duration,
     hosts_per_region: u32,
     default_region: String,
+    /// Names that the API takes for a region, and which one each stands for.
+    region_aliases: BTreeMap<String, String>,
     apps: BTreeMap<Arc<str>, App>,
     hosts: BTreeMap<Arc<str>, Host>,
     capacity: BTreeMap<String, usize>,
@@ -273,6 +275,7 @@ impl Platform {
             history: options.history,
             hosts_per_region: options.hosts_per_region.max(1),
             default_region: options.default_region.clone(),
+            region_aliases: BTreeMap::new(),
             apps: BTreeMap::new(),
             hosts: BTreeMap::new(),
             capacity: BTreeMap::new(),
@@ -535,6 +538,12 @@ impl Platform {
     /// How metrics are seen; a lag cannot reach back further than [`Options::history`].
     pub fn set_metrics(&mut self, metrics: MetricsSettings) {
         self.metrics = metrics;
+    }
+
+    /// From now on, what is created in `alias` goes to `region`.
+    pub fn set_region_alias(&mut self, alias: &str, region: &str) {
+        self.region_aliases
+            .insert(alias.to_owned(), region.to_owned());
     }
 
     /// How many machines a region can hold; `None` is no limit.

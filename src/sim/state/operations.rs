@@ -144,6 +144,7 @@ impl Platform {
             .as_ref()
             .unwrap_or(&self.default_region)
             .clone();
+        let region = self.region_aliases.get(&region).cloned().unwrap_or(region);
         check_region(&region)?;
         let limited = self.machine_limit.is_some_and(|limit| {
             let of_org = self.apps.values().filter(|app| app.org == found.org);

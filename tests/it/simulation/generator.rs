@@ -43,7 +43,7 @@ enum Max {
     Same,
     /// So much above the minimum.
     Above(u32),
-    /// A constant; where the minimum is above it there is no target.
+    /// A constant; where the minimum is above it, it is the target.
     Fixed(u32),
 }
 
@@ -62,7 +62,7 @@ impl Formula {
             Max::Fixed(max) => max,
         };
         let (min, max) = (min.max(least), max.max(least));
-        (min <= max).then_some((min, max))
+        Some((min.min(max), max))
     }
 
     fn settings(&self, kind: &str, settings: &mut Vec<(String, String)>) {
@@ -231,6 +231,8 @@ pub(super) struct Chaos {
     destroys_lost: Vec<(Duration, Duration)>,
     /// Times in which nearly every start and stop happens without an answer that says so.
     brings_lost: Vec<(Duration, Duration)>,
+    /// Times in which GraphQL is away.
+    graphql_down: Vec<(Duration, Duration)>,
     /// Times in which the token is not accepted.
     unauthorized: Vec<(Duration, Duration, Option<Operation>)>,
     /// Whether a create may happen without an answer; see [`Scenario::of`].
@@ -258,6 +260,19 @@ impl Chaos {
                 let status = if random.chance(0.5) { 401 } else { 403 };
                 return Some(Effect::Answer(Canned::status(status)));
             }
+        }
+        let away = self
+            .graphql_down
+            .iter()
+            .any(|(from, until)| within(*from, *until));
+        if away && operation == Operation::Graphql {
+            return Some(match random.below(6) {
+                0 => Effect::Hang,
+                1 => Effect::Refuse,
+                2 => Effect::Break,
+                3 => Effect::Answer(Canned::json(200, r#"{"errors":[{"message":"try again"}]}"#)),
+                _ => Effect::Answer(Canned::status(503)),
+            });
         }
         if operation == Operation::Create {
             let failing = self
@@ -463,6 +478,13 @@ impl Scenario {
         if lossy.chance(0.4) {
             chaos.brings_lost = windows(lossy, 10, 900);
         }
+        // A source of its own, so that the other seeds stay what they are.
+        let own = &mut Random::new(seed ^ 0x6ac);
+        if own.chance(0.25) {
+            let from = own.between(Duration::ZERO, CALM / 2);
+            let until = from + own.between(seconds(60), seconds(7200));
+            chaos.graphql_down.push((from, until.min(CALM)));
+        }
         let mut fleet = fleet(random, &mut rules);
         let mut events = events(random, &rules, &mut fleet);
         let kill = events
@@ -568,7 +590,7 @@ fn formula(random: &mut Random, least: u64) -> Formula {
         high: low + small(random, 3, 10),
         max: match random.below(8) {
             0 | 1 => Max::Above(small(random, 0, 2)),
-            2 => Max::Fixed(small(random, 6, 12)),
+            2 => Max::Fixed(small(random, 3, 12)),
             _ => Max::Same,
         },
         missing: maybe(random, 0.15, |random| small(random, 0, 8)),

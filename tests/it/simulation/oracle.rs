@@ -43,6 +43,8 @@ pub(super) struct Tally {
     lost_destroys: u64,
     lost_starts: u64,
     lost_stops: u64,
+    /// Creates and starts while nobody said whether a deploy is under way.
+    pub(super) without_answer: u64,
     lives: u64,
 }
 
@@ -59,6 +61,7 @@ impl Tally {
         self.lost_destroys += other.lost_destroys;
         self.lost_starts += other.lost_starts;
         self.lost_stops += other.lost_stops;
+        self.without_answer += other.without_answer;
         self.lives += other.lives;
     }
 }
@@ -348,9 +351,11 @@ impl Oracle {
         let release = pass
             .release
             .as_ref()
-            .filter(|release| release.completed <= exchange.at)
-            .ok_or("nobody has said whether a deploy is under way")?;
-        if let Some(since) = release.running_since {
+            .filter(|release| release.completed <= exchange.at);
+        if release.is_none() {
+            self.without_answer(wire, ordinal, view)?;
+        }
+        if let Some(since) = release.and_then(|release| release.running_since) {
             let began = self.epoch + pass.start;
             let age = Duration::try_from(began.duration_since(since)).unwrap_or_default();
             demand!(
@@ -411,6 +416,45 @@ impl Oracle {
             Operation::Wait => {}
             other => return Err(format!("{other:?} is none of the daemon's business")),
         }
+        Ok(())
+    }
+
+    /// Without an answer about the release, which must have been asked for, things grow where no deploy shows.
+    fn without_answer(&mut self, wire: &Wire, ordinal: usize, view: &View) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        let asked = wire.exchanges[..ordinal]
+            .iter()
+            .rev()
+            .take_while(|other| other.pass == exchange.pass)
+            .find(|other| other.operation == Operation::Graphql)
+            .and_then(|other| other.ended)
+            .filter(|(ended, _)| *ended <= exchange.at);
+        demand!(
+            asked.is_some_and(|(_, how)| !matches!(how, Ended::Status(401 | 403 | 404))),
+            "nobody has said whether a deploy is under way"
+        );
+        demand!(
+            matches!(
+                exchange.operation,
+                Operation::Create | Operation::CreateVolume | Operation::Start
+            ),
+            "nobody says whether a deploy is under way, and it shrinks"
+        );
+        let machines = || {
+            view.machines.iter().filter_map(|(id, seen)| {
+                let gone = self.is_gone(id, exchange.at);
+                (seen.mine && seen.host_ok && seen.state.is_living() && !gone).then_some(seen)
+            })
+        };
+        let releases: BTreeSet<u64> = machines().filter_map(|seen| seen.release).collect();
+        let turned = machines().any(|seen| {
+            seen.cordoned || matches!(seen.state, MachineState::Updating | MachineState::Replacing)
+        });
+        demand!(
+            releases.len() < 2 && !turned,
+            "nobody says whether a deploy is under way, and the machines show one"
+        );
+        self.tally.without_answer += 1;
         Ok(())
     }
 
@@ -598,14 +642,32 @@ impl Oracle {
         let latest = pass;
         let pass = &wire.passes[latest];
         let needed_from = pass.start.saturating_sub(self.rules.destroy_running_after);
+        let mut later = pass.start;
+        let mut without_target = 0;
         for index in (0..=latest).rev() {
             let earlier = &wire.passes[index];
+            demand!(
+                later <= earlier.start + self.rules.interval * 2 + self.rules.timeout,
+                "nothing was looked at from {:?} to {later:?}",
+                earlier.start
+            );
+            later = earlier.start;
             demand!(
                 earlier.life == pass.life,
                 "the daemon has not been running for {:?}",
                 self.rules.destroy_running_after
             );
-            let surplus = self.target(wire, index, true).is_some_and(|(_, max)| {
+            let target = self.target(wire, index, true);
+            // One pass that knows nothing does not start the wait anew, two do.
+            without_target = if target.is_none() {
+                without_target + 1
+            } else {
+                0
+            };
+            if without_target == 1 && index > 0 {
+                continue;
+            }
+            let surplus = target.is_some_and(|(_, max)| {
                 self.at_most_counted(wire, index, earlier.start) > max as usize
             });
             demand!(
@@ -814,24 +876,25 @@ impl Oracle {
             .count()
     }
 
-    /// The targets of this pass and those before it, without too long a break, newest first.
+    /// The targets of this pass and those before it, up to two passes in a row without one, newest first.
     fn history(&self, wire: &Wire, pass: usize, created: bool) -> Vec<(Duration, (u32, u32))> {
-        let longest = self.rules.interval * 2 + self.rules.timeout;
         let life = wire.passes[pass].life;
+        let longest = self.rules.up_window.max(self.rules.down_window);
         let mut history: Vec<(Duration, (u32, u32))> = Vec::new();
+        let mut without = 0;
         for index in (0..=pass).rev() {
-            if wire.passes[index].life != life {
-                break;
-            }
-            let start = wire.passes[index].start;
-            let last = history
+            let too_old = history
                 .last()
-                .map_or(wire.passes[pass].start, |(at, _)| *at);
-            if last > start + longest {
+                .is_some_and(|(at, _)| *at + longest < wire.passes[pass].start);
+            if wire.passes[index].life != life || without == 2 || too_old {
                 break;
             }
-            if let Some(target) = self.target(wire, index, created) {
-                history.push((start, target));
+            match self.target(wire, index, created) {
+                Some(target) => {
+                    without = 0;
+                    history.push((wire.passes[index].start, target));
+                }
+                None => without += 1,
             }
         }
         history
@@ -1340,7 +1403,12 @@ impl Oracle {
                         )
                 })
                 .count();
-            let most = bound.saturating_sub(certain) + self.rules.regions.len().max(1);
+            // Where none is listed, those of the group are tried, and there are three.
+            let regions = match self.rules.regions.len() {
+                0 => 3,
+                listed => listed,
+            };
+            let most = bound.saturating_sub(certain) + regions;
             if creates - again > most {
                 return Err(context(format!(
                     "{creates} creates were tried, at most {most} may be"

@@ -1,0 +1,121 @@
+//! Whether the process stood still, as one that is frozen or whose machine is suspended does.
+//!
+//! What must have lasted for some time is known at the moments at which passes look, and two of them are no proof of the
+//! time between. Passes over one app may be far apart because the pool is busy with others; then something is looked at
+//! all the time. In a standstill nothing is.
+
+use std::time::{Duration, Instant};
+
+use super::{Now, Policy};
+
+/// How much later than it should a pass may begin or end before that is a standstill.
+const LATENESS: Duration = Duration::from_secs(5);
+
+/// When passes, over whatever app, began and ended.
+#[derive(Debug, Clone, Default)]
+pub struct Pulse {
+    /// The last beginning or end.
+    last: Option<Now>,
+    running: usize,
+    standstill: Option<Instant>,
+}
+
+impl Pulse {
+    /// A pass begins; returns the moment at which the last standstill ended.
+    pub fn begin(&mut self, policy: &Policy, now: Now) -> Option<Instant> {
+        self.beat(policy, now);
+        self.running += 1;
+        self.standstill
+    }
+
+    /// A pass ended.
+    pub fn end(&mut self, policy: &Policy, now: Now) {
+        self.beat(policy, now);
+        self.running = self.running.saturating_sub(1);
+    }
+
+    /// Between passes there is an interval at most, and a pass takes the timeout at most. Nobody sees more than two
+    /// intervals and the timeout go by without either.
+    fn beat(&mut self, policy: &Policy, now: Now) {
+        let two_intervals = policy.interval.saturating_mul(2);
+        let longest = if self.running == 0 {
+            two_intervals.saturating_add(policy.timeout.min(LATENESS))
+        } else {
+            policy.timeout.saturating_add(two_intervals.min(LATENESS))
+        };
+        if self.last.is_some_and(|last| elapsed(last, now) > longest) {
+            self.standstill = Some(now.monotonic);
+        }
+        self.last = Some(now);
+    }
+}
+
+/// The time from one moment to the other, by the clock that says more: the monotonic one may stand still with its machine.
+fn elapsed(from: Now, to: Now) -> Duration {
+    let wall = Duration::try_from(to.wall.duration_since(from.wall)).unwrap_or_default();
+    to.monotonic
+        .saturating_duration_since(from.monotonic)
+        .max(wall)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+
+    /// A pass, by seconds of the monotonic clock, and by how much the wall clock is ahead of it by then.
+    type Pass = (u64, u64, i64);
+
+    /// In which passes a standstill is noticed.
+    fn noticed(passes: &[Pass]) -> Vec<usize> {
+        let start = Instant::now();
+        let at = |second: u64, ahead: i64| Now {
+            monotonic: start + Duration::from_secs(second),
+            wall: Timestamp::UNIX_EPOCH
+                + SignedDuration::from_secs(i64::try_from(second).expect("small") + ahead),
+        };
+        let policy = Policy::default();
+        let mut pulse = Pulse::default();
+        let mut before = None;
+        let mut noticed = Vec::new();
+        for (number, (begins, ends, ahead)) in passes.iter().enumerate() {
+            let standstill = pulse.begin(&policy, at(*begins, *ahead));
+            if standstill != before {
+                noticed.push(number);
+                before = standstill;
+            }
+            pulse.end(&policy, at(*ends, *ahead));
+        }
+        noticed
+    }
+
+    #[test]
+    fn a_standstill_is_where_neither_a_pass_nor_a_pause_takes_as_long_as_it_did() {
+        let cases: [(&str, &[Pass], &[usize]); 8] = [
+            ("as usual", &[(0, 1, 0), (15, 16, 0), (30, 31, 0)], &[]),
+            ("slow", &[(0, 30, 0), (30, 60, 0), (60, 90, 0)], &[]),
+            (
+                "a pause of two intervals and 5 s",
+                &[(0, 1, 0), (36, 37, 0)],
+                &[],
+            ),
+            ("a longer one", &[(0, 1, 0), (37, 38, 0), (52, 53, 0)], &[1]),
+            (
+                "a pass of the timeout and 5 s",
+                &[(0, 35, 0), (35, 36, 0)],
+                &[],
+            ),
+            ("a longer pass", &[(0, 36, 0), (36, 37, 0)], &[1]),
+            (
+                "the wall clock jumps with a suspended machine",
+                &[(0, 1, 0), (15, 16, 3600), (30, 31, 3600)],
+                &[1],
+            ),
+            ("it is set back", &[(0, 1, 0), (15, 16, -3600)], &[]),
+        ];
+        for (name, passes, expected) in cases {
+            assert_eq!(noticed(passes), expected, "{name}");
+        }
+    }
+}
