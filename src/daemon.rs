@@ -3,7 +3,6 @@
 //! Errors here end the program or a test; nobody branches on them, hence `anyhow`.
 
 use std::{
-    future::IntoFuture as _,
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -18,6 +17,7 @@ use crate::{
     collect::Collector,
     config::{Config, MetricsAddress},
     health::Health,
+    listener,
     machines::{Api, ApiOptions},
     metrics::Metrics,
     pool::{Pool, PoolOptions},
@@ -35,12 +35,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Binds the listener of `/metrics` and prepares everything; connects to nothing.
+    /// Binds the listener of `/metrics` and prepares everything, in a runtime; connects to nothing. The process may have
+    /// more open files afterwards.
     ///
     /// # Errors
     ///
     /// When the address is taken, or a token, certificate or address cannot be used.
-    pub async fn bind(
+    pub fn bind(
         config: Config,
         extra_roots: Option<&[u8]>,
         shutdown: Shutdown,
@@ -48,7 +49,10 @@ impl Daemon {
         let transport = HttpTransport::new(extra_roots, config.proxies.clone())
             .context("cannot prepare the HTTP client")?;
         let transport: Arc<dyn Transport> = Arc::new(transport);
-        let listener = listen(config.metrics_address).await?;
+        if let Err(error) = listener::raise_open_files() {
+            tracing::warn!(error = %error, "the limit of open files stays as low as it is: {error}");
+        }
+        let listener = listen(config.metrics_address)?;
         let metrics = Metrics::new();
         let health = Health::new(config.policy.interval, config.policy.timeout);
         let pool = assemble(
@@ -78,12 +82,11 @@ impl Daemon {
 
     /// Runs until the shutdown flag is set and what is in flight has ended, at most four seconds later.
     pub async fn run(self) {
-        let server = axum::serve(self.listener, admin::router(self.admin)).into_future();
         tokio::select! {
             biased;
             () = self.pool.run() => {}
             // The listener was bound before; it ends only with the process.
-            _ = server => {}
+            () = listener::serve(self.listener, admin::router(self.admin)) => {}
         }
     }
 }
@@ -176,7 +179,7 @@ fn jitter_seed(machine: Option<&str>) -> u64 {
 }
 
 /// Binds the address; without IPv6, the default one falls back to `0.0.0.0`.
-async fn listen(address: MetricsAddress) -> anyhow::Result<TcpListener> {
+fn listen(address: MetricsAddress) -> anyhow::Result<TcpListener> {
     let MetricsAddress {
         socket,
         may_fall_back,
@@ -184,17 +187,18 @@ async fn listen(address: MetricsAddress) -> anyhow::Result<TcpListener> {
     } = address;
     let cannot_listen =
         |socket: SocketAddr| format!("cannot listen on {socket} for /metrics ({setting})");
-    let error = match TcpListener::bind(socket).await {
+    let error = match listener::bind(socket) {
         Ok(listener) => return Ok(listener),
         Err(error) => error,
     };
-    let no_ipv6 = error.kind() == io::ErrorKind::AddrNotAvailable
-        || error.kind() == io::ErrorKind::Unsupported;
-    if may_fall_back && socket.is_ipv6() && no_ipv6 {
+    // A kernel without IPv6 may know neither the address nor the family, and says so in several ways.
+    let not_ours = matches!(
+        error.kind(),
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+    );
+    if may_fall_back && socket.is_ipv6() && !not_ours {
         let fallback = SocketAddr::from(([0, 0, 0, 0], socket.port()));
-        return TcpListener::bind(fallback)
-            .await
-            .with_context(|| cannot_listen(fallback));
+        return listener::bind(fallback).with_context(|| cannot_listen(fallback));
     }
     bail!(anyhow::Error::new(error).context(cannot_listen(socket)))
 }

@@ -34,14 +34,14 @@
 //! - [`collect`]: Prometheus and Temporal.
 //! - [`act`]: carries a plan out. [`reconcile`]: one pass. [`pool`]: which apps, when, how many at once.
 //! - [`waiting`]: passes that only wait, and hold no place meanwhile.
-//! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show.
+//! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show. [`listener`]: who may ask, how much.
 //! - [`daemon`]: puts it all together. [`commands`]: the program's commands. [`telemetry`]: logs.
 //! - [`sim`]: a simulated Fly platform, for the demo and for tests.
 //!
 //! # Who may import whom
 //!
 //! ```text
-//! shutdown, error_chain, shown, stderr, transport, waiting, sim   nothing of ours
+//! shutdown, error_chain, shown, stderr, transport, waiting, listener, sim   nothing of ours
 //! expr, scaling            shown (a peer's and a user's text in messages)
 //! clock                    scaling
 //! config                   expr, scaling, shown, transport (which proxies there are)
@@ -69,6 +69,7 @@
 //!   touched, nothing destroyed with force.
 //! - Invariant: a create whose outcome is unknown is not repeated blindly.
 //! - Invariant: every loop is bounded, every call has a deadline, the daemon stops within five seconds at any moment.
+//! - Invariant: no client of the port delays a pass by more than a second: connections, headers and answers are bounded.
 //! - Invariant: one owner for each app's state: the pool hands it to a pass and takes it back.
 //! - Invariant: tokens are in types that cannot be printed; no output holds one, because all text passes [`shown`] last.
 //! - Invariant: nobody waits for a reader of standard error.
@@ -84,6 +85,7 @@ pub mod daemon;
 pub mod error_chain;
 pub mod expr;
 pub mod health;
+pub mod listener;
 pub mod machines;
 pub mod metrics;
 pub mod pool;

@@ -82,7 +82,7 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
     }
     let server = simulator.clone();
     tokio::spawn(async move { server.serve(listener).await });
-    let daemon = Daemon::bind(config, None, shutdown.clone()).await?;
+    let daemon = Daemon::bind(config, None, shutdown.clone())?;
     // Both the time and the user end the demo.
     let trigger = Arc::new(trigger);
     signals.end_with(Arc::clone(&trigger));

@@ -24,7 +24,7 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
         let signals = Signals::listen()?;
         let (trigger, shutdown) = shutdown();
         announce(&config);
-        let daemon = Daemon::bind(config, extra_roots.as_deref(), shutdown).await?;
+        let daemon = Daemon::bind(config, extra_roots.as_deref(), shutdown)?;
         let address = daemon
             .metrics_address()
             .context("the listener has no address")?;

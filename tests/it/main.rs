@@ -18,6 +18,7 @@ mod hostile;
 mod leaks;
 mod lost_answers;
 mod metrics;
+mod port;
 mod program;
 mod scale;
 mod servers;

@@ -107,6 +107,17 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts the program against a simulator, with a pass every 100 ms and these settings, scaling by `queue_depth`.
     pub(crate) async fn start(served: &Served, settings: &[(&str, &str)]) -> Self {
+        let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_fly-autoscaler"));
+        program.arg("serve");
+        Self::start_as(program, served, settings).await
+    }
+
+    /// As [`Daemon::start`], by a command that becomes the program.
+    pub(crate) async fn start_as(
+        mut program: tokio::process::Command,
+        served: &Served,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let base = format!("http://{}", served.address);
         let prometheus = format!("{base}/prometheus/acme");
         let defaults = [
@@ -127,8 +138,7 @@ impl Daemon {
             .chain(settings)
             .copied()
             .collect();
-        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_fly-autoscaler"))
-            .arg("serve")
+        let mut child = program
             .env_clear()
             .envs(environment)
             .stdin(Stdio::null())
@@ -160,6 +170,11 @@ impl Daemon {
             reading,
             address: address.unwrap(),
         }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
     }
 
     /// Sends a signal: `INT`, `TERM`, `KILL`.

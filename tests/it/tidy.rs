@@ -58,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["health", "metrics", "shown"]),
+    ("listener", &[]),
     ("telemetry", &["config", "shown", "stderr"]),
     (
         "daemon",
@@ -67,6 +68,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "collect",
             "config",
             "health",
+            "listener",
             "machines",
             "metrics",
             "pool",
