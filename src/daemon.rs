@@ -142,6 +142,7 @@ pub fn assemble(
     {
         tracing::info!(app = %own, "{own} is the autoscaler's own app and is left out");
     }
+    let apps_may_be_empty = apps.pattern.is_wildcard();
     let options = PoolOptions {
         selection: apps,
         left_out,
@@ -149,6 +150,7 @@ pub fn assemble(
         refresh_interval: config.app_list_refresh_interval,
     };
     let reconciler = Reconciler {
+        may_be_empty: apps_may_be_empty,
         collectors,
         names,
         targets,

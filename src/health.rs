@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::reconcile::PassReport;
+use crate::{metrics::PassError, reconcile::PassReport};
 
 /// How late the loop may be before it counts as hung.
 const LATE: Duration = Duration::from_secs(30);
@@ -24,14 +24,13 @@ pub struct Health {
 #[derive(Debug)]
 struct State {
     expected_by: Instant,
+    /// The last success of all apps.
     last_success: Option<Instant>,
+    /// What went wrong last, unless something has succeeded since.
     last_failure: Option<String>,
-    /// Apps whose last pass had its token refused, and what was said.
-    refused: BTreeMap<String, String>,
+    /// The apps of which a pass has ended, and what was said where the last one had its token refused.
+    apps: BTreeMap<String, Option<String>>,
 }
-
-/// The name under which the app list's own failure is kept among the refusals; no app has it.
-const APP_LIST: &str = "";
 
 impl Health {
     /// Nothing has succeeded yet.
@@ -41,7 +40,7 @@ impl Health {
             expected_by: Instant::now(),
             last_success: None,
             last_failure: None,
-            refused: BTreeMap::new(),
+            apps: BTreeMap::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -54,55 +53,49 @@ impl Health {
         self.with(|state| state.expected_by = wake);
     }
 
-    /// A pass ended.
+    /// A pass ended. What an expression could do without (a metric whose token is refused, say) is no failure of it.
     pub fn passed(&self, report: &PassReport, now: Instant) {
+        let mut troubles = report.troubles();
+        troubles.retain(|trouble| trouble.failed_the_pass);
+        let refusal = troubles
+            .iter()
+            .find(|trouble| trouble.reason == PassError::Unauthorized)
+            .map(|trouble| trouble.text.clone());
         self.with(|state| {
-            let first = report
-                .faults
-                .first()
-                .map(|fault| format!("{}: {}", report.app, fault.text));
-            if report.unauthorized() {
-                let refusal = report
-                    .faults
-                    .iter()
-                    .find(|fault| fault.reason == crate::metrics::PassError::Unauthorized)
-                    .map(|fault| fault.text.clone())
-                    .unwrap_or_default();
-                state.refused.insert(report.app.clone(), refusal);
-            } else {
-                state.refused.remove(&report.app);
-            }
+            state.apps.insert(report.app.clone(), refusal);
             if report.succeeded() {
                 state.last_success = Some(now);
-            } else if first.is_some() {
-                state.last_failure = first;
+                state.last_failure = None;
+            } else if let Some(first) = troubles.first() {
+                state.last_failure = Some(format!("{}: {}", report.app, first.text));
             }
+        });
+    }
+
+    /// A pass ended without a report.
+    pub fn failed(&self, app: &str, why: &str) {
+        self.with(|state| {
+            state.apps.insert(app.to_owned(), None);
+            state.last_failure = Some(format!("{app}: {why}"));
         });
     }
 
     /// The apps of a wildcard were listed.
     pub fn apps_listed(&self, count: usize) {
-        self.with(|state| {
-            state.refused.remove(APP_LIST);
-            if count == 0 {
-                state.last_failure = Some("no app matches FAS_APP_NAME".to_owned());
-            }
-        });
+        if count == 0 {
+            self.with(|state| state.last_failure = Some("no app matches FAS_APP_NAME".to_owned()));
+        }
     }
 
-    /// The apps of a wildcard could not be listed.
-    pub fn list_failed(&self, unauthorized: bool, why: String) {
-        self.with(|state| {
-            if unauthorized {
-                state.refused.insert(APP_LIST.to_owned(), why.clone());
-            }
-            state.last_failure = Some(why);
-        });
+    /// The apps of a wildcard could not be listed. The last list stays, and its apps are scaled: whether they are is
+    /// what counts.
+    pub fn list_failed(&self, why: String) {
+        self.with(|state| state.last_failure = Some(why));
     }
 
     /// An app is no longer managed.
     pub fn forget(&self, app: &str) {
-        self.with(|state| state.refused.remove(app));
+        self.with(|state| state.apps.remove(app));
     }
 
     /// Whether the loop runs.
@@ -111,26 +104,26 @@ impl Health {
         self.with(|state| now < state.expected_by + LATE)
     }
 
-    /// Whether passes succeed.
+    /// Whether passes succeed: any app's, recently enough, and not all of them without a token that is accepted.
     ///
     /// # Errors
     ///
     /// With the reason why not.
     pub fn readiness(&self, now: Instant) -> Result<(), String> {
         self.with(|state| {
-            if let Some((app, why)) = state.refused.first_key_value() {
-                let subject = if app.is_empty() { "the app list" } else { app };
-                return Err(format!("a token is refused ({subject}): {why}"));
+            if let Some(refusal) = refused_for_all(&state.apps) {
+                return Err(refusal);
             }
-            let why = state
-                .last_failure
-                .as_deref()
-                .unwrap_or("no pass has ended yet");
+            let failure = state.last_failure.as_deref();
             match state.last_success {
-                None => Err(format!("no pass has succeeded yet: {why}")),
+                None => Err(format!(
+                    "no pass has succeeded yet: {}",
+                    failure.unwrap_or("no pass has ended yet")
+                )),
                 Some(at) if now.saturating_duration_since(at) > self.patience => Err(format!(
-                    "the last pass that succeeded ended {} s ago: {why}",
-                    now.saturating_duration_since(at).as_secs()
+                    "the last pass that succeeded ended {} s ago: {}",
+                    now.saturating_duration_since(at).as_secs(),
+                    failure.unwrap_or("no pass has ended since")
                 )),
                 Some(_) => Ok(()),
             }
@@ -140,4 +133,19 @@ impl Health {
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// What to say where a token is refused for every app.
+fn refused_for_all(apps: &BTreeMap<String, Option<String>>) -> Option<String> {
+    let (app, refusal) = apps.first_key_value()?;
+    let refusal = refusal.as_ref()?;
+    if apps.values().any(Option::is_none) {
+        return None;
+    }
+    let others = match apps.len() - 1 {
+        0 => String::new(),
+        1 => " and another".to_owned(),
+        others => format!(" and {others} others"),
+    };
+    Some(format!("a token is refused ({app}{others}): {refusal}"))
 }

@@ -4,7 +4,11 @@
 //! the start; an app that is no longer managed loses its series. The `prometheus` crate is used because it writes a
 //! counter's name as it is; upstream's end in `_count`, not `_total`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus::{
     Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry,
@@ -153,6 +157,26 @@ impl PassError {
             Self::Panic => "panic",
         }
     }
+
+    /// The reason of a failure whose cause is an API's: a refused token or a deadline is that whatever was asked for, and
+    /// `otherwise` says what was.
+    #[must_use]
+    pub fn of_api(cause: &Cause, otherwise: Self) -> Self {
+        match cause {
+            Cause::Unauthorized { .. } => Self::Unauthorized,
+            Cause::Timeout | Cause::NotBegun => Self::Timeout,
+            _ => otherwise,
+        }
+    }
+}
+
+/// How an app's passes have gone so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// How many failed in a row; 0 is well.
+    pub failing_passes: u32,
+    /// When the last one that succeeded ended; `None`: none has.
+    pub last_success: Option<jiff::Timestamp>,
 }
 
 /// One kind of write to a machine, as the `fas_machine_*_count` series name it.
@@ -180,9 +204,12 @@ pub struct Metrics {
     metric_value: GaugeVec,
     target_machines: GaugeVec,
     machines: GaugeVec,
+    /// The states of `machines`, by app: what an app never had is no series.
+    machine_states: Arc<Mutex<BTreeMap<String, BTreeSet<StateLabel>>>>,
     pass_duration: Histogram,
     pass_errors: IntCounterVec,
     last_success: GaugeVec,
+    failing_passes: GaugeVec,
     api_requests: IntCounterVec,
     api_request_duration: HistogramVec,
 }
@@ -246,9 +273,10 @@ impl Metrics {
             machines: gauges(
                 &registry,
                 "fas_machines",
-                "Machines of the process group by state; `unreachable` and `stuck` ones are counted as that alone.",
+                "Machines of the process group by the states that they are or were in; `unreachable` and `stuck` ones are counted as that alone.",
                 &["app", "state"],
             ),
+            machine_states: Arc::default(),
             pass_duration: histogram(
                 &registry,
                 "fas_pass_duration_seconds",
@@ -263,7 +291,13 @@ impl Metrics {
             last_success: gauges(
                 &registry,
                 "fas_last_success_timestamp_seconds",
-                "When the last pass without an error ended, as a Unix time.",
+                "When the last pass that succeeded ended, as a Unix time; 0 while none has.",
+                &["app"],
+            ),
+            failing_passes: gauges(
+                &registry,
+                "fas_failing_passes",
+                "Passes in a row that failed; 0 is well.",
                 &["app"],
             ),
             api_requests: counters(
@@ -366,10 +400,17 @@ impl Metrics {
         );
     }
 
-    /// Shows how many machines of an app are in each state.
+    /// Shows how many machines of an app are in each state that one of them is or was in.
     pub fn machines(&self, app: &str, by_state: &BTreeMap<StateLabel, u32>) {
-        for label in StateLabel::ALL {
-            let count = by_state.get(&label).copied().unwrap_or(0);
+        let mut states = self.states();
+        let seen = states.entry(app.to_owned()).or_default();
+        seen.extend(
+            by_state
+                .iter()
+                .filter_map(|(label, count)| (*count > 0).then_some(*label)),
+        );
+        for label in &*seen {
+            let count = by_state.get(label).copied().unwrap_or(0);
             self.machines
                 .with_label_values(&[app, label.as_str()])
                 .set(count.into());
@@ -386,11 +427,17 @@ impl Metrics {
         self.pass_errors.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// Records when a pass without an error ended.
-    pub fn succeeded(&self, app: &str, at: jiff::Timestamp) {
+    /// Shows how an app's passes have gone so far; from when the app is managed on.
+    pub fn standing(&self, app: &str, standing: Standing) {
+        let last_success = standing
+            .last_success
+            .map_or(0.0, |at| at.as_millisecond() as f64 / 1000.0);
         self.last_success
             .with_label_values(&[app])
-            .set(at.as_millisecond() as f64 / 1000.0);
+            .set(last_success);
+        self.failing_passes
+            .with_label_values(&[app])
+            .set(standing.failing_passes.into());
     }
 
     /// Counts one HTTP request to Fly.
@@ -417,10 +464,11 @@ impl Metrics {
         for kind in Kind::ALL {
             self.target(app, kind, None);
         }
-        for label in StateLabel::ALL {
+        for label in self.states().remove(app).unwrap_or_default() {
             let _ = self.machines.remove_label_values(&[app, label.as_str()]);
         }
         let _ = self.last_success.remove_label_values(&[app]);
+        let _ = self.failing_passes.remove_label_values(&[app]);
     }
 
     /// All series in the Prometheus text format.
@@ -430,6 +478,12 @@ impl Metrics {
         // Writing to memory does not fail; a family that cannot be written is left out.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         String::from_utf8(text).unwrap_or_default()
+    }
+
+    fn states(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, BTreeSet<StateLabel>>> {
+        self.machine_states
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn request(&self, api: &str, operation: &str, result: CallResult, took: Duration) {

@@ -20,12 +20,20 @@ use crate::{
     error_chain::chain,
     health::Health,
     machines::{Api, ApiError, AppClient},
-    metrics::PassError,
+    metrics::{PassError, Standing},
     reconcile::{AppState, PassReport, Reconciler},
 };
 
 /// How long calls in flight may go on after a shutdown.
 const GRACE: Duration = Duration::from_secs(4);
+
+/// How long the state of an app is kept that the list of apps lacks. A list can be short or empty by mistake, and what an
+/// app's state holds (pauses after failures, writes that no list shows yet) must outlive that.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// What is said of a pass that panicked.
+const DEFECT: &str =
+    "a defect of fly-autoscaler ended the pass; the app begins anew without memory";
 
 /// What the pool works with.
 pub struct Pool {
@@ -39,6 +47,8 @@ pub struct Pool {
     passes: JoinSet<(AppState, PassReport)>,
     /// Whose pass each task is: a task that panicked tells nothing else.
     running: HashMap<Id, String>,
+    /// Whether it was said that no app matches.
+    told_of_none: bool,
 }
 
 /// How the pool works.
@@ -59,8 +69,10 @@ struct App {
     state: Option<Box<AppState>>,
     /// When its pass began or its next one begins.
     turn: Instant,
-    /// No longer managed; it goes when its pass ends.
-    gone: bool,
+    /// Since when the list of apps lacks it; no pass over it begins meanwhile.
+    gone: Option<Instant>,
+    /// How its passes have gone.
+    standing: Standing,
 }
 
 impl Pool {
@@ -81,6 +93,7 @@ impl Pool {
             due: BTreeSet::new(),
             passes: JoinSet::new(),
             running: HashMap::new(),
+            told_of_none: false,
         }
     }
 
@@ -184,20 +197,31 @@ impl Pool {
             Ok((_, (state, report))) => (state, Some(report)),
             Err(error) => {
                 self.reconciler.metrics.pass_error(PassError::Panic);
-                tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "pass over {name}: a defect of fly-autoscaler ended it; it begins anew without memory");
+                tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "{name}: {DEFECT}");
                 (self.fresh(&name), None)
             }
         };
-        let now = Instant::now();
-        if let Some(report) = &report {
-            self.health.passed(report, now);
-        }
         let Some(app) = self.apps.get_mut(&name) else {
             return;
         };
-        if app.gone {
-            self.forget(&name);
+        app.state = Some(Box::new(state));
+        if report.as_ref().is_some_and(PassReport::succeeded) {
+            app.standing = Standing {
+                failing_passes: 0,
+                last_success: Some(self.reconciler.clock.now().wall),
+            };
+        } else {
+            app.standing.failing_passes = app.standing.failing_passes.saturating_add(1);
+        }
+        if app.gone.is_some() {
+            self.hide(&name);
             return;
+        }
+        self.reconciler.metrics.standing(&name, app.standing);
+        let now = Instant::now();
+        match &report {
+            Some(report) => self.health.passed(report, now),
+            None => self.health.failed(&name, DEFECT),
         }
         let interval = self.reconciler.policy.interval;
         let at_once = report.is_some_and(|report| report.more_to_do);
@@ -206,48 +230,56 @@ impl Pool {
         } else {
             (app.turn + interval).max(now)
         };
-        app.state = Some(Box::new(state));
         self.due.insert((app.turn, name));
     }
 
-    /// Makes the managed apps those of `names`: new ones are spread over the interval, others than these are forgotten.
+    /// Makes the managed apps those of `names`: new ones, and ones that return, are spread over the interval; others than
+    /// these are left alone, and forgotten if that has been so for a minute.
     fn manage(&mut self, names: BTreeSet<String>) {
-        let gone: Vec<String> = self
-            .apps
-            .keys()
-            .filter(|name| !names.contains(*name))
-            .cloned()
+        let now = Instant::now();
+        let mut leaving = Vec::new();
+        self.apps.retain(|name, app| {
+            if names.contains(name) {
+                return true;
+            }
+            let gone = *app.gone.get_or_insert_with(|| {
+                leaving.push((app.turn, name.clone()));
+                now
+            });
+            // While a pass has the state, that is where it returns to.
+            app.state.is_none() || now.saturating_duration_since(gone) < KEPT
+        });
+        for left in leaving {
+            tracing::info!(app = %left.1, "{} is no longer managed", left.1);
+            self.due.remove(&left);
+            self.hide(&left.1);
+        }
+        let is_managed = |app: &App| app.gone.is_none();
+        let coming: Vec<String> = names
+            .into_iter()
+            .filter(|name| !self.apps.get(name).is_some_and(is_managed))
             .collect();
-        for name in gone {
-            tracing::info!(app = %name, "{name} is no longer managed");
-            if self.apps.get(&name).is_some_and(|app| app.state.is_some()) {
-                self.forget(&name);
-            } else if let Some(app) = self.apps.get_mut(&name) {
-                app.gone = true;
-            }
-        }
-        let mut new = Vec::new();
-        for name in names {
-            match self.apps.get_mut(&name) {
-                Some(app) => app.gone = false,
-                None => new.push(name),
-            }
-        }
-        let spacing =
-            self.reconciler.policy.interval / u32::try_from(new.len().max(1)).unwrap_or(u32::MAX);
-        let mut turn = Instant::now();
-        for name in new {
+        let spacing = self.reconciler.policy.interval
+            / u32::try_from(coming.len().max(1)).unwrap_or(u32::MAX);
+        let mut turn = now;
+        for name in coming {
             tracing::info!(app = %name, "{name} is managed from now on");
-            let state = self.fresh(&name);
-            self.apps.insert(
-                name.clone(),
-                App {
-                    state: Some(Box::new(state)),
-                    turn,
-                    gone: false,
-                },
-            );
-            self.due.insert((turn, name));
+            let fresh = App {
+                state: None,
+                turn,
+                gone: None,
+                standing: Standing::default(),
+            };
+            let state = (!self.apps.contains_key(&name)).then(|| Box::new(self.fresh(&name)));
+            let app = self.apps.entry(name.clone()).or_insert(fresh);
+            app.gone = None;
+            app.state = app.state.take().or(state);
+            self.reconciler.metrics.standing(&name, app.standing);
+            // An app whose pass still runs gets its turn when that ends.
+            if app.state.is_some() {
+                app.turn = turn;
+                self.due.insert((turn, name));
+            }
             turn += spacing;
         }
     }
@@ -256,10 +288,8 @@ impl Pool {
         AppState::new(AppClient::new(Arc::clone(&self.api), name))
     }
 
-    fn forget(&mut self, name: &str) {
-        if let Some(app) = self.apps.remove(name) {
-            self.due.remove(&(app.turn, name.to_owned()));
-        }
+    /// Takes an app out of what is shown.
+    fn hide(&self, name: &str) {
         let metrics: Vec<&str> = self
             .reconciler
             .collectors
@@ -275,25 +305,27 @@ impl Pool {
         &mut self,
         listed: Result<Result<BTreeSet<String>, ApiError>, JoinError>,
     ) -> Duration {
-        let error = match listed {
+        let (reason, error) = match listed {
             Ok(Ok(names)) => {
-                if names.is_empty() && self.apps.is_empty() {
+                let none = names.is_empty();
+                if none && !self.told_of_none {
                     let pattern = self.options.selection.pattern.as_str();
                     tracing::warn!("no app of the organization matches {pattern}");
                 }
+                self.told_of_none = none;
                 self.health.apps_listed(names.len());
                 self.manage(names);
                 return self.options.refresh_interval;
             }
-            Ok(Err(error)) => {
-                self.health
-                    .list_failed(error.is_unauthorized(), chain(&error));
-                chain(&error)
-            }
-            Err(error) => error.to_string(),
+            Ok(Err(error)) => (
+                PassError::of_api(&error.cause, PassError::List),
+                chain(&error),
+            ),
+            Err(error) => (PassError::Panic, error.to_string()),
         };
-        self.reconciler.metrics.pass_error(PassError::List);
-        tracing::error!(reason = PassError::List.as_str(), error = %error, "the apps cannot be listed, the last list stays: {error}");
+        self.health.list_failed(error.clone());
+        self.reconciler.metrics.pass_error(reason);
+        tracing::error!(reason = reason.as_str(), error = %error, "the apps cannot be listed, the last list stays: {error}");
         self.options
             .refresh_interval
             .min(self.reconciler.policy.interval)

@@ -42,6 +42,8 @@ pub struct Reconciler {
     pub targets: TargetExpressions,
     /// The settings that decisions read.
     pub policy: Policy,
+    /// Whether an app may be without machines: one that a wildcard matched, and nobody named.
+    pub may_be_empty: bool,
     /// `FAS_API_CONCURRENCY`.
     pub api_concurrency: usize,
     /// Where everything is counted.
@@ -79,6 +81,8 @@ pub struct AppState {
 #[derive(Default)]
 struct Spoken {
     reminded: Option<Instant>,
+    /// What a dry run would do, and when that was told.
+    dry_plan: Option<(String, Instant)>,
     notes: Vec<std::mem::Discriminant<Note>>,
     element_counts: BTreeMap<String, usize>,
     warnings: BTreeMap<String, Vec<String>>,
@@ -113,7 +117,7 @@ pub struct PassReport {
     pub notes: Vec<Note>,
     /// What was done, one line a machine.
     pub done: Vec<String>,
-    /// What went wrong; empty for a pass that succeeded.
+    /// What went wrong; see [`PassReport::troubles`].
     pub faults: Vec<Fault>,
     /// Each metric's value, or why it has none.
     pub metrics: BTreeMap<String, Result<f64, String>>,
@@ -143,8 +147,35 @@ pub struct Fault {
     pub reason: PassError,
     /// What happened, naming operation and cause.
     pub text: String,
-    /// Whether it is a metric that could not be collected: that fails only the expressions that need it.
-    pub of_metric: bool,
+    /// What it is about.
+    pub about: About,
+}
+
+/// What a [`Fault`] is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// The pass.
+    Pass,
+    /// A metric that could not be collected, by name: that fails only the expressions that need it.
+    Metric(String),
+    /// A target that has no value for want of a metric.
+    Target {
+        /// The target and its expression, in words.
+        target: String,
+        /// The metric.
+        needs: String,
+    },
+}
+
+/// One cause of what went wrong, with all that came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The closed reason.
+    pub reason: PassError,
+    /// What happened.
+    pub text: String,
+    /// Whether the pass failed by it.
+    pub failed_the_pass: bool,
 }
 
 impl PassReport {
@@ -152,22 +183,67 @@ impl PassReport {
     /// without a metric that failed.
     #[must_use]
     pub fn succeeded(&self) -> bool {
-        self.counts.is_some() && self.faults.iter().all(|fault| fault.of_metric)
+        self.counts.is_some()
+            && self
+                .faults
+                .iter()
+                .all(|fault| matches!(fault.about, About::Metric(_)))
     }
 
-    /// Whether a token was not accepted.
+    /// What went wrong, by its causes: a metric that failed and the targets that need it are one.
     #[must_use]
-    pub fn unauthorized(&self) -> bool {
-        self.faults
-            .iter()
-            .any(|fault| fault.reason == PassError::Unauthorized)
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let needing = |metric: &str| {
+            let targets = self.faults.iter().filter_map(|fault| match &fault.about {
+                About::Target { target, needs } if needs == metric => Some(target.as_str()),
+                _ => None,
+            });
+            targets.collect::<Vec<_>>()
+        };
+        let has_failed = |metric: &str| {
+            let about = About::Metric(metric.to_owned());
+            self.faults.iter().any(|fault| fault.about == about)
+        };
+        let trouble = |fault: &Fault| {
+            let mut failed_the_pass = true;
+            let came_of_it = match &fault.about {
+                About::Metric(metric) => match needing(metric).as_slice() {
+                    [] => {
+                        failed_the_pass = false;
+                        String::new()
+                    }
+                    [target] => format!("; {target} needs it and has no value"),
+                    targets => format!("; {} need it and have no value", targets.join(" and ")),
+                },
+                About::Target { needs, .. } if has_failed(needs) => return None,
+                About::Pass | About::Target { .. } => String::new(),
+            };
+            Some(Trouble {
+                reason: fault.reason,
+                text: format!("{}{came_of_it}", fault.text),
+                failed_the_pass,
+            })
+        };
+        self.faults.iter().filter_map(trouble).collect()
+    }
+
+    /// An app without any machine has nothing to copy, and no metrics of its own: that is how it is, and no failure.
+    /// What a refused token or a hanging server does to every app stays one.
+    fn excuse_for_no_machines(&mut self) {
+        self.faults.retain(|fault| {
+            !matches!(
+                fault.reason,
+                PassError::Metric | PassError::Expression | PassError::NoSource
+            )
+        });
+        self.notes.push(Note::NoMachines);
     }
 
     fn fault(&mut self, reason: PassError, text: String) {
         self.faults.push(Fault {
             reason,
             text,
-            of_metric: false,
+            about: About::Pass,
         });
     }
 
@@ -176,12 +252,7 @@ impl PassReport {
             // What was not begun because the user ends the program did not go wrong.
             return;
         }
-        let reason = match &error.cause {
-            Cause::Unauthorized { .. } => PassError::Unauthorized,
-            Cause::Timeout | Cause::NotBegun => PassError::Timeout,
-            _ => reason,
-        };
-        self.fault(reason, chain(error));
+        self.fault(PassError::of_api(&error.cause, reason), chain(error));
     }
 }
 
@@ -216,6 +287,9 @@ impl Reconciler {
             seen = self.look(state, began, deadline, &mut report) => {
                 if let Some(seen) = seen {
                     self.decide_and_act(state, &seen, began, deadline, &mut report).await;
+                    if self.may_be_empty && seen.nothing {
+                        report.excuse_for_no_machines();
+                    }
                 }
             }
         }
@@ -267,7 +341,7 @@ impl Reconciler {
                 report.faults.push(Fault {
                     reason: fault.reason,
                     text: format!("metric {metric}: {}", fault.text),
-                    of_metric: true,
+                    about: About::Metric(metric.to_owned()),
                 });
             }
             report
@@ -278,6 +352,7 @@ impl Reconciler {
         match listed {
             Ok(mut listed) => {
                 let machines = std::mem::take(&mut listed.machines);
+                let none_listed = machines.is_empty();
                 let observed = memory.observe(machines, &self.policy, began);
                 report.counts = Some(Counts {
                     created: observed.created,
@@ -286,6 +361,7 @@ impl Reconciler {
                 });
                 self.metrics.machines(client.app(), &observed.by_state);
                 Some(Seen {
+                    nothing: none_listed && observed.members.is_empty(),
                     listed,
                     observed,
                     values,
@@ -363,18 +439,26 @@ impl Reconciler {
             return;
         }
         let Some(action) = planned.action else { return };
-        tracing::info!(
-            app = %report.app,
-            decision = report.decision.as_str(),
-            reason = %report.reason,
-            metrics = %Shown(&report.metrics),
-            target = %Asked(&self.targets, report.targets),
-            dry_run = state.client.is_dry_run(),
-            "{}{action}: {}",
-            if state.client.is_dry_run() { "dry run, would " } else { "" },
-            report.reason,
-        );
-        if state.client.is_dry_run() {
+        let dry_run = state.client.is_dry_run();
+        // A dry run comes to the same plan in each pass, for nothing is done about it.
+        if !dry_run
+            || state
+                .spoken
+                .is_news(format!("{action}: {}", report.reason), began)
+        {
+            tracing::info!(
+                app = %report.app,
+                decision = report.decision.as_str(),
+                reason = %report.reason,
+                metrics = %Shown(&report.metrics),
+                target = %Asked(&self.targets, report.targets),
+                dry_run,
+                "{}{action}: {}",
+                if dry_run { "dry run, would " } else { "" },
+                report.reason,
+            );
+        }
+        if dry_run {
             report.notes.push(Note::DryRun);
             return;
         }
@@ -476,8 +560,11 @@ impl Reconciler {
             let target = match evaluate_band(kind, band, &values, now) {
                 Ok(target) => target,
                 Err(error) => {
-                    let text = explain_target(kind, &error, &report.metrics);
-                    report.fault(PassError::Expression, text);
+                    report.faults.push(Fault {
+                        reason: PassError::Expression,
+                        text: explain_target(kind, &error, &report.metrics),
+                        about: about_target(kind, &error),
+                    });
                     Target::Missing
                 }
             };
@@ -502,21 +589,22 @@ impl Reconciler {
         }
         for fault in &report.faults {
             self.metrics.pass_error(fault.reason);
+        }
+        for trouble in report.troubles() {
             tracing::error!(
                 app = %report.app,
-                reason = fault.reason.as_str(),
-                error = %fault.text,
-                "{}: {}", report.app, fault.text,
+                reason = trouble.reason.as_str(),
+                error = %trouble.text,
+                "{}: {}", report.app, trouble.text,
             );
-        }
-        if report.succeeded() {
-            self.metrics.succeeded(&report.app, self.clock.now().wall);
         }
         state.spoken.tell(report, &self.targets);
     }
 }
 
 struct Seen {
+    /// Whether the app has no machine of any group, as far as is known.
+    nothing: bool,
     listed: Listed,
     observed: Observed,
     values: Values,
@@ -594,6 +682,17 @@ pub fn to_count(kind: Kind, value: f64) -> Option<u32> {
     })
 }
 
+/// Which metric a target lacks, if that is why it has no value.
+fn about_target(kind: Kind, error: &TargetError) -> About {
+    match &error.error {
+        EvalError::Missing(metric) => About::Target {
+            target: format!("the {kind} target `{}`", error.source),
+            needs: metric.clone(),
+        },
+        _ => About::Pass,
+    }
+}
+
 /// Says why a kind has no target: a missing metric's reason is the reason.
 pub fn explain_target(
     kind: Kind,
@@ -644,6 +743,18 @@ impl Spoken {
         }
     }
 
+    /// Whether a dry run's plan is another one than before, or was told ten minutes ago.
+    fn is_news(&mut self, plan: String, began: Now) -> bool {
+        let now = Instant::from_std(began.monotonic);
+        let is_news = self.dry_plan.as_ref().is_none_or(|(told, at)| {
+            *told != plan || now.saturating_duration_since(*at) >= REMINDER
+        });
+        if is_news {
+            self.dry_plan = Some((plan, now));
+        }
+        is_news
+    }
+
     /// Tells what a pass did; one that changed nothing is told when its notes change, and every ten minutes.
     fn tell(&mut self, report: &PassReport, targets: &TargetExpressions) {
         let now = Instant::from_std(report.began.monotonic);
@@ -651,6 +762,9 @@ impl Spoken {
             tracing::info!(app = %report.app, decision = report.decision.as_str(), "{line}");
         }
         let Some(counts) = report.counts else { return };
+        if report.decision == Decision::NoScale {
+            self.dry_plan = None;
+        }
         let notes: Vec<_> = report.notes.iter().map(std::mem::discriminant).collect();
         let changed = notes != self.notes;
         self.notes = notes;

@@ -178,6 +178,8 @@ pub enum Note {
         /// Their ids.
         machines: Vec<String>,
     },
+    /// The app has no machine of any group, and a wildcard chose it.
+    NoMachines,
     /// `FAS_DRY_RUN`: the plan is not carried out.
     DryRun,
     /// The deadline came before everything was done; the next pass follows at once.
@@ -410,6 +412,9 @@ impl fmt::Display for Note {
             Self::Stuck { machines } => {
                 write!(formatter, "stuck in a passing state: {}", Ids(machines))
             }
+            Self::NoMachines => formatter.write_str(
+                "the app has no machine: there is nothing to copy until something is deployed",
+            ),
             Self::DryRun => formatter.write_str("dry run: nothing was written"),
             Self::OutcomeUnknown { machines } => write!(
                 formatter,
@@ -728,6 +733,10 @@ mod tests {
                     machines: vec!["a".to_owned()],
                 },
                 "did not stay down when stopped lately, and come last for a while: a",
+            ),
+            (
+                Note::NoMachines,
+                "the app has no machine: there is nothing to copy until something is deployed",
             ),
             (Note::DryRun, "dry run: nothing was written"),
             (

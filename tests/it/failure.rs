@@ -55,9 +55,10 @@ async fn try_fault(operation: Operation, named: &str, (name, effect, reason, cau
             && line.message.contains(cause)
     });
     assert!(told.is_some(), "{name}: {cause} in {errors:#?}");
+    // What needs a metric that failed is counted, and told with it.
     let counted: u64 = world.all_pass_errors().values().sum();
     assert_eq!(
-        counted,
+        counted - world.pass_errors("expression"),
         u64::try_from(errors.len()).unwrap(),
         "{name}: logged once each: {errors:#?}"
     );
@@ -205,8 +206,11 @@ async fn a_metric_that_failed_leaves_its_expression_without_a_value_and_says_so(
         .platform()
         .add_fault(Fault::status(500).on(Operation::Query));
     world.run_for(0).await;
-    let text = "the created target `queue_depth` needs queue_depth, which has no value: HTTP 500";
-    assert_eq!(logs.with(text).len(), 1, "{:#?}", logs.errors());
+    let text = "; the created target `queue_depth` needs it and has no value";
+    let told = logs.with(text);
+    assert_eq!(told.len(), 1, "{:#?}", logs.errors());
+    let cause = "my-target-app: metric queue_depth: HTTP 500";
+    assert!(told[0].message.starts_with(cause), "{told:#?}");
     assert_eq!(world.pass_errors("expression"), 1);
     assert_eq!(
         world.series(&format!(
@@ -607,7 +611,7 @@ async fn a_kind_without_a_target_leaves_the_other_alone() {
         (
             "a missing metric",
             &[("FAS_CREATED_MACHINE_COUNT", "queue_depth")],
-            "which has no value",
+            "needs it and has no value",
         ),
         (
             "NaN",

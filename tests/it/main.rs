@@ -24,6 +24,7 @@ mod scale;
 mod servers;
 mod shutdown;
 mod simulation;
+mod standing;
 mod tidy;
 mod time_of_a_pass;
 mod turns;
