@@ -634,6 +634,7 @@ mod tests {
             members.map(|member| member.unsettled_destroy).collect()
         };
         assert_eq!(unsettled(&fleet.observe(15, &list)), [false, true]);
+        assert_eq!(unsettled(&fleet.observe(20, &list[..1])), [false]);
         assert_eq!(unsettled(&fleet.observe(59, &list)), [false, true]);
         assert_eq!(unsettled(&fleet.observe(60, &list)), [false, false]);
     }

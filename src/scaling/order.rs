@@ -854,9 +854,14 @@ mod tests {
         let mut order = DestroyOrder::new(&observed, &fleet.policy);
         assert_eq!(ids(&order.take(false, 9)), "c");
         assert_eq!(ids(&order.take(true, 9)), "b");
+        fleet.record(44, &observed, &[refused("b")]);
+        let observed = fleet.observe(44, &list);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        let first = order.take(true, 1);
+        assert_eq!(ids(&first), "b", "also where it could not be destroyed");
         let observed = fleet.observe(45, &list);
         let mut order = DestroyOrder::new(&observed, &fleet.policy);
-        assert_eq!(ids(&order.take(false, 9)), "b c");
+        assert_eq!(ids(&order.take(false, 9)), "c b");
     }
 
     #[test]

@@ -147,3 +147,52 @@ async fn an_accepted_destroy_that_removes_nothing_is_not_the_only_one_tried() {
     assert_eq!(world.created(), 4);
     assert!(world.platform().machine(APP, &ids[0]).is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_was_woken_is_not_told_of() {
+    let settings = [("FAS_CREATED_MACHINE_COUNT", "queue_depth")];
+    let (mut world, ids) = world(4.0, &settings, 5, MachineState::Stopped);
+    let woken = Fault::status(412).on(Operation::Destroy).machine(&ids[0]);
+    world.platform().add_fault(woken);
+    let logs = Logs::capture();
+    world.run_for(5).await;
+    world.platform().edit_machine(APP, &ids[0], |machine| {
+        machine.state = MachineState::Started;
+    });
+    world.run_for(15).await;
+    assert_eq!(world.created(), 4);
+    assert!(logs.with("could not be destroyed lately").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_victim_whose_stop_lost_its_answer_is_destroyed_once_it_is_seen_to_be_down() {
+    let settings = [("FAS_CREATED_MACHINE_COUNT", "queue_depth")];
+    let (mut world, ids) = world(4.0, &settings, 5, MachineState::Started);
+    let lost = Fault::new(Effect::LoseAnswer).on(Operation::Stop);
+    world.platform().add_fault(lost);
+    world.run_for(58).await;
+    assert_eq!(world.created(), 5);
+    world.run_for(6).await;
+    assert_eq!(world.created(), 4);
+    assert!(world.platform().machine(APP, &ids[0]).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_victim_that_takes_long_to_stop_need_not_wait_again() {
+    let settings = [("FAS_CREATED_MACHINE_COUNT", "queue_depth")];
+    let (mut world, _) = world(4.0, &settings, 0, MachineState::Started);
+    let slow = NewMachine::in_region("ord")
+        .config(
+            r#"{"image":"registry.fly.io/web:v1","metadata":{"fly_process_group":"app"},"stop_config":{"timeout":"60s"}}"#,
+        )
+        .stop_takes(Duration::from_secs(20));
+    world.platform().add_machines(APP, 5, &slow).unwrap();
+    world.run_for(58).await;
+    assert_eq!(world.in_state(&MachineState::Stopping), 1);
+    world.depth(5.0);
+    world.run_for(10).await;
+    world.depth(4.0);
+    world.run_for(10).await;
+    assert_eq!(world.created(), 4);
+    assert_eq!(world.in_state(&MachineState::Started), 4);
+}
