@@ -15,6 +15,9 @@
 //!  └────────────── report, memory ◄── record ◄── act ◄── plan again ◄── release in progress? (only before a write)
 //! ```
 //!
+//! A list can lack machines that exist: where a pass would grow without them, `observe` is followed by a question about
+//! each, by its id.
+//!
 //! # Where things are
 //!
 //! The functional core names no socket, clock, environment or log:

@@ -1,4 +1,4 @@
-//! One pass over one app: collect, observe, evaluate, limit, plan, act, record.
+//! One pass over one app: collect, observe, ask for what the list lacks, evaluate, limit, plan, act, record.
 //!
 //! The decisions are `expr`'s and `scaling`'s; this module asks, in the right order and under one deadline, and makes
 //! sure that nothing is written without a list of this pass and a question about the current release. A pass returns a
@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::{
@@ -22,8 +23,8 @@ use crate::{
     machines::{ApiError, AppClient, Cause, Listed},
     metrics::{Metrics, PassError},
     scaling::{
-        Bounds, Decision, Kind, Limited, Memory, Note, Now, Observed, Plan, Policy, Pulse, Reason,
-        ReleaseView, Target, Targets, limit, plan,
+        Answer, Bounds, Decision, Kind, Limited, Memory, Note, Now, Observed, Plan, Policy, Pulse,
+        Reason, ReleaseView, Target, Targets, ids_to_ask, limit, plan,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -132,12 +133,22 @@ pub struct PassReport {
 /// The counts of one pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// Machines that exist.
+    /// Machines that exist, failed ones apart.
     pub created: u32,
     /// Machines that run.
     pub started: u32,
     /// Machines that are stopped or suspended.
     pub stopped: u32,
+}
+
+impl Counts {
+    fn of(observed: &Observed) -> Self {
+        Self {
+            created: observed.created,
+            started: observed.started,
+            stopped: observed.stopped,
+        }
+    }
 }
 
 /// One thing that went wrong.
@@ -284,7 +295,11 @@ impl Reconciler {
             biased;
             // Nothing has been written while this is awaited, so that it may be dropped at any point.
             () = self.shutdown.wait() => {}
-            seen = self.look(state, began, deadline, &mut report) => {
+            seen = async {
+                let mut seen = self.look(state, began, deadline, &mut report).await?;
+                self.ask_for_unlisted(state, &mut seen, began, deadline, &mut report).await;
+                Some(seen)
+            } => {
                 if let Some(seen) = seen {
                     self.decide_and_act(state, &seen, began, deadline, &mut report).await;
                     if self.may_be_empty && seen.nothing {
@@ -354,11 +369,7 @@ impl Reconciler {
                 let machines = std::mem::take(&mut listed.machines);
                 let none_listed = machines.is_empty();
                 let observed = memory.observe(machines, &self.policy, began);
-                report.counts = Some(Counts {
-                    created: observed.created,
-                    started: observed.started,
-                    stopped: observed.stopped,
-                });
+                report.counts = Some(Counts::of(&observed));
                 self.metrics.machines(client.app(), &observed.by_state);
                 Some(Seen {
                     nothing: none_listed && observed.members.is_empty(),
@@ -379,6 +390,57 @@ impl Reconciler {
         }
     }
 
+    /// Asks for machines by id that the list lacks, where this pass cannot be decided without.
+    async fn ask_for_unlisted(
+        &self,
+        state: &mut AppState,
+        seen: &mut Seen,
+        began: Now,
+        deadline: Instant,
+        report: &mut PassReport,
+    ) {
+        let Seen {
+            observed, values, ..
+        } = seen;
+        let ids = ids_to_ask(observed, &self.policy, &state.memory, began, |observed| {
+            // What it says about targets that have no value is said when the pass decides.
+            self.evaluate(observed, values, began, &mut report.clone())
+        });
+        if ids.is_empty() {
+            return;
+        }
+        // What the answers are needed for has to be done in the time that they leave.
+        let now = Instant::now();
+        let until = now + deadline.saturating_duration_since(now) / 2;
+        let client = &state.client;
+        let answers: Vec<_> = stream::iter(ids)
+            .map(|id| async {
+                let answer = client.get_machine(&id, until).await;
+                (id, answer)
+            })
+            .buffered(self.api_concurrency.max(1))
+            .collect()
+            .await;
+        let mut told = false;
+        let answers = answers.into_iter().map(|(id, answer)| {
+            let answer = match answer {
+                Ok(Some(machine)) => Answer::Machine(Box::new(machine)),
+                Ok(None) => Answer::Gone,
+                Err(error) => {
+                    // One of them says what is wrong with all.
+                    if !std::mem::replace(&mut told, true) {
+                        report.api_fault(PassError::List, &error);
+                    }
+                    Answer::None
+                }
+            };
+            (id, answer)
+        });
+        let answers = answers.collect();
+        state.memory.settle(observed, answers, &self.policy, began);
+        report.counts = Some(Counts::of(observed));
+    }
+
     async fn decide_and_act(
         &self,
         state: &mut AppState,
@@ -387,7 +449,13 @@ impl Reconciler {
         deadline: Instant,
         report: &mut PassReport,
     ) {
-        report.targets = self.evaluate(seen, began, report);
+        report.targets = self.evaluate(&seen.observed, &seen.values, began, report);
+        for (kind, target) in [
+            (Kind::Created, report.targets.created),
+            (Kind::Started, report.targets.started),
+        ] {
+            self.metrics.target(&report.app, kind, target.bounds());
+        }
         let limited = limit(
             report.targets,
             &seen.observed,
@@ -462,8 +530,15 @@ impl Reconciler {
             report.notes.push(Note::DryRun);
             return;
         }
-        if let crate::scaling::Action::Create { fingerprint, .. } = &action {
-            state.memory.note_source(*fingerprint);
+        if let crate::scaling::Action::Create {
+            source,
+            fingerprint,
+            ..
+        } = &action
+        {
+            let source = seen.observed.member(source);
+            let ends_by_itself = source.is_some_and(|member| member.machine.auto_destroy);
+            state.memory.note_source(*fingerprint, ends_by_itself);
         }
         let actor = Actor {
             client: &state.client,
@@ -484,13 +559,9 @@ impl Reconciler {
             out_of_time,
         } = actor.carry_out(action).await;
         for (effect, at) in effects {
-            state.memory.record(
-                effect,
-                &seen.observed,
-                &self.policy,
-                began.monotonic,
-                at.into_std(),
-            );
+            state
+                .memory
+                .record(effect, &seen.observed, &self.policy, began, at.into_std());
         }
         report.done = done;
         report.notes.extend(notes);
@@ -538,13 +609,19 @@ impl Reconciler {
     }
 
     /// Evaluates both kinds; one that fails leaves the other alone.
-    fn evaluate(&self, seen: &Seen, now: Now, report: &mut PassReport) -> Targets {
-        let mut values = seen.values.clone();
-        for (name, count) in Names::COUNTS.into_iter().zip([
-            seen.observed.created,
-            seen.observed.started,
-            seen.observed.stopped,
-        ]) {
+    fn evaluate(
+        &self,
+        observed: &Observed,
+        values: &Values,
+        now: Now,
+        report: &mut PassReport,
+    ) -> Targets {
+        let mut values = values.clone();
+        for (name, count) in
+            Names::COUNTS
+                .into_iter()
+                .zip([observed.created, observed.started, observed.stopped])
+        {
             if !self
                 .collectors
                 .iter()
@@ -557,7 +634,7 @@ impl Reconciler {
             let Some(band) = band else {
                 return Target::Unset;
             };
-            let target = match evaluate_band(kind, band, &values, now) {
+            match evaluate_band(kind, band, &values, now) {
                 Ok(target) => target,
                 Err(error) => {
                     report.faults.push(Fault {
@@ -567,9 +644,7 @@ impl Reconciler {
                     });
                     Target::Missing
                 }
-            };
-            self.metrics.target(&report.app, kind, target.bounds());
-            target
+            }
         };
         Targets {
             created: of_kind(Kind::Created, self.targets.created.as_ref()),

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     metrics::{CallResult, Metrics},
-    scaling::Release,
+    scaling::{Machine, Release},
     shown::excerpt,
     shutdown::Shutdown,
     transport::{Transport, TransportError},
@@ -368,6 +368,27 @@ impl AppClient {
         call.answer_limit = LIST_LIMIT;
         let answer = self.api.make(&call, deadline).await?;
         wire::parse_machines(answer.body())
+            .map_err(|error| call.error(Cause::Decode(error), &answer))
+    }
+
+    /// One machine of the app; `None`: there is none with this id.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn get_machine(
+        &self,
+        machine: &str,
+        deadline: Instant,
+    ) -> Result<Option<Machine>, ApiError> {
+        let mut call = self.call(Operation::GetMachine, Method::GET, &["machines", machine]);
+        call.subject = self.machine(machine);
+        let answer = match self.api.make(&call, deadline).await {
+            Err(error) if error.status() == Some(404) => return Ok(None),
+            answer => answer?,
+        };
+        wire::parse_machine(answer.body(), machine)
+            .map(Some)
             .map_err(|error| call.error(Cause::Decode(error), &answer))
     }
 

@@ -9,6 +9,8 @@ use crate::transport::TransportError;
 pub enum Operation {
     /// The machines of an app.
     ListMachines,
+    /// One machine.
+    GetMachine,
     /// A new machine.
     CreateMachine,
     /// Starting one.
@@ -33,8 +35,9 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ListMachines,
+        Self::GetMachine,
         Self::CreateMachine,
         Self::StartMachine,
         Self::StopMachine,
@@ -52,6 +55,7 @@ impl Operation {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ListMachines => "list_machines",
+            Self::GetMachine => "get_machine",
             Self::CreateMachine => "create_machine",
             Self::StartMachine => "start_machine",
             Self::StopMachine => "stop_machine",
@@ -91,6 +95,7 @@ impl Operation {
     fn phrase(self) -> &'static str {
         match self {
             Self::ListMachines => "list the machines",
+            Self::GetMachine => "ask for the machine",
             Self::CreateMachine => "create a machine",
             Self::StartMachine => "start the machine",
             Self::StopMachine => "stop the machine",

@@ -70,6 +70,22 @@ pub fn parse_machines(body: &[u8]) -> Result<Listed, String> {
     Ok(listed)
 }
 
+/// Reads one machine; what is wrong with it is wrong as in a list.
+///
+/// # Errors
+///
+/// When it is no machine, or not the one with this id.
+pub(super) fn parse_machine(body: &[u8], id: &str) -> Result<Machine, String> {
+    let wire: WireMachine = serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
+    if wire.id != id {
+        return Err(format!("machine {} was not asked for", wire.id));
+    }
+    let (machine, _) = wire
+        .read()
+        .map_err(|error| format!("machine {id}: {error}"))?;
+    Ok(machine)
+}
+
 /// Says what is wrong with a body, in one bounded line: serde quotes a text of a wrong type, whatever its length.
 pub(super) fn describe(body: &[u8], error: &serde_json::Error) -> String {
     let start = body.iter().find(|byte| !byte.is_ascii_whitespace());

@@ -2,13 +2,16 @@
 //!
 //! Times are whole seconds since the beginning of a test, on both clocks.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Bounds, Effect, Kind, Limited, Machine, Memory, Now, Observed, Plan, Policy, Release,
-    ReleaseView, State, Target, Targets, limit, plan,
+    Answer, Bounds, Effect, Kind, Limited, Machine, Memory, Now, Observed, Plan, Policy, Release,
+    ReleaseView, State, Target, Targets, ids_to_ask, limit, plan,
 };
 
 /// One app over several passes.
@@ -18,11 +21,15 @@ pub(super) struct Fleet {
     pub(super) release: Option<Release>,
     /// Whether nobody answers what the current release is.
     pub(super) no_answer: bool,
+    /// What asking for a machine by its id tells; the others are gone.
+    pub(super) answers: BTreeMap<String, Answer>,
     start: Instant,
 }
 
 /// Everything that one pass over a [`Fleet`] resolved.
 pub(super) struct Pass {
+    /// The machines that were asked for by id.
+    pub(super) asked: Vec<String>,
     pub(super) observed: Observed,
     pub(super) limited: Limited,
     pub(super) plan: Plan,
@@ -35,7 +42,17 @@ impl Fleet {
             memory: Memory::default(),
             release: None,
             no_answer: false,
+            answers: BTreeMap::new(),
             start: Instant::now(),
+        }
+    }
+
+    /// The same app with what it remembers, to see what else could become of it.
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            start: self.start,
+            memory: self.memory.clone(),
+            ..Self::new(self.policy.clone())
         }
     }
 
@@ -58,7 +75,15 @@ impl Fleet {
     }
 
     pub(super) fn pass_over(&mut self, now: Now, targets: Targets, list: Vec<Machine>) -> Pass {
-        let observed = self.memory.observe(list, &self.policy, now);
+        let mut observed = self.memory.observe(list, &self.policy, now);
+        let asked = ids_to_ask(&observed, &self.policy, &self.memory, now, |_| targets);
+        let answers = asked.iter().map(|id| {
+            let answer = self.answers.get(id).cloned().unwrap_or(Answer::Gone);
+            (id.clone(), answer)
+        });
+        let answers = answers.collect();
+        self.memory
+            .settle(&mut observed, answers, &self.policy, now);
         let limited = limit(targets, &observed, &self.policy, &mut self.memory, now);
         let release = if self.no_answer {
             ReleaseView::NoAnswer
@@ -74,18 +99,26 @@ impl Fleet {
             now,
         );
         Pass {
+            asked,
             observed,
             limited,
             plan,
         }
     }
 
+    /// Asking for this machine by its id shows it.
+    pub(super) fn exists(&mut self, text: &str) {
+        let machine = machine(text);
+        let id = machine.id.clone();
+        self.answers.insert(id, Answer::Machine(Box::new(machine)));
+    }
+
     /// Records outcomes of the pass that began at `second`.
     pub(super) fn record(&mut self, second: u64, observed: &Observed, effects: &[Effect]) {
-        let at = self.at(second).monotonic;
+        let at = self.at(second);
         for effect in effects {
             self.memory
-                .record(effect.clone(), observed, &self.policy, at, at);
+                .record(effect.clone(), observed, &self.policy, at, at.monotonic);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A block begins with `scenario`, may set `policy`, `targets` and `release`, and has passes: `at 45s`, then the list
 //! that this pass sees, one `machine` a line as [`super::fleet::machine`] reads it. Lines that begin with `>` are what
-//! is expected; `did` lines are outcomes of acting on it, which the next pass remembers. With `UPDATE_PLANS=1` in the
+//! is expected; `exists` is a machine that the list does not show and that is there all the same; `did` lines are outcomes of acting on it, which the next pass remembers. With `UPDATE_PLANS=1` in the
 //! environment the expectations are written anew, to be read line by line before they are kept.
 
 use std::{fmt::Write as _, fs, path::PathBuf, time::Duration};
@@ -65,6 +65,7 @@ fn play(text: &str) -> String {
             "release" => scenario.fleet.release = read_release(rest),
             "at" => scenario.begin_pass(rest),
             "machine" => scenario.list.push(rest.to_owned()),
+            "exists" => scenario.fleet.exists(rest),
             "did" => scenario.did(rest),
             _ => panic!("unknown line: {line}"),
         }
@@ -113,7 +114,7 @@ impl Scenario {
         let now = self.fleet.at(self.second);
         let pass = self.fleet.pass_over(now, self.targets, list);
         if let Some(Action::Create { fingerprint, .. }) = &pass.plan.action {
-            self.fleet.memory.note_source(*fingerprint);
+            self.fleet.memory.note_source(*fingerprint, false);
         }
         describe(&pass, written);
         self.observed = pass.observed;
@@ -154,10 +155,14 @@ impl Scenario {
 
 fn describe(pass: &Pass, written: &mut String) {
     let Pass {
+        asked,
         observed,
         limited,
         plan,
     } = pass;
+    if !asked.is_empty() {
+        let _ = writeln!(written, "> asks for {}", asked.join(" "));
+    }
     let mut line = |text: String| writeln!(written, "> {text}").expect("a string takes anything");
     line(format!(
         "sees {} created, {} started, {} stopped",

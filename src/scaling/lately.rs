@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Member, Now, Policy, State, observe::SETTLE_TIME};
+use super::{Member, Now, Observed, Policy, State, observe::SETTLE_TIME};
 
 /// How long a started machine must have run for the start to have held.
 const KEPT_RUNNING: Duration = Duration::from_secs(60);
@@ -143,15 +143,10 @@ impl LatelyMemory {
     }
 
     /// Judges what was tried by what a list shows, forgets what is over, and says what is left.
-    pub(super) fn observe(
-        &mut self,
-        members: &BTreeMap<String, Member>,
-        policy: &Policy,
-        now: Now,
-    ) -> Lately {
+    pub(super) fn observe(&mut self, observed: &Observed, policy: &Policy, now: Now) -> Lately {
         let at = now.monotonic;
         let shown = |id: &str| {
-            members.get(id).filter(|member| {
+            observed.member(id).filter(|member| {
                 member.is_listed() && !member.pending && member.unsettled.is_none()
             })
         };
@@ -255,7 +250,7 @@ fn judge_start(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::{Effect, Observed, fleet::Fleet};
+    use crate::scaling::{Effect, fleet::Fleet};
 
     const LIST: [&str; 2] = ["a ord started", "b ord stopped"];
 

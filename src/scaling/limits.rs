@@ -85,7 +85,10 @@ pub fn limit(
     let created = limit_kind(
         Kind::Created,
         created,
-        observed.created,
+        Current {
+            least: observed.created,
+            most: observed.shown.saturating_add(observed.failed_expendable),
+        },
         policy,
         memory_created,
         now,
@@ -94,7 +97,10 @@ pub fn limit(
     let started = limit_kind(
         Kind::Started,
         targets.started,
-        observed.started,
+        Current {
+            least: observed.started,
+            most: observed.started,
+        },
         policy,
         memory_started,
         now,
@@ -110,6 +116,13 @@ pub fn limit(
         started,
         notes,
     }
+}
+
+/// How many machines there are: what a minimum is held against, and what a maximum is, which is what surely exists.
+#[derive(Debug, Clone, Copy)]
+struct Current {
+    least: u32,
+    most: u32,
 }
 
 impl Target {
@@ -151,7 +164,7 @@ impl Target {
 fn limit_kind(
     kind: Kind,
     target: Target,
-    current: u32,
+    current: Current,
     policy: &Policy,
     memory: &mut KindMemory,
     now: Now,
@@ -232,7 +245,7 @@ impl KindMemory {
         &self,
         kind: Kind,
         bounds: Bounds,
-        current: u32,
+        current: Current,
         policy: &Policy,
         now: Instant,
         notes: &mut Vec<Note>,
@@ -243,7 +256,7 @@ impl KindMemory {
             let lowest = self.minima.current(up, now).unwrap_or(bounds.min);
             if lowest < bounds.min {
                 stable.min = lowest;
-                if current < bounds.min {
+                if current.least < bounds.min {
                     notes.push(Note::GrowthHeld {
                         kind,
                         wanted: bounds.min,
@@ -259,8 +272,8 @@ impl KindMemory {
                 .since
                 .is_some_and(|since| now.saturating_duration_since(since) >= down);
             let highest = self.maxima.current(down, now).filter(|_| filled);
-            stable.max = bounds.max.max(highest.unwrap_or(current));
-            if current > bounds.max && stable.max > bounds.max {
+            stable.max = bounds.max.max(highest.unwrap_or(current.most));
+            if current.most > bounds.max && stable.max > bounds.max {
                 notes.push(Note::ShrinkingHeld {
                     kind,
                     wanted: bounds.max,
@@ -276,7 +289,7 @@ impl KindMemory {
 fn step(
     kind: Kind,
     bounds: Bounds,
-    current: u32,
+    current: Current,
     policy: &Policy,
     notes: &mut Vec<Note>,
 ) -> Bounds {
@@ -284,7 +297,7 @@ fn step(
     if let Some(step) = policy.step.up {
         stepped.min = bounds
             .min
-            .min(current.saturating_add(step.machines(current)));
+            .min(current.least.saturating_add(step.machines(current.least)));
         if stepped.min < bounds.min {
             notes.push(Note::Step {
                 kind,
@@ -297,7 +310,7 @@ fn step(
     if let Some(step) = policy.step.down {
         stepped.max = bounds
             .max
-            .max(current.saturating_sub(step.machines(current)));
+            .max(current.most.saturating_sub(step.machines(current.most)));
         if stepped.max > bounds.max {
             notes.push(Note::Step {
                 kind,

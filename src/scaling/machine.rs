@@ -147,7 +147,7 @@ impl State {
         }
     }
 
-    /// Whether a machine in this state counts as created.
+    /// Whether a machine in this state exists for good: it counts as created unless it has failed.
     #[must_use]
     pub fn is_living(&self) -> bool {
         !matches!(
@@ -177,6 +177,12 @@ impl State {
                 | Self::Stopping
                 | Self::Suspending
         )
+    }
+
+    /// Whether a machine in this state serves nobody any more: it is to be replaced.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed | Self::LaunchFailed)
     }
 
     /// Whether a machine in this state may serve as the source of a clone.

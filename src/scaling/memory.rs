@@ -2,8 +2,8 @@
 //!
 //! A machine list may lag behind our own writes by up to a minute, and a later list by more than an earlier one, so
 //! each accepted write is held against the lists of that minute; without that, the next pass would do it twice. A create
-//! whose answer was lost is expected too, for two passes. Nothing here is stored: a restart begins with an empty memory,
-//! which is always the cautious one.
+//! whose answer was lost is expected too, for two passes and at least a minute. Nothing here is stored: a restart begins
+//! with an empty memory, which is always the cautious one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,13 +13,16 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Fingerprint, Kind, Now, Observed, Policy, Release, State, backoff::Backoff,
+    Fingerprint, InitialState, Kind, Now, Observed, Policy, Release, State, backoff::Backoff,
     lately::LatelyMemory, limits::LimitsMemory, observe::SETTLE_TIME, placement::PlacementMemory,
-    release::ReleaseMemory, surplus::RunningSurplus,
+    release::ReleaseMemory, surplus::RunningSurplus, unlisted::Sight,
 };
 
-/// How many passes count a create whose outcome is unknown.
+/// How many passes count a create whose outcome is unknown, if more than a minute is over by then.
 const UNKNOWN_CREATE_PASSES: u32 = 2;
+
+/// How long a standby or scheduled machine is remembered that no list shows.
+const REMEMBERED_ASIDE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a clone must have lived before its create counts as a success.
 pub(crate) const CLONE_TRIAL: Duration = Duration::from_secs(5 * 60);
@@ -29,8 +32,12 @@ pub(crate) const CLONE_TRIAL: Duration = Duration::from_secs(5 * 60);
 pub struct Memory {
     pub(super) expectations: BTreeMap<String, Expectation>,
     pub(super) unknown_creates: Vec<UnknownCreate>,
-    /// The ids of the last list: a machine that is not among them is new.
-    pub(super) known: BTreeSet<String>,
+    /// The machines of the group that lists have shown or that creates have made: one that is not among them is new.
+    pub(super) sights: BTreeMap<String, Sight>,
+    /// The number of this pass.
+    pub(super) pass: u64,
+    /// Standby and scheduled machines, and when each was last seen.
+    pub(super) aside: BTreeMap<String, Instant>,
     pub(super) clones: BTreeMap<String, CloneTrial>,
     pub(super) unsettled_destroys: BTreeMap<String, Instant>,
     /// Machines seen on a host that answered, and since when it has not.
@@ -52,6 +59,10 @@ pub(super) struct Expectation {
     pub(super) expected: Expected,
     pub(super) certainty: Certainty,
     pub(super) since: Instant,
+    /// When the pass began that made it, by the wall clock.
+    began: Timestamp,
+    /// When its outcome was known, by the wall clock.
+    after: Timestamp,
     /// The machine's newest time of change that any list has shown.
     newest: Option<Timestamp>,
     /// Whether a list has shown it. A later list may still come from a place that has not heard of it.
@@ -85,8 +96,12 @@ impl Expectation {
     /// Whether a list lags that says this of the machine.
     ///
     /// Nothing is news of a machine whose destroy was accepted. After a start or stop, a list lags that says something
-    /// older than an earlier one, or what would be so without the write while none has shown it yet; a failure and an
-    /// end are always news.
+    /// older than an earlier one, or what would be so without the write while none has shown it yet. A change since then
+    /// is news: a machine that was started and is `stopped` again has died. A failure and an end are always news.
+    ///
+    /// What the API's clock says is compared with ours, from when the write's answer was heard on: an attempt of it that
+    /// had no answer may have been undone before. Where our clock is ahead, news come late, at most by a minute; where it
+    /// is behind, a change from before the write may pass for one after it.
     pub(super) fn lags(&mut self, state: &State, updated_at: Option<Timestamp>) -> bool {
         let is_before = match self.expected {
             Expected::Destroy => return true,
@@ -95,8 +110,14 @@ impl Expectation {
         };
         let is_older = (state.is_up() || state.is_down())
             && matches!((updated_at, self.newest), (Some(this), Some(newest)) if this < newest);
+        let is_later = updated_at.is_some_and(|this| {
+            this > self.after && self.newest.is_none_or(|newest| this > newest)
+        });
+        // What it brings about may also have come about before.
+        let is_from_before =
+            (state.is_up() || state.is_down()) && updated_at.is_some_and(|this| this <= self.began);
         self.newest = self.newest.max(updated_at);
-        self.shown |= !is_older && !is_before;
+        self.shown |= is_later || !(is_older || is_before || is_from_before);
         is_older || !self.shown
     }
 }
@@ -105,11 +126,24 @@ impl Expectation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UnknownCreate {
     pub(super) region: String,
-    pub(super) passes_left: u32,
+    pub(super) since: Instant,
+    passes_left: u32,
 }
 
-/// A clone of ours that has not lived long enough to prove that creating works; in its first minute it counts whether
-/// a list shows it or not.
+impl UnknownCreate {
+    /// Counts one more list that does not show what it made; whether it may be forgotten by now.
+    ///
+    /// Lists may lag for a minute. One that lacks other machines of the region says nothing about this one.
+    pub(super) fn is_over(&mut self, region_is_lacking: bool, now: Instant) -> bool {
+        let seen_by_all = self.passes_left == 0;
+        self.passes_left = self.passes_left.saturating_sub(1);
+        seen_by_all
+            && !region_is_lacking
+            && now.saturating_duration_since(self.since) >= SETTLE_TIME
+    }
+}
+
+/// A clone of ours that has not lived long enough to prove that creating works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloneTrial {
     pub(super) region: String,
@@ -121,6 +155,8 @@ struct CreateBackoff {
     app: Backoff,
     regions: BTreeMap<String, Backoff>,
     source: Option<Fingerprint>,
+    /// Whether clones of it are removed by the platform when they end.
+    source_ends_by_itself: bool,
 }
 
 /// One outcome of acting, as memory needs it.
@@ -205,10 +241,11 @@ impl Memory {
         effect: Effect,
         observed: &Observed,
         policy: &Policy,
-        pass_start: Instant,
+        pass_start: Now,
         at: Instant,
     ) {
         use Certainty::Accepted;
+        let began = pass_start.monotonic;
         match effect {
             Effect::Created { id, region } => {
                 self.placement.asked(&region, policy);
@@ -218,24 +255,31 @@ impl Memory {
                     .entry(region.clone())
                     .or_default()
                     .accepted();
+                let started = policy.initial_state == InitialState::Started;
+                let ends_by_itself = self.creates.source_ends_by_itself;
+                self.sights.entry(id.clone()).or_insert_with(|| {
+                    Sight::of_create(region.clone(), started, ends_by_itself, at)
+                });
                 self.clones.insert(id, CloneTrial { region, since: at });
             }
             Effect::CreateRefused { region } => {
-                self.creates.refused(region, policy.interval, pass_start);
+                self.creates.refused(region, policy.interval, began);
             }
             Effect::CreateUnknown { region } => {
                 self.placement.asked(&region, policy);
                 self.unknown_creates.push(UnknownCreate {
                     region: region.clone(),
+                    since: at,
                     passes_left: UNKNOWN_CREATE_PASSES,
                 });
-                self.creates.refused(region, policy.interval, pass_start);
+                self.creates.refused(region, policy.interval, began);
             }
             Effect::Destroyed { id } => {
                 self.clones.remove(&id);
                 self.unsettled_destroys.remove(&id);
                 self.lately.destroy_tried(&id, at);
-                self.expect(id, Expected::Destroy, Accepted, observed, at);
+                self.mark_gone(&id, at);
+                self.expect(id, Expected::Destroy, Accepted, observed, (pass_start, at));
             }
             Effect::DestroyUnknown { id } => {
                 self.lately.destroy_tried(&id, at);
@@ -244,24 +288,24 @@ impl Memory {
             Effect::DestroyRefused { id, woken } => self.lately.destroy_refused(&id, woken, at),
             Effect::VictimStopped { id } => {
                 self.lately.victim_stopped(&id);
-                self.expect(id, Expected::Stop, Accepted, observed, at);
+                self.expect(id, Expected::Stop, Accepted, observed, (pass_start, at));
             }
             Effect::VictimStopUnknown { id } => self.lately.victim_stop_unknown(&id, at),
             Effect::Started { id } => {
                 self.lately.start_tried(&id, at);
-                self.expect(id, Expected::Start, Accepted, observed, at);
+                self.expect(id, Expected::Start, Accepted, observed, (pass_start, at));
             }
             Effect::Stopped { id } => {
                 self.lately.stop_tried(&id, at);
-                self.expect(id, Expected::Stop, Accepted, observed, at);
+                self.expect(id, Expected::Stop, Accepted, observed, (pass_start, at));
             }
             Effect::StartUnknown { id } => {
                 self.lately.start_tried(&id, at);
-                self.expect_unknown(id, Expected::Start, observed, at);
+                self.expect_unknown(id, Expected::Start, observed, (pass_start, at));
             }
             Effect::StopUnknown { id } => {
                 self.lately.stop_tried(&id, at);
-                self.expect_unknown(id, Expected::Stop, observed, at);
+                self.expect_unknown(id, Expected::Stop, observed, (pass_start, at));
             }
             Effect::VolumesRefused { volumes } => {
                 self.volumes_aside = volumes.into_iter().collect();
@@ -287,11 +331,13 @@ impl Memory {
             .in_progress(release, policy.deploy_timeout, now)
     }
 
-    /// Forgets the pause of creating when what is to be cloned has changed: `fingerprint` is the source's.
+    /// Forgets the pause of creating when what is to be cloned has changed: `fingerprint` is the source's, and
+    /// `ends_by_itself` says whether clones of it are removed by the platform when they end.
     ///
     /// It stands for the configuration, not for the machine: of two machines with the same configuration the clones
     /// fail alike.
-    pub fn note_source(&mut self, fingerprint: Fingerprint) {
+    pub fn note_source(&mut self, fingerprint: Fingerprint, ends_by_itself: bool) {
+        self.creates.source_ends_by_itself = ends_by_itself;
         if self.source_changed(fingerprint) {
             self.creates.app = Backoff::default();
             self.creates.regions.clear();
@@ -369,15 +415,26 @@ impl Memory {
         expected: Expected,
         certainty: Certainty,
         observed: &Observed,
-        since: Instant,
+        (pass_start, since): (Now, Instant),
     ) {
         let Some(member) = observed.member(&id).filter(|member| member.is_listed()) else {
             return;
         };
+        // Where no later list shows it, it counts as what the write made of it.
+        let sight = self.sights.get_mut(&id);
+        if let Some(sight) = sight.filter(|_| certainty == Certainty::Accepted) {
+            (sight.state, sight.started) = match expected {
+                Expected::Destroy => (State::Destroying, false),
+                Expected::Start => (State::Starting, true),
+                Expected::Stop => (State::Stopping, false),
+            };
+        }
         let expectation = Expectation {
             expected,
             certainty,
             since,
+            began: pass_start.wall,
+            after: pass_start.wall + since.saturating_duration_since(pass_start.monotonic),
             newest: member.machine.updated_at,
             shown: false,
         };
@@ -391,7 +448,7 @@ impl Memory {
         id: String,
         expected: Expected,
         observed: &Observed,
-        since: Instant,
+        when: (Now, Instant),
     ) {
         let again = self
             .expectations
@@ -402,13 +459,15 @@ impl Memory {
         } else {
             Certainty::Unknown
         };
-        self.expect(id, expected, certainty, observed, since);
+        self.expect(id, expected, certainty, observed, when);
     }
 
     /// Drops what has outlived its use, so that memory does not grow with time.
     pub(super) fn forget_expired(&mut self, now: Instant) {
         self.unsettled_destroys
             .retain(|_, since| now.saturating_duration_since(*since) < SETTLE_TIME);
+        self.aside
+            .retain(|_, seen| now.saturating_duration_since(*seen) < REMEMBERED_ASIDE);
         self.creates
             .regions
             .retain(|_, backoff| !backoff.is_idle(now));
@@ -428,7 +487,7 @@ impl CreateBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::fleet::{Fleet, ids};
+    use crate::scaling::fleet::{Fleet, created, ids};
 
     fn refused(region: &str) -> Effect {
         Effect::CreateRefused {
@@ -452,7 +511,7 @@ mod tests {
 
     fn fleet() -> (Fleet, Observed) {
         let mut fleet = Fleet::new(Policy::default());
-        fleet.memory.note_source(7.into());
+        fleet.memory.note_source(7.into(), false);
         let observed = fleet.observe(0, &["a ord started"]);
         (fleet, observed)
     }
@@ -493,7 +552,7 @@ mod tests {
         let now = fleet.at(0).monotonic;
         assert_eq!(fleet.memory.create_pause(8.into(), now), None);
         assert!(fleet.memory.region_backs_off("ord", now));
-        fleet.memory.note_source(8.into());
+        fleet.memory.note_source(8.into(), false);
         assert_eq!(fleet.memory.create_pause(8.into(), now), None);
         assert!(!fleet.memory.region_backs_off("ord", now));
         fleet.record(0, &observed, &[refused("ord")]);
@@ -517,9 +576,10 @@ mod tests {
 
     #[test]
     fn a_clone_that_fails_or_vanishes_within_five_minutes_counts_as_a_failed_create() {
-        // What lists show of the clone and when; the pause in the last of those passes.
+        // What lists show of the clone and when; the pause in the last of those passes. Growth is wanted in each, and
+        // one that is missing is gone where it is asked for.
         type Lists = [(u64, Option<&'static str>)];
-        let cases: [(&str, &Lists, Option<u64>); 10] = [
+        let cases: [(&str, &Lists, Option<u64>); 13] = [
             ("it lives", &[(15, Some("started"))], None),
             ("it failed", &[(15, Some("failed"))], Some(15)),
             (
@@ -550,6 +610,21 @@ mod tests {
                 None,
             ),
             (
+                "it ended as it should",
+                &[(15, Some("started auto-destroy")), (30, None)],
+                None,
+            ),
+            (
+                "it is about to end as it should",
+                &[(15, Some("destroying auto-destroy"))],
+                None,
+            ),
+            (
+                "it failed, and would have ended by itself",
+                &[(15, Some("failed auto-destroy"))],
+                Some(15),
+            ),
+            (
                 "its host does not answer",
                 &[(15, Some("started host-down"))],
                 None,
@@ -565,7 +640,7 @@ mod tests {
                     .into_iter()
                     .chain(clone.as_deref())
                     .collect();
-                fleet.observe(*second, &list);
+                fleet.pass(*second, created(3, 3), &list);
                 last = *second;
             }
             assert_eq!(pause(&fleet, last), expected, "{name}");
@@ -573,6 +648,30 @@ mod tests {
                 .memory
                 .region_backs_off("ord", fleet.at(last).monotonic);
             assert_eq!(region, expected.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_clone_that_ended_before_a_list_showed_it_is_judged_by_its_source() {
+        for (ends_by_itself, expected) in [(false, Some(15)), (true, None)] {
+            let (mut fleet, observed) = fleet();
+            fleet.memory.note_source(7.into(), ends_by_itself);
+            fleet.record(0, &observed, &[accepted("b", "ord")]);
+            fleet.pass(60, created(2, 2), &["a ord started"]);
+            assert_eq!(pause(&fleet, 60), expected);
+        }
+    }
+
+    #[test]
+    fn a_clone_is_lost_when_it_was_first_missing_and_not_when_somebody_asked() {
+        for (missing, expected) in [(285, Some(15)), (300, None)] {
+            let (mut fleet, observed) = fleet();
+            fleet.record(0, &observed, &[accepted("b", "ord")]);
+            fleet.observe(15, &["a ord started", "b ord started"]);
+            fleet.observe(missing, &["a ord started"]);
+            let pass = fleet.pass(900, created(2, 2), &["a ord started"]);
+            assert_eq!(pass.asked, ["b"]);
+            assert_eq!(pause(&fleet, 900), expected, "missing since {missing}");
         }
     }
 
@@ -652,7 +751,7 @@ mod tests {
 
     #[test]
     fn two_passes_without_a_target_break_the_surplus_and_one_does_not() {
-        use crate::scaling::fleet::{created, missing};
+        use crate::scaling::fleet::missing;
         let list = ["a ord started", "b ord started"];
         let cases = [
             ("", true),
@@ -684,7 +783,6 @@ mod tests {
 
     #[test]
     fn a_standstill_starts_the_time_of_a_surplus_anew() {
-        use crate::scaling::fleet::created;
         type Case<'a> = (&'a str, &'a [u64], Option<u64>, &'a [u64]);
         let list = ["a ord started", "b ord started"];
         // When passes begin, when the process moves again after it stood still, which passes act.

@@ -26,6 +26,7 @@ mod pulse;
 mod release;
 mod surplus;
 mod target;
+mod unlisted;
 mod unsettled;
 mod window;
 
@@ -42,6 +43,7 @@ pub use policy::{EVERY_GROUP, Fallback, InitialState, Policy, Step, StopAction, 
 pub use pulse::Pulse;
 pub use release::{DeploySign, Release, ReleaseView, Withheld};
 pub use target::{Bounds, Kind, Target, Targets};
+pub use unlisted::{Answer, ids_to_ask};
 pub use unsettled::Unsettled;
 
 use std::time::Instant;

@@ -79,14 +79,26 @@ pub enum Note {
         /// The pause that is left.
         remaining: Duration,
     },
-    /// The ceiling counts machines on unreachable hosts, and leaves fewer to create.
-    CeilingCountsUnreachable {
+    /// The ceiling counts failed machines and those on unreachable hosts, and leaves fewer to create.
+    CeilingLeavesNoRoom {
         /// How many machines are missing.
         wanted: u32,
         /// How many may be created.
         allowed: u32,
+        /// How many machines have failed.
+        failed: u32,
         /// How many machines are on hosts that do not answer.
         unreachable: u32,
+    },
+    /// Machines that an earlier list showed, or a create made, are missing from the list.
+    Unlisted {
+        /// How many.
+        machines: u32,
+    },
+    /// More machines are missing from the list than could be asked for: nothing grows.
+    TooManyUnlisted {
+        /// How many.
+        machines: u32,
     },
     /// Machines with mounts are not cloned.
     MountsNotCloned {
@@ -220,6 +232,7 @@ impl Note {
                 | Self::TooFewStopped { .. }
                 | Self::Stuck { .. }
                 | Self::Unreachable { .. }
+                | Self::TooManyUnlisted { .. }
         )
     }
 }
@@ -320,13 +333,30 @@ impl fmt::Display for Note {
                 "{wanted} to create, but creating failed lately and pauses for {} more",
                 Span(*remaining)
             ),
-            Self::CeilingCountsUnreachable {
+            Self::CeilingLeavesNoRoom {
                 wanted,
                 allowed,
+                failed,
                 unreachable,
-            } => write!(
+            } => {
+                write!(formatter, "{wanted} to create, but ")?;
+                if *failed > 0 {
+                    write!(formatter, "{failed} that failed and ")?;
+                }
+                write!(
+                    formatter,
+                    "{unreachable} on unreachable hosts count against the ceiling, which leaves {allowed}"
+                )
+            }
+            Self::Unlisted { machines } => write!(
                 formatter,
-                "{wanted} to create, but {unreachable} on unreachable hosts count against the ceiling, which leaves {allowed}"
+                "{} missing from the list: counted until known to be gone",
+                Machines(*machines)
+            ),
+            Self::TooManyUnlisted { machines } => write!(
+                formatter,
+                "{} missing from the list, more than can be asked for at once: nothing is created or started before each was",
+                Machines(*machines)
             ),
             Self::MountsNotCloned { machines } => write!(
                 formatter,
@@ -624,12 +654,30 @@ mod tests {
                 "2 to create, but creating failed lately and pauses for 15s more",
             ),
             (
-                Note::CeilingCountsUnreachable {
+                Note::CeilingLeavesNoRoom {
                     wanted: 3,
                     allowed: 1,
+                    failed: 0,
                     unreachable: 2,
                 },
                 "3 to create, but 2 on unreachable hosts count against the ceiling, which leaves 1",
+            ),
+            (
+                Note::CeilingLeavesNoRoom {
+                    wanted: 3,
+                    allowed: 1,
+                    failed: 1,
+                    unreachable: 2,
+                },
+                "3 to create, but 1 that failed and 2 on unreachable hosts count against the ceiling, which leaves 1",
+            ),
+            (
+                Note::Unlisted { machines: 1 },
+                "1 machine missing from the list: counted until known to be gone",
+            ),
+            (
+                Note::TooManyUnlisted { machines: 21 },
+                "21 machines missing from the list, more than can be asked for at once: nothing is created or started before each was",
             ),
             (
                 Note::MountsNotCloned { machines: 1 },

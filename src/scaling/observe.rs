@@ -8,6 +8,8 @@ use std::{
 use super::{
     InitialState, Lately, Machine, Memory, Now, Policy, State, StateLabel, Unsettled,
     memory::{CLONE_TRIAL, Certainty, CloneTrial, Expected},
+    order::may_be_replaced,
+    unlisted::Standing,
 };
 
 /// How long a list may lag behind a write, and how long an unreachable machine still counts as created.
@@ -25,18 +27,29 @@ const LAUNCH_TIME: Duration = Duration::from_secs(5 * 60);
 /// What a pass sees of its app's process group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Every machine that counts as created, by id; those that no list shows yet included.
+    /// Every machine that counts, by id: failed ones and those that the list does not show included.
     pub members: Vec<Member>,
-    /// How many of them there are.
+    /// How many machines exist, failed ones apart: what a lower bound is held against, and what expressions see.
     pub created: u32,
-    /// How many of them run or are on their way to it.
+    /// How many have failed. They count towards the ceiling and not as created, so that each is replaced.
+    pub failed: u32,
+    /// How many of those may be destroyed: they count towards an upper bound too. One that has to stay costs no working
+    /// one its place.
+    pub failed_expendable: u32,
+    /// How many of the created ones the list shows on hosts that answer: a step towards fewer begins there.
+    pub shown: u32,
+    /// How many machines run or are on their way to it.
     pub started: u32,
-    /// How many of them are stopped or suspended.
+    /// How many machines are stopped or suspended.
     pub stopped: u32,
     /// Machines of the group whose host does not answer, sorted by id.
     pub unreachable: Vec<String>,
     /// How many of those are not among the members.
     pub unreachable_uncounted: u32,
+    /// Machines of the group that the list lacks and that are not known to be gone, sorted by id.
+    pub unlisted: Vec<String>,
+    /// Whether not each of those could be asked for, so that growth is blind.
+    pub blind: bool,
     /// Every process group with machines in the list, for the message of one who chose the wrong group.
     pub groups: BTreeSet<String>,
     /// The group's machines in the list by state.
@@ -45,7 +58,7 @@ pub struct Observed {
     pub lately: Lately,
 }
 
-/// One machine that counts as created.
+/// One machine that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The machine, in the state it is taken to be in.
@@ -73,8 +86,11 @@ pub enum Presence {
     Listed,
     /// The list shows it on a host that stopped answering less than a minute ago.
     Unreachable,
-    /// A create was accepted, or may have been, and no list shows it yet.
+    /// A create was accepted, or may have been, less than a minute ago, and no list shows it yet.
     Expected,
+    /// An earlier list showed it, or a create made it, and this list lacks it; it is not known to be gone. It counts as
+    /// what it was last seen as, and is left alone.
+    Unlisted,
 }
 
 impl Member {
@@ -82,6 +98,12 @@ impl Member {
     #[must_use]
     pub fn is_listed(&self) -> bool {
         self.presence == Presence::Listed
+    }
+
+    /// Whether it has failed: it serves nobody, and is to be replaced.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.machine.state.is_failed()
     }
 
     /// Whether it may be acted on at all: it is listed and no write to it is under way.
@@ -118,6 +140,52 @@ impl Observed {
             .ok()?;
         self.members.get(at)
     }
+
+    /// Puts everything in its order.
+    pub(super) fn sort(&mut self) {
+        self.members
+            .sort_by(|one, other| one.machine.id.cmp(&other.machine.id));
+        self.unreachable.sort();
+    }
+
+    /// Counts the members.
+    pub(super) fn count(&mut self, policy: &Policy) {
+        let count = |pick: &dyn Fn(&Member) -> bool| {
+            let picked = self.members.iter().filter(|member| pick(member)).count();
+            u32::try_from(picked).unwrap_or(u32::MAX)
+        };
+        let is_known =
+            |member: &Member| matches!(member.presence, Presence::Listed | Presence::Unlisted);
+        let counts = (
+            count(&|member| !member.is_failed()),
+            count(&Member::is_failed),
+            count(&|member| {
+                member.is_failed()
+                    && member.is_expendable(policy)
+                    && may_be_replaced(member, policy)
+            }),
+            count(&|member| member.is_listed() && !member.is_failed()),
+            count(&|member| member.started),
+            count(&|member| {
+                is_known(member)
+                    && matches!(member.machine.state, State::Stopped | State::Suspended)
+            }),
+        );
+        (
+            self.created,
+            self.failed,
+            self.failed_expendable,
+            self.shown,
+            self.started,
+            self.stopped,
+        ) = counts;
+    }
+
+    /// How many machines there are, failed ones that may be destroyed included: what an upper bound is held against.
+    #[must_use]
+    pub fn present(&self) -> u32 {
+        self.created.saturating_add(self.failed_expendable)
+    }
 }
 
 impl Memory {
@@ -125,79 +193,99 @@ impl Memory {
     pub fn observe(&mut self, list: Vec<Machine>, policy: &Policy, now: Now) -> Observed {
         self.forget_expired(now.monotonic);
         let mut observed = Observed::default();
-        let mut members: BTreeMap<String, Member> = BTreeMap::new();
-        let mut listed: BTreeMap<String, bool> = BTreeMap::new();
+        let mut new: Vec<String> = Vec::new();
+        self.pass += 1;
         for machine in list {
             if !machine.process_group.is_empty() {
                 observed.groups.insert(machine.process_group.clone());
             }
-            // A host that stops answering may take the machine's metadata with it; its group is then the one it was
-            // last seen in.
-            let is_of_group = policy.scales_group(&machine.process_group)
-                || (!machine.host_ok
-                    && machine.process_group.is_empty()
-                    && self.hosts.contains_key(&machine.id));
-            if !is_of_group || machine.standby || machine.scheduled {
+            self.note_aside(&machine, now.monotonic);
+            if !self.is_of_group(&machine, policy) {
+                self.sights.remove(&machine.id);
                 continue;
             }
-            listed.insert(machine.id.clone(), machine.state.is_living());
+            let id = machine.id.clone();
+            if !self.sights.contains_key(&id) {
+                new.push(id.clone());
+            }
             let host_ok = machine.host_ok;
             let state = machine.state.label();
-            let member = if host_ok {
-                self.see_reachable(machine, policy, now)
-            } else {
-                self.see_unreachable(machine, &mut observed, now.monotonic)
-            };
+            let member = self.place(machine, &mut observed, policy, now);
+            self.mark_listed(&id, now.monotonic);
             let label = match &member {
                 _ if !host_ok => StateLabel::UNREACHABLE,
                 Some(member) if member.stuck => StateLabel::STUCK,
                 _ => state,
             };
             *observed.by_state.entry(label).or_default() += 1;
-            if let Some(member) = member {
-                members.insert(member.machine.id.clone(), member);
-            }
+            observed.members.extend(member);
         }
-        self.settle_unknown_creates(&listed, now.monotonic);
-        self.judge_clones(&listed, &members, policy, now.monotonic);
-        self.add_expected_creates(&listed, &mut members, policy, now.monotonic);
+        self.miss_unlisted(now.monotonic);
+        self.settle_unknown_creates(new, now.monotonic);
+        self.judge_clones(policy, now.monotonic);
+        self.add_unlisted(&mut observed, policy, now.monotonic);
+        self.add_unknown_creates(&mut observed, policy);
         self.expectations.retain(|_, expectation| {
             now.monotonic.saturating_duration_since(expectation.since) < SETTLE_TIME
         });
-        self.hosts.retain(|id, _| listed.contains_key(id));
-        self.state_since.retain(|id, _| listed.contains_key(id));
-        self.known = listed.into_keys().collect();
-
-        observed.lately = self.lately.observe(&members, policy, now);
-        observed.unreachable.sort_unstable();
-        observed.members = members.into_values().collect();
-        let count = |pick: &dyn Fn(&Member) -> bool| {
-            u32::try_from(
-                observed
-                    .members
-                    .iter()
-                    .filter(|member| pick(member))
-                    .count(),
-            )
-            .unwrap_or(u32::MAX)
-        };
-        (observed.created, observed.started, observed.stopped) = (
-            count(&|_| true),
-            count(&|member| member.started),
-            count(&|member| {
-                member.is_listed()
-                    && matches!(member.machine.state, State::Stopped | State::Suspended)
-            }),
-        );
+        let sights = &self.sights;
+        self.hosts.retain(|id, _| sights.contains_key(id));
+        self.state_since.retain(|id, _| sights.contains_key(id));
+        observed.sort();
+        observed.count(policy);
+        observed.lately = self.lately.observe(&observed, policy, now);
         observed
+    }
+
+    /// Whether a machine is one of those that are scaled.
+    ///
+    /// A host that stops answering may take the machine's configuration with it: its group is then the one it was last
+    /// seen in, and a standby or scheduled machine is still one.
+    pub(super) fn is_of_group(&self, machine: &Machine, policy: &Policy) -> bool {
+        if machine.standby || machine.scheduled {
+            return false;
+        }
+        if machine.host_ok {
+            return policy.scales_group(&machine.process_group);
+        }
+        let is_of_group = policy.scales_group(&machine.process_group)
+            || (machine.process_group.is_empty() && self.hosts.contains_key(&machine.id));
+        is_of_group && !self.aside.contains_key(&machine.id)
+    }
+
+    /// Remembers standby and scheduled machines.
+    fn note_aside(&mut self, machine: &Machine, now: Instant) {
+        if machine.standby || machine.scheduled {
+            self.aside.insert(machine.id.clone(), now);
+        } else if machine.host_ok {
+            self.aside.remove(&machine.id);
+        } else if let Some(seen) = self.aside.get_mut(&machine.id) {
+            *seen = now;
+        }
+    }
+
+    /// What a machine of the group counts as, that was shown by the list or by an answer about it alone.
+    pub(super) fn place(
+        &mut self,
+        machine: Machine,
+        observed: &mut Observed,
+        policy: &Policy,
+        now: Now,
+    ) -> Option<Member> {
+        if machine.host_ok {
+            self.see_reachable(machine, policy, now)
+        } else {
+            self.see_unreachable(machine, observed, now.monotonic)
+        }
     }
 
     fn see_reachable(&mut self, mut machine: Machine, policy: &Policy, now: Now) -> Option<Member> {
         self.hosts.insert(machine.id.clone(), None);
         let age_in_state = self.age_in_state(&machine, now);
-        let age = self.age(&machine, age_in_state, now);
+        let age = self.age(&machine, now);
         let pending = self.apply_expectation(&mut machine, now.monotonic);
         if !machine.state.is_living() {
+            self.remember(&machine, false);
             return None;
         }
         let stuck = !pending && stuck_after(&machine).is_some_and(|limit| age_in_state >= limit);
@@ -209,6 +297,7 @@ impl Memory {
             }
             _ => false,
         };
+        self.remember(&machine, started);
         let unsettled_destroy = self.unsettled_destroys.contains_key(&machine.id);
         let open = self
             .expectations
@@ -238,11 +327,12 @@ impl Memory {
     /// list that said otherwise would be over at once.
     fn see_unreachable(
         &mut self,
-        machine: Machine,
+        mut machine: Machine,
         observed: &mut Observed,
         now: Instant,
     ) -> Option<Member> {
         if !machine.state.is_living() {
+            self.remember(&machine, false);
             return None;
         }
         observed.unreachable.push(machine.id.clone());
@@ -250,6 +340,10 @@ impl Memory {
             .expectations
             .get(&machine.id)
             .is_some_and(|expectation| expectation.expected == Expected::Destroy);
+        if destroyed {
+            machine.state = State::Destroying;
+        }
+        self.remember(&machine, false);
         if self.clones.contains_key(&machine.id) {
             // The host of a clone answered when the clone was created.
             self.hosts.entry(machine.id.clone()).or_default();
@@ -273,6 +367,13 @@ impl Memory {
         })
     }
 
+    /// Whether the host of a machine that the list lacks has stopped answering less than a minute ago.
+    pub(super) fn host_answered_lately(&self, id: &str, now: Instant) -> bool {
+        self.hosts.get(id).is_some_and(|turned| {
+            turned.is_none_or(|turned| now.saturating_duration_since(turned) < SETTLE_TIME)
+        })
+    }
+
     /// For how long the machine has been in its state: as long as both the API's clock and ours say.
     fn age_in_state(&mut self, machine: &Machine, now: Now) -> Duration {
         if stuck_after(machine).is_none()
@@ -281,11 +382,16 @@ impl Memory {
             self.state_since.remove(&machine.id);
             return Duration::ZERO;
         }
+        // One that is being prepared is as old in its state as one that is prepared: nothing else is measured of it.
+        let state = match machine.state {
+            State::Creating => State::Created,
+            ref other => other.clone(),
+        };
         let since = match self.state_since.get(&machine.id) {
-            Some((state, since)) if *state == machine.state => *since,
+            Some((watched, since)) if *watched == state => *since,
             _ => {
                 self.state_since
-                    .insert(machine.id.clone(), (machine.state.clone(), now.monotonic));
+                    .insert(machine.id.clone(), (state, now.monotonic));
                 now.monotonic
             }
         };
@@ -295,17 +401,19 @@ impl Memory {
             .map_or(seen, |updated_at| seen.min(elapsed(updated_at, now)))
     }
 
-    /// How long ago the machine was created: by the API's clock, or by ours where that is missing or in the future.
-    fn age(&self, machine: &Machine, age_in_state: Duration, now: Now) -> Duration {
+    /// How long ago the machine was created: as long as both the API's clock and ours say, since this host's wall clock
+    /// may be ahead of the API's; by ours alone where the API's time is missing or in the future.
+    fn age(&self, machine: &Machine, now: Now) -> Duration {
         let seen = self
             .state_since
             .get(&machine.id)
-            .map_or(age_in_state, |(_, since)| {
+            .map_or(Duration::ZERO, |(_, since)| {
                 now.monotonic.saturating_duration_since(*since)
             });
         machine
             .created_at
-            .map_or(seen, |created_at| seen.max(elapsed(created_at, now)))
+            .filter(|created_at| *created_at <= now.wall)
+            .map_or(seen, |created_at| seen.min(elapsed(created_at, now)))
     }
 
     /// Puts an accepted write in place of what a lagging list still shows; returns whether it did.
@@ -329,120 +437,74 @@ impl Memory {
         true
     }
 
-    /// Takes new machines for what creates of unknown outcome made, one for each, and forgets those of two passes ago.
-    fn settle_unknown_creates(&mut self, listed: &BTreeMap<String, bool>, now: Instant) {
-        if self.unknown_creates.is_empty() {
-            return;
-        }
-        let mut new: Vec<String> = listed
-            .keys()
-            .filter(|id| {
-                !self.known.contains(*id)
-                    && !self.clones.contains_key(*id)
-                    && !self.expectations.contains_key(*id)
-            })
-            .rev()
-            .cloned()
-            .collect();
+    /// Takes new machines for what creates of unknown outcome made, one for each, and forgets those that no list has shown
+    /// for long enough.
+    fn settle_unknown_creates(&mut self, mut new: Vec<String>, now: Instant) {
         let mut creates = std::mem::take(&mut self.unknown_creates);
+        new.retain(|id| !self.expectations.contains_key(id));
+        new.sort_unstable_by(|one, other| other.cmp(one));
         creates.retain_mut(|create| {
             if let Some(id) = new.pop() {
                 let region = create.region.clone();
                 self.clones.insert(id, CloneTrial { region, since: now });
                 return false;
             }
-            if create.passes_left == 0 {
-                return false;
-            }
-            create.passes_left -= 1;
-            true
+            let region_is_lacking = self.sights.values().any(|sight| {
+                sight.region == create.region && matches!(sight.standing, Standing::Lacking { .. })
+            });
+            !create.is_over(region_is_lacking, now)
         });
         self.unknown_creates = creates;
     }
 
     /// Tells clones that lived from those that failed or vanished soon after they were created.
-    fn judge_clones(
-        &mut self,
-        listed: &BTreeMap<String, bool>,
-        members: &BTreeMap<String, Member>,
-        policy: &Policy,
-        now: Instant,
-    ) {
+    ///
+    /// One that the platform removes when it ends has not failed by ending. One that a list lacks is not judged until
+    /// somebody knows.
+    pub(super) fn judge_clones(&mut self, policy: &Policy, now: Instant) {
         let mut clones = std::mem::take(&mut self.clones);
         clones.retain(|id, clone| {
-            let age = now.saturating_duration_since(clone.since);
-            if let Some(member) = members.get(id) {
-                self.placement.landed(&clone.region, &member.machine.region);
-            }
-            let failed = members.get(id).is_some_and(|member| {
-                matches!(member.machine.state, State::Failed | State::LaunchFailed)
-            });
-            let vanished = match listed.get(id) {
-                Some(living) => !living,
-                None => age >= SETTLE_TIME,
+            let Some(sight) = self.sights.get(id) else {
+                return false;
             };
-            if failed || vanished {
-                if age < CLONE_TRIAL {
-                    self.clone_was_lost(&clone.region, policy, now);
+            if sight.standing == Standing::Listed {
+                self.placement.landed(&clone.region, &sight.region);
+            }
+            let lived_until = |moment: Instant| moment.saturating_duration_since(clone.since);
+            let (age, lost) = match sight.standing {
+                Standing::Gone { ended, .. } => (lived_until(ended), !sight.auto_destroy),
+                _ if sight.state.is_failed() => (lived_until(now), true),
+                Standing::Listed if lived_until(now) >= CLONE_TRIAL => {
+                    self.clone_lived(&clone.region);
+                    return false;
                 }
-                return false;
+                _ => return true,
+            };
+            if lost && age < CLONE_TRIAL {
+                self.clone_was_lost(&clone.region, policy, now);
             }
-            if age >= CLONE_TRIAL {
-                self.clone_lived(&clone.region);
-                return false;
-            }
-            true
+            false
         });
         self.clones = clones;
     }
 
-    /// Counts clones that this list does not show yet, and those that may exist.
-    fn add_expected_creates(
-        &self,
-        listed: &BTreeMap<String, bool>,
-        members: &mut BTreeMap<String, Member>,
-        policy: &Policy,
-        now: Instant,
-    ) {
-        let launched = policy.initial_state == InitialState::Started;
-        let mut expect = |id: String, region: &str, started: bool| {
-            let mut machine = Machine::new(id.clone(), region, State::Created);
+    /// Counts machines that creates of unknown outcome may have made.
+    fn add_unknown_creates(&self, observed: &mut Observed, policy: &Policy) {
+        for (number, create) in self.unknown_creates.iter().enumerate() {
+            let id = format!("(create {} of unknown outcome)", number + 1);
+            let mut machine = Machine::new(id, create.region.clone(), State::Created);
             machine.process_group.clone_from(&policy.process_group);
             machine.has_config = false;
-            members.insert(
-                id,
-                Member {
-                    machine,
-                    presence: Presence::Expected,
-                    started,
-                    stuck: false,
-                    pending: true,
-                    unsettled_destroy: false,
-                    unsettled: None,
-                    held: false,
-                },
-            );
-        };
-        for (id, clone) in &self.clones {
-            if listed.contains_key(id) || now.saturating_duration_since(clone.since) >= SETTLE_TIME
-            {
-                continue;
-            }
-            // An earlier list may have shown it, and it may have been acted on.
-            let expected = self.expectations.get(id);
-            let started = match expected.map(|expectation| expectation.expected) {
-                Some(Expected::Start) => true,
-                Some(Expected::Stop) => false,
-                _ => launched,
-            };
-            expect(id.clone(), &clone.region, started);
-        }
-        for (number, create) in self.unknown_creates.iter().enumerate() {
-            expect(
-                format!("(create {} of unknown outcome)", number + 1),
-                &create.region,
-                launched,
-            );
+            observed.members.push(Member {
+                machine,
+                presence: Presence::Expected,
+                started: policy.initial_state == InitialState::Started,
+                stuck: false,
+                pending: true,
+                unsettled_destroy: false,
+                unsettled: None,
+                held: false,
+            });
         }
     }
 }
@@ -518,8 +580,8 @@ mod tests {
             ("created", (1, 1, 0), false, false),
             ("stopping", (1, 0, 0), false, false),
             ("suspending", (1, 0, 0), false, false),
-            ("failed", (1, 0, 0), false, false),
-            ("launch_failed", (1, 0, 0), false, false),
+            ("failed", (0, 0, 0), false, false),
+            ("launch_failed", (0, 0, 0), false, false),
             ("replaced", (0, 0, 0), false, false),
             ("destroying", (0, 0, 0), false, false),
             ("destroyed", (0, 0, 0), false, false),
@@ -530,6 +592,8 @@ mod tests {
             let mut fleet = fleet();
             let observed = fleet.observe(0, &[&format!("a ord {state}")]);
             assert_eq!(counts(&observed), expected, "{state}");
+            let failed = u32::from(state.ends_with("failed"));
+            assert_eq!(observed.failed, failed, "{state}");
             let may_be_started = !crate::scaling::order::start_order(&observed).is_empty();
             assert_eq!(may_be_started, startable, "{state}");
             let may_be_stopped =
@@ -540,13 +604,20 @@ mod tests {
 
     #[test]
     fn a_created_machine_counts_as_started_while_it_is_young_and_meant_to_start() {
-        let cases: [(&str, InitialState, u64, &str, u32); 8] = [
+        let cases: [(&str, InitialState, u64, &str, u32); 9] = [
             ("young", InitialState::Started, 299, "made=0", 1),
             ("five minutes old", InitialState::Started, 300, "made=0", 0),
             (
-                "old when first seen",
+                "old by a clock that may be ahead, seen for less",
                 InitialState::Started,
-                0,
+                299,
+                "made=-300",
+                1,
+            ),
+            (
+                "old by both clocks",
+                InitialState::Started,
+                300,
                 "made=-300",
                 0,
             ),
@@ -761,7 +832,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_create_counts_until_it_is_listed_or_a_minute_is_over() {
+    fn an_accepted_create_counts_though_no_list_shows_it() {
         for (initial_state, started) in [(InitialState::Started, 2), (InitialState::Stopped, 1)] {
             let mut fleet = Fleet::new(Policy {
                 initial_state,
@@ -774,12 +845,16 @@ mod tests {
             assert_eq!(counts(&observed), (2, started, 0));
             assert!(observed.members[1].pending);
             assert_eq!(observed.members[1].presence, Presence::Expected);
+            assert!(observed.unlisted.is_empty(), "a list may lag for so long");
             assert_eq!(
                 observed.by_state.values().sum::<u32>(),
                 1,
                 "only listed ones"
             );
-            assert_eq!(ids(&fleet.observe(60, &["a ord started"])), ["a"]);
+            let observed = fleet.observe(60, &["a ord started"]);
+            assert_eq!(counts(&observed), (2, started, 0), "it is not forgotten");
+            assert_eq!(observed.members[1].presence, Presence::Unlisted);
+            assert_eq!(observed.unlisted, ["b"]);
         }
     }
 
@@ -845,7 +920,7 @@ mod tests {
     fn an_accepted_start_or_stop_holds_against_lists_that_lag() {
         // What happens at which second, and the started count that is seen then.
         type Lists = [(u64, &'static str, u32)];
-        let cases: [(&str, &str, Effect, &Lists); 10] = [
+        let cases: [(&str, &str, Effect, &Lists); 13] = [
             (
                 "start: the same state lags",
                 "a ord stopped updated=-9",
@@ -875,6 +950,28 @@ mod tests {
                     (40, "a ord stopping updated=-10", 1),
                     (45, "a ord stopped updated=40", 0),
                 ],
+            ),
+            (
+                "start: a change since then is news",
+                "a ord stopped updated=-9",
+                begun("a"),
+                &[
+                    (15, "a ord stopped updated=1", 0),
+                    (30, "a ord stopped updated=1", 0),
+                    (45, "a ord stopped updated=-9", 1),
+                ],
+            ),
+            (
+                "start: the first time of change is news as well",
+                "a ord stopped",
+                begun("a"),
+                &[(15, "a ord stopped updated=1", 0)],
+            ),
+            (
+                "stop: woken since then",
+                "a ord started updated=-9",
+                halted("a"),
+                &[(15, "a ord started updated=1", 1)],
             ),
             (
                 "start: without times only the state tells",
@@ -943,7 +1040,7 @@ mod tests {
             fleet.record(0, &observed, &[effect]);
             for (second, machine, started) in lists {
                 let observed = fleet.observe(*second, &[machine]);
-                assert_eq!(observed.created, 1, "{name} at {second}");
+                assert_eq!(observed.present(), 1, "{name} at {second}");
                 assert_eq!(observed.started, *started, "{name} at {second}");
             }
         }
@@ -968,17 +1065,37 @@ mod tests {
     }
 
     #[test]
-    fn a_create_of_unknown_outcome_counts_for_two_passes() {
-        let mut fleet = fleet();
-        let observed = fleet.observe(0, &["a ord started"]);
-        fleet.record(0, &observed, &[unknown(), unknown()]);
-        for (second, created) in [(15, 3), (30, 3), (45, 1)] {
-            assert_eq!(
-                fleet.observe(second, &["a ord started"]).created,
-                created,
-                "at {second}"
-            );
+    fn a_create_of_unknown_outcome_counts_for_two_passes_and_a_minute() {
+        type Sights = [(u64, u32)];
+        let cases: [&Sights; 2] = [
+            &[(15, 3), (30, 3), (45, 3), (59, 3), (60, 1)],
+            &[(70, 3), (140, 3), (210, 1)],
+        ];
+        for sights in cases {
+            let mut fleet = fleet();
+            let observed = fleet.observe(0, &["a ord started"]);
+            fleet.record(0, &observed, &[unknown(), unknown()]);
+            for (second, created) in sights {
+                assert_eq!(
+                    fleet.observe(*second, &["a ord started"]).created,
+                    *created,
+                    "at {second}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn a_create_of_unknown_outcome_counts_while_lists_lack_its_region() {
+        let mut fleet = fleet();
+        let whole = ["a ord started", "b iad started"];
+        let observed = fleet.observe(0, &whole);
+        fleet.record(0, &observed, &[unknown()]);
+        for second in [15, 30, 600] {
+            let observed = fleet.observe(second, &["b iad started"]);
+            assert_eq!(observed.created, 3, "at {second}");
+        }
+        assert_eq!(fleet.observe(615, &whole).created, 2);
     }
 
     #[test]
@@ -993,7 +1110,8 @@ mod tests {
             "b and one still unknown"
         );
         assert_eq!(fleet.observe(30, &list).created, 3, "b settles only one");
-        assert_eq!(fleet.observe(45, &list).created, 2);
+        assert_eq!(fleet.observe(59, &list).created, 3);
+        assert_eq!(fleet.observe(60, &list).created, 2);
     }
 
     #[test]
@@ -1054,14 +1172,37 @@ mod tests {
             let mut fleet = fleet();
             let observed = fleet.observe(0, before);
             fleet.record(0, &observed, effects);
-            assert_eq!(fleet.observe(15, after).created, created, "{name}");
+            assert_eq!(fleet.observe(15, after).present(), created, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unreachable_standby_or_scheduled_machine_is_none_of_ours() {
+        for word in ["standby", "scheduled"] {
+            let mut fleet = fleet();
+            fleet.observe(0, &["a ord started", &format!("b ord stopped {word}")]);
+            let down = ["a ord started", "b ord stopped host-down"];
+            for second in [15, 3600, 3615] {
+                let observed = fleet.observe(second, &down);
+                assert_eq!(ids(&observed), ["a"]);
+                assert!(observed.unreachable.is_empty(), "{word} at {second}");
+                assert_eq!(observed.unreachable_uncounted, 0);
+            }
+            let observed = fleet.observe(3630, &["a ord started", "b ord stopped"]);
+            assert_eq!(ids(&observed), ["a", "b"], "it is one no more");
         }
     }
 
     #[test]
     fn memory_forgets_machines_that_are_gone() {
+        use crate::scaling::fleet::created;
         let mut fleet = fleet();
-        let list = ["a ord started", "b ord starting", "c ord stopped"];
+        let list = [
+            "a ord started",
+            "b ord starting",
+            "c ord stopped",
+            "s ord stopped standby",
+        ];
         let observed = fleet.observe(0, &list);
         let unsettled = Effect::DestroyUnknown { id: "c".to_owned() };
         fleet.record(
@@ -1069,16 +1210,29 @@ mod tests {
             &observed,
             &[unsettled, halted("a"), accepted("d"), unknown()],
         );
-        for second in [15, 30, 400] {
-            fleet.observe(second, &[]);
+        // Asked for by id, none is there; or nobody ever answers.
+        for (answers, seconds) in [(true, [15, 400, 700]), (false, [15, 400, 200_000])] {
+            let mut fleet = fleet.fork();
+            if !answers {
+                for id in ["a", "b", "c", "d"] {
+                    fleet
+                        .answers
+                        .insert(id.to_owned(), crate::scaling::Answer::None);
+                }
+            }
+            for second in seconds {
+                fleet.pass(second, created(1, 9), &[]);
+            }
+            fleet.observe(300_000, &[]);
+            let memory = &fleet.memory;
+            assert!(memory.expectations.is_empty());
+            assert!(memory.unknown_creates.is_empty());
+            assert!(memory.sights.is_empty());
+            assert!(memory.aside.is_empty());
+            assert!(memory.clones.is_empty());
+            assert!(memory.unsettled_destroys.is_empty());
+            assert!(memory.hosts.is_empty());
+            assert!(memory.state_since.is_empty());
         }
-        let memory = &fleet.memory;
-        assert!(memory.expectations.is_empty());
-        assert!(memory.unknown_creates.is_empty());
-        assert!(memory.known.is_empty());
-        assert!(memory.clones.is_empty());
-        assert!(memory.unsettled_destroys.is_empty());
-        assert!(memory.hosts.is_empty());
-        assert!(memory.state_since.is_empty());
     }
 }

@@ -72,18 +72,25 @@ pub(super) fn counts_as_running(observed: &Observed, member: &Member) -> bool {
 /// at rest.
 ///
 /// Only machines that surely exist are taken, and only they are counted: neither the last of them is ever taken nor the
-/// last that may be cloned; the next in order takes its turn.
+/// last that may be cloned; the next in order takes its turn. Nor are more working ones than are too many by themselves: a
+/// failed one that has to stay costs no other its place.
 pub(super) struct DestroyOrder<'observed> {
     observed: &'observed Observed,
     policy: &'observed Policy,
     turns: Turns<'observed>,
     existing: usize,
     clonable: usize,
+    /// How many machines that have not failed may still go.
+    working_left: u32,
 }
 
 impl<'observed> DestroyOrder<'observed> {
-    /// An order of which nothing has been taken.
-    pub(super) fn new(observed: &'observed Observed, policy: &'observed Policy) -> Self {
+    /// An order of which nothing has been taken; at most `working` machines that have not failed may be.
+    pub(super) fn new(
+        observed: &'observed Observed,
+        policy: &'observed Policy,
+        working: u32,
+    ) -> Self {
         let existing = observed
             .members
             .iter()
@@ -98,18 +105,28 @@ impl<'observed> DestroyOrder<'observed> {
             turns: Turns::fullest_first(&observed.members),
             existing: existing.count(),
             clonable,
+            working_left: working,
         }
+    }
+
+    /// How many machines that have not failed may still go.
+    pub(super) fn working_left(&self) -> u32 {
+        self.working_left
     }
 
     /// Takes the first `limit` machines: of those that count as running, or of the others.
     pub(super) fn take(&mut self, running: bool, limit: u32) -> Vec<&'observed Member> {
         let candidates = self.candidates(running);
         let (policy, existing, clonable) = (self.policy, &mut self.existing, &mut self.clonable);
+        let working_left = &mut self.working_left;
         self.turns.take(candidates, limit, |member| {
             let may_be_cloned = member.may_be_cloned(policy);
-            if *existing <= 1 || (may_be_cloned && *clonable <= 1) {
+            let works = !member.is_failed();
+            if *existing <= 1 || (may_be_cloned && *clonable <= 1) || (works && *working_left == 0)
+            {
                 return false;
             }
+            *working_left -= u32::from(works);
             *existing -= 1;
             *clonable -= usize::from(may_be_cloned);
             true
@@ -672,7 +689,7 @@ mod tests {
                 ..Policy::default()
             });
             let observed = fleet.observe(0, list);
-            let mut order = DestroyOrder::new(&observed, &fleet.policy);
+            let mut order = DestroyOrder::new(&observed, &fleet.policy, u32::MAX);
             assert_eq!(ids(&order.take(false, limit)), expected, "{name}");
         }
     }
@@ -684,7 +701,7 @@ mod tests {
             ..Policy::default()
         });
         let observed = fleet.observe(0, &["a ord stopped mounts", "b ord started mounts"]);
-        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy, u32::MAX);
         assert_eq!(ids(&order.take(false, 9)), "a");
     }
 
@@ -739,7 +756,7 @@ mod tests {
                 ..Policy::default()
             });
             let observed = fleet.observe(0, list);
-            let mut order = DestroyOrder::new(&observed, &fleet.policy);
+            let mut order = DestroyOrder::new(&observed, &fleet.policy, u32::MAX);
             assert_eq!(ids(&order.take(true, u32::MAX)), expected, "{name}");
         }
     }
@@ -757,7 +774,7 @@ mod tests {
                 "e ord started",
             ],
         );
-        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy, u32::MAX);
         assert_eq!(ids(&order.take(false, 9)), "c d");
         assert_eq!(ids(&order.take(true, 1)), "a");
     }
@@ -768,7 +785,7 @@ mod tests {
         let observed = fleet.observe(0, list);
         fleet.record(0, &observed, effects);
         let observed = fleet.observe(second, list);
-        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy, u32::MAX);
         let resting = ids(&order.take(false, 9));
         (resting, ids(&order.take(true, 9)))
     }
@@ -851,16 +868,16 @@ mod tests {
         let list = ["a ord started", "b ord stopped", "c ord stopped"];
         fleet.observe(15, &["a ord started", "b ord stopping", "c ord stopped"]);
         let observed = fleet.observe(44, &list);
-        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy, u32::MAX);
         assert_eq!(ids(&order.take(false, 9)), "c");
         assert_eq!(ids(&order.take(true, 9)), "b");
         fleet.record(44, &observed, &[refused("b")]);
         let observed = fleet.observe(44, &list);
-        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy, u32::MAX);
         let first = order.take(true, 1);
         assert_eq!(ids(&first), "b", "also where it could not be destroyed");
         let observed = fleet.observe(45, &list);
-        let mut order = DestroyOrder::new(&observed, &fleet.policy);
+        let mut order = DestroyOrder::new(&observed, &fleet.policy, u32::MAX);
         assert_eq!(ids(&order.take(false, 9)), "c b");
     }
 
@@ -872,7 +889,7 @@ mod tests {
                 &[
                     "f ord created made=-600",
                     "e ord creating made=-600",
-                    "d ord created made=0",
+                    "d ord created made=100",
                     "c ord suspended",
                     "b ord stopped protected",
                     "a ord stopped",
@@ -912,7 +929,9 @@ mod tests {
         ];
         for (name, list, expected) in cases {
             let mut fleet = Fleet::new(Policy::default());
-            let observed = fleet.observe(0, list);
+            // A machine that was never started is believed to be on its way for five minutes after it is first seen.
+            fleet.observe(0, list);
+            let observed = fleet.observe(300, list);
             assert_eq!(ids(&start_order(&observed)), expected, "{name}");
         }
     }
@@ -921,11 +940,12 @@ mod tests {
     fn what_a_start_did_not_keep_running_is_started_last() {
         let mut fleet = Fleet::new(Policy::default());
         let list = ["a ord stopped", "b ord stopped", "c ord created made=-600"];
-        let observed = fleet.observe(0, &list);
+        fleet.observe(0, &list);
+        let observed = fleet.observe(300, &list);
         let started = Effect::Started { id: "a".to_owned() };
-        fleet.record(0, &observed, &[started]);
-        assert_eq!(ids(&start_order(&fleet.observe(60, &list))), "b c a");
-        assert_eq!(ids(&start_order(&fleet.observe(120, &list))), "a b c");
+        fleet.record(300, &observed, &[started]);
+        assert_eq!(ids(&start_order(&fleet.observe(360, &list))), "b c a");
+        assert_eq!(ids(&start_order(&fleet.observe(420, &list))), "a b c");
     }
 
     #[test]

@@ -299,6 +299,7 @@ pub fn plan(
         }
         plan.withhold(observed, release);
     }
+    plan.hold_growth_that_is_blind(observed);
     plan
 }
 
@@ -308,6 +309,11 @@ fn note_left_out(observed: &Observed, notes: &mut Vec<Note>) {
         notes.push(Note::Unreachable {
             machines,
             counted: machines - observed.unreachable_uncounted.min(machines),
+        });
+    }
+    if !observed.unlisted.is_empty() {
+        notes.push(Note::Unlisted {
+            machines: count(observed.unlisted.len()),
         });
     }
     let stuck: Vec<String> = observed
@@ -346,10 +352,13 @@ fn plan_created(
             now,
             plan,
         );
-    } else if current > bounds.max {
+        if plan.action.is_none() {
+            plan_destroy_failed(observed, bounds, policy, plan);
+        }
+    } else if observed.present() > bounds.max {
         plan.reason = Reason::Above {
             kind: Kind::Created,
-            current,
+            current: observed.present(),
             max: bounds.max,
         };
         plan_destroy(observed, bounds, policy, memory, now, plan);
@@ -386,16 +395,17 @@ fn plan_create(
         ceiling.saturating_sub(
             observed
                 .created
+                .saturating_add(observed.failed)
                 .saturating_add(observed.unreachable_uncounted),
         )
     });
     let allowed = wanted.min(room);
     if allowed < wanted {
-        let unreachable = count(observed.unreachable.len());
-        plan.notes.push(Note::CeilingCountsUnreachable {
+        plan.notes.push(Note::CeilingLeavesNoRoom {
             wanted,
             allowed,
-            unreachable,
+            failed: observed.failed,
+            unreachable: count(observed.unreachable.len()),
         });
     }
     if allowed == 0 {
@@ -422,6 +432,52 @@ fn plan_create(
     });
 }
 
+/// Where growth can do nothing now, failed machines go that are above the maximum, and those that take the places under
+/// the ceiling which growth needs. No working one goes with them.
+fn plan_destroy_failed(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut Plan) {
+    // A floor or a fallback that stands in for a target never destroys.
+    let has_target = bounds.max < u32::MAX;
+    if !has_target || observed.failed_expendable == 0 || blue_green_under_way(observed) {
+        return;
+    }
+    let (present, _) = existing(observed, policy);
+    let above = present.saturating_sub(bounds.max);
+    // Whatever may be gone leaves room.
+    let there = observed.members.iter().filter(|member| {
+        surely_exists(observed, member) || member.presence == Presence::Unreachable
+    });
+    let there = count(there.count()).saturating_add(observed.unreachable_uncounted);
+    let room = policy.ceiling.unwrap_or(u32::MAX).saturating_sub(there);
+    let most = policy
+        .step
+        .down
+        .map_or(u32::MAX, |step| step.machines(observed.present()));
+    let in_the_way = bounds
+        .min
+        .saturating_sub(observed.created)
+        .saturating_sub(room)
+        .min(most);
+    let mut order = DestroyOrder::new(observed, policy, 0);
+    plan.destroy(order.take(false, above.max(in_the_way)));
+}
+
+/// How many machines surely exist that a surplus is measured by: all, and those that work. Failed ones that have to stay
+/// cost no working one its place.
+fn existing(observed: &Observed, policy: &Policy) -> (u32, u32) {
+    let existing = observed.members.iter();
+    let existing = existing.filter(|member| surely_exists(observed, member));
+    let working = count(
+        existing
+            .clone()
+            .filter(|member| !member.is_failed())
+            .count(),
+    );
+    let failed = existing.filter(|member| {
+        member.is_failed() && member.is_expendable(policy) && may_be_replaced(member, policy)
+    });
+    (working.saturating_add(count(failed.count())), working)
+}
+
 fn plan_destroy(
     observed: &Observed,
     bounds: Bounds,
@@ -430,7 +486,7 @@ fn plan_destroy(
     now: Now,
     plan: &mut Plan,
 ) {
-    let surplus = observed.created - bounds.max;
+    let surplus = observed.present() - bounds.max;
     if blue_green_under_way(observed) {
         plan.notes.push(Note::BlueGreen { surplus });
         return;
@@ -469,16 +525,7 @@ fn plan_destroy(
     if !failed.is_empty() {
         plan.notes.push(Note::DestroysFailed { machines: failed });
     }
-    if !victims.is_empty() {
-        let victims = victims
-            .into_iter()
-            .map(|member| Victim {
-                id: member.machine.id.clone(),
-                running: member.machine.state == State::Started,
-            })
-            .collect();
-        plan.action = Some(Action::Destroy { victims });
-    }
+    plan.destroy(victims);
 }
 
 /// Says why a part of a surplus stays.
@@ -537,17 +584,18 @@ struct Slots<'observed> {
 
 impl<'observed> Slots<'observed> {
     fn new(observed: &'observed Observed, bounds: Bounds, policy: &'observed Policy) -> Self {
+        let (present, working) = existing(observed, policy);
+        let surplus = present.saturating_sub(bounds.max);
+        if surplus == 0 {
+            return Self::default();
+        }
         let existing = observed
             .members
             .iter()
             .filter(|member| surely_exists(observed, member));
-        let surplus = count(existing.clone().count()).saturating_sub(bounds.max);
-        if surplus == 0 {
-            return Self::default();
-        }
-        let mut order = DestroyOrder::new(observed, policy);
+        let mut order = DestroyOrder::new(observed, policy, working.saturating_sub(bounds.max));
         let resting = order.take(false, surplus);
-        let left = surplus - count(resting.len());
+        let left = (surplus - count(resting.len())).min(order.working_left());
         let on_the_way_down = |running: bool| {
             let members = existing.clone().filter(|member| {
                 member.machine.state.destroy_rank() == Some(DestroyRank::OnItsWayDown)
@@ -628,7 +676,10 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
             });
         }
     } else if current > bounds.max {
-        let above = current - bounds.max;
+        // What may run somewhere out of sight takes no running machine's place.
+        let sure = observed.members.iter();
+        let sure = sure.filter(|member| member.is_listed() && member.started);
+        let above = count(sure.count()).saturating_sub(bounds.max);
         let candidates = stop_order(observed, policy);
         let wanted = plan.unspent(above, observed, Unsettled::Stop, &candidates);
         let candidates = ids(candidates);
@@ -660,6 +711,20 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
 }
 
 impl Plan {
+    fn destroy(&mut self, victims: Vec<&Member>) {
+        if victims.is_empty() {
+            return;
+        }
+        let victims = victims
+            .into_iter()
+            .map(|member| Victim {
+                id: member.machine.id.clone(),
+                running: member.machine.state == State::Started,
+            })
+            .collect();
+        self.action = Some(Action::Destroy { victims });
+    }
+
     /// How many of this step's slots are left beside machines whose start or stop may have happened, with a note.
     ///
     /// Those that are told again use their slots themselves. Where there are more of them than slots, none is told again:
@@ -827,7 +892,7 @@ mod tests {
         );
         let later = fleet.at(15);
         let start = fleet
-            .pass_over(later, both((COUNT, COUNT), (COUNT, COUNT)), list())
+            .pass_over(later, both((COUNT / 5 * 4, COUNT), (COUNT, COUNT)), list())
             .plan;
         assert_eq!(start.decision(), Decision::Start);
         let last = fleet.at(30);

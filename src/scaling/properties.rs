@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::{
-    Action, Bounds, Decision, Effect, Fallback, InitialState, Kind, Machine, Now, Policy, Release,
-    State, Step, Target, Targets, UpDown,
+    Action, Answer, Bounds, Decision, Effect, Fallback, InitialState, Kind, Machine, Now, Policy,
+    Release, State, Step, Target, Targets, UpDown,
     fleet::{Fleet, Pass, wall},
 };
 
@@ -229,10 +229,13 @@ fn any_passes() -> impl Strategy<Value = Vec<AnyPass>> {
 /// Every bound of a plan that can be told from one pass alone.
 fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
     let Pass {
+        asked,
         observed,
         limited,
         plan,
     } = pass;
+    let missing = |id: &String| list.iter().all(|machine| machine.id != *id);
+    assert!(asked.len() <= 20 && asked.iter().all(missing));
     check_limits(Kind::Created, targets.created, limited.created, policy);
     check_limits(Kind::Started, targets.started, limited.started, policy);
 
@@ -267,8 +270,9 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
             let after = observed.created + count;
             assert!(*count > 0 && after <= created.expect("a target").min);
             let bound = policy.ceiling.unwrap_or(u32::MAX);
+            assert!(!observed.blind, "too many are missing");
             assert!(
-                after + observed.unreachable_uncounted <= bound,
+                after + observed.failed + observed.unreachable_uncounted <= bound,
                 "the ceiling"
             );
             assert!(machine(source).state.may_be_cloned());
@@ -282,7 +286,15 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
             );
             let count = u32::try_from(victims.len()).expect("few");
             assert!(count > 0);
-            assert!(observed.created - count >= created.expect("a target").max);
+            let Bounds { min, max } = created.expect("a target");
+            let broken = |victim: &&super::Victim| machine(&victim.id).state.is_failed();
+            let failed = u32::try_from(victims.iter().filter(broken).count()).expect("few");
+            if observed.created < min {
+                assert_eq!(failed, count, "only failed ones");
+            } else {
+                assert!(observed.present() - count >= max);
+                assert!(count == failed || observed.created - (count - failed) >= max);
+            }
             for victim in victims {
                 let state = &machine(&victim.id).state;
                 assert!(state.destroy_rank().is_some(), "{state} is never destroyed");
@@ -426,6 +438,8 @@ struct Course {
     arrives: Vec<bool>,
     /// Whether a write works.
     works: Vec<bool>,
+    /// The region whose machines the list lacks.
+    lacks: Option<&'static str>,
 }
 
 /// A course whose lists lag by less than the given seconds.
@@ -441,6 +455,7 @@ fn any_course(lag: i64, failures: f64) -> impl Strategy<Value = Course> {
         lags,
         arrives,
         works,
+        lacks: None,
     })
 }
 
@@ -513,8 +528,6 @@ impl World {
     }
 
     fn list(&self, course: &Course) -> Vec<Machine> {
-        let at =
-            |millisecond: i64| -> Timestamp { wall(0) + SignedDuration::from_millis(millisecond) };
         let mut list = Vec::new();
         for (number, (id, history)) in self.histories.iter().enumerate() {
             let shown_at = (self.second - course.lags[number % course.lags.len()]) * 1000;
@@ -522,12 +535,31 @@ impl World {
             let Some((since, Some(state))) = shown else {
                 continue;
             };
-            let mut machine = Machine::new(id.clone(), self.regions[id].clone(), state.clone());
-            machine.updated_at = Some(at(*since));
-            machine.created_at = Some(at(history[0].0));
-            list.push(machine);
+            if course.lacks == Some(self.regions[id].as_str()) {
+                continue;
+            }
+            list.push(self.shown(id, *since, state));
         }
         list
+    }
+
+    fn shown(&self, id: &str, since: i64, state: &State) -> Machine {
+        let at =
+            |millisecond: i64| -> Timestamp { wall(0) + SignedDuration::from_millis(millisecond) };
+        let mut machine = Machine::new(id, self.regions[id].clone(), state.clone());
+        machine.updated_at = Some(at(since));
+        machine.created_at = Some(at(self.histories[id][0].0));
+        machine
+    }
+
+    /// What asking for each machine by its id tells: the truth.
+    fn answers(&self) -> BTreeMap<String, Answer> {
+        let there = self.histories.iter().filter_map(|(id, history)| {
+            let (since, state) = history.last()?;
+            let machine = self.shown(id, *since, state.as_ref()?);
+            Some((id.clone(), Answer::Machine(Box::new(machine))))
+        });
+        there.collect()
     }
 
     fn now(&self) -> (u64, Now) {
@@ -539,6 +571,7 @@ impl World {
     fn pass(&mut self, targets: Targets, course: &Course) -> Pass {
         let (second, now) = self.now();
         let list = self.list(course);
+        self.fleet.answers = self.answers();
         let pass = self.fleet.pass_over(now, targets, list.clone());
         check(&pass, targets, &list, &self.fleet.policy);
         let effects = self.carry_out(pass.plan.action.clone(), course);
@@ -559,7 +592,7 @@ impl World {
                 fingerprint,
                 ..
             }) => {
-                self.fleet.memory.note_source(fingerprint);
+                self.fleet.memory.note_source(fingerprint, false);
                 for _ in 0..count {
                     let Some(region) = placement.next_region() else {
                         break;
@@ -656,6 +689,36 @@ proptest! {
                     prop_assert_eq!(world.created(), before_created);
                     prop_assert_eq!(world.started(), before_started);
                 }
+            }
+        }
+    }
+
+    /// Whatever lists lack, region by region: what was seen or made once counts, and nothing is done twice for it.
+    #[test]
+    fn lists_that_lack_machines_hide_none_that_was_seen(
+        policy in any_policy(),
+        states in resting_states(),
+        passes in prop::collection::vec(
+            (both_bounds(), any_course(1, 0.2), prop::option::of(prop::sample::select(&REGIONS[..]))),
+            1..30,
+        ),
+    ) {
+        let mut world = World::new(policy, &states);
+        for (number, (targets, course, lacks)) in passes.into_iter().enumerate() {
+            let course = Course { lacks: lacks.filter(|_| number > 0), ..course };
+            world.advance(&course);
+            let (before_created, before_started) = (world.created(), world.started());
+            let pass = world.pass(targets, &course);
+            prop_assert_eq!(pass.observed.created, before_created);
+            prop_assert_eq!(pass.observed.started, before_started);
+            let created = pass.limited.created.expect("a created target");
+            let started = pass.limited.started.expect("a started target");
+            match pass.plan.decision() {
+                Decision::Create => prop_assert!(world.created() <= created.min),
+                Decision::Destroy => prop_assert!(world.created() >= created.max.max(1)),
+                Decision::Start => prop_assert!(world.started() <= started.min),
+                Decision::Stop => prop_assert!(world.started() >= started.max),
+                Decision::NoScale => {}
             }
         }
     }

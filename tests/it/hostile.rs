@@ -579,7 +579,7 @@ proptest! {
             Some(Action::Destroy { victims }) => {
                 let most = created.map(|(min, more)| min + more).unwrap();
                 let count = u32::try_from(victims.len()).unwrap();
-                prop_assert!(observed.created - count >= most.max(1));
+                prop_assert!(observed.present() - count >= most.max(1));
                 prop_assert!(victims.iter().all(|victim| !protected.contains(&victim.id)));
             }
             Some(Action::Stop { candidates, .. }) => {

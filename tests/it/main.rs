@@ -28,4 +28,5 @@ mod standing;
 mod tidy;
 mod time_of_a_pass;
 mod turns;
+mod unlisted;
 mod world;

@@ -67,6 +67,7 @@ const CALLS: &[(&str, &[&str])] = &[
         "machines",
         &[
             "list_machines",
+            "get_machine",
             "create_machine",
             "start_machine",
             "stop_machine",

@@ -4,7 +4,7 @@
 //! seconds ago. Nothing here decides what happens next.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::Arc,
     time::Duration,
@@ -246,6 +246,8 @@ pub struct App {
     pub(super) deploy: Option<DeployRun>,
     pub(super) timing: Timing,
     pub(super) list_lag: Duration,
+    /// Regions and ids of machines that lists do not show.
+    pub(super) list_lacks: BTreeSet<String>,
     pub(super) launch_failures: Failures,
     pub(super) start_failures: Failures,
 }
@@ -264,6 +266,7 @@ impl App {
             deploy: None,
             timing,
             list_lag: Duration::ZERO,
+            list_lacks: BTreeSet::new(),
             launch_failures: Failures::default(),
             start_failures: Failures::default(),
         }

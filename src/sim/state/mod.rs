@@ -503,6 +503,11 @@ impl Platform {
         })
     }
 
+    /// Takes a machine away at once, as if somebody had destroyed it a while ago.
+    pub fn remove_machine(&mut self, app: &str, id: &str) {
+        self.vanish(app, id);
+    }
+
     /// Makes new machines of an app fail to launch, or machines that are started fail to start.
     pub fn set_failures(&mut self, app: &str, launch: Failures, start: Failures) {
         if let Some(app) = self.apps.get_mut(app) {
@@ -532,6 +537,14 @@ impl Platform {
         let lag = lag.min(self.history);
         if let Some(app) = self.apps.get_mut(app) {
             app.list_lag = lag;
+        }
+    }
+
+    /// Makes an app's list lack machines that exist: those of these regions, and those with these ids; none of them: the
+    /// list is whole again. Asked for by its id, each of them is there.
+    pub fn set_list_lacks(&mut self, app: &str, regions_and_ids: &[&str]) {
+        if let Some(app) = self.apps.get_mut(app) {
+            app.list_lacks = regions_and_ids.iter().map(ToString::to_string).collect();
         }
     }
 
@@ -776,6 +789,9 @@ impl Platform {
         } else {
             app.machines_at(at(app.list_lag)).cloned().collect()
         };
+        machines.retain(|machine| {
+            !app.list_lacks.contains(&*machine.region) && !app.list_lacks.contains(&*machine.id)
+        });
         if self.shuffled_lists {
             for last in (1..machines.len()).rev() {
                 let other = self.random.index(last + 1);

@@ -219,6 +219,14 @@ struct Lagging {
     until: Duration,
 }
 
+/// A time in which lists do not show the machines of a region.
+#[derive(Debug, Clone)]
+struct Lacking {
+    from: Duration,
+    region: String,
+    until: Duration,
+}
+
 /// Which requests go wrong.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chaos {
@@ -316,7 +324,7 @@ impl Chaos {
         }
         Some(match operation {
             Operation::Query => Self::metric_effect(random),
-            Operation::List | Operation::ListVolumes => self.read_effect(random),
+            Operation::List | Operation::Get | Operation::ListVolumes => self.read_effect(random),
             Operation::Graphql => match random.below(4) {
                 0 => Effect::Answer(Canned::json(200, r#"{"errors":[{"message":"try again"}]}"#)),
                 1 => Effect::Hang,
@@ -433,9 +441,19 @@ pub(super) struct Scenario {
     pub(super) load: f64,
     pub(super) metric_is_instances: bool,
     lagging: Vec<Lagging>,
+    lacking: Vec<Lacking>,
 }
 
 impl Scenario {
+    /// The regions that a list lacks at this moment.
+    pub(super) fn lacks(&self, at: Duration) -> Vec<String> {
+        let now = self
+            .lacking
+            .iter()
+            .filter(|lacking| (lacking.from..lacking.until).contains(&at));
+        now.map(|lacking| lacking.region.clone()).collect()
+    }
+
     /// How far a list lags behind at this moment.
     pub(super) fn lag(&self, at: Duration) -> Duration {
         self.lagging
@@ -449,14 +467,17 @@ impl Scenario {
     /// The scenario of a seed.
     ///
     /// Two things are left out because the rules leave them open. A create of unknown outcome is remembered for two
-    /// passes, so it must have shown by the third: where creates may be lost, lists lag for less than that. And a
-    /// restarted daemon takes its first list as current, so when it starts no list lags and nothing is under way.
+    /// passes and a minute, so it must have shown by then: where creates may be lost, lists lag for less than that and
+    /// lack no region. And a restarted daemon takes its first list as current, so when it starts no list lags or lacks
+    /// machines, and nothing is under way.
     pub(super) fn of(seed: u64) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0xfa5);
         let random = &mut random;
         let mut rules = rules(random);
         let shortest_pass = rules.interval.min(rules.timeout * 3 / 4);
-        let remembered = (shortest_pass * 2).saturating_sub(seconds(2));
+        let remembered = (shortest_pass * 2)
+            .max(seconds(LONGEST_LAG))
+            .saturating_sub(seconds(2));
 
         let lost_creates = random.chance(0.5);
         let lags = random.chance(0.55);
@@ -500,6 +521,20 @@ impl Scenario {
                 from = until + random.between(seconds(1), seconds(300));
             }
         }
+        let mut lacking = Vec::new();
+        if !lost_creates && random.chance(0.35) {
+            for _ in 0..=random.below(3) {
+                let from = random.between(seconds(5), CALM.saturating_sub(seconds(60)));
+                let longest = pick(random, &[45, 300, 3600]);
+                let until = (from + random.between(seconds(15), seconds(longest))).min(CALM);
+                let region = pick(random, &["ord", "iad", "fra"]).to_owned();
+                lacking.push(Lacking {
+                    from,
+                    region,
+                    until,
+                });
+            }
+        }
         if let Some(kill) = kill {
             let pause = seconds(24) + random.between(seconds(0), seconds(40));
             let restart = kill + if quick_restart { seconds(1) } else { pause };
@@ -507,6 +542,11 @@ impl Scenario {
             for lagging in &mut lagging {
                 if lagging.from < restart && lagging.until > kill {
                     lagging.until = kill.max(lagging.from);
+                }
+            }
+            for lacking in &mut lacking {
+                if lacking.from < restart + seconds(60) && lacking.until > kill {
+                    lacking.until = kill.max(lacking.from);
                 }
             }
         }
@@ -555,6 +595,7 @@ impl Scenario {
             load: random.below(9) as f64,
             metric_is_instances,
             lagging,
+            lacking,
         }
     }
 }
@@ -763,6 +804,7 @@ fn chaos(random: &mut Random, lost_creates: bool, longest_delay: Duration) -> Ch
         Operation::Stop,
         Operation::Suspend,
         Operation::Wait,
+        Operation::Get,
     ] {
         let mut stormy = pick(random, &[0.0, 0.0, 0.1, 0.25, 0.5]);
         if matches!(operation, Operation::Create | Operation::Destroy) {

@@ -46,6 +46,10 @@ pub(super) struct Tally {
     /// Creates and starts while nobody said whether a deploy is under way.
     pub(super) without_answer: u64,
     lives: u64,
+    /// Lists that lacked machines which an earlier one had shown.
+    partial_lists: u64,
+    /// Questions about one machine.
+    asked: u64,
 }
 
 impl Tally {
@@ -63,6 +67,13 @@ impl Tally {
         self.lost_stops += other.lost_stops;
         self.without_answer += other.without_answer;
         self.lives += other.lives;
+        self.partial_lists += other.partial_lists;
+        self.asked += other.asked;
+    }
+
+    /// Whether there was enough trouble of each kind for a guard that is missing to be noticed, in a thousand seeds.
+    pub(super) fn is_wild(&self) -> bool {
+        self.partial_lists > 1000 && self.asked > 1000
     }
 }
 
@@ -82,6 +93,7 @@ macro_rules! demand {
 struct Truth {
     mine: bool,
     living: bool,
+    state: MachineState,
     /// When one of our creates made it.
     ours: Option<Duration>,
     /// When one of our destroys took it.
@@ -162,6 +174,7 @@ impl Oracle {
                 let truth = Truth {
                     mine: is_mine(machine, &rules),
                     living: true,
+                    state: machine.state.clone(),
                     ours: None,
                     destroyed: None,
                     started: None,
@@ -313,6 +326,15 @@ impl Oracle {
         });
         self.tally.passes += u64::from(exchange.operation == Operation::Query);
         self.tally.faults += u64::from(exchange.effect.is_some());
+        self.tally.asked += u64::from(exchange.operation == Operation::Get);
+        if let Some(view) = pass
+            .view
+            .as_ref()
+            .filter(|_| exchange.operation == Operation::List && !exchange.lacks.is_empty())
+        {
+            let missing = self.missing_from(wire, exchange.pass, view).next();
+            self.tally.partial_lists += u64::from(missing.is_some());
+        }
         let context = |problem: String| {
             format!(
                 "at {:.3} s, request #{ordinal} ({:?} {}) of pass {}: {problem}",
@@ -523,11 +545,14 @@ impl Oracle {
         for word in ["force", "kill"] {
             demand!(!exchange.query.contains(word), "it says {}", exchange.query);
         }
+        let view = wire.passes[exchange.pass].view.as_ref();
+        let makes_room = is_broken(&seen.state)
+            && self.target(wire, exchange.pass, true).is_some()
+            && view.is_some_and(|view| self.makes_room(wire, exchange.pass, view));
         demand!(
-            self.most(wire, exchange.pass).is_some(),
+            self.most(wire, exchange.pass).is_some() || makes_room,
             "no target asks for fewer machines"
         );
-        let view = wire.passes[exchange.pass].view.as_ref();
         demand!(
             !view.is_some_and(|view| self.half_turned(view)),
             "a blue-green deploy is half done"
@@ -976,6 +1001,48 @@ impl Oracle {
         seen.mine && seen.state.is_living() && (seen.host_ok || Self::blinks(wire, pass, machine))
     }
 
+    /// The machines that earlier lists of this life showed and that this one lacks, though they exist.
+    fn missing_from<'oracle>(
+        &'oracle self,
+        wire: &'oracle Wire,
+        pass: usize,
+        view: &'oracle View,
+    ) -> impl Iterator<Item = (&'oracle Arc<str>, &'oracle Truth)> {
+        self.machines.iter().filter(move |(id, truth)| {
+            truth.mine
+                && truth.living
+                && !view.machines.contains_key(*id)
+                && wire.passes[pass]
+                    .answers
+                    .get(*id)
+                    .is_none_or(|(host_ok, _)| *host_ok)
+                && Self::last_sight(wire, pass, id)
+        })
+    }
+
+    /// Whether an earlier list of this life showed a machine, and the last that did on a host that answers.
+    fn last_sight(wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
+        wire.passes[..pass]
+            .iter()
+            .rev()
+            .take_while(|earlier| earlier.life == wire.passes[pass].life)
+            .find_map(|earlier| earlier.view.as_ref()?.machines.get(machine))
+            .is_some_and(|seen| seen.host_ok)
+    }
+
+    /// The state in which a list showed a machine last.
+    fn last_state<'wire>(
+        wire: &'wire Wire,
+        pass: usize,
+        machine: &Arc<str>,
+    ) -> Option<&'wire MachineState> {
+        wire.passes[..pass]
+            .iter()
+            .rev()
+            .find_map(|earlier| earlier.view.as_ref()?.machines.get(machine))
+            .map(|seen| &seen.state)
+    }
+
     /// The most machines that this pass may have counted: those of its list that it did not take itself, its own that
     /// the list does not show yet, and creates that it cannot know about.
     fn at_most_counted(&self, wire: &Wire, pass: usize, at: Duration) -> usize {
@@ -998,7 +1065,7 @@ impl Oracle {
                     && !view.machines.contains_key(*id)
             })
             .count();
-        // Remembered by the two passes after it that see a list.
+        // Remembered by the two passes after it that see a list, and for a minute.
         let mut sights = 0;
         let mut unknown = 0;
         let mut later = pass;
@@ -1011,7 +1078,10 @@ impl Oracle {
                 sights += usize::from(wire.passes[later].view.is_some());
                 later -= 1;
             }
-            if sights > 2 || wire.passes[exchange.pass].life != this.life {
+            let lately = exchange
+                .ended
+                .is_none_or(|(ended, _)| ended + SETTLE > this.start);
+            if (sights > 2 && !lately) || wire.passes[exchange.pass].life != this.life {
                 break;
             }
             unknown += usize::from(!exchange.accepted());
@@ -1035,6 +1105,7 @@ impl Oracle {
                 Truth {
                     mine,
                     living: true,
+                    state: change.state.clone(),
                     ours,
                     destroyed: None,
                     started: None,
@@ -1049,6 +1120,7 @@ impl Oracle {
         let ordinal = (change.actor == Actor::Api).then(|| self.effects.remove(0));
         if let Some(truth) = self.machines.get_mut(id) {
             truth.living = change.state.is_living();
+            truth.state = change.state.clone();
             let by_us = change.actor == Actor::Api;
             if by_us && change.kind == ChangeKind::Destroy {
                 truth.destroyed = Some(change.at);
@@ -1235,17 +1307,27 @@ impl Oracle {
             .filter_map(|pass| self.create_bound(wire, pass))
             .max()
             .unwrap_or(0);
-        let (mut counted, mut cut_off) = (0, 0);
+        let (mut counted, mut failed, mut cut_off) = (0, 0, 0);
         for (id, truth) in self
             .machines
             .iter()
             .filter(|(_, truth)| truth.living && truth.mine)
         {
-            let counts = match view.machines.get(id) {
-                Some(seen) => Self::counts(wire, pass, id, seen),
-                None => truth.ours.is_some(),
+            let (counts, state) = match view.machines.get(id) {
+                Some(seen) => (Self::counts(wire, pass, id, seen), &seen.state),
+                // What a list lacks counts all the same, once it was seen or where it is our own.
+                None => (
+                    wire.passes[pass]
+                        .answers
+                        .get(id)
+                        .is_none_or(|(host_ok, _)| *host_ok)
+                        && (truth.ours.is_some() || Self::last_sight(wire, pass, id)),
+                    &truth.state,
+                ),
             };
-            counted += u32::from(counts);
+            let broken = is_broken(state);
+            counted += u32::from(counts && !broken);
+            failed += u32::from(counts && broken);
             cut_off += u32::from(!counts && view.machines.contains_key(id));
         }
         demand!(
@@ -1254,8 +1336,8 @@ impl Oracle {
         );
         if let Some(ceiling) = self.rules.ceiling {
             demand!(
-                counted + cut_off <= ceiling,
-                "there are {counted} machines and {cut_off} cut off, over the ceiling of {ceiling}"
+                counted + failed + cut_off <= ceiling,
+                "there are {counted} machines, {failed} failed ones and {cut_off} cut off, over the ceiling of {ceiling}"
             );
         }
         Ok(())
@@ -1280,6 +1362,10 @@ impl Oracle {
         {
             self.tally.running_destroyed += 1;
         }
+        let broken = view
+            .machines
+            .get(&machine.id)
+            .is_some_and(|seen| is_broken(&seen.state));
         // One that arrives late finds what later passes have done meanwhile, to what they were to reach.
         let most = (pass..wire.passes.len())
             .take_while(|pass| wire.passes[*pass].start <= at)
@@ -1287,9 +1373,23 @@ impl Oracle {
             .min();
         if let Some(most) = most {
             let left = self.at_most_counted(wire, pass, Duration::MAX);
+            let failed = view
+                .machines
+                .iter()
+                .filter(|(id, seen)| {
+                    let gone = self.is_gone(id, Duration::MAX);
+                    Self::counts(wire, pass, id, seen) && is_broken(&seen.state) && !gone
+                })
+                .count();
+            let in_the_way = broken && self.makes_room(wire, pass, view);
             demand!(
-                left >= most as usize,
+                left >= most as usize || in_the_way,
                 "only {left} machines are left of the {most} that may stay"
+            );
+            demand!(
+                broken || left - failed >= most as usize,
+                "only {} working machines are left of the {most} that may stay",
+                left - failed
             );
         }
         let left = |clonable: bool, before: bool| {
@@ -1316,6 +1416,24 @@ impl Oracle {
             "it was the last machine that may be cloned"
         );
         Ok(())
+    }
+
+    /// Whether the failed machines that a pass has destroyed so far only make the room under the ceiling that growth needs.
+    fn makes_room(&self, wire: &Wire, pass: usize, view: &View) -> bool {
+        let (Some(ceiling), Some(min)) = (self.rules.ceiling, self.create_bound(wire, pass)) else {
+            return false;
+        };
+        let start = wire.passes[pass].start;
+        let (mut failed, mut taken, mut cut_off) = (0, 0, 0);
+        for (id, seen) in view.machines.iter().filter(|(_, seen)| seen.mine) {
+            if !seen.host_ok {
+                cut_off += 1;
+            } else if is_broken(&seen.state) && !self.is_gone(id, start) {
+                failed += 1;
+                taken += u32::from(self.is_gone(id, Duration::MAX));
+            }
+        }
+        ceiling + taken <= min + failed + cut_off
     }
 
     /// Judges a pass that is over.
@@ -1387,7 +1505,11 @@ impl Oracle {
             .filter(|(id, seen)| {
                 let gone = self.is_gone(id, Duration::MAX)
                     || self.touched(wire, id, pass.start.saturating_sub(SETTLE * 2), index);
-                seen.mine && seen.host_ok && seen.state.is_living() && !gone
+                seen.mine
+                    && seen.host_ok
+                    && seen.state.is_living()
+                    && !is_broken(&seen.state)
+                    && !gone
             })
             .count();
         let creates = attempts(Operation::Create);
@@ -1414,7 +1536,9 @@ impl Oracle {
                     "{creates} creates were tried, at most {most} may be"
                 )));
             }
-            let counted = u32::try_from(self.at_most_counted(wire, index, pass.start)).unwrap_or(0);
+            let counted = self.at_most_counted(wire, index, pass.start)
+                + self.missing_from(wire, index, view).count();
+            let counted = u32::try_from(counted).unwrap_or(0);
             if let Some(step) = self.rules.up_step {
                 if accepted(Operation::Create) > step.of(counted) as usize {
                     return Err(context(
@@ -1493,6 +1617,15 @@ impl Oracle {
                 matches!(seen.state, MachineState::Started | MachineState::Restarting)
                     && !self.touched(wire, id, start.saturating_sub(SETTLE * 2), index)
             });
+            // Those that the list lacks run all the same, where they ran when they were last seen.
+            let hidden = self.missing_from(wire, index, view).filter(|(id, truth)| {
+                let answer = wire.passes[index].answers.get(*id);
+                truth.state == MachineState::Started
+                    && answer.is_none_or(|(_, state)| state == "started")
+                    && Self::last_state(wire, index, id) == Some(&MachineState::Started)
+                    && !self.touched(wire, id, start.saturating_sub(SETTLE * 2), index)
+            });
+            let running = running + u32::try_from(hidden.count()).unwrap_or(0);
             let wanted = match self.target(wire, index, false) {
                 Some((min, _)) => min,
                 None => self.rules.fallback_started.unwrap_or(0),
@@ -1557,7 +1690,10 @@ impl Oracle {
             .filter(|exchange| exchange.at > SETTLED)
         {
             demand!(
-                matches!(exchange.operation, Operation::Query | Operation::List),
+                matches!(exchange.operation, Operation::Query | Operation::List)
+                    // One that ended by itself before, and that nobody has needed to know of.
+                    || exchange.operation == Operation::Get
+                        && matches!(exchange.ended, Some((_, Ended::Status(404)))),
                 "at {:?} there was still {:?}",
                 exchange.at,
                 exchange.operation
@@ -1586,6 +1722,8 @@ impl Oracle {
             ) && (!seen.mounts || self.rules.clone_volumes)
         });
         let created = count(&|_| true);
+        let working = count(&|seen| !is_broken(&seen.state));
+        let no_room = self.rules.ceiling.is_some_and(|ceiling| created >= ceiling);
         let held_up = self.rules.up_step.is_some_and(|step| step.of(created) == 0);
         let held_down = self
             .rules
@@ -1596,9 +1734,15 @@ impl Oracle {
             .as_ref()
             .is_some_and(|view| self.half_turned(view));
         if let Some((min, max)) = self.target(wire, last, true) {
+            // A failed one that has to stay may hold the last place under the ceiling.
+            let stays = half_turned
+                || count(&|seen| {
+                    let has_to_stay = seen.protected || (seen.mounts && !self.rules.clone_volumes);
+                    is_broken(&seen.state) && has_to_stay
+                }) > 0;
             demand!(
-                created >= min || clonable == 0 || held_up,
-                "{created} machines in the end, at least {min} wanted"
+                working >= min || clonable == 0 || held_up || (no_room && (stays || held_down)),
+                "{working} working machines in the end, at least {min} wanted"
             );
             let victims = machines
                 .iter()
@@ -1610,8 +1754,18 @@ impl Oracle {
                 .count();
             let spare = u32::try_from(victims).unwrap_or(0).saturating_sub(1);
             let kept_source = u32::from(clonable <= 1);
+            // A failed one that has to stay costs no working one its place.
+            let failed_spare = machines
+                .iter()
+                .filter(|(machine, seen)| {
+                    is_broken(&seen.state)
+                        && expendable(seen, &machine.id)
+                        && (!seen.mounts || self.rules.clone_volumes)
+                })
+                .count();
+            let counted = working + u32::try_from(failed_spare).unwrap_or(0);
             demand!(
-                created <= max || held_down || half_turned || spare <= kept_source,
+                counted <= max || held_down || half_turned || spare <= kept_source,
                 "{created} machines in the end, at most {max} wanted, and {spare} to spare"
             );
         }
@@ -1646,6 +1800,11 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// Whether a machine in this state serves nobody, and is to be replaced.
+fn is_broken(state: &MachineState) -> bool {
+    matches!(state, MachineState::Failed | MachineState::LaunchFailed)
 }
 
 /// A list in one line.

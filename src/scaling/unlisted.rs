@@ -1,0 +1,723 @@
+//! Machines that a list lacks: what is remembered of them, and which have to be asked for by id before anything grows.
+//!
+//! A list can lack machines that exist: the API has answered with the machines of one region only, for most of an hour.
+//! What a list showed once and what a create made therefore counts on as what it was last seen as, until it is known to
+//! be gone. Nothing is done about it while nobody needs to know. Where growth would be wanted if they were gone,
+//! [`ids_to_ask`] names those to ask for, and [`Memory::settle`] takes the answers in.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Action, Limited, Machine, Member, Memory, Note, Now, Observed, Plan, Policy, Presence,
+    ReleaseView, State, Targets, limit, observe::SETTLE_TIME, plan,
+};
+
+/// The most machines that one pass asks for by id; with more than that to ask for, nothing grows in it.
+const MOST_ASKED: usize = 20;
+
+/// How long a machine may be missing before it is asked for though nobody needs to know, so that what ended by itself is
+/// not remembered for ever; one that exists is asked for again as late.
+const REVIEW: Duration = Duration::from_secs(5 * 60);
+
+/// How long a machine is remembered that no list shows while no question about it is answered: it was asked for hundreds
+/// of times by then.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a machine of the group was last seen as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sight {
+    pub(super) region: String,
+    /// Its state, accepted writes included.
+    pub(super) state: State,
+    /// Whether it counted as started.
+    pub(super) started: bool,
+    pub(super) host_ok: bool,
+    pub(super) auto_destroy: bool,
+    cordoned: bool,
+    release: Option<u64>,
+    pub(super) standing: Standing,
+    /// The number of the last pass whose list showed it.
+    listed_in: u64,
+}
+
+/// How it stands with a machine that was seen or made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The last list shows it.
+    Listed,
+    /// A create was accepted then, and no list has shown it so far.
+    Awaited {
+        /// When the create was accepted.
+        since: Instant,
+    },
+    /// The last list lacks it.
+    Lacking {
+        /// When it was first missing, or last known to exist by its id.
+        since: Instant,
+        /// When it was last asked for.
+        asked: Option<Instant>,
+    },
+    /// It is gone or on its way out. It is remembered for a minute, since a later list may come from a place that has
+    /// not heard of it, and it would then seem to be new.
+    Gone {
+        /// When that was known.
+        known: Instant,
+        /// When it was first missing.
+        ended: Instant,
+    },
+}
+
+impl Sight {
+    /// A machine that one of our creates has made.
+    pub(super) fn of_create(
+        region: String,
+        started: bool,
+        auto_destroy: bool,
+        since: Instant,
+    ) -> Self {
+        Self {
+            region,
+            state: State::Created,
+            started,
+            host_ok: true,
+            auto_destroy,
+            cordoned: false,
+            release: None,
+            standing: Standing::Awaited { since },
+            listed_in: 0,
+        }
+    }
+
+    fn of(machine: &Machine, started: bool, standing: Standing) -> Self {
+        Self {
+            region: machine.region.clone(),
+            state: machine.state.clone(),
+            started,
+            host_ok: machine.host_ok,
+            auto_destroy: machine.auto_destroy,
+            cordoned: machine.cordoned,
+            release: machine.release,
+            standing,
+            listed_in: 0,
+        }
+    }
+
+    /// The machine as it was last seen.
+    pub(super) fn machine(&self, id: &str, policy: &Policy) -> Machine {
+        let mut machine = Machine::new(id, self.region.clone(), self.state.clone());
+        machine.process_group.clone_from(&policy.process_group);
+        machine.host_ok = self.host_ok;
+        machine.auto_destroy = self.auto_destroy;
+        machine.cordoned = self.cordoned;
+        machine.release = self.release;
+        machine.has_config = false;
+        machine
+    }
+}
+
+/// What asking for one machine by its id told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// There is no such machine.
+    Gone,
+    /// This is what it is now.
+    Machine(Box<Machine>),
+    /// Nothing that could be used.
+    None,
+}
+
+/// The machines that a pass must ask for by id before it decides, at most twenty; none where its list lacks none.
+///
+/// Those are all that the list lacks, where this pass would grow if they were gone, or would grow as it is: `targets`
+/// gives what the expressions ask for when they see these counts. Otherwise a few that have been missing for long.
+#[must_use]
+pub fn ids_to_ask(
+    observed: &Observed,
+    policy: &Policy,
+    memory: &Memory,
+    now: Now,
+    mut targets: impl FnMut(&Observed) -> Targets,
+) -> Vec<String> {
+    if observed.unlisted.is_empty() {
+        return Vec::new();
+    }
+    let mut grows = |observed: &Observed| {
+        // What limits remember is recorded once a pass, by the decision itself.
+        let mut memory = memory.clone();
+        let limited: Limited = limit(targets(observed), observed, policy, &mut memory, now);
+        let release = ReleaseView::NotAsked;
+        let plan: Plan = plan(observed, &limited, policy, &memory, release, now);
+        plan.grows()
+    };
+    let growth = grows(&observed.without_unlisted(policy)) || grows(observed);
+    let mut candidates: Vec<(Option<Instant>, &str)> = observed
+        .unlisted
+        .iter()
+        .filter_map(|id| {
+            let (since, asked) = memory.lacking(id)?;
+            let last = asked.map_or(since, |asked| asked.max(since));
+            let overdue = now.monotonic.saturating_duration_since(last) >= REVIEW;
+            (growth || overdue).then_some((asked, id.as_str()))
+        })
+        .collect();
+    // The one that was asked for the longest time ago, or never, first.
+    candidates.sort_unstable();
+    let first = candidates.into_iter().take(MOST_ASKED);
+    first.map(|(_, id)| id.to_owned()).collect()
+}
+
+impl Observed {
+    /// What would be seen if every machine that the list lacks were gone.
+    fn without_unlisted(&self, policy: &Policy) -> Self {
+        let mut rest = self.clone();
+        for id in std::mem::take(&mut rest.unlisted) {
+            rest.remove(&id);
+        }
+        rest.count(policy);
+        rest
+    }
+
+    /// Takes a machine out of everything but the ids that the list lacks; the counts are then to be made anew.
+    fn remove(&mut self, id: &str) {
+        let member = self
+            .members
+            .binary_search_by(|member| member.machine.id.as_str().cmp(id));
+        if let Ok(at) = member {
+            self.members.remove(at);
+        }
+        let before = self.unreachable.len();
+        self.unreachable.retain(|unreachable| unreachable != id);
+        let was_unreachable = self.unreachable.len() < before;
+        self.unreachable_uncounted -= u32::from(was_unreachable && member.is_err());
+    }
+}
+
+impl Plan {
+    /// Whether it creates or starts machines.
+    fn grows(&self) -> bool {
+        matches!(
+            self.action,
+            Some(Action::Create { .. } | Action::Start { .. })
+        )
+    }
+
+    /// Gives growth up where not every missing machine could be asked for.
+    pub(super) fn hold_growth_that_is_blind(&mut self, observed: &Observed) {
+        if observed.blind && self.grows() {
+            self.action = None;
+            self.notes.push(Note::TooManyUnlisted {
+                machines: u32::try_from(observed.unlisted.len()).unwrap_or(u32::MAX),
+            });
+        }
+    }
+}
+
+impl Memory {
+    /// Since when lists have lacked this machine, and when it was last asked for.
+    fn lacking(&self, id: &str) -> Option<(Instant, Option<Instant>)> {
+        match self.sights.get(id)?.standing {
+            Standing::Lacking { since, asked } => Some((since, asked)),
+            _ => None,
+        }
+    }
+
+    /// Remembers what a machine was seen as, whether it was a list that showed it or an answer about it alone.
+    pub(super) fn remember(&mut self, machine: &Machine, started: bool) {
+        let Some(sight) = self.sights.get_mut(&machine.id) else {
+            let sight = Sight::of(machine, started, Standing::Listed);
+            self.sights.insert(machine.id.clone(), sight);
+            return;
+        };
+        // In place: the large fleets are those that hardly change.
+        if sight.region != machine.region {
+            sight.region.clone_from(&machine.region);
+        }
+        if sight.state != machine.state {
+            sight.state.clone_from(&machine.state);
+        }
+        sight.started = started;
+        sight.host_ok = machine.host_ok;
+        sight.auto_destroy = machine.auto_destroy;
+        sight.cordoned = machine.cordoned;
+        sight.release = machine.release;
+    }
+
+    /// Marks a machine as one that the list of this pass shows.
+    pub(super) fn mark_listed(&mut self, id: &str, now: Instant) {
+        if let Some(sight) = self.sights.get_mut(id) {
+            sight.listed_in = self.pass;
+            sight.standing = match sight.standing {
+                _ if sight.state.is_living() => Standing::Listed,
+                Standing::Gone { ended, .. } => Standing::Gone { known: now, ended },
+                _ => Standing::Gone {
+                    known: now,
+                    ended: now,
+                },
+            };
+        }
+    }
+
+    /// Marks a machine as gone.
+    pub(super) fn mark_gone(&mut self, id: &str, now: Instant) {
+        if let Some(sight) = self.sights.get_mut(id) {
+            let ended = match sight.standing {
+                Standing::Lacking { since, .. } | Standing::Awaited { since } => since,
+                Standing::Gone { ended, .. } => ended,
+                Standing::Listed => now,
+            };
+            sight.standing = Standing::Gone { known: now, ended };
+        }
+    }
+
+    /// Moves those that this pass's list lacks on: from listed to missing, from missing for long to forgotten.
+    pub(super) fn miss_unlisted(&mut self, now: Instant) {
+        let passed = |since: Instant| now.saturating_duration_since(since);
+        self.sights.retain(|_, sight| {
+            if sight.listed_in == self.pass {
+                return true;
+            }
+            match sight.standing {
+                Standing::Listed => {
+                    sight.standing = Standing::Lacking {
+                        since: now,
+                        asked: None,
+                    };
+                    true
+                }
+                Standing::Awaited { since } => {
+                    if passed(since) >= SETTLE_TIME {
+                        sight.standing = Standing::Lacking { since, asked: None };
+                    }
+                    true
+                }
+                Standing::Lacking { since, .. } => passed(since) < FORGOTTEN_AFTER,
+                Standing::Gone { known, .. } => passed(known) < SETTLE_TIME,
+            }
+        });
+    }
+
+    /// Counts what is known to exist, or may, and is not in the list of this pass.
+    pub(super) fn add_unlisted(&self, observed: &mut Observed, policy: &Policy, now: Instant) {
+        for (id, sight) in &self.sights {
+            let presence = match sight.standing {
+                Standing::Listed | Standing::Gone { .. } => continue,
+                Standing::Awaited { .. } => Presence::Expected,
+                Standing::Lacking { .. } => {
+                    observed.unlisted.push(id.clone());
+                    Presence::Unlisted
+                }
+            };
+            if !sight.host_ok {
+                observed.unreachable.push(id.clone());
+                if !self.host_answered_lately(id, now) {
+                    observed.unreachable_uncounted += 1;
+                    continue;
+                }
+            }
+            observed.members.push(Member {
+                machine: sight.machine(id, policy),
+                presence,
+                started: sight.started && sight.host_ok,
+                stuck: false,
+                pending: presence == Presence::Expected,
+                unsettled_destroy: self.unsettled_destroys.contains_key(id),
+                unsettled: None,
+                held: false,
+            });
+        }
+    }
+
+    /// Puts what asking for machines by id told into what the pass has observed. Growth is blind while one that is missing
+    /// has not been asked for within the last minute.
+    pub fn settle(
+        &mut self,
+        observed: &mut Observed,
+        answers: Vec<(String, Answer)>,
+        policy: &Policy,
+        now: Now,
+    ) {
+        for (id, answer) in answers {
+            let Some(sight) = self.sights.get_mut(&id) else {
+                continue;
+            };
+            let Standing::Lacking { asked, .. } = &mut sight.standing else {
+                continue;
+            };
+            *asked = Some(now.monotonic);
+            let machine = match answer {
+                Answer::None => continue,
+                Answer::Machine(machine) if self.is_of_group(&machine, policy) => Some(machine),
+                Answer::Machine(_) | Answer::Gone => None,
+            };
+            observed.remove(&id);
+            let member = machine.and_then(|machine| self.place(*machine, observed, policy, now));
+            let still_there = member.is_some() || observed.unreachable.contains(&id);
+            if still_there {
+                if let Some(sight) = self.sights.get_mut(&id) {
+                    sight.standing = Standing::Lacking {
+                        since: now.monotonic,
+                        asked: Some(now.monotonic),
+                    };
+                }
+            } else {
+                observed.unlisted.retain(|unlisted| *unlisted != id);
+                self.mark_gone(&id, now.monotonic);
+            }
+            if let Some(member) = member {
+                observed.members.push(Member {
+                    presence: match member.presence {
+                        Presence::Listed => Presence::Unlisted,
+                        other => other,
+                    },
+                    ..member
+                });
+                observed.sort();
+            }
+        }
+        self.judge_clones(policy, now.monotonic);
+        observed.blind = observed.unlisted.iter().any(|id| {
+            let asked = self.lacking(id).and_then(|(_, asked)| asked);
+            asked.is_none_or(|asked| now.monotonic.saturating_duration_since(asked) >= SETTLE_TIME)
+        });
+        observed.count(policy);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::{
+        Decision,
+        fleet::{Fleet, Pass, both, created, ids, started},
+    };
+
+    const WHOLE: [&str; 6] = [
+        "a iad started",
+        "b iad started",
+        "c iad stopped",
+        "d ord started",
+        "e ord stopped",
+        "f ord failed",
+    ];
+
+    const IAD: [&str; 3] = ["a iad started", "b iad started", "c iad stopped"];
+
+    fn counts(observed: &Observed) -> (u32, u32, u32, u32) {
+        let Observed {
+            created,
+            failed,
+            started,
+            stopped,
+            ..
+        } = observed;
+        (*created, *failed, *started, *stopped)
+    }
+
+    /// A fleet whose machines of ord are missing from its second list on, and are there when asked for.
+    fn fleet(policy: Policy) -> Fleet {
+        let mut fleet = Fleet::new(policy);
+        fleet.pass(0, created(1, 9), &WHOLE);
+        for machine in WHOLE {
+            fleet.exists(machine);
+        }
+        fleet
+    }
+
+    #[test]
+    fn what_a_list_lacks_counts_as_it_was_last_seen_and_is_left_alone() {
+        let mut fleet = fleet(Policy::default());
+        let observed = fleet.observe(15, &IAD);
+        assert_eq!(counts(&observed), (5, 1, 3, 2));
+        assert_eq!(observed.unlisted, ["d", "e", "f"]);
+        for member in &observed.members[3..] {
+            assert_eq!(member.presence, Presence::Unlisted);
+            assert!(!member.is_free() && !member.is_expendable(&fleet.policy));
+            assert!(!member.may_be_cloned(&fleet.policy));
+        }
+        assert_eq!(
+            observed.by_state.values().sum::<u32>(),
+            3,
+            "only listed ones"
+        );
+        let observed = fleet.observe(30, &WHOLE);
+        assert_eq!(counts(&observed), (5, 1, 3, 2));
+        assert!(observed.unlisted.is_empty());
+    }
+
+    #[test]
+    fn they_are_asked_for_where_growth_would_be_wanted_without_them() {
+        type Case = (&'static str, Targets, &'static [&'static str], Decision);
+        let cases: [Case; 8] = [
+            ("enough without them", created(1, 9), &[], Decision::NoScale),
+            (
+                "created, without them too few",
+                created(5, 9),
+                &["d", "e", "f"],
+                Decision::NoScale,
+            ),
+            (
+                "created, with them too few",
+                created(6, 9),
+                &["d", "e", "f"],
+                Decision::Create,
+            ),
+            (
+                "started, without them too few",
+                started(3, 9),
+                &["d", "e", "f"],
+                Decision::NoScale,
+            ),
+            (
+                "started, with them too few",
+                started(4, 9),
+                &["d", "e", "f"],
+                Decision::Start,
+            ),
+            (
+                "started, enough without them",
+                started(2, 9),
+                &[],
+                Decision::NoScale,
+            ),
+            ("too many", created(1, 3), &[], Decision::NoScale),
+            (
+                "both kinds",
+                both((1, 9), (3, 3)),
+                &["d", "e", "f"],
+                Decision::NoScale,
+            ),
+        ];
+        for (name, targets, asked, decision) in cases {
+            let mut fleet = fleet(Policy::default());
+            let pass = fleet.pass(15, targets, &IAD);
+            assert_eq!(pass.asked, asked, "{name}");
+            assert_eq!(pass.plan.decision(), decision, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_expression_that_grows_with_what_is_missing_asks_for_it_too() {
+        let mut fleet = fleet(Policy::default());
+        let observed = fleet.observe(15, &IAD);
+        // Without the missing ones there are as many as wanted, with them there are too few.
+        let targets = |observed: &Observed| match observed.created {
+            5 => created(7, 7),
+            count => created(count, count),
+        };
+        let now = fleet.at(15);
+        let ids = ids_to_ask(&observed, &fleet.policy, &fleet.memory, now, targets);
+        assert_eq!(ids, ["d", "e", "f"]);
+    }
+
+    #[test]
+    fn an_answer_settles_what_a_missing_machine_is() {
+        // The answer about d; created, failed, started, stopped; how many are missing; whether it still is another time.
+        type Case = (&'static str, Answer, (u32, u32, u32, u32), usize);
+        let machine = |text: &str| Answer::Machine(Box::new(crate::scaling::fleet::machine(text)));
+        let cases: [Case; 9] = [
+            ("gone", Answer::Gone, (4, 1, 2, 2), 2),
+            ("no answer", Answer::None, (5, 1, 3, 2), 3),
+            ("as it was", machine("d ord started"), (5, 1, 3, 2), 3),
+            ("stopped by now", machine("d ord stopped"), (5, 1, 2, 3), 3),
+            ("failed by now", machine("d ord failed"), (4, 2, 2, 2), 3),
+            (
+                "on its way out",
+                machine("d ord destroying"),
+                (4, 1, 2, 2),
+                2,
+            ),
+            (
+                "of another group",
+                machine("d ord started group=jobs"),
+                (4, 1, 2, 2),
+                2,
+            ),
+            (
+                "a standby by now",
+                machine("d ord started standby"),
+                (4, 1, 2, 2),
+                2,
+            ),
+            (
+                "on a host that does not answer",
+                machine("d ord started host-down"),
+                (5, 1, 2, 2),
+                3,
+            ),
+        ];
+        for (name, answer, expected, missing) in cases {
+            let mut fleet = fleet(Policy::default());
+            fleet.answers.insert("d".to_owned(), answer);
+            let pass = fleet.pass(15, created(5, 5), &IAD);
+            assert_eq!(counts(&pass.observed), expected, "{name}");
+            assert_eq!(pass.observed.unlisted.len(), missing, "{name}");
+            let grows = pass.plan.decision() == Decision::Create;
+            assert_eq!(grows, expected.0 < 5, "{name}");
+            let again = fleet.observe(16, &IAD);
+            assert_eq!(counts(&again), expected, "{name}, in the next pass");
+            assert_eq!(again.unlisted.len(), missing, "{name}, in the next pass");
+        }
+    }
+
+    #[test]
+    fn a_missing_machine_on_a_lost_host_takes_its_place_under_the_ceiling_until_it_is_gone() {
+        let mut fleet = Fleet::new(Policy {
+            ceiling: Some(3),
+            ..Policy::default()
+        });
+        fleet.observe(0, &["a ord started", "b ord started", "c iad started"]);
+        let lost = ["a ord started", "b ord started", "c iad started host-down"];
+        fleet.observe(15, &lost);
+        assert_eq!(fleet.observe(75, &lost).unreachable_uncounted, 1);
+        fleet.exists("c iad started host-down");
+        let list = ["a ord started", "b ord started"];
+        let pass = fleet.pass(90, created(3, 3), &list);
+        assert_eq!(pass.asked, ["c"]);
+        assert_eq!(pass.plan.decision(), Decision::NoScale);
+        fleet.answers.clear();
+        let pass = fleet.pass(105, created(3, 3), &list);
+        assert_eq!(pass.plan.decision(), Decision::Create);
+    }
+
+    #[test]
+    fn what_was_written_last_is_what_a_missing_machine_is_last_seen_as() {
+        let mut fleet = fleet(Policy::default());
+        let observed = fleet.observe(15, &WHOLE);
+        let effect = |id: &str, started: bool| {
+            let id = id.to_owned();
+            if started {
+                crate::scaling::Effect::Started { id }
+            } else {
+                crate::scaling::Effect::Stopped { id }
+            }
+        };
+        fleet.record(15, &observed, &[effect("d", false), effect("e", true)]);
+        for second in [30, 90, 3000] {
+            let observed = fleet.observe(second, &IAD);
+            assert_eq!(counts(&observed), (5, 1, 3, 1), "at {second}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_we_destroyed_is_not_missing() {
+        let mut fleet = fleet(Policy::default());
+        let observed = fleet.observe(15, &WHOLE);
+        let destroyed = crate::scaling::Effect::Destroyed { id: "d".to_owned() };
+        fleet.record(15, &observed, &[destroyed]);
+        let observed = fleet.observe(30, &IAD);
+        assert_eq!(observed.unlisted, ["e", "f"]);
+        assert_eq!(ids(&observed), ["a", "b", "c", "e", "f"]);
+    }
+
+    #[test]
+    fn a_machine_that_was_gone_and_is_listed_again_is_not_new() {
+        let unknown = crate::scaling::Effect::CreateUnknown {
+            region: "ord".to_owned(),
+        };
+        let mut fleet = Fleet::new(Policy::default());
+        fleet.observe(0, &["a ord started", "b ord started"]);
+        let pass = fleet.pass(15, created(2, 2), &["a ord started"]);
+        assert_eq!(pass.asked, ["b"]);
+        fleet.record(15, &pass.observed, &[unknown]);
+        let observed = fleet.observe(30, &["a ord started", "b ord started"]);
+        assert_eq!(observed.created, 3, "b and the one that may have been made");
+    }
+
+    #[test]
+    fn a_step_towards_fewer_begins_at_those_that_are_shown() {
+        let mut fleet = fleet(Policy {
+            step: crate::scaling::UpDown {
+                up: None,
+                down: Some(crate::scaling::Step::Count(1)),
+            },
+            ..Policy::default()
+        });
+        let pass = fleet.pass(15, created(1, 1), &IAD);
+        assert_eq!(pass.plan.decision(), Decision::Destroy);
+    }
+
+    #[test]
+    fn the_windows_and_counters_of_limits_are_recorded_once_a_pass() {
+        let mut fleet = fleet(Policy::default());
+        let targets = Targets {
+            created: crate::scaling::Target::Missing,
+            started: crate::scaling::Target::Bounds(crate::scaling::Bounds { min: 3, max: 9 }),
+        };
+        for pass in 1..4 {
+            let asked = fleet.pass(15 * u64::from(pass), targets, &IAD).asked;
+            assert_eq!(asked.len(), 3);
+            let missing = fleet.memory.missing_passes(crate::scaling::Kind::Created);
+            assert_eq!(missing, pass);
+        }
+    }
+
+    /// A pass of thirty machines of which the list shows two.
+    fn pass_without_28(fleet: &mut Fleet, second: u64, min: u32) -> Pass {
+        fleet.pass(
+            second,
+            created(min, 99),
+            &["a ord started", "b ord started"],
+        )
+    }
+
+    fn thirty() -> Fleet {
+        let mut fleet = Fleet::new(Policy::default());
+        let names: Vec<String> = (0..28)
+            .map(|number| format!("m{number:02} iad started"))
+            .collect();
+        let mut list = vec!["a ord started", "b ord started"];
+        list.extend(names.iter().map(String::as_str));
+        fleet.observe(0, &list);
+        for name in &names {
+            fleet.exists(name);
+        }
+        fleet
+    }
+
+    #[test]
+    fn twenty_are_asked_for_in_a_pass_and_nothing_grows_before_each_was() {
+        let mut fleet = thirty();
+        let first = pass_without_28(&mut fleet, 15, 31);
+        assert_eq!(first.asked.len(), 20);
+        assert!(first.observed.blind);
+        assert_eq!(first.plan.decision(), Decision::NoScale);
+        let told = first
+            .plan
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::TooManyUnlisted { machines: 28 }));
+        assert!(told, "{:?}", first.plan.notes);
+        let second = pass_without_28(&mut fleet, 30, 31);
+        assert!(!first.asked.contains(&second.asked[0]), "the others first");
+        assert!(!second.observed.blind);
+        assert_eq!(second.plan.decision(), Decision::Create);
+        // Within a minute, what was answered holds.
+        assert!(!pass_without_28(&mut fleet, 45, 31).observed.blind);
+        assert!(pass_without_28(&mut fleet, 400, 31).observed.blind);
+    }
+
+    #[test]
+    fn what_nobody_needs_is_asked_for_every_five_minutes_and_forgotten_after_a_day() {
+        let mut fleet = thirty();
+        fleet.answers.clear();
+        fleet.answers.insert("m00".to_owned(), Answer::None);
+        assert_eq!(pass_without_28(&mut fleet, 15, 1).asked.len(), 0);
+        assert_eq!(pass_without_28(&mut fleet, 314, 1).asked.len(), 0);
+        assert_eq!(pass_without_28(&mut fleet, 315, 1).asked.len(), 20);
+        assert_eq!(pass_without_28(&mut fleet, 330, 1).asked.len(), 8);
+        assert_eq!(
+            pass_without_28(&mut fleet, 345, 1).observed.unlisted,
+            ["m00"]
+        );
+        assert_eq!(pass_without_28(&mut fleet, 614, 1).asked.len(), 0);
+        assert_eq!(pass_without_28(&mut fleet, 615, 1).asked, ["m00"]);
+        let day = 24 * 60 * 60;
+        assert_eq!(pass_without_28(&mut fleet, day + 14, 1).asked, ["m00"]);
+        assert!(
+            pass_without_28(&mut fleet, day + 15, 1)
+                .observed
+                .unlisted
+                .is_empty()
+        );
+    }
+}

@@ -1,0 +1,350 @@
+//! Machines that a list lacks, that ended by themselves, that failed, or that may have been created: what counts, and when
+//! growth is real.
+
+use std::{sync::Arc, time::Duration};
+
+use fly_autoscaler::sim::{
+    Canned, Effect, Failures, Fault, HostStatus, MachineState, NewMachine, Operation,
+};
+
+use crate::world::{APP, Logs, World};
+
+const CREATED: (&str, &str) = ("FAS_CREATED_MACHINE_COUNT", "queue_depth");
+const STARTED: (&str, &str) = ("FAS_STARTED_MACHINE_COUNT", "queue_depth");
+
+fn stopped(region: &str) -> NewMachine {
+    NewMachine::in_region(region).state(MachineState::Stopped)
+}
+
+/// Three started machines in each of two regions, and a target of `depth`.
+fn two_regions(depth: f64, settings: &[(&str, &str)]) -> World {
+    let world = World::queue(depth, settings);
+    for region in ["iad", "ord"] {
+        let machine = NewMachine::in_region(region);
+        world.platform().add_machines(APP, 3, &machine).unwrap();
+    }
+    world
+}
+
+fn lacks(world: &World, regions: &[&str]) {
+    world.platform().set_list_lacks(APP, regions);
+}
+
+/// Ten lists without ord, then whole ones again for some minutes.
+async fn ten_lists_without_ord(world: &mut World) {
+    world.run_for(10).await;
+    lacks(world, &["ord"]);
+    world.run_for(150).await;
+    lacks(world, &[]);
+    world.run_for(300).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_a_region_neither_creates_nor_destroys() {
+    for more in [
+        ("FAS_INTERVAL", "15s"),
+        ("FAS_REGIONS", "ord"),
+        ("FAS_MACHINE_CEILING", "8"),
+        ("FAS_INITIAL_MACHINE_STATE", "stopped"),
+    ] {
+        let mut world = two_regions(6.0, &[CREATED, more]);
+        ten_lists_without_ord(&mut world).await;
+        assert_eq!(world.writes(), 0, "{more:?}");
+        assert_eq!(world.created(), 6, "{more:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_a_region_neither_starts_nor_stops() {
+    let mut world = two_regions(6.0, &[STARTED]);
+    let spares = stopped("iad");
+    world.platform().add_machines(APP, 2, &spares).unwrap();
+    ten_lists_without_ord(&mut world).await;
+    assert_eq!(world.writes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn growth_beyond_the_machines_that_a_list_lacks_goes_on() {
+    let logs = Logs::capture();
+    let mut world = two_regions(6.0, &[CREATED, ("FAS_REGIONS", "iad")]);
+    world.run_for(10).await;
+    lacks(&world, &["ord"]);
+    world.run_for(30).await;
+    assert_eq!(world.writes(), 0);
+    world.depth(8.0);
+    world.run_for(15).await;
+    assert_eq!(world.created(), 8);
+    lacks(&world, &[]);
+    world.run_for(120).await;
+    assert_eq!(world.created(), 8);
+    assert_eq!(logs.with("missing from the list").len(), 1, "told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_that_a_list_lacks_are_not_surplus_and_take_nobody_s_place() {
+    // The target falls to two while three of six are hidden: the three that are shown are not too many by four.
+    let mut world = two_regions(6.0, &[CREATED]);
+    world.run_for(10).await;
+    lacks(&world, &["ord"]);
+    world.run_for(30).await;
+    world.depth(2.0);
+    world.run_for(120).await;
+    assert_eq!(world.created(), 5, "one of the three that are seen");
+    lacks(&world, &[]);
+    world.run_for(120).await;
+    assert_eq!(world.created(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_that_are_gone_are_replaced_in_the_pass_that_misses_them() {
+    let mut world = two_regions(6.0, &[CREATED, ("FAS_REGIONS", "iad")]);
+    world.run_for(10).await;
+    let victims: Vec<Arc<str>> = {
+        let platform = world.platform();
+        let machines = platform.app(APP).unwrap().machines();
+        machines
+            .filter(|machine| &*machine.region == "ord")
+            .map(|machine| Arc::clone(&machine.id))
+            .collect()
+    };
+    for id in &victims {
+        world.platform().remove_machine(APP, id);
+    }
+    assert_eq!(world.created(), 3);
+    world.run_for(10).await;
+    assert_eq!(world.created(), 6);
+    assert_eq!(world.requests(Operation::Get), 3, "each was asked for once");
+    world.run_for(60).await;
+    assert_eq!(world.requests(Operation::Get), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_gives_no_answer_counts_as_it_was_last_seen() {
+    let mut world = two_regions(6.0, &[CREATED]);
+    world.run_for(10).await;
+    lacks(&world, &["ord"]);
+    let broken = Effect::Answer(Canned::status(503));
+    let fault = world
+        .platform()
+        .add_fault(Fault::new(broken).on(Operation::Get));
+    world.run_for(120).await;
+    assert_eq!(world.writes(), 0);
+    world.platform().remove_fault(fault);
+    world.run_for(30).await;
+    assert_eq!(world.writes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_twenty_that_a_list_lacks_end_growth_until_each_was_asked_for() {
+    let mut world = World::queue(30.0, &[CREATED, ("FAS_MACHINE_CEILING", "40")]);
+    world
+        .platform()
+        .add_machines(APP, 2, &NewMachine::in_region("iad"))
+        .unwrap();
+    let ids = world
+        .platform()
+        .add_machines(APP, 28, &NewMachine::in_region("ord"))
+        .unwrap();
+    world.run_for(10).await;
+    for id in &ids {
+        world.platform().remove_machine(APP, id);
+    }
+    world.run_for(10).await;
+    assert_eq!(
+        world.requests(Operation::Get),
+        20,
+        "as many as one pass asks for"
+    );
+    assert_eq!(world.writes(), 0);
+    world.run_for(15).await;
+    assert_eq!(world.requests(Operation::Get), 28);
+    world.run_for(45).await;
+    assert_eq!(world.created(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_that_nobody_needs_are_asked_for_now_and_then_and_forgotten() {
+    let mut world = two_regions(
+        3.0,
+        &[
+            ("FAS_MIN_CREATED_MACHINE_COUNT", "1"),
+            ("FAS_MAX_CREATED_MACHINE_COUNT", "9"),
+        ],
+    );
+    world.run_for(10).await;
+    let id = {
+        let platform = world.platform();
+        let mut machines = platform.app(APP).unwrap().machines();
+        Arc::clone(&machines.next().unwrap().id)
+    };
+    world.platform().remove_machine(APP, &id);
+    world.run_for(200).await;
+    assert_eq!(
+        world.requests(Operation::Get),
+        0,
+        "nothing grows without it"
+    );
+    world.run_for(1200).await;
+    assert_eq!(world.requests(Operation::Get), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_exits_soon_after_its_start_is_started_again_in_the_next_pass() {
+    let mut world = World::queue(1.0, &[STARTED]);
+    let id = world.platform().add_machine(APP, stopped("ord")).unwrap();
+    world.run_for(0).await;
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert!(world.platform().exit_machine(APP, &id, 0));
+        tokio::time::sleep(Duration::from_secs(7)).await;
+    }
+    assert_eq!(world.requests(Operation::Start), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_machine_is_replaced_and_then_goes() {
+    let mut world = World::queue(
+        0.0,
+        &[
+            (
+                "FAS_CREATED_MACHINE_COUNT",
+                "min(started_machine_count + 1, 10)",
+            ),
+            ("FAS_INITIAL_MACHINE_STATE", "stopped"),
+        ],
+    );
+    {
+        let mut platform = world.platform();
+        platform
+            .add_machine(APP, NewMachine::in_region("ord"))
+            .unwrap();
+        let failed = NewMachine::in_region("ord").state(MachineState::Failed);
+        platform.add_machine(APP, failed).unwrap();
+    }
+    world.run_for(90).await;
+    assert_eq!(world.in_state(&MachineState::Failed), 0);
+    assert_eq!(world.in_state(&MachineState::Started), 1);
+    assert_eq!(world.in_state(&MachineState::Stopped), 1);
+    assert_eq!(world.requests(Operation::Create), 1);
+    assert_eq!(world.requests(Operation::Destroy), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_machine_makes_room_under_the_ceiling() {
+    let mut world = World::queue(2.0, &[CREATED, ("FAS_MACHINE_CEILING", "2")]);
+    {
+        let mut platform = world.platform();
+        platform
+            .add_machine(APP, NewMachine::in_region("ord"))
+            .unwrap();
+        let failed = NewMachine::in_region("ord").state(MachineState::Failed);
+        platform.add_machine(APP, failed).unwrap();
+    }
+    world.run_for(60).await;
+    assert_eq!(world.in_state(&MachineState::Started), 2);
+    assert_eq!(world.created(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clones_that_always_fail_are_bounded_by_the_backoff_and_cost_no_working_machine() {
+    let mut world = World::queue(3.0, &[CREATED]);
+    {
+        let mut platform = world.platform();
+        let machine = NewMachine::in_region("ord");
+        platform.add_machines(APP, 2, &machine).unwrap();
+        let always = Failures { next: 0, rate: 1.0 };
+        platform.set_failures(APP, Failures::default(), always);
+    }
+    world.run_for(1800).await;
+    let creates = world.requests(Operation::Create);
+    assert!(
+        (6..=12).contains(&creates),
+        "{creates} creates in half an hour"
+    );
+    assert_eq!(world.in_state(&MachineState::Started), 2);
+    assert!(world.created() <= 4, "failed ones do not heap up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_that_end_as_they_should_do_not_hold_creates_back() {
+    let mut world = World::queue(2.0, &[CREATED]);
+    {
+        let mut platform = world.platform();
+        let config = r#"{"image":"registry.fly.io/jobs:v1","auto_destroy":true,"metadata":{"fly_process_group":"app"}}"#;
+        let job = NewMachine::in_region("ord").config(config);
+        platform.add_machine(APP, job).unwrap();
+    }
+    world.run_for(0).await;
+    // Each clone's job takes twenty seconds; the first machine's never ends, so that there is something to clone.
+    let first = {
+        let platform = world.platform();
+        let mut machines = platform.app(APP).unwrap().machines();
+        Arc::clone(&machines.next().unwrap().id)
+    };
+    for _ in 0..300 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let done: Vec<Arc<str>> = {
+            let platform = world.platform();
+            let now = platform.wall();
+            let machines = platform.app(APP).unwrap().machines();
+            machines
+                .filter(|machine| {
+                    machine.id != first
+                        && machine.state == MachineState::Started
+                        && now.duration_since(machine.created_at).as_secs() >= 20
+                })
+                .map(|machine| Arc::clone(&machine.id))
+                .collect()
+        };
+        for id in done {
+            world.platform().exit_machine(APP, &id, 0);
+        }
+    }
+    let seconds = world.seconds_of(Operation::Create);
+    let gaps: Vec<u64> = seconds.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.len() >= 8, "{seconds:?}");
+    assert!(gaps.iter().all(|gap| *gap <= 45), "{seconds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_create_counts_for_as_long_as_a_list_may_lag() {
+    let mut world = World::queue(2.0, &[CREATED, ("FAS_MACHINE_CEILING", "2")]);
+    {
+        let mut platform = world.platform();
+        platform
+            .add_machine(APP, NewMachine::in_region("ord"))
+            .unwrap();
+        let lost = Fault::new(Effect::LoseAnswer).on(Operation::Create);
+        platform.add_fault(lost.once());
+    }
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    world.platform().set_list_lag(APP, Duration::from_secs(55));
+    world.run_for(300).await;
+    assert_eq!(world.requests(Operation::Create), 1);
+    assert_eq!(world.created(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_standby_takes_no_place_under_the_ceiling() {
+    let mut world = World::queue(2.0, &[CREATED, ("FAS_MACHINE_CEILING", "2")]);
+    let host = {
+        let mut platform = world.platform();
+        platform
+            .add_machine(APP, NewMachine::in_region("ord"))
+            .unwrap();
+        let config =
+            r#"{"image":"a","standbys":["148e123c456789"],"metadata":{"fly_process_group":"app"}}"#;
+        let standby = stopped("iad").config(config);
+        let id = platform.add_machine(APP, standby).unwrap();
+        Arc::clone(&platform.machine(APP, &id).unwrap().host)
+    };
+    world.depth(1.0);
+    world.run_for(20).await;
+    world
+        .platform()
+        .set_host_status(&host, HostStatus::Unreachable);
+    world.run_for(15).await;
+    world.depth(2.0);
+    world.run_for(120).await;
+    assert_eq!(world.in_state(&MachineState::Started), 2);
+}
