@@ -115,7 +115,7 @@ impl Expectation {
         });
         // What it brings about may also have come about before.
         let is_from_before =
-            (state.is_up() || state.is_down()) && updated_at.is_some_and(|this| this <= self.began);
+            (state.is_up() || state.is_down()) && updated_at.is_some_and(|this| this < self.began);
         self.newest = self.newest.max(updated_at);
         self.shown |= is_later || !(is_older || is_before || is_from_before);
         is_older || !self.shown
@@ -733,7 +733,7 @@ mod tests {
             members.map(|member| member.unsettled_destroy).collect()
         };
         assert_eq!(unsettled(&fleet.observe(15, &list)), [false, true]);
-        assert_eq!(unsettled(&fleet.observe(20, &list[..1])), [false]);
+        assert_eq!(unsettled(&fleet.observe(20, &list[..1])), [false, true]);
         assert_eq!(unsettled(&fleet.observe(59, &list)), [false, true]);
         assert_eq!(unsettled(&fleet.observe(60, &list)), [false, false]);
     }
