@@ -421,9 +421,11 @@ impl Actor<'_> {
             halted.store(true, Ordering::Relaxed);
         }
         match error.status() {
-            Some(409) => outcome
-                .notes
-                .push(skipped(id, "somebody holds a lease on it", &error)),
+            Some(409) => outcome.notes.push(skipped(
+                id,
+                "it is leased, or something else is being done with it",
+                &error,
+            )),
             Some(412) => outcome.notes.push(skipped(
                 id,
                 "it is in no state to be destroyed (woken meanwhile?)",

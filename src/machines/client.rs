@@ -435,6 +435,7 @@ impl AppClient {
             id: String,
         }
         let mut call = self.call(Operation::CreateMachine, Method::POST, &["machines"]);
+        call.subject = format!("app \"{}\", region {region}", self.app);
         call.repetition = Repetition::OnlyIfNothingHappened;
         call.begin_before = Some(window.begin_before);
         call.halted = Some(window.halted);

@@ -146,7 +146,9 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inside => formatter.write_str("nothing to do, every count is inside its target"),
+            Self::Inside => {
+                formatter.write_str("nothing to do, every count is inside its target after limits")
+            }
             Self::NoTarget => formatter.write_str("nothing is done, no target has a value"),
             Self::Below { kind, current, min } => {
                 write!(formatter, "{}, {min} wanted", Counted(*kind, *current))
