@@ -831,7 +831,70 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::BoxFuture;
+    use serde_json::value::RawValue;
+
     use super::*;
+    use crate::{machines::wire::MachineConfig, shutdown::shutdown};
+
+    /// Answers every request with an empty object, and counts them.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Transport for Counting {
+        fn exchange(
+            &self,
+            _: Request<Bytes>,
+            _: usize,
+        ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Ok(Response::new(Bytes::from_static(b"{}"))) })
+        }
+    }
+
+    #[tokio::test]
+    async fn no_write_of_a_dry_run_leaves_the_process_whoever_asks_for_it() {
+        let url = Url::parse("http://m.test").expect("a literal address");
+        let options = ApiOptions {
+            machines_url: url.clone(),
+            graphql_url: url,
+            token: "FlyV1 fm2_sesame".into(),
+            dry_run: true,
+            jitter_seed: 1,
+        };
+        let transport = Arc::new(Counting::default());
+        let shared = Arc::clone(&transport) as Arc<dyn Transport>;
+        let api = Api::new(shared, options, Metrics::new(), shutdown().1).expect("a good token");
+        let client = AppClient::new(Arc::new(api), "app");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let window = CreateWindow {
+            begin_before: deadline,
+            halted: &AtomicBool::new(false),
+            deadline,
+        };
+        let config = MachineConfig {
+            raw: RawValue::from_string(r#"{"image":"i"}"#.to_owned()).expect("a literal object"),
+            image: None,
+        };
+        let template = CloneTemplate::new(&config).expect("a config with an image");
+        let create = client.create_machine(&template, "ord", &[], false, window);
+        let outcomes = [
+            create.await.map(|_| ()),
+            client.start_machine("m", deadline).await,
+            client.stop_machine("m", deadline).await,
+            client.suspend_machine("m", deadline).await,
+            client.destroy_machine("m", deadline).await,
+        ];
+        for outcome in outcomes {
+            let error = outcome.expect_err("a dry run");
+            assert!(matches!(error.cause, Cause::DryRun), "{error}");
+        }
+        assert_eq!(transport.0.load(Ordering::Relaxed), 0);
+        assert!(client.get_machine("m", deadline).await.is_err());
+        assert_eq!(transport.0.load(Ordering::Relaxed), 1, "questions do");
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

@@ -68,24 +68,23 @@ mod tests {
     type Pass = (u64, u64, i64);
 
     /// In which passes a standstill is noticed.
-    fn noticed(passes: &[Pass]) -> Vec<usize> {
+    fn noticed(policy: &Policy, passes: &[Pass]) -> Vec<usize> {
         let start = Instant::now();
         let at = |second: u64, ahead: i64| Now {
             monotonic: start + Duration::from_secs(second),
             wall: Timestamp::UNIX_EPOCH
                 + SignedDuration::from_secs(i64::try_from(second).expect("small") + ahead),
         };
-        let policy = Policy::default();
         let mut pulse = Pulse::default();
         let mut before = None;
         let mut noticed = Vec::new();
         for (number, (begins, ends, ahead)) in passes.iter().enumerate() {
-            let standstill = pulse.begin(&policy, at(*begins, *ahead));
+            let standstill = pulse.begin(policy, at(*begins, *ahead));
             if standstill != before {
                 noticed.push(number);
                 before = standstill;
             }
-            pulse.end(&policy, at(*ends, *ahead));
+            pulse.end(policy, at(*ends, *ahead));
         }
         noticed
     }
@@ -115,7 +114,26 @@ mod tests {
             ("it is set back", &[(0, 1, 0), (15, 16, -3600)], &[]),
         ];
         for (name, passes, expected) in cases {
-            assert_eq!(noticed(passes), expected, "{name}");
+            assert_eq!(noticed(&Policy::default(), passes), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pass_may_take_as_long_as_the_timeout_says_and_a_pause_as_the_interval_says() {
+        let policy = |interval, timeout| Policy {
+            interval: Duration::from_secs(interval),
+            timeout: Duration::from_secs(timeout),
+            ..Policy::default()
+        };
+        let (patient, rare) = (policy(15, 120), policy(120, 15));
+        let cases: [(&str, &Policy, &[Pass], &[usize]); 4] = [
+            ("a slow pass", &patient, &[(0, 120, 0), (120, 121, 0)], &[]),
+            ("no slow pass", &patient, &[(0, 1, 0), (120, 121, 0)], &[1]),
+            ("a long pause", &rare, &[(0, 1, 0), (120, 121, 0)], &[]),
+            ("no long pause", &rare, &[(0, 120, 0), (120, 121, 0)], &[1]),
+        ];
+        for (name, policy, passes, expected) in cases {
+            assert_eq!(noticed(policy, passes), expected, "{name}");
         }
     }
 }

@@ -820,6 +820,26 @@ async fn a_refused_token_ends_the_starts_of_a_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_token_ends_the_destroys_of_a_pass() {
+    let settings = [
+        CREATED,
+        ("FAS_API_CONCURRENCY", "1"),
+        ("FAS_DESTROY_RUNNING_AFTER", "0s"),
+    ];
+    // Those at rest are destroyed at once, running ones are stopped first.
+    for (operation, victims) in [
+        (Operation::Destroy, stopped()),
+        (Operation::Stop, machine()),
+    ] {
+        let mut world = world(1.0, &settings, &[(1, machine()), (5, victims)]);
+        fault(&world, operation, status(401));
+        world.run_for(14).await;
+        assert_eq!(world.requests(operation), 1, "{operation:?}");
+        assert_eq!(world.writes(), 1, "{operation:?}: and nothing else");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_victim_that_the_proxy_woke_after_the_list_was_read_lives() {
     let logs = Logs::capture();
     let mut world = world(1.0, &[CREATED], &[(1, machine()), (1, stopped())]);
@@ -965,6 +985,19 @@ async fn a_wait_that_fails_is_asked_again_or_left_to_a_later_pass() {
             assert_eq!(world.all_pass_errors(), [].into(), "{name}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_victim_that_is_gone_while_it_is_waited_for_is_done() {
+    let settings = [CREATED, ("FAS_DESTROY_RUNNING_AFTER", "0s")];
+    let mut world = world(1.0, &settings, &[(2, machine())]);
+    for operation in [Operation::Wait, Operation::Destroy] {
+        fault(&world, operation, status(404));
+    }
+    world.run_for(14).await;
+    assert_eq!(world.requests(Operation::Wait), 1);
+    assert_eq!(counted(&world, "destroy", "ok"), 1);
+    assert_eq!(world.all_pass_errors(), [].into());
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,6 +51,18 @@ async fn at_peak_an_uncapped_minimum_means_the_capped_maximum() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_created_target_is_one_machine_at_least() {
+    let mut world = world(-3.0, &[CREATED], &[(1, machine())]);
+    world.run_for(60).await;
+    for bound in ["min", "max"] {
+        let series =
+            format!(r#"fas_target_machines{{app="{APP}",bound="{bound}",kind="created"}}"#);
+        assert_eq!(world.series(&series), Some(1.0), "{bound}");
+    }
+    assert_eq!(world.writes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_nan_is_what_the_setting_says_or_a_metric_that_failed() {
     let nan = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"NaN"]}]}}"#;
     for (setting, created) in [("0", 1), ("", 3)] {

@@ -146,6 +146,24 @@ async fn a_token_that_is_refused_for_one_of_many_apps_takes_none_out_of_service(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_app_that_is_no_longer_managed_says_nothing_of_readiness() {
+    let mut world = many(2, 1.0, &[]);
+    {
+        let mut platform = world.platform();
+        platform.add_fault(Fault::status(403).on(Operation::List).app("app-1"));
+        let short = Fault::new(apps(&["app-1"])).on(Operation::ListApps);
+        platform.add_fault(short.after(1));
+    }
+    world.run_for(59).await;
+    let (ready, _, why) = world.get("/readyz").await;
+    assert_eq!(ready, 200, "{why}");
+    world.run_for(2).await;
+    let (ready, _, why) = world.get("/readyz").await;
+    assert_eq!(ready, 503, "it is refused for every app that is left");
+    assert!(why.starts_with("a token is refused (app-1): "), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_metrics_refused_token_counts_where_it_is_needed() {
     for (expression, ready) in [("queue_depth ?? 1", 200), ("queue_depth", 503)] {
         let mut world = one(1.0, &[("FAS_CREATED_MACHINE_COUNT", expression)]);
@@ -279,6 +297,25 @@ async fn a_short_list_of_apps_forgets_nothing() {
             "the pauses have not begun anew: {creates:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_a_list_lacks_does_not_get_its_turn() {
+    let mut world = many(2, 1.0, &[]);
+    let short = Fault::new(apps(&["app-0"])).on(Operation::ListApps);
+    world.platform().add_fault(short.after(1));
+    let passes = |world: &World, app: &str| {
+        let platform = world.platform();
+        let lists = platform.requests_for(Operation::List);
+        lists
+            .filter(|request| request.app.as_deref() == Some(app))
+            .count()
+    };
+    world.run_for(61).await;
+    let before = [passes(&world, "app-0"), passes(&world, "app-1")];
+    world.run_for(30).await;
+    assert_eq!(passes(&world, "app-0"), before[0] + 2);
+    assert_eq!(passes(&world, "app-1"), before[1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -157,6 +157,26 @@ async fn a_victim_that_stops_in_time_is_destroyed_by_the_same_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_destroy_is_begun_that_would_be_cut_off_by_the_end_of_its_pass() {
+    let settings = [
+        CREATED,
+        ("FAS_DESTROY_RUNNING_AFTER", "0s"),
+        ("FAS_TIMEOUT", "5s"),
+    ];
+    let mut world = World::queue(1.0, &settings);
+    let victim = machine().stop_takes(Duration::from_secs(4));
+    world.platform().add_machines(APP, 2, &victim).unwrap();
+    slow(&world, Operation::Destroy, 1);
+    world.run_for(14).await;
+    assert_eq!(world.requests(Operation::Stop), 1);
+    assert_eq!(world.requests(Operation::Destroy), 0, "there is 1 s left");
+    world.run_for(10).await;
+    assert_eq!(world.requests(Operation::Destroy), 1, "by the next pass");
+    assert_eq!(world.created(), 1);
+    assert_eq!(world.all_pass_errors(), [].into());
+}
+
+#[tokio::test(start_paused = true)]
 async fn apps_that_drain_keep_no_other_app_waiting() {
     let settings = [
         ("FAS_APP_NAME", "*"),

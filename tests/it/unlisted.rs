@@ -96,6 +96,38 @@ async fn machines_that_a_list_lacks_are_not_surplus_and_take_nobody_s_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_may_run_out_of_sight_takes_no_running_machine_s_place() {
+    let mut world = two_regions(6.0, &[STARTED]);
+    world.run_for(10).await;
+    lacks(&world, &["ord"]);
+    world.run_for(30).await;
+    world.depth(2.0);
+    world.run_for(120).await;
+    assert_eq!(
+        world.in_state(&MachineState::Started),
+        5,
+        "two of the three that are seen run on"
+    );
+    lacks(&world, &[]);
+    world.run_for(120).await;
+    assert_eq!(world.in_state(&MachineState::Started), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_by_id_that_hang_leave_time_to_grow() {
+    let settings = [CREATED, ("FAS_REGIONS", "iad"), ("FAS_INTERVAL", "100s")];
+    let mut world = two_regions(6.0, &settings);
+    world.run_for(10).await;
+    lacks(&world, &["ord"]);
+    let hang = Fault::new(Effect::Hang).on(Operation::Get);
+    world.platform().add_fault(hang);
+    world.depth(8.0);
+    world.run_for(120).await;
+    assert_eq!(world.requests(Operation::List), 2);
+    assert_eq!(world.created(), 8, "in the pass that asked in vain");
+}
+
+#[tokio::test(start_paused = true)]
 async fn machines_that_are_gone_are_replaced_in_the_pass_that_misses_them() {
     let mut world = two_regions(6.0, &[CREATED, ("FAS_REGIONS", "iad")]);
     world.run_for(10).await;
