@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use backon::Retryable as _;
+use backon::BackoffBuilder as _;
 use bytes::Bytes;
 use cookie_store::CookieStore;
 use http::{HeaderMap, Method, Request, Response, header};
@@ -118,6 +118,8 @@ struct Call<'call> {
     url: Url,
     body: Bytes,
     repetition: Repetition,
+    /// Whose turn a repetition takes, as the first attempt did before the call.
+    pace: Option<&'call CreatePace>,
     answer_limit: usize,
     /// No attempt begins at or after this; the pass deadline where there is nothing stricter.
     begin_before: Option<Instant>,
@@ -195,6 +197,7 @@ impl Api {
             url,
             body: Bytes::new(),
             repetition: Repetition::Idempotent,
+            pace: None,
             answer_limit: LIST_LIMIT,
             begin_before: None,
             give_up: None,
@@ -231,24 +234,48 @@ impl Api {
     /// Makes a call, repeating it where that is safe, until the deadline.
     async fn make(&self, call: &Call<'_>, deadline: Instant) -> Result<Response<Bytes>, ApiError> {
         let begin_before = call.begin_before.unwrap_or(deadline);
-        let after_unknown = AtomicBool::new(false);
-        let shutdown = self.shutdown.clone();
-        let attempt = || self.attempt(call, deadline);
-        attempt
-            .retry(pauses(self.jitter.next()))
-            .sleep(move |length| pause(shutdown.clone(), length))
-            .when(|failure: &Failure| call.repetition.follows(&failure.cause))
-            .adjust(|failure: &Failure, pause| {
-                let left = begin_before.saturating_duration_since(Instant::now());
-                let pause = pause_after(&failure.cause, pause, left)?;
-                after_unknown.fetch_or(!failure.cause.surely_did_nothing(), Ordering::Relaxed);
-                Some(pause)
-            })
-            .await
-            .map_err(|failure| ApiError {
-                after_unknown: after_unknown.load(Ordering::Relaxed),
+        let mut pauses = pauses(self.jitter.next()).build();
+        let mut after_unknown = false;
+        loop {
+            let failure = match self.attempt(call, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let left = begin_before.saturating_duration_since(Instant::now());
+            let length = call
+                .repetition
+                .follows(&failure.cause)
+                .then(|| pause_after(&failure.cause, pauses.next(), left))
+                .flatten();
+            let surely_did_nothing = failure.cause.surely_did_nothing();
+            let error = ApiError {
+                after_unknown,
                 ..call.failed(failure)
-            })
+            };
+            let Some(length) = length else {
+                return Err(error);
+            };
+            pause(self.shutdown.clone(), length).await;
+            if !self.turn_comes(call, begin_before).await {
+                return Err(error);
+            }
+            after_unknown |= !surely_did_nothing;
+        }
+    }
+
+    /// Waits for the turn of a call that is paced to be made again; whether it comes in time.
+    ///
+    /// Where the call may not be made any more at all no turn is spent: [`Api::attempt`] then says why.
+    async fn turn_comes(&self, call: &Call<'_>, begin_before: Instant) -> bool {
+        let Some(pace) = call.pace else { return true };
+        while !self.shutdown.is_set() && !call.is_halted() {
+            let Some(wait) = pace.turn() else { break };
+            if Instant::now() + wait >= begin_before {
+                return false;
+            }
+            pause(self.shutdown.clone(), wait).await;
+        }
+        true
     }
 
     async fn attempt(
@@ -269,10 +296,7 @@ impl Api {
         if self.shutdown.is_set() {
             return not_made(Cause::ShuttingDown);
         }
-        let halted = call
-            .halted
-            .is_some_and(|halted| halted.load(Ordering::Relaxed));
-        if halted || begun >= call.begin_before.unwrap_or(deadline) {
+        if call.is_halted() || begun >= call.begin_before.unwrap_or(deadline) {
             return not_made(Cause::NotBegun);
         }
         let request = self.request(call).map_err(|cause| Failure {
@@ -415,8 +439,8 @@ impl AppClient {
         self.machine_pace.turn()
     }
 
-    /// Creates one machine and returns its id. Repeated only where it surely did not happen, and begun only within the
-    /// `window`.
+    /// Creates one machine and returns its id. Repeated only where it surely did not happen, each time with a turn of the
+    /// pace as [`AppClient::create_turn`] gives it for the first attempt, and begun only within the `window`.
     ///
     /// # Errors
     ///
@@ -437,6 +461,7 @@ impl AppClient {
         let mut call = self.call(Operation::CreateMachine, Method::POST, &["machines"]);
         call.subject = format!("app \"{}\", region {region}", self.app);
         call.repetition = Repetition::OnlyIfNothingHappened;
+        call.pace = Some(&self.machine_pace);
         call.begin_before = Some(window.begin_before);
         call.halted = Some(window.halted);
         call.body = match template.body(region, volumes, skip_launch) {
@@ -633,6 +658,7 @@ impl AppClient {
         }
         let mut call = self.call(Operation::CreateVolume, Method::POST, &["volumes"]);
         call.repetition = Repetition::OnlyIfNothingHappened;
+        call.pace = Some(&self.volume_pace);
         call.body = match serde_json::to_vec(new) {
             Ok(body) => body.into(),
             Err(error) => return Err(call.refused(error.to_string())),
@@ -675,6 +701,7 @@ impl AppClient {
             url: self.api.machines_url(&path),
             body: Bytes::new(),
             repetition: Repetition::Idempotent,
+            pace: None,
             answer_limit: ANSWER_LIMIT,
             begin_before: None,
             give_up: None,
@@ -685,6 +712,11 @@ impl AppClient {
 }
 
 impl Call<'_> {
+    fn is_halted(&self) -> bool {
+        self.halted
+            .is_some_and(|halted| halted.load(Ordering::Relaxed))
+    }
+
     fn error(&self, cause: Cause, answer: &Response<Bytes>) -> ApiError {
         self.failed(Failure {
             cause,

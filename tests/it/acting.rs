@@ -116,6 +116,32 @@ async fn the_pace_of_creates_outlives_a_pass_and_belongs_to_one_app() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_create_that_is_tried_again_takes_its_turn_of_the_pace_like_any_other() {
+    let limited = || Canned::status(429).header("retry-after", "6");
+    let mut machines = world(9.0, &[CREATED], &[(1, machine())]);
+    let refused = Fault::new(Effect::Answer(limited())).on(Operation::Create);
+    machines.platform().add_fault(refused.times(3));
+    machines.run_for(14).await;
+    // At 6 s three come back, and only one turn has been saved up since the last of the others.
+    assert_eq!(
+        machines.seconds_of(Operation::Create),
+        [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+    );
+    assert_eq!(machines.created(), 9);
+
+    let settings = [("FAS_CLONE_VOLUMES", "true"), ("FAS_API_CONCURRENCY", "9")];
+    let (mut volumes, _) = mounted(&settings, 0);
+    volumes.depth(9.0);
+    let refused = Fault::new(Effect::Answer(limited())).on(Operation::CreateVolume);
+    volumes.platform().add_fault(refused.times(3));
+    volumes.run_for(14).await;
+    assert_eq!(
+        volumes.seconds_of(Operation::CreateVolume),
+        [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn so_many_calls_run_side_by_side_and_no_more() {
     for (concurrency, expected) in [
         ("1", &[0, 1, 2, 3, 4, 5][..]),

@@ -156,7 +156,6 @@ pub(super) struct Oracle {
     others_created: Option<Duration>,
     /// Tokens left of the pace of creates, and when that was worked out.
     pace: (f64, Duration),
-    paid_back: BTreeSet<usize>,
     life: u32,
     alive_since: Duration,
     tally: Tally,
@@ -200,7 +199,6 @@ impl Oracle {
             failing: Failing::default(),
             others_created: None,
             pace: (3.0, Duration::ZERO),
-            paid_back: BTreeSet::new(),
             life: 0,
             alive_since: Duration::ZERO,
             tally: Tally::default(),
@@ -509,20 +507,9 @@ impl Oracle {
                 "another create was begun after one of unknown outcome"
             );
         }
-        // The documented rate, ahead of the server: a repetition after a refusal is paced by the refusal.
+        // The documented rate, ahead of the server and repetitions included.
         let (tokens, since) = self.pace;
-        let mut tokens =
-            (tokens + exchange.at.saturating_sub(since).as_secs_f64()).min(tokens.max(3.0));
-        for other in self.creates.iter().rev().take(12) {
-            let other_life = wire.passes[wire.exchanges[*other].pass].life;
-            let refused = matches!(
-                wire.exchanges[*other].ended,
-                Some((ended, Ended::Refused | Ended::Status(429))) if ended <= exchange.at
-            );
-            if refused && other_life == pass.life && self.paid_back.insert(*other) {
-                tokens += 1.0;
-            }
-        }
+        let tokens = (tokens + exchange.at.saturating_sub(since).as_secs_f64()).min(3.0);
         demand!(
             tokens > 0.99,
             "creates come faster than one a second after three"
@@ -749,7 +736,13 @@ impl Oracle {
             })
             .map(|(_, seen)| seen)
             .collect();
-        // The last one that may be cloned stays, also where it is at rest.
+        // The last one that may be cloned stays, also where it is at rest; one that was told to go is no other.
+        let told_to_go = |id: &Arc<str>| {
+            self.by_machine.get(id).into_iter().flatten().any(|other| {
+                let other = &wire.exchanges[*other];
+                other.operation == Operation::Destroy && other.pass < exchange.pass
+            })
+        };
         let clonable = |seen: &&Seen| {
             seen.mine
                 && seen.host_ok
@@ -760,8 +753,11 @@ impl Oracle {
                 )
                 && (!seen.mounts || self.rules.clone_volumes)
         };
-        let all_rest = resting.iter().copied().filter(clonable).count()
-            == view.machines.values().filter(clonable).count();
+        let others = view
+            .machines
+            .iter()
+            .filter(|(id, seen)| clonable(seen) && !told_to_go(id));
+        let all_rest = resting.iter().copied().filter(clonable).count() == others.count();
         let resting = resting.len() - usize::from(all_rest && !resting.is_empty());
         let mut running: BTreeSet<&Arc<str>> = wire.exchanges[..ordinal]
             .iter()
@@ -1046,22 +1042,37 @@ impl Oracle {
     /// The most machines that this pass may have counted: those of its list that it did not take itself, its own that
     /// the list does not show yet, and creates that it cannot know about.
     fn at_most_counted(&self, wire: &Wire, pass: usize, at: Duration) -> usize {
+        self.most_without(wire, pass, &|id| self.is_gone(id, at))
+    }
+
+    /// The most machines that this pass may have believed in: as [`Self::at_most_counted`], but for those whose destroy
+    /// it was never told of, which it has to count where it is to grow.
+    fn at_most_believed(&self, wire: &Wire, pass: usize) -> usize {
+        let start = wire.passes[pass].start;
+        self.most_without(wire, pass, &|id| {
+            self.by_machine.get(id).into_iter().flatten().any(|other| {
+                let other = &wire.exchanges[*other];
+                other.operation == Operation::Destroy
+                    && other.accepted()
+                    && other.ended.is_some_and(|(ended, _)| ended <= start)
+            })
+        })
+    }
+
+    fn most_without(&self, wire: &Wire, pass: usize, gone: &dyn Fn(&Arc<str>) -> bool) -> usize {
         let this = &wire.passes[pass];
         let Some(view) = &this.view else { return 0 };
         let listed = view
             .machines
             .iter()
-            .filter(|(id, seen)| {
-                let gone = self.is_gone(id, at);
-                Self::counts(wire, pass, id, seen) && !gone
-            })
+            .filter(|(id, seen)| Self::counts(wire, pass, id, seen) && !gone(id))
             .count();
         let made = self
             .machines
             .iter()
             .filter(|(id, truth)| {
                 truth.ours.is_some_and(|at| at + SETTLE * 2 > this.start)
-                    && !self.is_gone(id, at)
+                    && !gone(id)
                     && !view.machines.contains_key(*id)
             })
             .count();
@@ -1536,7 +1547,7 @@ impl Oracle {
                     "{creates} creates were tried, at most {most} may be"
                 )));
             }
-            let counted = self.at_most_counted(wire, index, pass.start)
+            let counted = self.at_most_believed(wire, index)
                 + self.missing_from(wire, index, view).count();
             let counted = u32::try_from(counted).unwrap_or(0);
             if let Some(step) = self.rules.up_step {
