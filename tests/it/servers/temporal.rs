@@ -219,7 +219,8 @@ async fn temporal_behind_tls_asks_for_the_client_certificate() {
             "a server that we do not know",
             vec![ours, our_key],
             &format!(
-                "TLS with {server} failed: transport error: invalid peer certificate: UnknownIssuer\n"
+                "TLS with {server} failed; where the certificate is self-signed or of an authority of your own, and you trust it, \
+                 name a PEM file with it in `SSL_CERT_FILE`: transport error: invalid peer certificate: UnknownIssuer\n"
             ),
         ),
         (

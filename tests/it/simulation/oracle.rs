@@ -1547,8 +1547,8 @@ impl Oracle {
                     "{creates} creates were tried, at most {most} may be"
                 )));
             }
-            let counted = self.at_most_believed(wire, index)
-                + self.missing_from(wire, index, view).count();
+            let counted =
+                self.at_most_believed(wire, index) + self.missing_from(wire, index, view).count();
             let counted = u32::try_from(counted).unwrap_or(0);
             if let Some(step) = self.rules.up_step {
                 if accepted(Operation::Create) > step.of(counted) as usize {
