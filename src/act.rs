@@ -36,6 +36,13 @@ const RESERVE: Duration = Duration::from_secs(5);
 /// How long a pass waits for its running victims to stop; those that take longer are for a later pass.
 const VICTIM_WAIT: Duration = Duration::from_secs(5);
 
+/// When creates close in a pass that has to be over by `deadline`, `timeout` after its beginning.
+///
+/// Whatever is asked before acting has to leave some of the time until then.
+pub(crate) fn creates_close(deadline: Instant, timeout: Duration) -> Instant {
+    deadline - RESERVE.min(timeout / 4)
+}
+
 /// The time kept free after waiting for a victim to stop, so that it can still be destroyed.
 const DESTROY_RESERVE: Duration = Duration::from_secs(2);
 
@@ -128,7 +135,7 @@ impl Actor<'_> {
                 return outcome;
             }
         };
-        let begin_before = self.deadline - RESERVE.min(self.policy.timeout / 4);
+        let begin_before = creates_close(self.deadline, self.policy.timeout);
         let volumes = PassVolumes::without(self.volumes_aside.clone());
         let mut missing = count;
         let mut attempts_left = usize::try_from(count)

@@ -14,7 +14,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::{
-    act::{Actor, Outcome},
+    act::{Actor, Outcome, creates_close},
     clock::Clock,
     collect::{CollectError, CollectErrorKind, Collector, Sample, collect_all},
     config::{ExpressionBand, TargetExpressions},
@@ -409,9 +409,7 @@ impl Reconciler {
         if ids.is_empty() {
             return;
         }
-        // What the answers are needed for has to be done in the time that they leave.
-        let now = Instant::now();
-        let until = now + deadline.saturating_duration_since(now) / 2;
+        let until = self.ask_until(deadline, 2);
         let client = &state.client;
         let answers: Vec<_> = stream::iter(ids)
             .map(|id| async {
@@ -441,6 +439,16 @@ impl Reconciler {
         report.counts = Some(Counts::of(observed));
     }
 
+    /// Until when a question before acting may take: half of what is left, and never so long that no create could begin
+    /// after it and the `later` questions that may follow, each of which keeps a twentieth of the timeout.
+    fn ask_until(&self, deadline: Instant, later: u32) -> Instant {
+        let now = Instant::now();
+        let half = now + deadline.saturating_duration_since(now) / 2;
+        let kept = self.policy.timeout / 20 * later;
+        let latest = creates_close(deadline, self.policy.timeout) - kept;
+        if now < latest { half.min(latest) } else { half }
+    }
+
     async fn decide_and_act(
         &self,
         state: &mut AppState,
@@ -467,7 +475,10 @@ impl Reconciler {
         let mut held = false;
         let release;
         if planned.action.is_some() {
-            let answer = state.client.current_release(deadline).await;
+            let answer = state
+                .client
+                .current_release(self.ask_until(deadline, 1), deadline)
+                .await;
             let view = match &answer {
                 Ok(known) => ReleaseView::Known(known.as_ref()),
                 Err(error) if error.is_no_answer() => ReleaseView::NoAnswer,

@@ -416,19 +416,21 @@ impl AppClient {
             .map_err(|error| call.error(Cause::Decode(error), &answer))
     }
 
-    /// The app's current release; `None` for one that was never released. It is asked for in half of the time that is
-    /// left, so that a question without an answer leaves some to grow in.
+    /// The app's current release; `None` for one that was never released. It is given up at `until`, so that a question
+    /// without an answer leaves time to grow in.
     ///
     /// # Errors
     ///
     /// See [`ApiError`].
-    pub async fn current_release(&self, deadline: Instant) -> Result<Option<Release>, ApiError> {
+    pub async fn current_release(
+        &self,
+        until: Instant,
+        deadline: Instant,
+    ) -> Result<Option<Release>, ApiError> {
         let mut call = self.call(Operation::CurrentRelease, Method::POST, &[]);
         call.url = self.api.graphql_url();
         call.body = graphql::question(&self.app).into();
-        let begun = Instant::now();
-        let half = begun + deadline.saturating_duration_since(begun) / 2;
-        (call.begin_before, call.give_up) = (Some(half), Some(half));
+        (call.begin_before, call.give_up) = (Some(until), Some(until));
         let answer = self.api.make(&call, deadline).await?;
         graphql::answer(answer.body()).map_err(|cause| call.error(cause, &answer))
     }
