@@ -768,7 +768,7 @@ fn count(length: usize) -> u32 {
 mod tests {
     use super::*;
     use crate::scaling::{
-        Machine,
+        Effect, Machine,
         fleet::{Fleet, both, created},
     };
 
@@ -853,6 +853,98 @@ mod tests {
         }];
         assert_eq!(plan.action, Some(Action::Destroy { victims }));
         assert_eq!(plan.notes, [Note::NotDestroyable { wanted: 2, kept: 1 }]);
+    }
+
+    #[test]
+    fn what_may_be_gone_is_no_part_of_a_surplus() {
+        type Case = (
+            &'static str,
+            &'static [&'static str],
+            &'static [&'static str],
+            u32,
+            &'static [&'static str],
+        );
+        let cases: [Case; 4] = [
+            (
+                "more may be gone than are too many",
+                &[
+                    "a failed",
+                    "b stopped",
+                    "c started",
+                    "d started",
+                    "e started",
+                ],
+                &["a", "b"],
+                4,
+                &[],
+            ),
+            (
+                "a list that lags shows the one that is gone as running",
+                &[
+                    "a started",
+                    "b stopped",
+                    "c stopped",
+                    "d started",
+                    "e started",
+                ],
+                &["a"],
+                4,
+                &[],
+            ),
+            (
+                "all of them seem to run",
+                &[
+                    "a started",
+                    "b started",
+                    "c started",
+                    "d started",
+                    "e started",
+                ],
+                &["a", "b", "c"],
+                3,
+                &[],
+            ),
+            (
+                "what is too many without them goes",
+                &[
+                    "a stopped",
+                    "b stopped",
+                    "c stopped",
+                    "d started",
+                    "e started",
+                ],
+                &["a"],
+                2,
+                &["b", "c"],
+            ),
+        ];
+        for (name, list, unknown, target, expected) in cases {
+            let mut fleet = Fleet::new(Policy {
+                destroy_running_after: std::time::Duration::ZERO,
+                ..Policy::default()
+            });
+            let list: Vec<String> = list
+                .iter()
+                .map(|machine| machine.replace(' ', " ord "))
+                .collect();
+            let list: Vec<&str> = list.iter().map(String::as_str).collect();
+            let observed = fleet.observe(0, &list);
+            let effects: Vec<Effect> = unknown
+                .iter()
+                .map(|id| Effect::DestroyUnknown {
+                    id: (*id).to_owned(),
+                })
+                .collect();
+            fleet.record(0, &observed, &effects);
+            let plan = fleet.pass(15, created(target, target), &list).plan;
+            let victims = match plan.action {
+                Some(Action::Destroy { victims }) => victims,
+                None => Vec::new(),
+                other => panic!("{name}: {other:?}"),
+            };
+            let ids: Vec<&str> = victims.iter().map(|victim| victim.id.as_str()).collect();
+            assert_eq!(ids, expected, "{name}");
+        }
     }
 
     /// Nothing here may take time that grows with the square of the fleet: it would not end.

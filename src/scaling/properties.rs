@@ -312,6 +312,14 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
                     .filter(|member| member.is_listed() && !in_doubt(member) && condition(member))
                     .any(|member| victims.iter().all(|victim| victim.id != member.machine.id))
             };
+            let sure = observed.members.iter().filter(|member| {
+                member.is_listed() && !in_doubt(member) && !member.machine.state.is_failed()
+            });
+            let sure = u32::try_from(sure.count()).expect("few");
+            assert!(
+                count == failed || sure - (count - failed) >= max,
+                "what may be gone is no part of the surplus"
+            );
             assert!(kept(&|_| true), "one stays");
             let clonable = |member: &super::Member| member.may_be_cloned(policy);
             if victims
