@@ -25,7 +25,7 @@ use crate::{
     },
     metrics::{MachineWrite, Metrics},
     scaling::{
-        Action, Effect, InitialState, Note, Observed, Placement, Policy, StopAction, Victim,
+        Action, Effect, InitialState, Member, Note, Observed, Placement, Policy, StopAction, Victim,
     },
     waiting::Waiting,
 };
@@ -505,9 +505,9 @@ impl Actor<'_> {
 
     /// Whether an earlier pass has started or stopped this machine without hearing what became of it.
     fn may_have_happened(&self, id: &str) -> bool {
-        self.observed
-            .member(id)
-            .is_some_and(|member| member.unsettled.is_some() || member.unsettled_destroy)
+        let told = |member: &Member| member.unsettled.is_some() || member.unsettled_destroy;
+        self.observed.lately.victims_in_doubt.contains(id)
+            || self.observed.member(id).is_some_and(told)
     }
 
     async fn bring_one(&self, write: MachineWrite, id: String) -> (String, Result<(), ApiError>) {
@@ -567,6 +567,8 @@ fn slot_after(write: MachineWrite, error: &ApiError, before: bool) -> Slot {
         Some(409 | 412) if before || suspends => Slot::Unknown,
         Some(429) if suspends => Slot::Spent,
         Some(404) if write == MachineWrite::Stop => Slot::Gone,
+        // This attempt did nothing, but that says nothing of the earlier one.
+        _ if before => Slot::Spent,
         _ => Slot::Free,
     }
 }

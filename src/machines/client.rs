@@ -42,6 +42,9 @@ const LIST_LIMIT: usize = 64 << 20;
 /// The largest other answer that is read.
 const ANSWER_LIMIT: usize = 10 << 20;
 
+/// The pause between two wait calls about one machine, whatever they are answered.
+const WAIT_PAUSE: Duration = Duration::from_secs(1);
+
 /// How much longer than it asks for a wait call may take: the API answers when that time is over.
 const WAIT_ANSWER: Duration = Duration::from_secs(1);
 
@@ -565,7 +568,7 @@ impl AppClient {
         let mut attempts_left = ATTEMPTS;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left < Duration::from_secs(1) || self.api.shutdown.is_set() {
+            if left < WAIT_PAUSE || self.api.shutdown.is_set() {
                 return Ok(false);
             }
             call.url = address.clone();
@@ -595,7 +598,8 @@ impl AppClient {
                 }
             }
             // An API that answers 408 at once must not be asked in a hot loop.
-            pause(self.api.shutdown.clone(), Duration::from_secs(1)).await;
+            let left = until.saturating_duration_since(Instant::now());
+            pause(self.api.shutdown.clone(), left.min(WAIT_PAUSE)).await;
         }
     }
 

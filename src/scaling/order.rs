@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
-use super::{Member, Observed, Policy, ReleaseView, State, machine::DestroyRank};
+use super::{Member, Observed, Policy, ReleaseView, State, Unsettled, machine::DestroyRank};
 
 /// The machine to clone.
 ///
@@ -282,6 +282,17 @@ pub(super) fn start_order(observed: &Observed) -> Vec<&Member> {
     Turns::emptiest_first(started).take(classes, u32::MAX, |_| true)
 }
 
+/// Whether a machine that a list shows as running may be down all the same: an earlier stop of it, or a destroy or the
+/// stop before that, had no known outcome.
+pub(super) fn may_be_down(observed: &Observed, member: &Member) -> bool {
+    member.unsettled == Some(Unsettled::Stop)
+        || member.unsettled_destroy
+        || observed
+            .lately
+            .victims_in_doubt
+            .contains(&member.machine.id)
+}
+
 /// The machines that may be stopped, first to last: those whose stop had no known outcome, since it may have happened;
 /// those whose check is critical or that are cordoned, then of the region with the most started machines (as the ones
 /// before leave it), then by id. One that the last stop did not bring down goes last; one with `auto_destroy` would be
@@ -301,15 +312,8 @@ pub(super) fn stop_order<'observed>(
             continue;
         }
         let failed = observed.lately.stops_failed.contains(&machine.id);
-        // The stop before a destroy may have happened like any other.
-        let may_be_down = member.unsettled.is_some()
-            || member.unsettled_destroy
-            || observed.lately.victims_in_doubt.contains(&machine.id);
-        add(
-            &mut classes,
-            (!may_be_down, failed, is_healthy(member)),
-            member,
-        );
+        let class = (!may_be_down(observed, member), failed, is_healthy(member));
+        add(&mut classes, class, member);
     }
     let started = observed.members.iter().filter(|member| member.started);
     Turns::fullest_first(started).take(classes, u32::MAX, |_| true)

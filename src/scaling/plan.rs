@@ -13,8 +13,8 @@ use super::{
     machine::DestroyRank,
     observe::Presence,
     order::{
-        DestroyOrder, clone_source, counts_as_running, may_be_replaced, start_order, stop_order,
-        surely_exists,
+        DestroyOrder, clone_source, counts_as_running, may_be_down, may_be_replaced, start_order,
+        stop_order, surely_exists,
     },
     release::may_do_without_answer,
 };
@@ -651,7 +651,8 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
     if current < bounds.min {
         let below = bounds.min - current;
         let candidates = start_order(observed);
-        let wanted = plan.unspent(below, observed, Unsettled::Start, &candidates);
+        let may_be_up = |member: &Member| member.unsettled == Some(Unsettled::Start);
+        let wanted = plan.unspent(below, observed, may_be_up, &candidates);
         let candidates = ids(candidates);
         let failed = failed(observed, &observed.lately.starts_failed, |member| {
             member.is_free() && !member.started && member.machine.state.is_down()
@@ -683,7 +684,9 @@ fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut
         let sure = sure.filter(|member| member.is_listed() && member.started);
         let above = count(sure.count()).saturating_sub(bounds.max);
         let candidates = stop_order(observed, policy);
-        let wanted = plan.unspent(above, observed, Unsettled::Stop, &candidates);
+        // Counted as started so far; a victim is no candidate here, but its slot is spent all the same.
+        let may_be_down = |member: &Member| member.started && may_be_down(observed, member);
+        let wanted = plan.unspent(above, observed, may_be_down, &candidates);
         let candidates = ids(candidates);
         let available = count(candidates.len());
         if available < wanted {
@@ -735,10 +738,10 @@ impl Plan {
         &mut self,
         slots: u32,
         observed: &Observed,
-        what: Unsettled,
+        may_have_happened: impl Fn(&Member) -> bool,
         candidates: &[&Member],
     ) -> u32 {
-        let unsettled = |member: &&Member| member.unsettled == Some(what);
+        let unsettled = |member: &&Member| may_have_happened(member);
         let of_all = count(observed.members.iter().filter(unsettled).count());
         let told_again = count(candidates.iter().copied().filter(unsettled).count());
         let spent = if of_all > slots {

@@ -235,6 +235,34 @@ async fn a_start_or_stop_of_unknown_outcome_spends_its_slot_and_is_tried_again_b
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_may_have_happened_spends_its_slot_however_the_next_attempt_is_refused() {
+    use MachineState::{Started, Stopped};
+    let refusals = [
+        ("429", Effect::Answer(Canned::status(429))),
+        ("422", Effect::Answer(Canned::status(422))),
+        ("no connection", Effect::Refuse),
+    ];
+    for (operation, wanted, state) in [
+        (Operation::Start, "1", Stopped),
+        (Operation::Stop, "5", Started),
+    ] {
+        for (refusal, effect) in &refusals {
+            let name = format!("{operation:?}, {refusal}");
+            let mut world = six(wanted, "stop", &state);
+            let lost = Fault::new(Effect::LoseAnswer).on(operation).times(4);
+            world.platform().add_fault(lost);
+            let refused = Fault::new(effect.clone()).on(operation);
+            world.platform().add_fault(refused);
+            world.platform().set_list_lag(APP, Duration::from_secs(55));
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            world.run_for(50).await;
+            assert!(world.requests(operation) > 6, "{name}");
+            assert_eq!(named(&world, operation).len(), 1, "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_of_a_machine_that_is_gone_has_nothing_left_to_do() {
     let mut world = six("5", "stop", &MachineState::Started);
     let gone = Fault::status(404).on(Operation::Stop).once();
