@@ -38,9 +38,9 @@ pub use self::{
     records::{Actor, Change, ChangeKind, Log, RequestRecord},
     server::{CallError, Simulator},
     state::{
-        App, Autostop, Check, Curve, Deploy, Failures, Host, HostStatus, InvalidConfig, Lease,
-        Machine, MachineConfig, MachineEvent, MachineState, MetricsSettings, NewMachine, NewVolume,
-        Outcome, Platform, ProxySettings, Refusal, Release, Strategy, Timing, Volume,
+        App, Autostop, Check, Curve, Deploy, Endings, Failures, Host, HostStatus, InvalidConfig,
+        Lease, Machine, MachineConfig, MachineEvent, MachineState, MetricsSettings, NewMachine,
+        NewVolume, Outcome, Platform, ProxySettings, Refusal, Release, Strategy, Timing, Volume,
     },
     traffic::DailyCurve,
 };

@@ -65,6 +65,20 @@ pub struct Failures {
     pub rate: f64,
 }
 
+/// Machines of an app that end by themselves some time after they came up: crashes soon after a start, and workers whose
+/// job is done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Endings {
+    /// The fraction of the machines that end so; it is the same ones each time.
+    pub share: f64,
+    /// Whether it is of the machines with `auto_destroy`, or of the others.
+    pub auto_destroy: bool,
+    /// How long they run.
+    pub after: (Duration, Duration),
+    /// With what they exit; see [`Platform::exit_machine`](super::Platform::exit_machine).
+    pub exit_code: i32,
+}
+
 /// A release of an app, as GraphQL shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
@@ -250,6 +264,7 @@ pub struct App {
     pub(super) list_lacks: BTreeSet<String>,
     pub(super) launch_failures: Failures,
     pub(super) start_failures: Failures,
+    pub(super) endings: Vec<Endings>,
 }
 
 impl App {
@@ -269,6 +284,7 @@ impl App {
             list_lacks: BTreeSet::new(),
             launch_failures: Failures::default(),
             start_failures: Failures::default(),
+            endings: Vec::new(),
         }
     }
 

@@ -401,6 +401,8 @@ pub(super) enum Step {
     Prepared { skip_launch: bool },
     /// The machine gets into this state.
     Become(MachineState),
+    /// Its process ends by itself, with this code.
+    Exit(i32),
     /// The machine is gone.
     Vanish,
 }

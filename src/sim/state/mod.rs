@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{json, value::RawValue};
 
 pub use self::{
-    app::{App, Curve, Failures, Host, Release, Timing, Volume},
+    app::{App, Curve, Endings, Failures, Host, Release, Timing, Volume},
     deploy::{Deploy, Outcome, Strategy},
     machine::{
         Check, HostStatus, InvalidConfig, Lease, Machine, MachineConfig, MachineEvent, MachineState,
@@ -41,7 +41,7 @@ use super::{
     access::Access,
     faults::{Effect, Fault, FaultHook, FaultId, Faults, Operation, RequestInfo},
     limits::{Limiter, RateLimits},
-    random::{Random, hash},
+    random::{Random, hash, unit},
     records::{Actor, Change, ChangeKind, Log, RequestRecord},
 };
 
@@ -516,6 +516,49 @@ impl Platform {
         }
     }
 
+    /// Which machines of an app end by themselves once they have come up; of several the first that fits a machine
+    /// holds. Those that run already end too, as if they had come up now.
+    pub fn set_endings(&mut self, app: &str, endings: &[Endings]) {
+        let Some(found) = self.apps.get_mut(app) else {
+            return;
+        };
+        found.endings = endings.to_vec();
+        let running: Vec<Arc<str>> = found
+            .started()
+            .map(|machine| Arc::clone(&machine.id))
+            .collect();
+        for id in running {
+            let ending = self.ending(app, &id);
+            let Some((due, step)) = ending else { continue };
+            if let Some(record) = self.record_mut(app, &id) {
+                record.machine.pending = Some((due, step));
+                self.schedule(
+                    due,
+                    Due::Machine {
+                        app: app.into(),
+                        id,
+                    },
+                );
+            }
+        }
+    }
+
+    /// When and how a machine that comes up now ends by itself, if it does.
+    fn ending(&mut self, app: &str, id: &str) -> Option<(Duration, Step)> {
+        let found = self.apps.get(app)?;
+        let auto_destroy = found.machine(id)?.config.auto_destroy();
+        let Endings {
+            after: (least, most),
+            exit_code,
+            ..
+        } = *found
+            .endings
+            .iter()
+            .find(|ending| ending.auto_destroy == auto_destroy && unit(hash(id)) < ending.share)?;
+        let due = self.now.saturating_add(self.random.between(least, most));
+        Some((due, Step::Exit(exit_code)))
+    }
+
     /// How long things take for one app; for all apps added later see [`Options::timing`].
     pub fn set_timing(&mut self, app: &str, timing: Timing) {
         if let Some(app) = self.apps.get_mut(app) {
@@ -976,8 +1019,16 @@ impl Platform {
             ),
             Step::Become(state) => (state, None),
             Step::Vanish => return self.vanish(app, id),
+            Step::Exit(exit_code) => {
+                self.exit_machine(app, id, exit_code);
+                return;
+            }
         };
-        let pending = next.map(|(after, step)| (now.saturating_add(after), step));
+        let pending = match next {
+            Some((after, step)) => Some((now.saturating_add(after), step)),
+            None if state == MachineState::Started => self.ending(app, id),
+            None => None,
+        };
         self.change(app, id, Actor::Platform, ChangeKind::Become, |machine| {
             machine.state = state;
             machine.pending = pending;

@@ -656,7 +656,7 @@ fn check_region(region: &str) -> Result<(), Refusal> {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::sim::{Failures, NewMachine, Options, Timing};
+    use crate::sim::{Endings, Failures, NewMachine, Options, Timing};
     use serde_json::value::RawValue;
 
     fn platform() -> Platform {
@@ -753,6 +753,65 @@ mod tests {
             .start_machine("web", &id, Actor::Api, None)
             .unwrap();
         assert_eq!(states(&mut platform, &id, &[18_000]), ["started"]);
+    }
+
+    #[test]
+    fn machines_that_end_by_themselves_do_so_each_time_they_come_up() {
+        let seconds = Duration::from_secs;
+        let ending = |auto_destroy, after, exit_code| Endings {
+            share: 1.0,
+            auto_destroy,
+            after: (seconds(after), seconds(after)),
+            exit_code,
+        };
+        let (mut platform, id) = with(MachineState::Started);
+        let worker = NewMachine::in_region("ord").config(r#"{"image":"a","auto_destroy":true}"#);
+        let worker = platform.add_machine("web", worker).unwrap();
+        platform.set_endings("web", &[ending(false, 3, 0), ending(true, 9, 0)]);
+        let seen = states(&mut platform, &id, &[2_999, 3_000]);
+        assert_eq!(seen, ["started", "stopped"]);
+        platform
+            .start_machine("web", &id, Actor::Api, None)
+            .unwrap();
+        let seen = states(&mut platform, &id, &[4_500, 7_499, 7_500]);
+        assert_eq!(seen, ["started", "started", "stopped"]);
+        let seen = states(&mut platform, &worker, &[8_999, 9_000, 10_000]);
+        assert_eq!(seen, ["started", "destroying", "gone"]);
+        platform.set_endings("web", &[ending(false, 3, 1)]);
+        platform
+            .start_machine("web", &id, Actor::Api, None)
+            .unwrap();
+        assert_eq!(states(&mut platform, &id, &[14_500]), ["failed"]);
+        platform.set_endings("web", &[]);
+        platform
+            .start_machine("web", &id, Actor::Api, None)
+            .unwrap();
+        assert_eq!(states(&mut platform, &id, &[99_000]), ["started"]);
+    }
+
+    #[test]
+    fn a_share_of_the_machines_ends_and_it_is_the_same_ones_each_time() {
+        let mut platform = platform();
+        let machine = NewMachine::in_region("ord").state(MachineState::Stopped);
+        let ids = platform.add_machines("web", 20, &machine).unwrap();
+        let half = Endings {
+            share: 0.5,
+            auto_destroy: false,
+            after: (Duration::ZERO, Duration::from_secs(1)),
+            exit_code: 0,
+        };
+        platform.set_endings("web", &[half]);
+        let mut rounds = Vec::new();
+        for round in 1..=2 {
+            for id in &ids {
+                // One that runs on is started already in the second round.
+                let _ = platform.start_machine("web", id, Actor::Api, None);
+            }
+            platform.advance(Duration::from_secs(10 * round));
+            rounds.push(platform.started("web"));
+        }
+        assert!((5..=15).contains(&rounds[0]), "{rounds:?}");
+        assert_eq!(rounds[0], rounds[1]);
     }
 
     #[test]

@@ -5,10 +5,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use fly_autoscaler::sim::{
-    Autostop, Canned, Deploy, Effect, MachineState, Operation, Options, Outcome, ProxySettings,
-    Random, RateLimits, RetryAfter, Strategy, Timing,
+    Autostop, Canned, Deploy, Effect, Endings, MachineState, Operation, Options, Outcome,
+    ProxySettings, Random, RateLimits, RetryAfter, Strategy, Timing,
 };
+use http::Request;
 use serde_json::json;
 
 /// When the last trouble is over.
@@ -18,7 +20,10 @@ pub(super) const CALM: Duration = Duration::from_secs(38 * 60);
 pub(super) const SETTLED: Duration = Duration::from_secs(55 * 60);
 
 /// The simulated time of one seed.
-pub(super) const END: Duration = Duration::from_secs(60 * 60);
+pub(super) const END: Duration = Duration::from_secs(57 * 60);
+
+/// What a server may say that repeats what it was sent.
+const ECHO: &str = "no such token: FlyV1 fm2_machines,fm2_discharge";
 
 /// The longest that a list may lag behind.
 const LONGEST_LAG: u64 = 60;
@@ -137,6 +142,8 @@ pub(super) struct Rules {
     pub(super) clone_volumes: bool,
     /// Which of the fleet is the daemon's own machine.
     pub(super) own: Option<usize>,
+    /// Whether the app's machines are workers that end by themselves.
+    pub(super) workers: bool,
     /// Whether machines of the fleet are protected, and protection comes and goes.
     pub(super) protects: bool,
 }
@@ -191,6 +198,7 @@ pub(super) enum Event {
     Deploy(Deploy),
     LaunchFailures(f64),
     StartFailures(f64),
+    Endings(Vec<Endings>),
     Capacity {
         region: String,
         machines: Option<usize>,
@@ -205,6 +213,8 @@ pub(super) enum Event {
     Kill,
     Stop,
     Restart,
+    /// The daemon's process does not run for so long.
+    Freeze(Duration),
     /// All trouble ends.
     Calm,
 }
@@ -362,7 +372,10 @@ impl Chaos {
                 r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[0,"NaN"]}]}}"#,
             )),
             4 => Effect::SlowAnswer(random.between(seconds(1), seconds(40))),
-            _ => Effect::Answer(Canned::status(503)),
+            _ => Effect::Answer(Canned::json(
+                503,
+                r#"{"status":"error","errorType":"x","error":"not FlyV1 fm2_metrics"}"#,
+            )),
         }
     }
 
@@ -379,7 +392,7 @@ impl Chaos {
                     .between(seconds(1), seconds(12))
                     .min(self.longest_delay),
             ),
-            _ => Effect::Answer(Canned::status(500)),
+            _ => Effect::Answer(Canned::json(500, &format!(r#"{{"error":"{ECHO}"}}"#))),
         }
     }
 
@@ -414,7 +427,7 @@ impl Chaos {
             1 => Effect::Break,
             2 => Effect::Hang,
             3 => Self::too_many(random),
-            4 => Effect::Answer(Canned::status(500)),
+            4 => Effect::Answer(Canned::json(500, &format!(r#"{{"error":"{ECHO}"}}"#))),
             5 => Effect::Answer(Canned::status(409)),
             6 => Effect::Answer(Canned::status(412)),
             7 | 8 => Effect::LoseAnswer,
@@ -429,17 +442,65 @@ impl Chaos {
     }
 }
 
+/// Times in which the daemon's process does not run, as a stopped process or a suspended machine does not.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Freezes(Vec<(Duration, Duration)>);
+
+impl Freezes {
+    /// The first moment from `at` on in which the process runs.
+    pub(super) fn awake(&self, at: Duration) -> Duration {
+        self.0
+            .iter()
+            .find(|(from, until)| (*from..*until).contains(&at))
+            .map_or(at, |(_, until)| *until)
+    }
+
+    /// For how long it did not run at most between the two.
+    pub(super) fn longest_within(&self, from: Duration, to: Duration) -> Duration {
+        self.0
+            .iter()
+            .map(|(frozen, until)| (*until).min(to).saturating_sub((*frozen).max(from)))
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// When the process has run for `span` since `from`.
+    pub(super) fn after(&self, from: Duration, span: Duration) -> Duration {
+        let mut at = from + span;
+        for (frozen, until) in &self.0 {
+            if *until > from && *frozen <= at {
+                at += until.saturating_sub((*frozen).max(from));
+            }
+        }
+        at
+    }
+}
+
+/// One app at the beginning.
+pub(super) struct Scene {
+    /// None is a part of another one.
+    pub(super) name: String,
+    /// Those of all apps, and what is of this one's machines alone.
+    pub(super) rules: Rules,
+    pub(super) fleet: Vec<Start>,
+    pub(super) release: Option<u64>,
+    pub(super) load: f64,
+}
+
 /// Everything about one seed.
 pub(super) struct Scenario {
     pub(super) settings: Vec<(String, String)>,
-    pub(super) rules: Rules,
     pub(super) options: Options,
-    pub(super) fleet: Vec<Start>,
-    pub(super) release: Option<u64>,
-    pub(super) events: Vec<(Duration, Event)>,
+    /// At least one.
+    pub(super) apps: Vec<Scene>,
+    /// How many of them may have a pass at the same time.
+    pub(super) concurrency: usize,
+    /// What happens when, to which app if it is not to all.
+    pub(super) events: Vec<(Duration, usize, Event)>,
     pub(super) chaos: Chaos,
-    pub(super) load: f64,
     pub(super) metric_is_instances: bool,
+    /// When the daemon's process does not run.
+    pub(super) freezes: Freezes,
     lagging: Vec<Lagging>,
     lacking: Vec<Lacking>,
 }
@@ -452,6 +513,18 @@ impl Scenario {
             .iter()
             .filter(|lacking| (lacking.from..lacking.until).contains(&at));
         now.map(|lacking| lacking.region.clone()).collect()
+    }
+
+    /// Which app a request is about.
+    pub(super) fn app_of(&self, request: &Request<Bytes>) -> Option<usize> {
+        let named = |name: &str| {
+            request.uri().path().contains(name)
+                || request
+                    .body()
+                    .windows(name.len())
+                    .any(|part| part == name.as_bytes())
+        };
+        self.apps.iter().position(|scene| named(&scene.name))
     }
 
     /// How far a list lags behind at this moment.
@@ -474,6 +547,12 @@ impl Scenario {
         let mut random = Random::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0xfa5);
         let random = &mut random;
         let mut rules = rules(random);
+        // Drawn apart, so that the other trouble of a seed does not depend on it.
+        let more = &mut Random::new(seed ^ 0x005e_ed0f_0a11);
+        if rules.created.is_some() && more.chance(0.12) {
+            // Both targets by one expression.
+            rules.started.clone_from(&rules.created);
+        }
         let shortest_pass = rules.interval.min(rules.timeout * 3 / 4);
         let remembered = (shortest_pass * 2)
             .max(seconds(LONGEST_LAG))
@@ -507,10 +586,13 @@ impl Scenario {
             chaos.graphql_down.push((from, until.min(CALM)));
         }
         let mut fleet = fleet(random, &mut rules);
-        let mut events = events(random, &rules, &mut fleet);
+        let mut events: Vec<(Duration, usize, Event)> = events(random, &rules, &mut fleet)
+            .into_iter()
+            .map(|(at, event)| (at, 0, event))
+            .collect();
         let kill = events
             .iter()
-            .find_map(|(at, event)| matches!(event, Event::Kill | Event::Stop).then_some(*at));
+            .find_map(|(at, _, event)| matches!(event, Event::Kill | Event::Stop).then_some(*at));
         let mut lagging = Vec::new();
         if lags {
             let mut from = random.between(seconds(5), seconds(240));
@@ -538,7 +620,7 @@ impl Scenario {
         if let Some(kill) = kill {
             let pause = seconds(24) + random.between(seconds(0), seconds(40));
             let restart = kill + if quick_restart { seconds(1) } else { pause };
-            events.push((restart, Event::Restart));
+            events.push((restart, 0, Event::Restart));
             for lagging in &mut lagging {
                 if lagging.from < restart && lagging.until > kill {
                     lagging.until = kill.max(lagging.from);
@@ -550,15 +632,8 @@ impl Scenario {
                 }
             }
         }
-        events.push((CALM, Event::Calm));
-        events.sort_by_key(|(at, _)| *at);
-        let release = random.chance(0.85).then(|| {
-            fleet
-                .iter()
-                .filter_map(|start| start.release)
-                .max()
-                .unwrap_or(1)
-        });
+        events.push((CALM, 0, Event::Calm));
+        let release = release(random, &fleet);
 
         // The count of those that run, as in the blueprint: it settles only where what is created does not run.
         let metric_is_instances =
@@ -584,20 +659,181 @@ impl Scenario {
             },
             ..RateLimits::default()
         };
-        Self {
-            settings: settings(&rules, metric_is_instances),
-            rules,
-            options,
+        let mut settings = settings(&rules, metric_is_instances);
+        let mut apps = vec![Scene {
+            name: "web".to_owned(),
+            rules: rules.clone(),
             fleet,
             release,
+            load: random.below(9) as f64,
+        }];
+        let concurrency = neighbours(more, &mut apps, &mut events, &mut settings);
+        for (app, scene) in apps.iter_mut().enumerate() {
+            scene.cast(more);
+            let ending = endings(more, &scene.rules);
+            events.extend(ending.into_iter().map(|(at, event)| (at, app, event)));
+        }
+        let freezes = freezes(more, &mut events);
+        events.sort_by_key(|(at, ..)| *at);
+        Self {
+            settings,
+            options,
+            apps,
+            concurrency,
             events,
             chaos,
-            load: random.below(9) as f64,
             metric_is_instances,
+            freezes,
             lagging,
             lacking,
         }
     }
+}
+
+impl Scene {
+    /// Gives a few apps failed machines from the beginning, or makes their machines workers that end by themselves.
+    fn cast(&mut self, random: &mut Random) {
+        let group = self.rules.group.clone();
+        let of_group = |start: &&mut Start| start.group == group;
+        if random.chance(0.1) {
+            for start in self.fleet.iter_mut().skip(1).filter(of_group) {
+                if random.chance(0.5) {
+                    start.state = MachineState::Failed;
+                }
+            }
+        }
+        if random.chance(0.1) {
+            self.rules.workers = true;
+            for start in self.fleet.iter_mut().filter(of_group) {
+                start.config["auto_destroy"] = json!(true);
+            }
+        }
+    }
+}
+
+fn release(random: &mut Random, fleet: &[Start]) -> Option<u64> {
+    random.chance(0.85).then(|| {
+        fleet
+            .iter()
+            .filter_map(|start| start.release)
+            .max()
+            .unwrap_or(1)
+    })
+}
+
+/// Other apps that the same daemon scales, in few seeds; returns how many passes may run at the same time.
+fn neighbours(
+    random: &mut Random,
+    apps: &mut Vec<Scene>,
+    events_of_all: &mut Vec<(Duration, usize, Event)>,
+    settings: &mut Vec<(String, String)>,
+) -> usize {
+    let count = if random.chance(0.08) {
+        1 + random.below(3)
+    } else {
+        0
+    };
+    let concurrency = pick(random, &[1, 1, 2, 3]);
+    settings.push((
+        "FAS_APP_NAME".to_owned(),
+        if count == 0 { "web" } else { "web-*" }.to_owned(),
+    ));
+    if count == 0 {
+        return usize::MAX;
+    }
+    settings.push(("FAS_ORG".to_owned(), "acme".to_owned()));
+    settings.push(("FAS_CONCURRENCY".to_owned(), concurrency.to_string()));
+    "web-0".clone_into(&mut apps[0].name);
+    for number in 1..=usize::try_from(count).unwrap_or(1) {
+        let mut rules = Rules {
+            own: None,
+            protects: false,
+            ..apps[0].rules.clone()
+        };
+        let mut fleet = fleet(random, &mut rules);
+        rules.own = None;
+        let own = events(random, &rules, &mut fleet);
+        // What happens to hosts, regions and the daemon happens to all apps.
+        events_of_all.extend(own.into_iter().filter_map(|(at, event)| {
+            let of_one = !matches!(
+                event,
+                Event::Host { .. }
+                    | Event::HostsBack
+                    | Event::HostFull { .. }
+                    | Event::MetricsSilent(_)
+                    | Event::Capacity { .. }
+                    | Event::MachineLimit(_)
+                    | Event::Kill
+                    | Event::Stop
+            );
+            of_one.then_some((at, number, event))
+        }));
+        apps.push(Scene {
+            name: format!("web-{number}"),
+            release: release(random, &fleet),
+            rules,
+            fleet,
+            load: random.below(9) as f64,
+        });
+    }
+    concurrency
+}
+
+/// Machines that die soon after each start, and workers that end when their job is done.
+fn endings(random: &mut Random, rules: &Rules) -> Vec<(Duration, Event)> {
+    let mut endings = Vec::new();
+    if random.chance(0.25) {
+        let (least, most) = pick(random, &[(400, 400), (400, 9000), (5000, 50_000)]);
+        endings.push(Endings {
+            share: pick(random, &[0.2, 0.5, 1.0]),
+            auto_destroy: false,
+            after: (Duration::from_millis(least), Duration::from_millis(most)),
+            exit_code: pick(random, &[0, 0, 0, 1]),
+        });
+    }
+    if rules.workers {
+        endings.push(Endings {
+            share: 1.0,
+            auto_destroy: true,
+            after: pick(
+                random,
+                &[
+                    (seconds(5), seconds(25)),
+                    (seconds(20), seconds(120)),
+                    (seconds(60), seconds(600)),
+                ],
+            ),
+            exit_code: 0,
+        });
+    }
+    if endings.is_empty() {
+        return Vec::new();
+    }
+    let from = random.between(Duration::ZERO, CALM / 2);
+    vec![(from, Event::Endings(endings))]
+}
+
+/// Times in which the daemon's process does not run; what would happen meanwhile happens at their beginning.
+fn freezes(random: &mut Random, events: &mut Vec<(Duration, usize, Event)>) -> Freezes {
+    let mut freezes = Vec::new();
+    if !random.chance(0.2) {
+        return Freezes::default();
+    }
+    let mut from = random.between(seconds(1), CALM / 2);
+    while from < CALM.saturating_sub(seconds(300)) {
+        let longest = pick(random, &[40, 90, 240]);
+        let length = random.between(seconds(15), seconds(longest));
+        let until = from + length;
+        for (at, ..) in events.iter_mut() {
+            if (from..=until).contains(at) {
+                *at = from;
+            }
+        }
+        events.push((from, 0, Event::Freeze(length)));
+        freezes.push((from, until));
+        from = until + random.between(seconds(20), seconds(900));
+    }
+    Freezes(freezes)
 }
 
 fn pick<T: Clone>(random: &mut Random, choices: &[T]) -> T {
@@ -698,6 +934,7 @@ fn rules(random: &mut Random) -> Rules {
         group: pick(random, &["app", "app", "worker"]).to_owned(),
         clone_volumes: random.chance(0.4),
         own: None,
+        workers: false,
         protects: false,
     }
 }

@@ -18,64 +18,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    APP, Ended, Exchange, Pass, Seen, View, Wire,
-    generator::{Event, Rules, SETTLED, Scenario, seconds},
+    Ended, Exchange, Pass, Seen, View, Wire,
+    generator::{Event, Freezes, Rules, SETTLED, Scenario, seconds},
     is_mine,
+    tally::Tally,
 };
 
 /// How long a list may lag behind, and how long a machine counts after its host was lost.
 const SETTLE: Duration = Duration::from_secs(60);
 
 /// Timers go by whole milliseconds.
-const SLACK: Duration = Duration::from_millis(3);
-
-/// What was done in one or many seeds, so that a tame generator is noticed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    passes: u64,
-    creates: u64,
-    destroys: u64,
-    running_destroyed: u64,
-    starts: u64,
-    stops: u64,
-    faults: u64,
-    lost_creates: u64,
-    lost_destroys: u64,
-    lost_starts: u64,
-    lost_stops: u64,
-    /// Creates and starts while nobody said whether a deploy is under way.
-    pub(super) without_answer: u64,
-    lives: u64,
-    /// Lists that lacked machines which an earlier one had shown.
-    partial_lists: u64,
-    /// Questions about one machine.
-    asked: u64,
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.passes += other.passes;
-        self.creates += other.creates;
-        self.destroys += other.destroys;
-        self.running_destroyed += other.running_destroyed;
-        self.starts += other.starts;
-        self.stops += other.stops;
-        self.faults += other.faults;
-        self.lost_creates += other.lost_creates;
-        self.lost_destroys += other.lost_destroys;
-        self.lost_starts += other.lost_starts;
-        self.lost_stops += other.lost_stops;
-        self.without_answer += other.without_answer;
-        self.lives += other.lives;
-        self.partial_lists += other.partial_lists;
-        self.asked += other.asked;
-    }
-
-    /// Whether there was enough trouble of each kind for a guard that is missing to be noticed, in a thousand seeds.
-    pub(super) fn is_wild(&self) -> bool {
-        self.partial_lists > 1000 && self.asked > 1000
-    }
-}
+pub(super) const SLACK: Duration = Duration::from_millis(3);
 
 type Verdict = Result<(), String>;
 
@@ -137,7 +90,12 @@ struct Failing {
 }
 
 pub(super) struct Oracle {
+    app: usize,
+    name: String,
     rules: Rules,
+    /// How much longer than alone a pass may have to wait for its place; `None`: it never has to.
+    waits_for_others: Option<Duration>,
+    freezes: Freezes,
     epoch: Timestamp,
     own: Option<Arc<str>>,
     machines: BTreeMap<Arc<str>, Truth>,
@@ -163,10 +121,19 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    pub(super) fn new(scenario: &Scenario, platform: &Platform, own: Option<Arc<str>>) -> Self {
-        let rules = scenario.rules.clone();
+    pub(super) fn new(
+        scenario: &Scenario,
+        app: usize,
+        platform: &Platform,
+        own: Option<Arc<str>>,
+    ) -> Self {
+        let scene = &scenario.apps[app];
+        let rules = scene.rules.clone();
+        let others = (scenario.apps.len() - 1).div_ceil(scenario.concurrency);
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        let waits = scenario.apps.len() > scenario.concurrency;
         let machines = platform
-            .app(APP)
+            .app(&scene.name)
             .into_iter()
             .flat_map(App::machines)
             .map(|machine| {
@@ -184,6 +151,10 @@ impl Oracle {
             })
             .collect();
         Self {
+            app,
+            name: scene.name.clone(),
+            waits_for_others: waits.then(|| rules.timeout * others),
+            freezes: scenario.freezes.clone(),
             rules,
             epoch: scenario.options.epoch,
             own,
@@ -211,12 +182,11 @@ impl Oracle {
         self.trace = Some(vec![(Duration::ZERO, format!("{:#?}", self.rules))]);
     }
 
-    pub(super) fn into_trace(self) -> Vec<String> {
-        let mut lines = self.trace.unwrap_or_default();
-        lines.sort_by_key(|(at, _)| *at);
+    pub(super) fn into_trace(self) -> Vec<(Duration, String)> {
+        let (app, lines) = (self.app, self.trace.unwrap_or_default());
         lines
             .into_iter()
-            .map(|(at, line)| format!("{:9.3} {line}", at.as_secs_f64()))
+            .map(|(at, line)| (at, format!("{app} {line}")))
             .collect()
     }
 
@@ -231,17 +201,24 @@ impl Oracle {
     }
 
     /// Something happens to the scene.
-    pub(super) fn event(&mut self, now: Duration, event: &Event) {
+    pub(super) fn event(&mut self, now: Duration, app: usize, event: &Event) {
+        if app != self.app && !matches!(event, Event::Restart | Event::Freeze(_)) {
+            return;
+        }
         self.tell(now, || format!("       ** {event:?}"));
-        if matches!(event, Event::Restart) {
-            self.alive_since = now;
+        match event {
+            Event::Restart => self.alive_since = now,
+            Event::Freeze(_) => self.tally.note("freezes"),
+            _ => {}
         }
     }
 
     /// Judges everything that happened since the last look.
     pub(super) fn look(&mut self, platform: &Platform, wire: &Wire, alive: bool) -> Verdict {
         for record in platform.requests().since(self.seen_requests) {
-            let ordinal = usize::try_from(record.ordinal).unwrap();
+            let Some(ordinal) = wire.index(record.ordinal) else {
+                continue;
+            };
             if record.operation == Operation::Create {
                 let body: Value = serde_json::from_slice(&record.body).unwrap_or_default();
                 self.configs.insert(ordinal, essence(&body["config"]));
@@ -257,6 +234,7 @@ impl Oracle {
         let changes: Vec<Change> = platform
             .changes()
             .since(self.seen_changes)
+            .filter(|change| *change.app == *self.name)
             .cloned()
             .collect();
         self.seen_changes = platform.changes().total();
@@ -285,8 +263,13 @@ impl Oracle {
                 .last()
                 .map_or(Duration::ZERO, |pass| pass.start)
                 .max(self.alive_since);
-            let patience = self.rules.interval.max(self.rules.timeout) + seconds(1);
-            demand!(now <= last + patience, "no pass has begun since {last:?}");
+            let patience = self.rules.interval.max(self.rules.timeout)
+                + self.waits_for_others.unwrap_or_default()
+                + seconds(1);
+            demand!(
+                now <= self.freezes.after(last, patience),
+                "no pass has begun since {last:?}"
+            );
         }
         Ok(())
     }
@@ -298,7 +281,7 @@ impl Oracle {
             self.life = pass.life;
             self.pace = (3.0, exchange.at);
             self.failing = Failing::default();
-            self.tally.lives += 1;
+            self.tally.note("lives");
         }
         self.tell(exchange.at, || {
             let about = match exchange.operation {
@@ -322,17 +305,7 @@ impl Oracle {
                 exchange.operation, exchange.ended
             )
         });
-        self.tally.passes += u64::from(exchange.operation == Operation::Query);
-        self.tally.faults += u64::from(exchange.effect.is_some());
-        self.tally.asked += u64::from(exchange.operation == Operation::Get);
-        if let Some(view) = pass
-            .view
-            .as_ref()
-            .filter(|_| exchange.operation == Operation::List && !exchange.lacks.is_empty())
-        {
-            let missing = self.missing_from(wire, exchange.pass, view).next();
-            self.tally.partial_lists += u64::from(missing.is_some());
-        }
+        self.count(wire, exchange);
         let context = |problem: String| {
             format!(
                 "at {:.3} s, request #{ordinal} ({:?} {}) of pass {}: {problem}",
@@ -345,6 +318,7 @@ impl Oracle {
         if exchange.at > pass.start + self.rules.timeout + SLACK {
             return Err(context("it was begun after the pass's deadline".to_owned()));
         }
+        Self::attempts(wire, ordinal).map_err(context)?;
         if !exchange.operation.is_write() && exchange.operation != Operation::Wait {
             return Ok(());
         }
@@ -357,6 +331,123 @@ impl Oracle {
             self.creates.push(ordinal);
         }
         Ok(())
+    }
+
+    /// A call is made at most four times in a pass, and never again once it was refused for good.
+    fn attempts(wire: &Wire, ordinal: usize) -> Verdict {
+        const ATTEMPTS: usize = 4;
+        let exchange = &wire.exchanges[ordinal];
+        // How often a pass may create, and how long it may wait, is judged by other rules; each clone asks for volumes.
+        if matches!(
+            exchange.operation,
+            Operation::Create | Operation::CreateVolume | Operation::ListVolumes | Operation::Wait
+        ) {
+            return Ok(());
+        }
+        let earlier: Vec<&Exchange> = wire.exchanges[..ordinal]
+            .iter()
+            .rev()
+            .take_while(|other| other.pass == exchange.pass)
+            .filter(|other| {
+                other.operation == exchange.operation && other.machine == exchange.machine
+            })
+            .collect();
+        demand!(
+            earlier.len() < ATTEMPTS,
+            "it was tried {} times before",
+            earlier.len()
+        );
+        let refused = earlier.iter().find_map(|other| match other.ended {
+            Some((ended, Ended::Status(status)))
+                if ended <= exchange.at
+                    && (400..=499).contains(&status)
+                    && !matches!(status, 408 | 429) =>
+            {
+                Some(status)
+            }
+            _ => None,
+        });
+        demand!(
+            refused.is_none(),
+            "it was refused before with {}",
+            refused.unwrap_or_default()
+        );
+        Ok(())
+    }
+
+    /// Counts what there was of trouble.
+    fn count(&mut self, wire: &Wire, exchange: &Exchange) {
+        let pass = &wire.passes[exchange.pass];
+        let lacks = exchange.operation == Operation::List && !exchange.lacks.is_empty();
+        let missing = pass.view.as_ref().filter(|_| lacks).is_some_and(|view| {
+            let mut missing = self.missing_from(wire, exchange.pass, view);
+            missing.next().is_some()
+        });
+        let tally = &mut self.tally;
+        tally.note_if(exchange.effect.is_some(), "faults");
+        tally.note_if(missing, "lists that lack machines");
+        match (exchange.operation, exchange.ended) {
+            (Operation::Query, _) => {
+                tally.note("passes");
+                tally.note_if(self.app > 0, "passes of other apps");
+                let both = self.rules.created.is_some() && self.rules.started.is_some();
+                tally.note_if(both, "passes with two targets");
+                tally.note_if(pass.metric.is_none(), "passes without a metric");
+            }
+            (Operation::List, _) => {
+                tally.note_if(!exchange.lag.is_zero(), "lists that lag");
+                tally.note_if(pass.view.is_none(), "lists that do not come");
+                let view = pass.view.iter().flat_map(|view| view.machines.values());
+                let failed = view.clone().any(|seen| {
+                    seen.mine
+                        && matches!(
+                            seen.state,
+                            MachineState::Failed | MachineState::LaunchFailed
+                        )
+                });
+                tally.note_if(failed, "lists with failed machines");
+                let lost = view.clone().any(|seen| seen.mine && !seen.host_ok);
+                tally.note_if(lost, "lists with unreachable machines");
+            }
+            (Operation::Get, _) => tally.note("questions about one machine"),
+            (Operation::Graphql, _) => {
+                let running = pass.release.as_ref();
+                let running = running.is_some_and(|release| release.running_since.is_some());
+                tally.note_if(running, "releases under way");
+                tally.note_if(pass.release.is_none(), "releases without an answer");
+            }
+            (operation, Some((_, Ended::Status(status)))) if operation.is_write() => match status {
+                401 | 403 => tally.note("writes with a refused token"),
+                409 => tally.note("writes to leased machines"),
+                412 => tally.note("writes in a wrong state"),
+                429 => tally.note("writes over the rate"),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// Counts what became of machines by themselves.
+    fn count_change(&mut self, change: &Change) {
+        if change.actor != Actor::Platform {
+            return;
+        }
+        let (id, before) = (&change.machine.id, &change.machine.state);
+        let ours = self.machines.get(id);
+        let fails = matches!(
+            change.state,
+            MachineState::Failed | MachineState::LaunchFailed
+        );
+        let cloned = ours.is_some_and(|truth| truth.ours.is_some());
+        let ends = *before == MachineState::Started && change.kind == ChangeKind::Become;
+        let started = ours.and_then(|truth| truth.started);
+        let soon = started.is_some_and(|at| change.at < at + SETTLE);
+        self.tally.note_if(fails && cloned, "clones that fail");
+        self.tally.note_if(ends && soon, "starts that do not hold");
+        self.tally.note_if(
+            ends && change.machine.config.auto_destroy(),
+            "workers that end",
+        );
     }
 
     /// Whether this write may be sent.
@@ -474,7 +565,8 @@ impl Oracle {
             releases.len() < 2 && !turned,
             "nobody says whether a deploy is under way, and the machines show one"
         );
-        self.tally.without_answer += 1;
+        self.tally
+            .note("growth without an answer about the release");
         Ok(())
     }
 
@@ -658,9 +750,14 @@ impl Oracle {
         let mut without_target = 0;
         for index in (0..=latest).rev() {
             let earlier = &wire.passes[index];
+            // Where apps wait for each other, others were looked at meanwhile unless the process stood still.
+            let blind = match self.waits_for_others {
+                None => later.saturating_sub(earlier.start),
+                Some(_) => self.freezes.longest_within(earlier.start, later),
+            };
             demand!(
-                later <= earlier.start + self.rules.interval * 2 + self.rules.timeout,
-                "nothing was looked at from {:?} to {later:?}",
+                blind <= self.rules.interval * 2 + self.rules.timeout,
+                "nothing was looked at for {blind:?} between {:?} and {later:?}",
                 earlier.start
             );
             later = earlier.start;
@@ -1128,6 +1225,7 @@ impl Oracle {
                 self.others_created = Some(change.at);
             }
         }
+        self.count_change(change);
         let ordinal = (change.actor == Actor::Api).then(|| self.effects.remove(0));
         if let Some(truth) = self.machines.get_mut(id) {
             truth.living = change.state.is_living();
@@ -1154,23 +1252,23 @@ impl Oracle {
         let lost = !exchange.accepted();
         let judged = match change.kind {
             ChangeKind::Create => {
-                self.tally.creates += 1;
-                self.tally.lost_creates += u64::from(lost);
+                self.tally.note("creates");
+                self.tally.note_if(lost, "creates without an answer");
                 self.created(wire, exchange, &change.machine, change.at)
             }
             ChangeKind::Destroy => {
-                self.tally.destroys += 1;
-                self.tally.lost_destroys += u64::from(lost);
+                self.tally.note("destroys");
+                self.tally.note_if(lost, "destroys without an answer");
                 self.destroyed(wire, exchange, &change.machine, change.at)
             }
             ChangeKind::Start => {
-                self.tally.starts += 1;
-                self.tally.lost_starts += u64::from(lost);
+                self.tally.note("starts");
+                self.tally.note_if(lost, "starts without an answer");
                 self.brought_up(wire, exchange.pass, change.at)
             }
             _ => {
-                self.tally.stops += 1;
-                self.tally.lost_stops += u64::from(lost);
+                self.tally.note("stops");
+                self.tally.note_if(lost, "stops without an answer");
                 self.brought_down(wire, exchange.pass)
             }
         };
@@ -1181,6 +1279,33 @@ impl Oracle {
                 change.kind,
                 exchange.pass
             )
+        })
+    }
+
+    /// Whether a list since our last start or stop of a machine has shown it in another state than the one that was acted
+    /// on: it then tells what became of that, as far as anybody can know. In truth it may tell of what was before, where
+    /// lists lag behind and the machine has come and gone more than once.
+    fn has_news(&self, wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
+        let state = |pass: usize| {
+            let seen = wire.passes[pass].view.as_ref()?.machines.get(machine)?;
+            Some(&seen.state)
+        };
+        let told = self
+            .by_machine
+            .get(machine)
+            .into_iter()
+            .flatten()
+            .rev()
+            .map(|ordinal| &wire.exchanges[*ordinal])
+            .find(|other| {
+                matches!(
+                    other.operation,
+                    Operation::Start | Operation::Stop | Operation::Suspend
+                ) && other.pass < pass
+            })
+            .map(|other| other.pass);
+        told.is_some_and(|told| {
+            (told + 1..=pass).any(|later| state(later).is_some() && state(later) != state(told))
         })
     }
 
@@ -1198,7 +1323,8 @@ impl Oracle {
                     .machines
                     .get(*id)
                     .and_then(|truth| truth.started)
-                    .is_some_and(|started| started >= recent && started <= at);
+                    .is_some_and(|started| started >= recent && started <= at)
+                    && (is_up(&seen.state) || !self.has_news(wire, pass, id));
                 let listed =
                     seen.state == MachineState::Started && !self.touched(wire, id, recent, pass);
                 seen.mine && seen.host_ok && (ours || listed)
@@ -1239,7 +1365,8 @@ impl Oracle {
                 let truth = self.machines.get(*id);
                 let stopped = truth
                     .and_then(|truth| truth.stopped)
-                    .is_some_and(|stopped| stopped > view.of);
+                    .is_some_and(|stopped| stopped > view.of)
+                    && !self.has_news(wire, pass, id);
                 // One that we started may have ended since, unknown to us.
                 let started = self
                     .by_machine
@@ -1371,7 +1498,7 @@ impl Oracle {
             .get(&machine.id)
             .is_some_and(|seen| seen.state == MachineState::Started)
         {
-            self.tally.running_destroyed += 1;
+            self.tally.note("running machines destroyed");
         }
         let broken = view
             .machines
@@ -1384,6 +1511,12 @@ impl Oracle {
             .min();
         if let Some(most) = most {
             let left = self.at_most_counted(wire, pass, Duration::MAX);
+            // Those that a list lacks are no reason to take one that works.
+            let unlisted = if broken {
+                self.missing_from(wire, pass, view).count()
+            } else {
+                0
+            };
             let failed = view
                 .machines
                 .iter()
@@ -1394,7 +1527,7 @@ impl Oracle {
                 .count();
             let in_the_way = broken && self.makes_room(wire, pass, view);
             demand!(
-                left >= most as usize || in_the_way,
+                left + unlisted >= most as usize || in_the_way,
                 "only {left} machines are left of the {most} that may stay"
             );
             demand!(
@@ -1465,9 +1598,9 @@ impl Oracle {
             .exchanges
             .partition_point(|exchange| exchange.pass < index);
         for exchange in &own {
-            let in_time = exchange
-                .ended
-                .is_some_and(|(ended, _)| ended <= pass.start + self.rules.timeout + SLACK);
+            let in_time = exchange.ended.is_some_and(|(ended, _)| {
+                ended <= self.freezes.awake(pass.start + self.rules.timeout) + SLACK
+            });
             if !in_time {
                 return Err(context(format!(
                     "{:?} was still under way after the deadline: {:?}",
@@ -1477,8 +1610,8 @@ impl Oracle {
         }
         if next.life == pass.life {
             let due = pass.start + self.rules.interval;
-            let late = due.max(pass.start + self.rules.timeout) + SLACK;
-            if next.start > late {
+            let late = self.freezes.awake(due.max(pass.start + self.rules.timeout)) + SLACK;
+            if next.start > late && self.waits_for_others.is_none() {
                 return Err(context(format!(
                     "the next one came only at {:?}",
                     next.start
@@ -1714,7 +1847,7 @@ impl Oracle {
             return Err("there were no passes".to_owned());
         };
         let machines: Vec<(&Machine, Seen)> = platform
-            .app(APP)
+            .app(&self.name)
             .into_iter()
             .flat_map(App::machines)
             .map(|machine| (machine, super::seen(machine, &self.rules)))
@@ -1747,10 +1880,11 @@ impl Oracle {
         if let Some((min, max)) = self.target(wire, last, true) {
             // A failed one that has to stay may hold the last place under the ceiling.
             let stays = half_turned
-                || count(&|seen| {
-                    let has_to_stay = seen.protected || (seen.mounts && !self.rules.clone_volumes);
+                || machines.iter().any(|(machine, seen)| {
+                    let has_to_stay = !expendable(seen, &machine.id)
+                        || (seen.mounts && !self.rules.clone_volumes);
                     is_broken(&seen.state) && has_to_stay
-                }) > 0;
+                });
             demand!(
                 working >= min || clonable == 0 || held_up || (no_room && (stays || held_down)),
                 "{working} working machines in the end, at least {min} wanted"

@@ -1,0 +1,124 @@
+//! The judge of the pool: an app's pass begins when it is due, unless other apps hold every place.
+
+use std::time::Duration;
+
+use super::{
+    Pass, Wire,
+    generator::{Freezes, Scenario},
+    oracle::SLACK,
+    tally::Tally,
+};
+
+/// Who holds a place of `FAS_CONCURRENCY`, and since when.
+pub(super) struct Places {
+    concurrency: usize,
+    interval: Duration,
+    timeout: Duration,
+    freezes: Freezes,
+    /// How many passes of each app have been judged.
+    judged: Vec<usize>,
+    tally: Tally,
+}
+
+impl Places {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let rules = &scenario.apps[0].rules;
+        Self {
+            concurrency: scenario.concurrency,
+            interval: rules.interval,
+            timeout: rules.timeout,
+            freezes: scenario.freezes.clone(),
+            judged: vec![0; scenario.apps.len()],
+            tally: Tally::default(),
+        }
+    }
+
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Judges passes that have begun so long ago that whoever held a place then has ended.
+    pub(super) fn look(&mut self, apps: &[Wire], now: Duration) -> Result<(), String> {
+        if apps.len() == 1 {
+            return Ok(());
+        }
+        for (app, wire) in apps.iter().enumerate() {
+            while wire.passes.get(self.judged[app] + 1).is_some_and(|next| {
+                let known = self.freezes.after(next.start, self.timeout) + SLACK;
+                known < now
+            }) {
+                self.judge(apps, app, self.judged[app])?;
+                self.judged[app] += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the pass after this one began in time.
+    fn judge(&mut self, apps: &[Wire], app: usize, index: usize) -> Result<(), String> {
+        let wire = &apps[app];
+        let (pass, next) = (&wire.passes[index], &wire.passes[index + 1]);
+        if pass.life != next.life {
+            return Ok(());
+        }
+        let due = (pass.start + self.interval).max(self.end(wire, index, Duration::MAX));
+        let mut waited = due;
+        while waited + SLACK < next.start {
+            // A frozen process begins nothing.
+            waited = self.freezes.awake(waited);
+            if waited + SLACK >= next.start {
+                break;
+            }
+            let mut held: Vec<Duration> = apps
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != app)
+                .filter_map(|(_, other)| {
+                    let running = other
+                        .passes
+                        .partition_point(|pass| pass.start <= waited + SLACK);
+                    let running = running.checked_sub(1)?;
+                    let end = self.end(other, running, next.start);
+                    (end > waited).then_some(end)
+                })
+                .collect();
+            held.sort_unstable();
+            if held.len() < self.concurrency {
+                return Err(format!(
+                    "pass {index} of app {app} at {:?} was due again at {due:?}, began at {:?}, and a place was free at {waited:?}",
+                    pass.start, next.start
+                ));
+            }
+            // Until then no place becomes free.
+            self.tally.note("waits for a place");
+            waited = held[held.len() - self.concurrency];
+        }
+        Ok(())
+    }
+
+    /// When a pass had ended at the latest: one that asked for nothing but metrics and machines with the last answer.
+    fn end(&self, wire: &Wire, index: usize, at_most: Duration) -> Duration {
+        let pass: &Pass = &wire.passes[index];
+        let first = wire
+            .exchanges
+            .partition_point(|exchange| exchange.pass < index);
+        let own = wire.exchanges[first..]
+            .iter()
+            .take_while(|exchange| exchange.pass == index);
+        let mut last = pass.start;
+        let mut acted = false;
+        for exchange in own {
+            acted |= !matches!(
+                exchange.operation,
+                super::Operation::Query | super::Operation::List
+            );
+            last = last.max(exchange.ended.map_or(at_most, |(ended, _)| ended));
+        }
+        if acted {
+            let next = wire.passes.get(index + 1).map(|next| next.start);
+            let latest = (pass.start + self.timeout).min(next.unwrap_or(Duration::MAX));
+            last = last.max(latest);
+        }
+        last.min(at_most.max(pass.start))
+    }
+}
