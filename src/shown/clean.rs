@@ -1,9 +1,7 @@
 //! Making text fit to be shown: short, on one line, and without characters that act on what shows it.
 
-/// `text` on one line: control and direction characters and runs of white space become one space each, and what
-/// exceeds `limit` characters is replaced by `…`.
-#[must_use]
-pub fn excerpt(text: &str, limit: usize) -> String {
+/// `text` on one line; see [`super::excerpt`].
+pub(super) fn excerpt(text: &str, limit: usize) -> String {
     let mut shown = String::new();
     let mut length = 0;
     let mut gap = false;
@@ -27,9 +25,8 @@ pub fn excerpt(text: &str, limit: usize) -> String {
     shown
 }
 
-/// `body` as [`excerpt`] shows it, or nothing if it is not text.
-#[must_use]
-pub fn printable(body: &[u8], limit: usize) -> String {
+/// So much of `body` as may be needed to show `limit` characters, if it is text.
+pub(super) fn text_of(body: &[u8], limit: usize) -> Option<&str> {
     // No character is longer than four bytes, so this is enough for `limit` of them even where half is white space.
     let head = &body[..body.len().min(limit.saturating_mul(8))];
     let text = match std::str::from_utf8(head) {
@@ -38,13 +35,18 @@ pub fn printable(body: &[u8], limit: usize) -> String {
         Err(error) if error.error_len().is_none() && head.len() < body.len() => {
             std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
         }
-        Err(_) => return String::new(),
+        Err(_) => return None,
     };
     let is_binary = |character: char| character.is_control() && !character.is_whitespace();
-    if text.contains(is_binary) {
-        return String::new();
-    }
-    excerpt(text, limit)
+    (!text.contains(is_binary)).then_some(text)
+}
+
+/// Whether cleaning drops a character or shows another one for it, or it stands for one that was not shown: what is written
+/// with such characters inside can still be read when they are gone.
+pub(super) fn is_replaced(character: char) -> bool {
+    character == '\u{fffd}'
+        || is_unprintable(character)
+        || (character.is_whitespace() && character != ' ')
 }
 
 /// `text` with its line breaks, tabs and spaces; every other character that acts on a terminal becomes `U+FFFD`, which
@@ -118,7 +120,7 @@ mod tests {
             ("longer than the limit", long.as_bytes(), 5, "ééééé…"),
         ];
         for (name, body, limit, expected) in cases {
-            assert_eq!(printable(body, limit), expected, "{name}");
+            assert_eq!(super::super::printable(body, limit), expected, "{name}");
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A server, or a proxy before it, may repeat a request in its answer; a user may paste a token into the wrong setting.
 //! Each place where one stands, as it is, behind percent signs, backslashes or HTML references, whole, cut or in pieces,
-//! becomes [`HIDDEN`].
+//! becomes [`HIDDEN`]. So does one with characters inside that cleaning drops or replaces, such as a zero-width space or
+//! a line break: what is left of such a text is the secret.
 //!
 //! A secret of one to three characters is part of ordinary words, and hiding it there would show it by its absence: it is
 //! hidden only where it stands as a word of its own, and the configuration warns that it is too short to be one.
@@ -13,7 +14,11 @@ use std::{
     ops::Range,
 };
 
-use super::{address, clean::excerpt, readings::Readings};
+use super::{
+    address,
+    clean::{excerpt, is_replaced},
+    readings::Readings,
+};
 
 /// What stands for a secret.
 pub const HIDDEN: &str = "***";
@@ -30,6 +35,9 @@ const CUT: usize = 6;
 
 /// How Fly's tokens begin.
 const TOKENS: [&str; 4] = ["fm2_", "fm1r_", "fm1a_", "fo1_"];
+
+/// A letter of a reading, where it begins and where it ends.
+type Letter = (char, usize, usize);
 
 /// What nothing shown may repeat.
 #[derive(Clone, Default)]
@@ -139,14 +147,22 @@ impl Secrets {
         }
         for depth in 0..=readings.depth() {
             let letters = readings.decoded(depth);
-            let mut found = tokens(&letters);
-            found.extend(private_keys(&letters));
-            found.extend(self.pieces(&letters));
-            ranges.extend(
-                found
-                    .into_iter()
-                    .map(|range| letters[range.start].1..letters[range.end - 1].2),
-            );
+            let mut add = |letters: &[Letter], found: Vec<Range<usize>>| {
+                let places = found.into_iter();
+                ranges.extend(places.map(|range| letters[range.start].1..letters[range.end - 1].2));
+            };
+            add(&letters, tokens(&letters));
+            add(&letters, private_keys(&letters));
+            add(&letters, self.pieces(&letters));
+            if letters.iter().any(|(letter, _, _)| is_replaced(*letter)) {
+                let mut letters = letters;
+                // What stands on the next line is another word, unless it goes on with a secret that is known.
+                letters.retain(|(letter, _, _)| letter.is_whitespace() || !is_replaced(*letter));
+                add(&letters, tokens(&letters));
+                add(&letters, private_keys(&letters));
+                letters.retain(|(letter, _, _)| !is_replaced(*letter));
+                add(&letters, self.pieces(&letters));
+            }
         }
         replaced(text, ranges)
     }
@@ -198,9 +214,13 @@ fn find(secret: &str, text: &str, readings: &Readings<'_>, ranges: &mut Vec<Rang
         let mut length = 0;
         for letter in secret.chars() {
             let mut next: Vec<usize> = Vec::new();
+            if length > 0 {
+                ends = behind_replaced(ends, readings);
+            }
             for end in &ends {
                 for reading in readings.at(*end) {
-                    let is_gap = letter == ' ' && reading.letter == '+';
+                    let is_gap =
+                        letter == ' ' && (reading.letter == '+' || reading.letter.is_whitespace());
                     if (reading.letter == letter || is_gap) && !next.contains(&reading.end) {
                         next.push(reading.end);
                     }
@@ -222,6 +242,20 @@ fn find(secret: &str, text: &str, readings: &Readings<'_>, ranges: &mut Vec<Rang
         });
         ranges.extend(end.max().map(|end| start..end));
     }
+}
+
+/// These places, and those behind characters that cleaning drops or replaces there.
+fn behind_replaced(places: Vec<usize>, readings: &Readings<'_>) -> Vec<usize> {
+    let mut seen: BTreeSet<usize> = places.iter().copied().collect();
+    let mut open = places;
+    while let Some(place) = open.pop() {
+        for reading in readings.at(place) {
+            if is_replaced(reading.letter) && seen.insert(reading.end) {
+                open.push(reading.end);
+            }
+        }
+    }
+    seen.into_iter().collect()
 }
 
 fn is_cut(rest: &str) -> bool {
@@ -246,8 +280,9 @@ fn tokens(letters: &[(char, usize, usize)]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for start in 0..letters.len() {
         let is_inside = start > 0 && {
-            let before = letters[start - 1].0;
-            before.is_ascii_alphanumeric() || before == '_'
+            // Something that was left out may stand between the two.
+            let (before, _, end) = letters[start - 1];
+            end == letters[start].1 && (before.is_ascii_alphanumeric() || before == '_')
         };
         if is_inside {
             continue;
