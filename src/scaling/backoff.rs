@@ -15,6 +15,8 @@ pub(crate) struct Backoff {
     lost_clones: u32,
     /// The pass of the last failure: the pause doubles from pass to pass, however many creates fail in one.
     failed_in: Option<Instant>,
+    /// Whether nothing has succeeded since, here or elsewhere in the app.
+    in_vain: bool,
     until: Option<Instant>,
 }
 
@@ -36,7 +38,18 @@ impl Backoff {
     pub(crate) fn accepted(&mut self) {
         self.refusals = 0;
         self.failed_in = None;
+        self.in_vain = false;
         self.until = None;
+    }
+
+    /// A create of the app was accepted elsewhere.
+    pub(crate) fn accepted_elsewhere(&mut self) {
+        self.in_vain = false;
+    }
+
+    /// When the pass of the last failure began, if no create of the app was accepted since.
+    pub(crate) fn failed_in_vain(&self) -> Option<Instant> {
+        self.failed_in.filter(|_| self.in_vain)
     }
 
     /// A clone has lived.
@@ -69,6 +82,7 @@ impl Backoff {
         let pause = interval
             .saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX))
             .min(LONGEST);
+        self.in_vain = true;
         self.until = Some(pass_start + pause);
     }
 }

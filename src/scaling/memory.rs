@@ -249,12 +249,7 @@ impl Memory {
         match effect {
             Effect::Created { id, region } => {
                 self.placement.asked(&region, policy);
-                self.creates.app.accepted();
-                self.creates
-                    .regions
-                    .entry(region.clone())
-                    .or_default()
-                    .accepted();
+                self.creates.accepted(&region);
                 let started = policy.initial_state == InitialState::Started;
                 let ends_by_itself = self.creates.source_ends_by_itself;
                 self.sights.entry(id.clone()).or_insert_with(|| {
@@ -368,6 +363,11 @@ impl Memory {
             .is_some_and(|backoff| backoff.remaining(now).is_some())
     }
 
+    /// When a create in `region` failed last, if none has been accepted since, there or elsewhere.
+    pub(super) fn region_failed_in_vain(&self, region: &str) -> Option<Instant> {
+        self.creates.regions.get(region)?.failed_in_vain()
+    }
+
     /// How many passes in a row had no target of `kind`.
     #[must_use]
     pub fn missing_passes(&self, kind: Kind) -> u32 {
@@ -475,6 +475,17 @@ impl Memory {
 }
 
 impl CreateBackoff {
+    fn accepted(&mut self, region: &str) {
+        self.app.accepted();
+        for backoff in self.regions.values_mut() {
+            backoff.accepted_elsewhere();
+        }
+        self.regions
+            .entry(region.to_owned())
+            .or_default()
+            .accepted();
+    }
+
     fn refused(&mut self, region: String, interval: Duration, pass_start: Instant) {
         self.app.refused(interval, pass_start);
         self.regions

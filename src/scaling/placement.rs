@@ -5,9 +5,9 @@
 //! is known, such a name has none. With an alias in it a list cannot be counted, and is used in turn.
 
 use std::{
-    cmp::Ordering,
+    cmp::{Ordering, Reverse},
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{Memory, Observed, Policy};
@@ -28,6 +28,9 @@ struct Candidate {
     /// It is not listed, and takes what the source's region refuses.
     stands_in: bool,
     backs_off: bool,
+    /// How long ago it failed last, where no create has been accepted since: the others are tried before it is again. The
+    /// pause of the app ends with its own, and it would block growth otherwise for as long as it fails.
+    failed_in_vain: Option<Reverse<Duration>>,
     refused: bool,
 }
 
@@ -36,8 +39,9 @@ impl Candidate {
     fn before(&self, other: &Self) -> Ordering {
         let load =
             |one: &Self, another: &Self| u64::from(one.population) * u64::from(another.weight);
-        (self.backs_off, self.stands_in)
-            .cmp(&(other.backs_off, other.stands_in))
+        let last = |one: &Self| (one.backs_off, one.failed_in_vain, one.stands_in);
+        last(self)
+            .cmp(&last(other))
             .then_with(|| load(self, other).cmp(&load(other, self)))
     }
 }
@@ -128,6 +132,9 @@ impl Placement {
                 weight: 1,
                 stands_in,
                 backs_off: memory.region_backs_off(region, now),
+                failed_in_vain: memory
+                    .region_failed_in_vain(region)
+                    .map(|failed| Reverse(now.saturating_duration_since(failed))),
                 refused: false,
             });
         }
@@ -135,7 +142,7 @@ impl Placement {
     }
 
     /// The region of the next create: the least populated by its weight, ties in list order; one whose last create
-    /// failed comes last, one that refused in this pass not at all.
+    /// failed comes last until its pause ends and the others had their turn, one that refused in this pass not at all.
     pub fn next_region(&mut self) -> Option<String> {
         let candidate = self
             .regions
@@ -293,6 +300,82 @@ mod tests {
         assert_eq!(next(&mut placement, 1), "ord");
         placement.refuse("ord");
         assert_eq!(next(&mut placement, 3), "iad syd iad");
+    }
+
+    #[test]
+    fn regions_that_fail_leave_the_others_their_turn() {
+        // The regions that fail whatever is asked of them; where each create went that was begun as soon as the app's
+        // pause had ended, one a pass.
+        type Case = (
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static str,
+        );
+        let cases: [Case; 4] = [
+            (&["ams", "iad"], &["ams"], "ams iad"),
+            (&["ams", "cdg", "iad"], &["ams", "cdg"], "ams cdg iad"),
+            (&[], &["ord"], "ord iad"),
+            (&["ams", "cdg"], &["ams", "cdg"], "ams cdg ams cdg ams cdg"),
+        ];
+        for (regions, failing, expected) in cases {
+            for lost in [false, true] {
+                let mut fleet = Fleet::new(Policy {
+                    regions: regions.iter().map(ToString::to_string).collect(),
+                    ..Policy::default()
+                });
+                let mut asked = Vec::new();
+                let mut second = 0;
+                while asked.len() < expected.split(' ').count() {
+                    let observed = fleet.observe(second, &LIST);
+                    let now = fleet.at(second);
+                    let policy = fleet.policy.clone();
+                    let mut plan =
+                        Placement::new("ord", &observed, &policy, &fleet.memory, now.monotonic);
+                    let region = plan.next_region().expect("a region");
+                    asked.push(region.clone());
+                    if !failing.contains(&region.as_str()) {
+                        break;
+                    }
+                    if lost {
+                        fleet.memory.clone_was_lost(&region, &policy, now.monotonic);
+                    } else {
+                        fleet.record(second, &observed, &[Effect::CreateUnknown { region }]);
+                    }
+                    while fleet
+                        .memory
+                        .create_pause(0.into(), fleet.at(second).monotonic)
+                        .is_some()
+                    {
+                        second += 15;
+                    }
+                }
+                assert_eq!(asked.join(" "), expected, "{regions:?}, lost: {lost}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_region_that_failed_is_tried_again_once_creating_works_elsewhere() {
+        let mut fleet = Fleet::new(Policy {
+            regions: vec!["ams".to_owned(), "iad".to_owned()],
+            ..Policy::default()
+        });
+        let observed = fleet.observe(0, &LIST);
+        let ams = || "ams".to_owned();
+        let accepted = Effect::Created {
+            id: "x".to_owned(),
+            region: "iad".to_owned(),
+        };
+        let first = |fleet: &Fleet, second| {
+            let now = fleet.at(second).monotonic;
+            Placement::new("ord", &observed, &fleet.policy, &fleet.memory, now).next_region()
+        };
+        fleet.record(0, &observed, &[Effect::CreateUnknown { region: ams() }]);
+        assert_eq!(first(&fleet, 15).as_deref(), Some("iad"));
+        fleet.record(15, &observed, &[accepted]);
+        assert_eq!(first(&fleet, 30), Some(ams()));
+        fleet.record(30, &observed, &[Effect::CreateRefused { region: ams() }]);
+        assert_eq!(first(&fleet, 60).as_deref(), Some("iad"), "in vain again");
     }
 
     /// Grows a fleet one by one with these regions listed; an alias takes what is created by it to `ord`.

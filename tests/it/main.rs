@@ -20,6 +20,7 @@ mod lost_answers;
 mod metrics;
 mod port;
 mod program;
+mod regions;
 mod scale;
 mod servers;
 mod shutdown;
