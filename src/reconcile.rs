@@ -126,7 +126,8 @@ pub struct PassReport {
     pub targets: Targets,
     /// What was seen; `None` where the machines could not be listed.
     pub counts: Option<Counts>,
-    /// Whether the next pass should follow at once, because this one ran out of time with work left.
+    /// Whether the next pass should follow at once, because this one has left work that it could do: it ran out of time, or
+    /// asked for as many machines as one pass may.
     pub more_to_do: bool,
 }
 
@@ -176,6 +177,16 @@ pub enum About {
         /// The metric.
         needs: String,
     },
+    /// A machine that the list lacks and that could not be asked for: it counts as what it was last seen as, and the pass
+    /// does its work by that.
+    Unlisted,
+}
+
+impl About {
+    /// Whether a pass can succeed all the same.
+    fn is_aside(&self) -> bool {
+        matches!(self, Self::Metric(_) | Self::Unlisted)
+    }
 }
 
 /// One cause of what went wrong, with all that came of it.
@@ -190,15 +201,11 @@ pub struct Trouble {
 }
 
 impl PassReport {
-    /// Whether the pass did what it should: one that a deploy held back did, and so did one whose expressions could do
-    /// without a metric that failed.
+    /// Whether the pass did what it should: one that a deploy held back did, and so did one that could do without what
+    /// failed, such as a metric that an expression makes good.
     #[must_use]
     pub fn succeeded(&self) -> bool {
-        self.counts.is_some()
-            && self
-                .faults
-                .iter()
-                .all(|fault| matches!(fault.about, About::Metric(_)))
+        self.counts.is_some() && self.faults.iter().all(|fault| fault.about.is_aside())
     }
 
     /// What went wrong, by its causes: a metric that failed and the targets that need it are one.
@@ -227,6 +234,10 @@ impl PassReport {
                     targets => format!("; {} need it and have no value", targets.join(" and ")),
                 },
                 About::Target { needs, .. } if has_failed(needs) => return None,
+                About::Unlisted => {
+                    failed_the_pass = false;
+                    String::new()
+                }
                 About::Pass | About::Target { .. } => String::new(),
             };
             Some(Trouble {
@@ -258,12 +269,16 @@ impl PassReport {
         });
     }
 
-    fn api_fault(&mut self, reason: PassError, error: &ApiError) {
+    fn api_fault(&mut self, reason: PassError, error: &ApiError, about: About) {
         if matches!(error.cause, Cause::ShuttingDown) {
             // What was not begun because the user ends the program did not go wrong.
             return;
         }
-        self.fault(PassError::of_api(&error.cause, reason), chain(error));
+        self.faults.push(Fault {
+            reason: PassError::of_api(&error.cause, reason),
+            text: chain(error),
+            about,
+        });
     }
 }
 
@@ -384,7 +399,7 @@ impl Reconciler {
                 for kind in Kind::ALL {
                     self.metrics.target(client.app(), kind, None);
                 }
-                report.api_fault(PassError::List, &error);
+                report.api_fault(PassError::List, &error, About::Pass);
                 None
             }
         }
@@ -427,7 +442,7 @@ impl Reconciler {
                 Err(error) => {
                     // One of them says what is wrong with all.
                     if !std::mem::replace(&mut told, true) {
-                        report.api_fault(PassError::List, &error);
+                        report.api_fault(PassError::List, &error, About::Unlisted);
                     }
                     Answer::None
                 }
@@ -485,7 +500,7 @@ impl Reconciler {
                 Err(error) => {
                     report.reason = planned.reason;
                     report.notes = planned.notes;
-                    report.api_fault(PassError::Release, error);
+                    report.api_fault(PassError::Release, error, About::Pass);
                     return;
                 }
             };
@@ -512,6 +527,7 @@ impl Reconciler {
         } else {
             planned.decision()
         };
+        report.more_to_do = state.memory.has_more_to_ask(&planned, &seen.observed);
         report.reason = planned.reason;
         report.notes = planned.notes;
         if held {
@@ -519,11 +535,17 @@ impl Reconciler {
         }
         let Some(action) = planned.action else { return };
         let dry_run = state.client.is_dry_run();
+        let planned = if dry_run {
+            // Nothing else will say which machines or regions.
+            format!("dry run, would {action} ({})", action.steps())
+        } else {
+            action.to_string()
+        };
         // A dry run comes to the same plan in each pass, for nothing is done about it.
         if !dry_run
             || state
                 .spoken
-                .is_news(format!("{action}: {}", report.reason), began)
+                .is_news(format!("{planned}: {}", report.reason), began)
         {
             tracing::info!(
                 app = %report.app,
@@ -532,8 +554,7 @@ impl Reconciler {
                 metrics = %Shown(&report.metrics),
                 target = %Asked(&self.targets, report.targets),
                 dry_run,
-                "{}{action}: {}",
-                if dry_run { "dry run, would " } else { "" },
+                "{planned}: {}",
                 report.reason,
             );
         }
@@ -569,6 +590,7 @@ impl Reconciler {
             notes,
             out_of_time,
         } = actor.carry_out(action).await;
+        let began_nothing = out_of_time && effects.is_empty() && errors.is_empty();
         for (effect, at) in effects {
             state
                 .memory
@@ -576,9 +598,21 @@ impl Reconciler {
         }
         report.done = done;
         report.notes.extend(notes);
-        report.more_to_do = out_of_time;
+        report.more_to_do |= out_of_time;
+        // A call that was passed over was begun.
+        if began_nothing
+            && !report
+                .notes
+                .iter()
+                .any(|note| matches!(note, Note::Skipped { .. }))
+        {
+            report.fault(
+                PassError::Timeout,
+                format!("out of time before anything was done: {planned}; what came before took nearly all of FAS_TIMEOUT"),
+            );
+        }
         for error in &errors {
-            report.api_fault(PassError::Write, error);
+            report.api_fault(PassError::Write, error, About::Pass);
         }
     }
 
@@ -589,7 +623,7 @@ impl Reconciler {
             .iter()
             .any(|note| matches!(note, Note::ReleaseUnknown { withheld } if withheld.is_some()));
         if withheld {
-            report.api_fault(PassError::Release, error);
+            report.api_fault(PassError::Release, error, About::Pass);
         } else {
             self.metrics.pass_error(PassError::Release);
             tracing::warn!(

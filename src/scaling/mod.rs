@@ -24,6 +24,7 @@ mod policy;
 mod properties;
 mod pulse;
 mod release;
+mod steps;
 mod surplus;
 mod target;
 mod unlisted;

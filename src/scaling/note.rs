@@ -95,10 +95,10 @@ pub enum Note {
         /// How many.
         machines: u32,
     },
-    /// More machines are missing from the list than could be asked for: nothing grows.
+    /// More machines are missing from the list than one pass asks for: nothing grows.
     TooManyUnlisted {
-        /// How many.
-        machines: u32,
+        /// How many are still to be asked for.
+        unasked: u32,
     },
     /// Machines with mounts are not cloned.
     MountsNotCloned {
@@ -353,10 +353,10 @@ impl fmt::Display for Note {
                 "{} missing from the list: counted until known to be gone",
                 Machines(*machines)
             ),
-            Self::TooManyUnlisted { machines } => write!(
+            Self::TooManyUnlisted { unasked } => write!(
                 formatter,
-                "{} missing from the list, more than can be asked for at once: nothing is created or started before each was",
-                Machines(*machines)
+                "{} missing from the list still to be asked for: nothing is created or started before each was",
+                Machines(*unasked)
             ),
             Self::MountsNotCloned { machines } => write!(
                 formatter,
@@ -676,8 +676,8 @@ mod tests {
                 "1 machine missing from the list: counted until known to be gone",
             ),
             (
-                Note::TooManyUnlisted { machines: 21 },
-                "21 machines missing from the list, more than can be asked for at once: nothing is created or started before each was",
+                Note::TooManyUnlisted { unasked: 21 },
+                "21 machines missing from the list still to be asked for: nothing is created or started before each was",
             ),
             (
                 Note::MountsNotCloned { machines: 1 },

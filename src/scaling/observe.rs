@@ -48,8 +48,8 @@ pub struct Observed {
     pub unreachable_uncounted: u32,
     /// Machines of the group that the list lacks and that are not known to be gone, sorted by id.
     pub unlisted: Vec<String>,
-    /// Whether not each of those could be asked for, so that growth is blind.
-    pub blind: bool,
+    /// How many of those have not been asked for within the last minute: growth is blind until each was.
+    pub unasked: u32,
     /// Every process group with machines in the list, for the message of one who chose the wrong group.
     pub groups: BTreeSet<String>,
     /// The group's machines in the list by state.

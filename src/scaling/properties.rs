@@ -270,7 +270,7 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
             let after = observed.created + count;
             assert!(*count > 0 && after <= created.expect("a target").min);
             let bound = policy.ceiling.unwrap_or(u32::MAX);
-            assert!(!observed.blind, "too many are missing");
+            assert_eq!(observed.unasked, 0, "too many are missing");
             assert!(
                 after + observed.failed + observed.unreachable_uncounted <= bound,
                 "the ceiling"

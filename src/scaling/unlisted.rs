@@ -203,16 +203,25 @@ impl Plan {
 
     /// Gives growth up where not every missing machine could be asked for.
     pub(super) fn hold_growth_that_is_blind(&mut self, observed: &Observed) {
-        if observed.blind && self.grows() {
+        if observed.unasked > 0 && self.grows() {
             self.action = None;
             self.notes.push(Note::TooManyUnlisted {
-                machines: u32::try_from(observed.unlisted.len()).unwrap_or(u32::MAX),
+                unasked: observed.unasked,
             });
         }
     }
 }
 
 impl Memory {
+    /// Whether growth waits only for questions that another pass could ask at once. That can be so for one pass in
+    /// twenty machines: those that were asked for once have to wait for their turn.
+    #[must_use]
+    pub fn has_more_to_ask(&self, plan: &Plan, observed: &Observed) -> bool {
+        let waits = |note: &Note| matches!(note, Note::TooManyUnlisted { .. });
+        let never_asked = |id: &String| matches!(self.lacking(id), Some((_, None)));
+        plan.notes.iter().any(waits) && observed.unlisted.iter().any(never_asked)
+    }
+
     /// Since when lists have lacked this machine, and when it was last asked for.
     fn lacking(&self, id: &str) -> Option<(Instant, Option<Instant>)> {
         match self.sights.get(id)?.standing {
@@ -375,10 +384,11 @@ impl Memory {
             }
         }
         self.judge_clones(policy, now.monotonic);
-        observed.blind = observed.unlisted.iter().any(|id| {
+        let unasked = observed.unlisted.iter().filter(|id| {
             let asked = self.lacking(id).and_then(|(_, asked)| asked);
             asked.is_none_or(|asked| now.monotonic.saturating_duration_since(asked) >= SETTLE_TIME)
         });
+        observed.unasked = u32::try_from(unasked.count()).unwrap_or(u32::MAX);
         observed.count(policy);
     }
 }
@@ -679,21 +689,27 @@ mod tests {
         let mut fleet = thirty();
         let first = pass_without_28(&mut fleet, 15, 31);
         assert_eq!(first.asked.len(), 20);
-        assert!(first.observed.blind);
+        assert_eq!(first.observed.unasked, 8);
+        let more =
+            |fleet: &Fleet, pass: &Pass| fleet.memory.has_more_to_ask(&pass.plan, &pass.observed);
+        assert!(more(&fleet, &first), "which another pass can do at once");
         assert_eq!(first.plan.decision(), Decision::NoScale);
         let told = first
             .plan
             .notes
             .iter()
-            .any(|note| matches!(note, Note::TooManyUnlisted { machines: 28 }));
+            .any(|note| matches!(note, Note::TooManyUnlisted { unasked: 8 }));
         assert!(told, "{:?}", first.plan.notes);
         let second = pass_without_28(&mut fleet, 30, 31);
         assert!(!first.asked.contains(&second.asked[0]), "the others first");
-        assert!(!second.observed.blind);
+        assert_eq!(second.observed.unasked, 0);
+        assert!(!more(&fleet, &second));
         assert_eq!(second.plan.decision(), Decision::Create);
         // Within a minute, what was answered holds.
-        assert!(!pass_without_28(&mut fleet, 45, 31).observed.blind);
-        assert!(pass_without_28(&mut fleet, 400, 31).observed.blind);
+        assert_eq!(pass_without_28(&mut fleet, 45, 31).observed.unasked, 0);
+        let later = pass_without_28(&mut fleet, 400, 31);
+        assert_eq!(later.observed.unasked, 8);
+        assert!(!more(&fleet, &later), "each was asked for once: no hurry");
     }
 
     #[test]

@@ -804,6 +804,19 @@ async fn a_victim_that_is_leased_or_busy_is_skipped_and_spends_its_slot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_victim_that_never_goes_is_counted_as_often_as_it_is_tried() {
+    let mut world = world(1.0, &[CREATED], &[(1, machine()), (1, stopped())]);
+    fault(&world, Operation::Destroy, status(409));
+    world.run_for(600).await;
+    assert_eq!(world.created(), 2);
+    let passes = world.series(r#"fas_failing_passes{app="my-target-app"}"#);
+    assert_eq!(passes, Some(0.0), "the pass did what it could");
+    let failed = counted(&world, "destroy", "failed");
+    assert!(failed > 10, "{failed}: it is what an alert is made of");
+    assert_eq!(counted(&world, "destroy", "ok"), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_real_lease_is_respected_until_it_ends() {
     let mut world = world(1.0, &[CREATED], &[(1, machine()), (1, stopped())]);
     let id = ids(&world)
@@ -1113,6 +1126,19 @@ async fn a_victim_is_stopped_whatever_the_stop_action_says() {
     assert_eq!(world.requests(Operation::Suspend), 0);
     assert_eq!(world.requests(Operation::Stop), 1);
     assert_eq!(world.created(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_names_the_machines_that_it_would_take() {
+    let settings = [STARTED, ("FAS_DRY_RUN", "true")];
+    for (depth, before, state) in [(2.0, "start", stopped()), (1.0, "stop", machine())] {
+        let logs = Logs::capture();
+        let mut world = world(depth, &settings, &[(3, state)]);
+        world.run_for(14).await;
+        let first: Vec<_> = ids(&world).into_iter().take(2).collect();
+        let told = format!("would {before} 2 machines ({}): ", first.join(", "));
+        assert_eq!(logs.with(&told).len(), 1, "{told}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

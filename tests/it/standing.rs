@@ -247,7 +247,13 @@ async fn a_dry_run_tells_a_plan_when_it_changes_and_every_ten_minutes() {
     let logs = Logs::capture();
     let mut world = one(3.0, &[CREATED, ("FAS_DRY_RUN", "true")]);
     world.run_for(300).await;
-    assert_eq!(logs.with("dry run, would create 2 machines").len(), 1);
+    let told = logs.with("dry run, would create 2 machines");
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0].message.contains(" (in ord, ord): "),
+        "{}",
+        told[0].message
+    );
     world.depth(4.0);
     world.run_for(60).await;
     assert_eq!(logs.with("dry run, would create 3 machines").len(), 1);

@@ -53,6 +53,33 @@ async fn what_is_slow_has_the_time_that_the_timeout_says() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_began_nothing_for_want_of_time_has_failed() {
+    // How many machines there should be where there is one; whether the passes fail.
+    for (depth, fails) in [(3.0, true), (1.0, false)] {
+        let settings = [CREATED, ("FAS_TIMEOUT", "10s")];
+        let mut world = World::queue(depth, &settings);
+        world.platform().add_machine(APP, machine()).unwrap();
+        slow(&world, Operation::List, 8);
+        world.run_for(119).await;
+        assert_eq!(world.writes(), 0);
+        let timeouts = world.pass_errors("timeout");
+        let passes = world.series(r#"fas_failing_passes{app="my-target-app"}"#);
+        let (status, _, body) = world.get("/readyz").await;
+        if fails {
+            assert!(timeouts > 5, "{timeouts}");
+            assert!(passes > Some(5.0), "{passes:?}");
+            assert_eq!(status, 503);
+            assert!(
+                body.contains("out of time before anything was done: create 2 machines"),
+                "{body}"
+            );
+        } else {
+            assert_eq!((timeouts, passes, status), (0, Some(0.0), 200));
+        }
+    }
+}
+
 /// A server that answers when half a minute has passed, over the real transport.
 #[tokio::test]
 async fn the_transport_has_no_time_limit_of_its_own() {

@@ -161,6 +161,17 @@ async fn a_machine_that_gives_no_answer_counts_as_it_was_last_seen() {
         .add_fault(Fault::new(broken).on(Operation::Get));
     world.run_for(120).await;
     assert_eq!(world.writes(), 0);
+    assert!(world.pass_errors("list") > 0, "it is told");
+    let (status, _, body) = world.get("/readyz").await;
+    assert_eq!(
+        (status, &*body),
+        (200, "ready\n"),
+        "the passes do their work"
+    );
+    assert_eq!(
+        world.series(r#"fas_failing_passes{app="my-target-app"}"#),
+        Some(0.0)
+    );
     world.platform().remove_fault(fault);
     world.run_for(30).await;
     assert_eq!(world.writes(), 0);
@@ -168,6 +179,7 @@ async fn a_machine_that_gives_no_answer_counts_as_it_was_last_seen() {
 
 #[tokio::test(start_paused = true)]
 async fn more_than_twenty_that_a_list_lacks_end_growth_until_each_was_asked_for() {
+    let logs = Logs::capture();
     let mut world = World::queue(30.0, &[CREATED, ("FAS_MACHINE_CEILING", "40")]);
     world
         .platform()
@@ -183,12 +195,15 @@ async fn more_than_twenty_that_a_list_lacks_end_growth_until_each_was_asked_for(
     }
     world.run_for(10).await;
     assert_eq!(
-        world.requests(Operation::Get),
-        20,
-        "as many as one pass asks for"
+        world.seconds_of(Operation::List),
+        [0, 15, 15],
+        "a pass asks for twenty, and the next follows at once"
     );
-    assert_eq!(world.writes(), 0);
-    world.run_for(15).await;
+    assert_eq!(
+        logs.with("8 machines missing from the list still to be asked for")
+            .len(),
+        1
+    );
     assert_eq!(world.requests(Operation::Get), 28);
     world.run_for(45).await;
     assert_eq!(world.created(), 30);
