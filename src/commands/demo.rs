@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use tokio::{net::TcpListener, time::Instant};
 
 use super::{block_on, cli::DemoOptions, environment, serve::Signals};
@@ -44,16 +44,13 @@ const TELL: Duration = Duration::from_secs(5);
 const SOFT_LIMIT: f64 = 10.0;
 
 pub(super) fn run(options: &DemoOptions) -> anyhow::Result<()> {
-    if environment()
-        .iter()
-        .any(|(name, value)| name == "FAS_API_TOKEN" && !value.is_empty())
-    {
-        bail!(
-            "the demo does not start while FAS_API_TOKEN is set: it needs no token and touches nothing real; \
-             run it as `env -u FAS_API_TOKEN fly-autoscaler demo`"
+    telemetry::init(LogFormat::Text, false);
+    let is_ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("FAS_"));
+    if environment().iter().any(|(name, _)| is_ours(name)) {
+        tracing::info!(
+            "the demo has settings of its own: the FAS_ variables of the environment are not read"
         );
     }
-    telemetry::init(LogFormat::Text, false);
     block_on(play(options))
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     expr::{Expression, Names},
-    shown::written_address,
+    shown::{self, written_address},
     transport::ProxyRules,
 };
 
@@ -66,6 +66,10 @@ impl Findings {
             }
             complete
         };
+        let written_names: Vec<Option<Place>> = written
+            .iter()
+            .map(|collector| Some(collector.metric_name.as_ref()?.place().clone()))
+            .collect();
         let mut first_with: BTreeMap<String, usize> = BTreeMap::new();
         written
             .into_iter()
@@ -74,8 +78,17 @@ impl Findings {
                 let mut checked = self.collector(index, &collector, environment, proxies);
                 if let (Some(metric), Some(value)) = (&checked.metric, &collector.metric_name) {
                     if let Some(first) = first_with.get(metric) {
-                        let message = format!("metric-collectors[{index}]: metric name is that of metric-collectors[{first}]");
-                        self.refuse(ConfigError::new(value.place(), message).value(metric).expected("a name for each metric"));
+                        let other = match &written_names[*first] {
+                            Some(Place::Variable(name)) => name.clone(),
+                            _ => format!("metric-collectors[{first}]"),
+                        };
+                        let message =
+                            format!("{}metric name is that of {other}", item(index, &collector));
+                        self.refuse(
+                            ConfigError::new(value.place(), message)
+                                .value(metric)
+                                .expected("a name for each metric"),
+                        );
                         checked.source = None;
                     } else {
                         first_with.insert(metric.clone(), index);
@@ -102,7 +115,7 @@ impl Findings {
                     .kind
                     .as_ref()
                     .map_or_else(|| item_place(collector), |kind| kind.place().clone());
-                let message = format!("metric-collectors[{index}]: invalid type");
+                let message = format!("{}invalid type", item(index, collector));
                 self.refuse(
                     ConfigError::new(&place, message)
                         .value(other)
@@ -111,7 +124,7 @@ impl Findings {
                 None
             }
             None => {
-                let message = format!("metric-collectors[{index}]: type required");
+                let message = format!("{}type required", item(index, collector));
                 self.refuse(
                     ConfigError::new(&item_place(collector), message).example("type: prometheus"),
                 );
@@ -144,7 +157,8 @@ impl Findings {
                 ConfigError::new(
                     value.place(),
                     format!(
-                        "metric-collectors[{index}]: metric name cannot be used in an expression"
+                        "{}metric name cannot be used in an expression",
+                        item(index, collector)
                     ),
                 )
                 .value(name)
@@ -197,6 +211,7 @@ impl Findings {
             self.warn_of_short_basic(value, basic);
         }
         address.set_fragment(None);
+        self.warn_of_doubled_path(value, &address);
         Some(CollectorSource::Prometheus {
             address,
             basic,
@@ -204,6 +219,26 @@ impl Findings {
             query: query?,
             empty_value,
         })
+    }
+
+    /// Warns of an address that has the path of the query in it, which is added to it: only behind a proxy that takes it off
+    /// again can that be meant.
+    fn warn_of_doubled_path(&mut self, value: &Value, address: &Url) {
+        let path = address.path().trim_end_matches('/');
+        let ends = ["/api/v1/query", "/api/v1/query_range", "/api/v1"];
+        let Some(base) = ends.iter().find_map(|end| path.strip_suffix(end)) else {
+            return;
+        };
+        let mut right = address.clone();
+        right.set_path(base);
+        right.set_query(None);
+        let right = shown::address(&right);
+        self.warnings.push(format!(
+            "{} ends in {}, but /api/v1/query is added to it; it should probably be {}",
+            value.label(),
+            &path[base.len()..],
+            right.trim_end_matches('/'),
+        ));
     }
 
     /// Moves `user:password` out of an address.
@@ -254,7 +289,8 @@ impl Findings {
                     "certificate"
                 };
                 let message = format!(
-                    "metric-collectors[{index}]: {} is set, but the {missing} is missing",
+                    "{}{} is set, but the {missing} is missing",
+                    item(index, collector),
                     only.label()
                 );
                 self.refuse(ConfigError::new(only.place(), message).expected("both or neither"));
@@ -370,7 +406,7 @@ impl Findings {
         key: &str,
         example: &str,
     ) {
-        let message = format!("metric-collectors[{index}]: {message}");
+        let message = format!("{}{message}", item(index, collector));
         let error = if collector.item.is_some() {
             ConfigError::new(&item_place(collector), message).example(format!("{key}: {example}"))
         } else {
@@ -416,6 +452,15 @@ impl CheckedCollector {
             metric: self.metric?,
             source: self.source?,
         })
+    }
+}
+
+/// What a message about a collector begins with: its place in the file. The environment has one of each kind, and the
+/// variable says which.
+fn item(index: usize, collector: &Collector) -> String {
+    match collector.item {
+        Some(_) => format!("metric-collectors[{index}]: "),
+        None => String::new(),
     }
 }
 

@@ -168,8 +168,10 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Every mistake of a configuration, at least one. Displayed one after the other, each on a new line, followed by the
-/// warnings that would have been logged: one of them may be the cause.
+/// Every mistake of a configuration, at least one.
+///
+/// Displayed one after the other, each but the first after `ERROR: ` on a new line, followed by the warnings that would have
+/// been logged: one of them may be the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>, Vec<String>);
 
@@ -199,8 +201,9 @@ impl ConfigErrors {
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
+            // Whoever shows it begins the first one so.
             if index > 0 {
-                formatter.write_str("\n")?;
+                formatter.write_str("\nERROR: ")?;
             }
             write!(formatter, "{error}")?;
         }

@@ -13,6 +13,7 @@ mod expansion;
 pub mod file;
 mod pattern;
 mod query;
+mod regions;
 mod secrets;
 mod settings;
 mod summary;

@@ -207,9 +207,8 @@ impl Findings {
         })
         .and_then(|expanded| file::parse(path, text, &expanded, &mut Vec::new()))
         .map(|raw| {
-            Settings::merge(RawSettings::default(), raw, &|_, _| {
-                super::Place::Option("")
-            })
+            let locate = |_: &str, _| super::Place::Option("");
+            Settings::merge(RawSettings::default(), raw, &locate, &mut Vec::new())
         });
         let written = settings.metric_collectors.as_deref().unwrap_or_default();
         let traced = traced

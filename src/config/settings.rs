@@ -102,6 +102,28 @@ impl Value {
     }
 }
 
+/// A variable that does nothing because the file says something else.
+pub(super) struct Overruled {
+    /// The variable.
+    pub(super) variable: &'static str,
+    /// Where the value that counts stands.
+    pub(super) by: Place,
+}
+
+impl Overruled {
+    fn of(
+        variable: &'static str,
+        file: Option<&Value>,
+        environment: Option<&Value>,
+    ) -> Option<Self> {
+        let (file, environment) = (file?, environment?);
+        (file.text() != environment.text()).then(|| Self {
+            variable,
+            by: file.place.clone(),
+        })
+    }
+}
+
 /// Makes the place of a key from its name and its line in the expanded text.
 pub(super) type Locate<'a> = dyn Fn(&str, u64) -> Place + 'a;
 
@@ -147,10 +169,20 @@ macro_rules! settings {
             }
 
             /// Puts the two together, value by value; the file wins. A key without a value, or with an empty one, is
-            /// an unset one.
-            pub(super) fn merge(environment: RawSettings, file: RawSettings, locate: &Locate<'_>) -> Self {
+            /// an unset one. A variable that the file overrules by another value is added to `overruled`.
+            pub(super) fn merge(
+                environment: RawSettings,
+                file: RawSettings,
+                locate: &Locate<'_>,
+                overruled: &mut Vec<Overruled>,
+            ) -> Self {
                 Self {
-                    $($field: from_file(file.$field, $key, locate).or_else(|| from_environment(environment.$field, $name)),)*
+                    $($field: {
+                        let written = from_file(file.$field, $key, locate);
+                        let variable = from_environment(environment.$field, $name);
+                        overruled.extend(Overruled::of($name, written.as_ref(), variable.as_ref()));
+                        written.or(variable)
+                    },)*
                     metric_collectors: file.metric_collectors.map(|items| {
                         items.into_iter().enumerate().map(|(index, item)| Collector::from_file(index, item, locate)).collect()
                     }),

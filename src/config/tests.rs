@@ -262,6 +262,8 @@ fn the_file_with_every_key_means_what_it_says() {
         ("FAS_PROMETHEUS_METRIC_NAME", ""),
         ("FAS_PROMETHEUS_QUERY", ""),
         ("FAS_CREATED_MACHINE_COUNT", ""),
+        ("FAS_APP_NAME", ""),
+        ("FAS_API_TOKEN", ""),
     ];
     let config = load(&changes, Some(file));
     assert_eq!(config.warnings, [""; 0]);
@@ -518,11 +520,15 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[("FAS_MACHINE_CEILING", "4294967296")],
-            "FAS_MACHINE_CEILING must be at least 0 and at most 4294967295: \"4294967296\", for example 10",
+            "FAS_MACHINE_CEILING must be at least 1 and at most 4294967295: \"4294967296\", for example 10",
         ),
         (
             &[("FAS_MACHINE_CEILING", "0")],
-            "FAS_MACHINE_CEILING must be at least 1, because the last machine is never destroyed: \"0\"",
+            "FAS_MACHINE_CEILING must be at least 1 and at most 4294967295: \"0\", for example 10",
+        ),
+        (
+            &[("FAS_MACHINE_CEILING", "-1")],
+            "FAS_MACHINE_CEILING must be at least 1 and at most 4294967295: \"-1\", for example 10",
         ),
         (
             &[("FAS_MACHINE_FLOOR", "5"), ("FAS_MACHINE_CEILING", "4")],
@@ -654,7 +660,7 @@ fn every_wrong_value_is_told_with_what_was_expected() {
                 ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
                 ("FAS_TEMPORAL_CERT_DATA", "secret"),
             ],
-            "metric-collectors[1]: FAS_TEMPORAL_CERT_DATA is set, but the key is missing; expected both or neither",
+            "FAS_TEMPORAL_CERT_DATA is set, but the key is missing; expected both or neither",
         ),
         (
             &[
@@ -663,7 +669,7 @@ fn every_wrong_value_is_told_with_what_was_expected() {
                 ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
                 ("TEMPORAL_TLS_KEY_DATA", "secret"),
             ],
-            "metric-collectors[1]: TEMPORAL_TLS_KEY_DATA is set, but the certificate is missing; expected both or neither",
+            "TEMPORAL_TLS_KEY_DATA is set, but the certificate is missing; expected both or neither",
         ),
         (
             &[
@@ -671,7 +677,7 @@ fn every_wrong_value_is_told_with_what_was_expected() {
                 ("FAS_TEMPORAL_NAMESPACE", "default"),
                 ("FAS_TEMPORAL_METRIC_NAME", "queue_depth"),
             ],
-            "metric-collectors[1]: metric name is that of metric-collectors[0]: \"queue_depth\"; expected a name for each metric \
+            "metric name is that of FAS_PROMETHEUS_METRIC_NAME: \"queue_depth\"; expected a name for each metric \
              (FAS_TEMPORAL_METRIC_NAME)",
         ),
     ];
@@ -699,7 +705,7 @@ fn a_metrics_name_is_one_that_an_expression_can_use() {
             ("FAS_CREATED_MACHINE_COUNT", "1"),
         ];
         let expected = format!(
-            "metric-collectors[0]: metric name cannot be used in an expression: {name:?}; expected letters, digits and _, no \
+            "metric name cannot be used in an expression: {name:?}; expected letters, digits and _, no \
              digit first, and no word of the expression language, for example queue_depth (FAS_PROMETHEUS_METRIC_NAME)"
         );
         assert_eq!(mistakes(&changes, None), [expected], "{name}");
@@ -780,7 +786,7 @@ fn several_mistakes_are_told_at_once() {
              example 15s or 1m30s",
             "cannot parse timeout as duration: \"1d\"; expected a unit (ns, us, ms, s, m, h) after each number, but found \
              \"d\", for example 15s or 1m30s (timeout, line 1 of fas.yml)",
-            "metric-collectors[0]: prometheus query required, for example FAS_PROMETHEUS_QUERY=sum(queue_depth)",
+            "prometheus query required, for example FAS_PROMETHEUS_QUERY=sum(queue_depth)",
             "api token required, for example fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
             "cannot parse FAS_DRY_RUN as boolean: \"maybe\"; expected true, false, 1 or 0",
         ]
@@ -910,7 +916,10 @@ fn the_file_wins_value_by_value_and_its_collectors_replace_those_of_the_environm
     assert_eq!(config.collectors[0].metric, "q");
     assert_eq!(
         config.warnings,
-        ["FAS_PROMETHEUS_ADDRESS does nothing, because the file has metric-collectors"]
+        [
+            "FAS_CREATED_MACHINE_COUNT does nothing, because the file wins: created-machine-count, line 2 of fas.yml",
+            "FAS_PROMETHEUS_ADDRESS does nothing, because the file has metric-collectors",
+        ]
     );
 
     let config = load(
@@ -1120,6 +1129,7 @@ fn variables_in_the_file_are_replaced_before_it_is_parsed() {
         ("PRIMARY", "ord"),
         ("APP_NAME", "wrong"),
         ("FAS_PROMETHEUS_ADDRESS", ""),
+        ("FAS_CREATED_MACHINE_COUNT", ""),
     ];
     let config = load(&changes, Some(file));
     assert_eq!(config.warnings, [""; 0]);
@@ -1201,6 +1211,110 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
     ];
     for (changes, file, expected) in cases {
         assert_eq!(warnings(changes, *file), *expected, "{changes:?} {file:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_the_file_overrules_is_told() {
+    let cases: &[(&Changes, &str, &[&str])] = &[
+        (
+            &[("FAS_DRY_RUN", "true"), ("FAS_MACHINE_CEILING", "5")],
+            "interval: 5s\ndry-run: false\nmachine-ceiling: 50",
+            &[
+                "FAS_DRY_RUN does nothing, because the file wins: dry-run, line 2 of fas.yml",
+                "FAS_MACHINE_CEILING does nothing, because the file wins: machine-ceiling, line 3 of fas.yml",
+            ],
+        ),
+        // Said twice, or taken from there, or not said in the file at all.
+        (&[("FAS_DRY_RUN", "true")], "dry-run: true", &[]),
+        (&[("FAS_INTERVAL", "5s")], "interval: ${FAS_INTERVAL}", &[]),
+        (&[("FAS_DRY_RUN", "true")], "dry-run:", &[]),
+        (
+            &[("FAS_API_TOKEN", "FlyV1 fm2_a")],
+            "api-token: FlyV1 fm2_b",
+            &["FAS_API_TOKEN does nothing, because the file wins: api-token, line 1 of fas.yml"],
+        ),
+    ];
+    for (changes, file, expected) in cases {
+        assert_eq!(
+            warnings(changes, Some(file)),
+            *expected,
+            "{changes:?} {file}"
+        );
+    }
+}
+
+#[test]
+fn settings_without_effect_are_told() {
+    let cases: &[(&Changes, &[&str])] = &[
+        (
+            &[("FAS_FALLBACK_AFTER", "5")],
+            &[
+                "FAS_FALLBACK_AFTER does nothing without FAS_FALLBACK_CREATED_MACHINE_COUNT or FAS_FALLBACK_STARTED_MACHINE_COUNT",
+            ],
+        ),
+        (
+            &[
+                ("FAS_FALLBACK_AFTER", "5"),
+                ("FAS_FALLBACK_CREATED_MACHINE_COUNT", "2"),
+            ],
+            &[],
+        ),
+        (
+            &[("FAS_ORG", "acme")],
+            &["FAS_ORG does nothing without a * in the app name"],
+        ),
+        (&[("FAS_ORG", "acme"), ("FAS_APP_NAME", "my-*")], &[]),
+        (
+            &[("FAS_REGIONS", " , ")],
+            &["FAS_REGIONS names no region and counts as unset"],
+        ),
+        (
+            &[("FAS_REGIONS", "iad,iadd,us,iadd,ORD,zzz")],
+            &[
+                "FAS_REGIONS has iadd, a region that fly-autoscaler does not know; did you mean iad?",
+                "FAS_REGIONS has ORD, a region that fly-autoscaler does not know; did you mean ord?",
+                "FAS_REGIONS has zzz, a region that fly-autoscaler does not know; is it a new one?",
+            ],
+        ),
+    ];
+    for (changes, expected) in cases {
+        assert_eq!(warnings(changes, None), *expected, "{changes:?}");
+    }
+}
+
+#[test]
+fn an_address_of_prometheus_with_the_path_of_a_query_is_told() {
+    let told = |address: &str| warnings(&[("FAS_PROMETHEUS_ADDRESS", address)], None);
+    for (address, end, right) in [
+        (
+            "http://p:9090/api/v1/query",
+            "/api/v1/query",
+            "http://p:9090",
+        ),
+        ("http://p:9090/api/v1/", "/api/v1", "http://p:9090"),
+        (
+            "https://u:pass@h/prometheus/acme/api/v1/query?x=secret",
+            "/api/v1/query",
+            "https://h/prometheus/acme",
+        ),
+        (
+            "http://p/api/v1/query_range",
+            "/api/v1/query_range",
+            "http://p",
+        ),
+    ] {
+        let expected = format!(
+            "FAS_PROMETHEUS_ADDRESS ends in {end}, but /api/v1/query is added to it; it should probably be {right}"
+        );
+        assert_eq!(told(address), [expected]);
+    }
+    for address in [
+        "http://p:9090",
+        "https://h/prometheus/acme",
+        "http://h/api/v1/x",
+    ] {
+        assert_eq!(told(address), [""; 0], "{address}");
     }
 }
 

@@ -18,8 +18,8 @@ use super::{
     LogFormat, MetricsAddress, OwnMachine, Place, Purpose, Sources, TargetExpressions,
     collectors::CheckedCollector,
     env::Environment,
-    file,
-    settings::{RawSettings, Settings, Value},
+    file, regions,
+    settings::{Overruled, RawSettings, Settings, Value},
     values::Findings,
 };
 use crate::{
@@ -175,7 +175,8 @@ impl Findings {
         let Some((path, text)) = file else {
             // Without a file there is no key to be placed.
             let locate = |key: &str, _| Place::Variable(key.to_owned());
-            return Some(Settings::merge(raw, RawSettings::default(), &locate));
+            let file = RawSettings::default();
+            return Some(Settings::merge(raw, file, &locate, &mut Vec::new()));
         };
         let parsed = file::expand(path, text, environment).and_then(|expanded| {
             self.secrets.add_tokens_in(&expanded.text);
@@ -200,11 +201,22 @@ impl Findings {
             ));
         }
         self.referenced.extend(expanded.referenced.iter().cloned());
-        Some(Settings::merge(raw, from_file, &|key, line| Place::Key {
+        let locate = |key: &str, line| Place::Key {
             key: key.to_owned(),
             path: path.clone(),
             line: expanded.file_line(line),
-        }))
+        };
+        let mut overruled = Vec::new();
+        let settings = Settings::merge(raw, from_file, &locate, &mut overruled);
+        for Overruled { variable, by } in overruled {
+            // One that the file uses itself does something.
+            if !self.referenced.contains(variable) {
+                self.warnings.push(format!(
+                    "{variable} does nothing, because the file wins: {by}"
+                ));
+            }
+        }
+        Some(settings)
     }
 
     fn apps(
@@ -276,6 +288,13 @@ impl Findings {
                 .value(value.text())
                 .example("FAS_ORG=my-org"),
             );
+        }
+        let org_counts = pattern.is_wildcard() || option.is_some();
+        if let Some(org) = settings.org.as_ref().filter(|_| !org_counts) {
+            self.warnings.push(format!(
+                "{} does nothing without a * in the app name",
+                org.label()
+            ));
         }
         // A wildcard that matches the own app leaves it out; a plain name can mean nothing else.
         if !pattern.is_wildcard()
@@ -452,16 +471,13 @@ impl Findings {
                 .example("FAS_CREATED_MACHINE_COUNT=ceil(queue_depth / 10)"),
             );
         }
-        let [floor, ceiling] = bounds.map(|value| self.count(value));
-        if let (Some(0), Some(value)) = (ceiling, bounds[1]) {
-            let message = format!(
-                "{} must be at least 1, because the last machine is never destroyed",
-                value.label()
-            );
-            self.refuse(ConfigError::new(value.place(), message).value(value.text()));
-        }
+        let floor = self.count(bounds[0]);
+        // The last machine is never destroyed.
+        let ceiling = self
+            .at_least_one(bounds[1], "10", i64::from(u32::MAX))
+            .and_then(|ceiling| u32::try_from(ceiling).ok());
         if let (Some(lower), Some(upper), Some(value)) = (floor, ceiling, bounds[0]) {
-            if lower > upper && upper > 0 {
+            if lower > upper {
                 let message = format!("{} is above the ceiling of {upper}", value.label());
                 self.refuse(ConfigError::new(value.place(), message).value(value.text()));
             }
@@ -500,6 +516,16 @@ impl Findings {
             }
             self.count(value)
         });
+        if let (Some(value), None, None) = (
+            &settings.fallback_after,
+            &settings.fallback_created_machine_count,
+            &settings.fallback_started_machine_count,
+        ) {
+            self.warnings.push(format!(
+                "{} does nothing without FAS_FALLBACK_CREATED_MACHINE_COUNT or FAS_FALLBACK_STARTED_MACHINE_COUNT",
+                value.label()
+            ));
+        }
         let after = self.at_least_one(settings.fallback_after.as_ref(), "3", i64::from(u32::MAX));
         let after = after
             .and_then(|after| u32::try_from(after).ok())
@@ -526,6 +552,9 @@ impl Findings {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
             if is_name {
+                if !regions::is_known(region) && !regions.iter().any(|known| known == region) {
+                    self.warnings.push(regions::unknown(value.label(), region));
+                }
                 regions.push(region.to_owned());
             } else {
                 self.refuse(
@@ -538,6 +567,13 @@ impl Findings {
                     .example("iad,ord"),
                 );
             }
+        }
+        let is_blank = |region: &str| region.trim().is_empty();
+        if value.text().split(',').all(is_blank) {
+            self.warnings.push(format!(
+                "{} names no region and counts as unset",
+                value.label()
+            ));
         }
         regions
     }

@@ -1,0 +1,63 @@
+//! Names of regions: which are known, and what a name that is not may be meant to be.
+//!
+//! The platform's list is not ours to know, and grows: a name that is not known is told, never refused.
+
+use super::settings::suggestion;
+
+/// Fly's regions, and the names of groups of them that the API takes for one.
+const KNOWN: [&str; 45] = [
+    "ams", "arn", "atl", "bog", "bom", "bos", "cdg", "den", "dfw", "ewr", "eze", "fra", "gdl",
+    "gig", "gru", "hkg", "iad", "jnb", "lax", "lhr", "mad", "mia", "nrt", "ord", "otp", "phx",
+    "qro", "scl", "sea", "sin", "sjc", "syd", "waw", "yul", "yyz", "any", "us", "usa", "eu", "na",
+    "sa", "apac", "asia", "af", "oc",
+];
+
+/// Whether a name is that of a region, as far as this program knows.
+pub(super) fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name)
+}
+
+/// The warning of a name that is not known, in the setting `label`.
+pub(super) fn unknown(label: &str, name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    let meant = if is_known(&lower) {
+        Some(lower)
+    } else if name.len() > 3 {
+        // Among names of three letters nearly all are neighbours.
+        suggestion(name, KNOWN.into_iter().filter(|known| known.len() > 2))
+    } else {
+        None
+    };
+    let question = meant.map_or_else(
+        || "is it a new one?".to_owned(),
+        |meant| format!("did you mean {meant}?"),
+    );
+    format!("{label} has {name}, a region that fly-autoscaler does not know; {question}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_not_known_are_told() {
+        for known in ["iad", "any", "usa", "eu"] {
+            assert!(is_known(known), "{known}");
+        }
+        let cases = [
+            ("iadd", "did you mean iad?"),
+            ("IAD", "did you mean iad?"),
+            ("zzz", "is it a new one?"),
+            ("somewhere-else", "is it a new one?"),
+        ];
+        for (name, question) in cases {
+            assert!(!is_known(name));
+            assert_eq!(
+                unknown("FAS_REGIONS", name),
+                format!(
+                    "FAS_REGIONS has {name}, a region that fly-autoscaler does not know; {question}"
+                )
+            );
+        }
+    }
+}
