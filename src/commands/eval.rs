@@ -38,13 +38,17 @@ struct Evaluation {
 struct Printed {
     min: Option<u32>,
     max: Option<u32>,
+    /// Why there is neither although an expression is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
-impl From<Option<Bounds>> for Printed {
-    fn from(bounds: Option<Bounds>) -> Self {
+impl Printed {
+    fn of(bounds: Option<Bounds>) -> Self {
         Self {
             min: bounds.map(|bounds| bounds.min),
             max: bounds.map(|bounds| bounds.max),
+            error: None,
         }
     }
 }
@@ -136,28 +140,34 @@ async fn evaluate(
         };
         writeln!(explanation, "{line}")?;
     }
-    let mut of_kind = |kind: Kind, band: Option<&ExpressionBand>| -> Option<Bounds> {
-        let band = band?;
+    let mut of_kind = |kind: Kind, band: Option<&ExpressionBand>| -> Printed {
+        let Some(band) = band else {
+            return Printed::default();
+        };
         explanation.push_str(&explained(kind, band, &values, now));
         match evaluate_band(kind, band, &values, now) {
             Ok(target) => {
                 if let Target::Capped { min, max } = target {
                     tracing::warn!("{}", Note::MinimumCapped { kind, min, max });
                 }
-                target.bounds()
+                Printed::of(target.bounds())
             }
             Err(error) => {
-                errors.push(explain_target(kind, &error, &metrics));
+                let why = explain_target(kind, &error, &metrics);
+                errors.push(why.clone());
                 if let EvalError::Missing(metric) = error.error {
                     needed.insert(metric);
                 }
-                None
+                Printed {
+                    error: Some(why),
+                    ..Printed::default()
+                }
             }
         }
     };
     let evaluation = Evaluation {
-        created: of_kind(Kind::Created, config.targets.created.as_ref()).into(),
-        started: of_kind(Kind::Started, config.targets.started.as_ref()).into(),
+        created: of_kind(Kind::Created, config.targets.created.as_ref()),
+        started: of_kind(Kind::Started, config.targets.started.as_ref()),
     };
     // Also where `??` makes it good: this is the tool for trying a query. An error names the one that it needs.
     for (metric, value) in &metrics {
@@ -167,13 +177,17 @@ async fn evaluate(
             tracing::warn!("metric {metric} has no value: {why}");
         }
     }
+    let json = serde_json::to_string_pretty(&evaluation)?;
     if !errors.is_empty() {
         if explain {
             say(explanation.trim_end())?;
         }
+        // What one kind lacks is no reason to withhold the other, which the daemon acts on all the same.
+        if evaluation.created.min.is_some() || evaluation.started.min.is_some() {
+            say(&json)?;
+        }
         return Err(anyhow!(errors.join("\nERROR: ")));
     }
-    let json = serde_json::to_string_pretty(&evaluation)?;
     Ok(if explain {
         format!("{explanation}{json}")
     } else {

@@ -68,6 +68,28 @@ fn a_metric_that_an_expression_needs_is_told_once() {
 }
 
 #[test]
+fn a_target_that_failed_does_not_hide_the_other() {
+    let address = prometheus("503 Service Unavailable", "down");
+    let (output, out, err) = eval(&address, "depth + 1", &[("FAS_STARTED_MACHINE_COUNT", "2")]);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        json["started"],
+        serde_json::json!({ "min": 2, "max": 2 }),
+        "as ever"
+    );
+    assert!(json["created"]["min"].is_null() && json["created"]["max"].is_null());
+    let why = json["created"]["error"].as_str().unwrap();
+    assert!(why.contains("needs depth, which has no value: "), "{why}");
+    assert!(
+        err.contains("ERROR: the created target `depth + 1`"),
+        "{err}"
+    );
+    let (output, out, _) = eval(&address, "depth + 1", &[]);
+    assert_eq!((output.status.code(), &*out), (Some(1), ""));
+}
+
+#[test]
 fn a_warning_of_the_server_is_told() {
     let address = prometheus(
         "200 OK",
