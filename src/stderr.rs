@@ -251,6 +251,47 @@ mod tests {
     }
 
     #[test]
+    fn the_next_line_that_fits_says_first_how_many_did_not() {
+        let (queue, permit, text) = slow();
+        queue.lock().tell = |count| format!("{count} are missing");
+        let long = "x".repeat(QUEUE_LIMIT / 2 - 1);
+        // The thread holds the first one; two more fill the queue.
+        queue.push("first".to_owned());
+        while !queue.lock().is_writing {
+            thread::yield_now();
+        }
+        for _ in 0..5 {
+            queue.push(long.clone());
+        }
+        assert_eq!(queue.lock().dropped, 3);
+        for _ in 0..2 {
+            permit.send(()).unwrap();
+            text.recv().unwrap();
+        }
+        // One of the long ones is gone from the queue as soon as the next is being written.
+        while !queue.lock().lines.is_empty() {
+            thread::yield_now();
+        }
+        queue.push("next".to_owned());
+        queue.push("last".to_owned());
+        assert_eq!(queue.lock().dropped, 0);
+        for _ in 0..4 {
+            permit.send(()).unwrap();
+        }
+        queue.flush(Duration::from_secs(60));
+        let taken: Vec<String> = text.try_iter().skip(1).collect();
+        assert_eq!(taken, ["3 are missing\n", "next\n", "last\n"]);
+        assert_eq!(queue.lock().bytes, 0);
+    }
+
+    #[test]
+    fn what_was_chosen_says_how_many_lines_were_dropped() {
+        tell_of_drops_with(|count| format!("{count} were lost"));
+        let tell = STDERR.lock().tell;
+        assert_eq!(tell(7), "7 were lost");
+    }
+
+    #[test]
     fn a_reader_that_is_gone_holds_nobody() {
         let (queue, permit, _) = slow();
         drop(permit);

@@ -211,6 +211,38 @@ async fn cookies_do_not_pile_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn eight_short_cookies_are_kept_and_no_long_one() {
+    // Lengths of the cookies that each list brings, attributes included; how long the header is that comes of it.
+    let cases: [(&str, &[usize], usize); 5] = [
+        ("one", &[20], 20),
+        ("as long as may be", &[1024], 1024),
+        ("longer", &[1025], 0),
+        ("eight", &[20; 8], 8 * 20 + 7 * 2),
+        ("a ninth begins anew", &[20; 9], 20),
+    ];
+    for (name, lengths, expected) in cases {
+        let mut world = two_wanted();
+        world.platform().set_fault_hook(Box::new(move |request| {
+            (request.operation == Operation::List).then(|| {
+                let mut canned = Canned::json(200, "[]");
+                for (number, length) in lengths.iter().enumerate() {
+                    let value = "x".repeat(length - 3);
+                    canned = canned.header("set-cookie", &format!("c{number}={value}"));
+                }
+                Effect::Answer(canned)
+            })
+        }));
+        let cookies = Arc::new(Cookies {
+            inner: SimTransport(world.simulator.clone()),
+            longest: std::sync::Mutex::default(),
+        });
+        world.start_over(Arc::clone(&cookies) as Arc<dyn Transport>);
+        world.run_for(16).await;
+        assert_eq!(*cookies.longest.lock().unwrap(), expected, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn error_texts_of_any_size_and_content_become_one_bounded_line() {
     for (name, text) in [
         ("long", "x".repeat(1 << 20)),
