@@ -47,6 +47,8 @@ pub struct Memory {
     pub(super) running_surplus: RunningSurplus,
     pub(super) lately: LatelyMemory,
     pub(super) placement: PlacementMemory,
+    /// How many missing machines the last pass left to be asked for.
+    pub(super) unasked: u32,
     last_pass: Option<Instant>,
     creates: CreateBackoff,
     volumes_aside: BTreeSet<String>,

@@ -213,13 +213,17 @@ impl Plan {
 }
 
 impl Memory {
-    /// Whether growth waits only for questions that another pass could ask at once. That can be so for one pass in
-    /// twenty machines: those that were asked for once have to wait for their turn.
-    #[must_use]
-    pub fn has_more_to_ask(&self, plan: &Plan, observed: &Observed) -> bool {
+    /// Whether growth waits only for questions that another pass could ask at once. To be called once a pass.
+    ///
+    /// They have to become fewer from pass to pass, and those that were asked for once wait for their turn: lists that lack
+    /// others each time must not make passes follow each other without end.
+    pub fn has_more_to_ask(&mut self, plan: &Plan, observed: &Observed) -> bool {
+        let before = std::mem::replace(&mut self.unasked, observed.unasked);
         let waits = |note: &Note| matches!(note, Note::TooManyUnlisted { .. });
         let never_asked = |id: &String| matches!(self.lacking(id), Some((_, None)));
-        plan.notes.iter().any(waits) && observed.unlisted.iter().any(never_asked)
+        plan.notes.iter().any(waits)
+            && observed.unlisted.iter().any(never_asked)
+            && (before == 0 || observed.unasked < before)
     }
 
     /// Since when lists have lacked this machine, and when it was last asked for.
@@ -670,6 +674,10 @@ mod tests {
         )
     }
 
+    fn has_more(fleet: &mut Fleet, pass: &Pass) -> bool {
+        fleet.memory.has_more_to_ask(&pass.plan, &pass.observed)
+    }
+
     fn thirty() -> Fleet {
         let mut fleet = Fleet::new(Policy::default());
         let names: Vec<String> = (0..28)
@@ -690,9 +698,10 @@ mod tests {
         let first = pass_without_28(&mut fleet, 15, 31);
         assert_eq!(first.asked.len(), 20);
         assert_eq!(first.observed.unasked, 8);
-        let more =
-            |fleet: &Fleet, pass: &Pass| fleet.memory.has_more_to_ask(&pass.plan, &pass.observed);
-        assert!(more(&fleet, &first), "which another pass can do at once");
+        assert!(
+            has_more(&mut fleet, &first),
+            "which another pass can do at once"
+        );
         assert_eq!(first.plan.decision(), Decision::NoScale);
         let told = first
             .plan
@@ -703,13 +712,37 @@ mod tests {
         let second = pass_without_28(&mut fleet, 30, 31);
         assert!(!first.asked.contains(&second.asked[0]), "the others first");
         assert_eq!(second.observed.unasked, 0);
-        assert!(!more(&fleet, &second));
+        assert!(!has_more(&mut fleet, &second));
         assert_eq!(second.plan.decision(), Decision::Create);
         // Within a minute, what was answered holds.
         assert_eq!(pass_without_28(&mut fleet, 45, 31).observed.unasked, 0);
         let later = pass_without_28(&mut fleet, 400, 31);
         assert_eq!(later.observed.unasked, 8);
-        assert!(!more(&fleet, &later), "each was asked for once: no hurry");
+        assert!(
+            !has_more(&mut fleet, &later),
+            "each was asked for once: no hurry"
+        );
+    }
+
+    #[test]
+    fn lists_that_lack_others_each_time_do_not_make_passes_follow_without_end() {
+        let machines =
+            |letter: char| (0..30).map(move |number| format!("{letter}{number:02} iad started"));
+        let halves: [Vec<String>; 2] = ['m', 'n'].map(|letter| machines(letter).collect());
+        let mut fleet = Fleet::new(Policy::default());
+        let all: Vec<&str> = halves.iter().flatten().map(String::as_str).collect();
+        fleet.observe(0, &all);
+        for machine in &all {
+            fleet.exists(machine);
+        }
+        let mut hurried = Vec::new();
+        for pass in 0..6 {
+            let half: Vec<&str> = halves[pass % 2].iter().map(String::as_str).collect();
+            let pass = fleet.pass(15, created(61, 99), &half);
+            assert_eq!(pass.observed.unasked, 10);
+            hurried.push(has_more(&mut fleet, &pass));
+        }
+        assert_eq!(hurried, [true, false, false, false, false, false]);
     }
 
     #[test]
