@@ -34,12 +34,17 @@ impl Findings {
     ) -> Vec<CheckedCollector> {
         let of_environment = Collector::from_environment(settings);
         let written = if let Some(written) = settings.metric_collectors.take() {
-            for address in of_environment
-                .iter()
-                .filter_map(|collector| collector.address.as_ref())
-            {
-                let label = address.label();
-                if !self.referenced.contains(label) {
+            for collector in &of_environment {
+                // The address stands for what belongs to it.
+                let ignored: Vec<&Value> = match &collector.address {
+                    Some(address) => vec![address],
+                    None => collector.values().map(|(_, value)| value).collect(),
+                };
+                for label in ignored.into_iter().map(Value::label) {
+                    // Temporal's own variables may be there for another program.
+                    if self.referenced.contains(label) || label.starts_with("TEMPORAL_") {
+                        continue;
+                    }
                     self.warnings.push(format!(
                         "{label} does nothing, because the file has metric-collectors"
                     ));

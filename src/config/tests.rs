@@ -1129,6 +1129,8 @@ fn variables_in_the_file_are_replaced_before_it_is_parsed() {
         ("PRIMARY", "ord"),
         ("APP_NAME", "wrong"),
         ("FAS_PROMETHEUS_ADDRESS", ""),
+        ("FAS_PROMETHEUS_METRIC_NAME", ""),
+        ("FAS_PROMETHEUS_QUERY", ""),
         ("FAS_CREATED_MACHINE_COUNT", ""),
     ];
     let config = load(&changes, Some(file));
@@ -1206,7 +1208,25 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
             Some(
                 "metric-collectors: [{type: prometheus, metric-name: queue_depth, query: up, address: 'http://p', namespace: n}]",
             ),
-            &["metric-collectors[0]: namespace does nothing in a collector of type prometheus"],
+            &[
+                "FAS_PROMETHEUS_METRIC_NAME does nothing, because the file has metric-collectors",
+                "FAS_PROMETHEUS_QUERY does nothing, because the file has metric-collectors",
+                "metric-collectors[0]: namespace does nothing in a collector of type prometheus",
+            ],
+        ),
+        (
+            &[
+                ("FAS_PROMETHEUS_ADDRESS", ""),
+                ("FAS_PROMETHEUS_QUERY", ""),
+                ("FAS_PROMETHEUS_METRIC_NAME", ""),
+                ("FAS_PROMETHEUS_EMPTY_VALUE", "0"),
+                ("FAS_PROMETHEUS_TOKEN", "FlyV1 fm2_x"),
+                ("TEMPORAL_TLS_KEY_DATA", "x"),
+            ],
+            Some(
+                "metric-collectors: [{type: prometheus, metric-name: queue_depth, query: up, address: 'http://p', token: $FAS_PROMETHEUS_TOKEN}]",
+            ),
+            &["FAS_PROMETHEUS_EMPTY_VALUE does nothing, because the file has metric-collectors"],
         ),
     ];
     for (changes, file, expected) in cases {
