@@ -96,7 +96,8 @@ impl Places {
         Ok(())
     }
 
-    /// When a pass had ended at the latest: one that asked for nothing but metrics and machines with the last answer.
+    /// When a pass had ended at the latest: one that asked for nothing but metrics and machines with the last answer, unless
+    /// the process was frozen while it waited to ask again.
     fn end(&self, wire: &Wire, index: usize, at_most: Duration) -> Duration {
         let pass: &Pass = &wire.passes[index];
         let first = wire
@@ -107,14 +108,20 @@ impl Places {
             .take_while(|exchange| exchange.pass == index);
         let mut last = pass.start;
         let mut acted = false;
+        let mut asks_again = false;
         for exchange in own {
             acted |= !matches!(
                 exchange.operation,
                 super::Operation::Query | super::Operation::List
             );
             last = last.max(exchange.ended.map_or(at_most, |(ended, _)| ended));
+            asks_again |= !exchange.accepted();
         }
-        if acted {
+        let frozen = !self
+            .freezes
+            .longest_within(last, pass.start + self.timeout)
+            .is_zero();
+        if acted || (asks_again && frozen) {
             let next = wire.passes.get(index + 1).map(|next| next.start);
             let latest = (pass.start + self.timeout).min(next.unwrap_or(Duration::MAX));
             last = last.max(latest);
