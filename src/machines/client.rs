@@ -877,35 +877,53 @@ mod tests {
     use super::*;
     use crate::{machines::wire::MachineConfig, shutdown::shutdown};
 
-    /// Answers every request with an empty object, and counts them.
+    /// Answers every request with an empty object, and keeps what it was asked with.
     #[derive(Default)]
-    struct Counting(AtomicUsize);
+    struct Counting(AtomicUsize, Mutex<Vec<String>>);
 
     impl Transport for Counting {
         fn exchange(
             &self,
-            _: Request<Bytes>,
+            request: Request<Bytes>,
             _: usize,
         ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
             self.0.fetch_add(1, Ordering::Relaxed);
+            let authorization = request.headers()[header::AUTHORIZATION].to_str();
+            let mut asked = self.1.lock().expect("nobody panics with it");
+            asked.push(authorization.expect("text").to_owned());
+            drop(asked);
             Box::pin(async { Ok(Response::new(Bytes::from_static(b"{}"))) })
         }
     }
 
-    #[tokio::test]
-    async fn no_write_of_a_dry_run_leaves_the_process_whoever_asks_for_it() {
+    fn dry_client(token: &str) -> (AppClient, Arc<Counting>) {
         let url = Url::parse("http://m.test").expect("a literal address");
         let options = ApiOptions {
             machines_url: url.clone(),
             graphql_url: url,
-            token: "FlyV1 fm2_sesame".into(),
+            token: token.into(),
             dry_run: true,
             jitter_seed: 1,
         };
         let transport = Arc::new(Counting::default());
         let shared = Arc::clone(&transport) as Arc<dyn Transport>;
         let api = Api::new(shared, options, Metrics::new(), shutdown().1).expect("a good token");
-        let client = AppClient::new(Arc::new(api), "app");
+        (AppClient::new(Arc::new(api), "app"), transport)
+    }
+
+    #[tokio::test]
+    async fn each_api_gets_the_token_in_its_own_form() {
+        let (client, transport) = dry_client("fo1_c,fm2_a,fm2_b");
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let _ = client.get_machine("m", deadline).await;
+        let _ = client.current_release(deadline, deadline).await;
+        let asked = transport.1.lock().expect("nobody panics with it").clone();
+        assert_eq!(asked, ["FlyV1 fm2_a,fm2_b", "FlyV1 fm2_a,fm2_b,fo1_c"]);
+    }
+
+    #[tokio::test]
+    async fn no_write_of_a_dry_run_leaves_the_process_whoever_asks_for_it() {
+        let (client, transport) = dry_client("FlyV1 fm2_sesame");
         let deadline = Instant::now() + Duration::from_secs(60);
         let window = CreateWindow {
             begin_before: deadline,

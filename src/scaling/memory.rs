@@ -21,6 +21,9 @@ use super::{
 /// How many passes count a create whose outcome is unknown, if more than a minute is over by then.
 const UNKNOWN_CREATE_PASSES: u32 = 2;
 
+/// Of how many earlier sources the pause of creating is remembered.
+const EARLIER_SOURCES: usize = 8;
+
 /// How long a standby or scheduled machine is remembered that no list shows.
 const REMEMBERED_ASIDE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -157,6 +160,9 @@ struct CreateBackoff {
     app: Backoff,
     regions: BTreeMap<String, Backoff>,
     source: Option<Fingerprint>,
+    /// What is left of the pauses of earlier sources, the newest last: which machine is cloned can change from pass to pass
+    /// and back, and each source whose clones fail waits for itself.
+    earlier: Vec<(Fingerprint, Backoff)>,
     /// Whether clones of it are removed by the platform when they end.
     source_ends_by_itself: bool,
 }
@@ -328,33 +334,19 @@ impl Memory {
             .in_progress(release, policy.deploy_timeout, now)
     }
 
-    /// Forgets the pause of creating when what is to be cloned has changed: `fingerprint` is the source's, and
+    /// Leaves the pause of creating behind when what is to be cloned has changed: `fingerprint` is the source's, and
     /// `ends_by_itself` says whether clones of it are removed by the platform when they end.
     ///
     /// It stands for the configuration, not for the machine: of two machines with the same configuration the clones
     /// fail alike.
     pub fn note_source(&mut self, fingerprint: Fingerprint, ends_by_itself: bool) {
         self.creates.source_ends_by_itself = ends_by_itself;
-        if self.source_changed(fingerprint) {
-            self.creates.app = Backoff::default();
-            self.creates.regions.clear();
-        }
-        self.creates.source = Some(fingerprint);
+        self.creates.turn_to(fingerprint);
     }
 
     /// The pause of creating that is left, were a machine with this configuration cloned.
     pub(super) fn create_pause(&self, fingerprint: Fingerprint, now: Instant) -> Option<Duration> {
-        if self.source_changed(fingerprint) {
-            None
-        } else {
-            self.creates.app.remaining(now)
-        }
-    }
-
-    fn source_changed(&self, fingerprint: Fingerprint) -> bool {
-        self.creates
-            .source
-            .is_some_and(|source| source.differs(fingerprint))
+        self.creates.of_source(fingerprint)?.remaining(now)
     }
 
     /// Whether creates in `region` failed lately.
@@ -473,6 +465,9 @@ impl Memory {
         self.creates
             .regions
             .retain(|_, backoff| !backoff.is_idle(now));
+        self.creates
+            .earlier
+            .retain(|(_, backoff)| !backoff.is_idle(now));
     }
 }
 
@@ -486,6 +481,36 @@ impl CreateBackoff {
             .entry(region.to_owned())
             .or_default()
             .accepted();
+    }
+
+    /// The pause of one source; `None` where nothing is remembered of it.
+    fn of_source(&self, source: Fingerprint) -> Option<&Backoff> {
+        match self.source {
+            Some(current) if current.differs(source) => self
+                .earlier
+                .iter()
+                .find(|(earlier, _)| !earlier.differs(source))
+                .map(|(_, backoff)| backoff),
+            _ => Some(&self.app),
+        }
+    }
+
+    /// Makes `source` the one whose pause counts.
+    fn turn_to(&mut self, source: Fingerprint) {
+        if let Some(before) = self.source.filter(|before| before.differs(source)) {
+            let returning = self
+                .earlier
+                .iter()
+                .position(|(earlier, _)| !earlier.differs(source));
+            let backoff = returning.map_or_else(Backoff::default, |at| self.earlier.remove(at).1);
+            let left = std::mem::replace(&mut self.app, backoff);
+            if self.earlier.len() == EARLIER_SOURCES {
+                self.earlier.remove(0);
+            }
+            self.earlier.push((before, left));
+            self.regions.clear();
+        }
+        self.source = Some(source);
     }
 
     fn refused(&mut self, region: String, interval: Duration, pass_start: Instant) {
@@ -574,6 +599,33 @@ mod tests {
             Some(Duration::from_secs(15)),
             "the new one begins with one interval"
         );
+    }
+
+    #[test]
+    fn sources_that_take_turns_wait_each_for_itself() {
+        let (mut fleet, observed) = fleet();
+        let mut fail = |source: u64, second: u64| {
+            fleet.memory.note_source(source.into(), false);
+            fleet.record(second, &observed, &[refused("ord")]);
+            let now = fleet.at(second).monotonic;
+            let pause = fleet.memory.create_pause(source.into(), now);
+            pause.map(|pause| pause.as_secs())
+        };
+        assert_eq!(fail(7, 0), Some(15));
+        assert_eq!(fail(8, 15), Some(15), "another configuration begins anew");
+        assert_eq!(fail(7, 30), Some(30));
+        assert_eq!(fail(8, 60), Some(30));
+        assert_eq!(fail(7, 90), Some(60));
+        let at = |second: u64| fleet.at(second).monotonic;
+        let pause = |source: u64, second| fleet.memory.create_pause(source.into(), at(second));
+        assert_eq!(pause(8, 89), Some(Duration::from_secs(1)), "not forgotten");
+        assert_eq!(pause(9, 89), None);
+        for source in 10..30 {
+            fleet.memory.note_source(source.into(), false);
+        }
+        assert_eq!(fleet.memory.creates.earlier.len(), EARLIER_SOURCES);
+        fleet.observe(2000, &["a ord started"]);
+        assert_eq!(fleet.memory.creates.earlier.len(), 0);
     }
 
     #[test]

@@ -154,6 +154,23 @@ async fn a_process_that_was_frozen_takes_no_running_machine_by_two_looks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn between_passes_a_standstill_is_measured_by_the_interval_and_not_by_the_timeout() {
+    let settings = [
+        CREATED,
+        ("FAS_INTERVAL", "1s"),
+        ("FAS_TIMEOUT", "60s"),
+        ("FAS_DESTROY_RUNNING_AFTER", "10s"),
+    ];
+    let mut world = world(1.0, &settings, &[(4, machine())]);
+    world.run_for(5).await;
+    tokio::time::advance(Duration::from_secs(20)).await;
+    world.run_for(9).await;
+    assert_eq!(world.requests(Operation::Stop), 0, "seen for 9 s");
+    world.run_for(3).await;
+    assert_eq!(world.requests(Operation::Stop), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_that_was_frozen_fills_its_window_anew() {
     let settings = [
         ("FAS_STARTED_MACHINE_COUNT", "queue_depth"),

@@ -485,6 +485,22 @@ async fn machines_are_shown_by_the_states_that_they_are_or_were_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_of_apps_that_cannot_be_had_is_asked_for_again_after_an_interval() {
+    let mut world = many(1, 1.0, &[("FAS_APP_LIST_REFRESH_INTERVAL", "10m")]);
+    world
+        .platform()
+        .add_fault(Fault::status(500).on(Operation::ListApps));
+    world.run_for(20).await;
+    assert_eq!(world.requests(Operation::Query), 0);
+    world.platform().clear_faults();
+    world.run_for(16).await;
+    assert!(
+        world.requests(Operation::Query) > 0,
+        "not ten minutes later"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_list_of_apps_is_told_once() {
     let logs = Logs::capture();
     let mut world = many(0, 1.0, &[]);

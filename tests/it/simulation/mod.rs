@@ -48,6 +48,7 @@ use fly_autoscaler::{
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::Instant};
 use tower::ServiceExt as _;
@@ -281,6 +282,13 @@ impl Recorder {
             Err(_) => Ended::Broken,
         };
         exchange.ended = Some((now, ended));
+        let is_whole = |body: &[u8]| serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        if matches!(exchange.effect, Some(Effect::Truncate(_)))
+            && matches!(result, Ok(response) if is_whole(response.body()))
+        {
+            // It was so short that nothing was cut off.
+            exchange.effect = None;
+        }
         let (Ok(response), Some(pass)) = (result, wire.passes.get_mut(exchange.pass)) else {
             return;
         };

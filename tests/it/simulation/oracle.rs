@@ -553,7 +553,7 @@ impl Oracle {
         );
         let machines = || {
             view.machines.iter().filter_map(|(id, seen)| {
-                let gone = self.is_gone(id, exchange.at);
+                let gone = self.is_gone(wire, id, exchange.at);
                 (seen.mine && seen.host_ok && seen.state.is_living() && !gone).then_some(seen)
             })
         };
@@ -627,13 +627,13 @@ impl Oracle {
         let view = wire.passes[exchange.pass].view.as_ref();
         let makes_room = is_broken(&seen.state)
             && self.target(wire, exchange.pass, true).is_some()
-            && view.is_some_and(|view| self.makes_room(wire, exchange.pass, view));
+            && view.is_some_and(|view| self.makes_room(wire, exchange.pass, view, exchange.at));
         demand!(
             self.most(wire, exchange.pass).is_some() || makes_room,
             "no target asks for fewer machines"
         );
         demand!(
-            !view.is_some_and(|view| self.half_turned(view)),
+            !view.is_some_and(|view| self.half_turned(wire, view)),
             "a blue-green deploy is half done"
         );
         let at_rest = matches!(
@@ -950,12 +950,12 @@ impl Oracle {
 
     /// Whether a cordoned machine has a newer release than one that is not cordoned; one without a release has no part in
     /// this.
-    fn half_turned(&self, view: &View) -> bool {
+    fn half_turned(&self, wire: &Wire, view: &View) -> bool {
         let releases = |cordoned: bool| {
             view.machines
                 .iter()
                 .filter(move |(id, seen)| {
-                    let gone = self.is_gone(id, view.completed);
+                    let gone = self.is_gone(wire, id, view.completed);
                     seen.mine
                         && seen.host_ok
                         && seen.state.is_living()
@@ -1071,12 +1071,18 @@ impl Oracle {
             .max()
     }
 
-    /// Whether one of our destroys had taken a machine by then.
-    fn is_gone(&self, machine: &Arc<str>, by: Duration) -> bool {
-        self.machines
-            .get(machine)
-            .and_then(|truth| truth.destroyed)
-            .is_some_and(|at| at <= by)
+    /// Whether one of our destroys had taken a machine by then, or a write to it was told that it is gone.
+    fn is_gone(&self, wire: &Wire, machine: &Arc<str>, by: Duration) -> bool {
+        let Some(truth) = self.machines.get(machine) else {
+            return false;
+        };
+        let was_told = || {
+            let writes = self.by_machine.get(machine).into_iter().flatten();
+            writes
+                .map(|ordinal| wire.exchanges[*ordinal].ended)
+                .any(|end| matches!(end, Some((at, Ended::Status(404))) if at <= by))
+        };
+        truth.destroyed.is_some_and(|at| at <= by) || (!truth.living && was_told())
     }
 
     /// Whether a machine whose host is lost still counts, because it was seen less than a minute ago.
@@ -1109,18 +1115,21 @@ impl Oracle {
                     .answers
                     .get(*id)
                     .is_none_or(|(host_ok, _)| *host_ok)
-                && Self::last_sight(wire, pass, id)
+                && Self::last_sight(wire, pass, id) == Some(true)
         })
     }
 
-    /// Whether an earlier list of this life showed a machine, and the last that did on a host that answers.
-    fn last_sight(wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
+    /// Whether the last list or question of this life that showed a machine showed it on a host that answers.
+    fn last_sight(wire: &Wire, pass: usize, machine: &Arc<str>) -> Option<bool> {
         wire.passes[..pass]
             .iter()
             .rev()
             .take_while(|earlier| earlier.life == wire.passes[pass].life)
-            .find_map(|earlier| earlier.view.as_ref()?.machines.get(machine))
-            .is_some_and(|seen| seen.host_ok)
+            .find_map(|earlier| {
+                let listed = earlier.view.as_ref()?.machines.get(machine);
+                let asked = || earlier.answers.get(machine).map(|(host_ok, _)| *host_ok);
+                listed.map(|seen| seen.host_ok).or_else(asked)
+            })
     }
 
     /// The state in which a list showed a machine last.
@@ -1139,7 +1148,7 @@ impl Oracle {
     /// The most machines that this pass may have counted: those of its list that it did not take itself, its own that
     /// the list does not show yet, and creates that it cannot know about.
     fn at_most_counted(&self, wire: &Wire, pass: usize, at: Duration) -> usize {
-        self.most_without(wire, pass, &|id| self.is_gone(id, at))
+        self.most_without(wire, pass, &|id| self.is_gone(wire, id, at))
     }
 
     /// The most machines that this pass may have believed in: as [`Self::at_most_counted`], but for those whose destroy
@@ -1282,6 +1291,22 @@ impl Oracle {
         })
     }
 
+    /// Whether passes after this one, and not this one, stopped a machine: a stop of this one that arrives late takes the
+    /// fleet to what later passes want, if they want less.
+    fn stopped_later(&self, wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
+        let stops = || {
+            let writes = self.by_machine.get(machine).into_iter().flatten();
+            writes
+                .map(|ordinal| &wire.exchanges[*ordinal])
+                .filter(|exchange| {
+                    let refused = matches!(exchange.ended, Some((_, Ended::Status(400..=499))));
+                    matches!(exchange.operation, Operation::Stop | Operation::Suspend) && !refused
+                })
+                .map(|exchange| exchange.pass)
+        };
+        stops().any(|other| other > pass) && !stops().any(|other| other == pass)
+    }
+
     /// Whether a list since our last start or stop of a machine has shown it in another state than the one that was acted
     /// on: it then tells what became of that, as far as anybody can know. In truth it may tell of what was before, where
     /// lists lag behind and the machine has come and gone more than once.
@@ -1366,7 +1391,8 @@ impl Oracle {
                 let stopped = truth
                     .and_then(|truth| truth.stopped)
                     .is_some_and(|stopped| stopped > view.of)
-                    && !self.has_news(wire, pass, id);
+                    && !self.has_news(wire, pass, id)
+                    && !self.stopped_later(wire, pass, id);
                 // One that we started may have ended since, unknown to us.
                 let started = self
                     .by_machine
@@ -1459,7 +1485,7 @@ impl Oracle {
                         .answers
                         .get(id)
                         .is_none_or(|(host_ok, _)| *host_ok)
-                        && (truth.ours.is_some() || Self::last_sight(wire, pass, id)),
+                        && Self::last_sight(wire, pass, id).unwrap_or(truth.ours.is_some()),
                     &truth.state,
                 ),
             };
@@ -1521,11 +1547,11 @@ impl Oracle {
                 .machines
                 .iter()
                 .filter(|(id, seen)| {
-                    let gone = self.is_gone(id, Duration::MAX);
+                    let gone = self.is_gone(wire, id, Duration::MAX);
                     Self::counts(wire, pass, id, seen) && is_broken(&seen.state) && !gone
                 })
                 .count();
-            let in_the_way = broken && self.makes_room(wire, pass, view);
+            let in_the_way = broken && self.makes_room(wire, pass, view, at);
             demand!(
                 left + unlisted >= most as usize || in_the_way,
                 "only {left} machines are left of the {most} that may stay"
@@ -1540,7 +1566,7 @@ impl Oracle {
             view.machines
                 .iter()
                 .filter(|(id, seen)| {
-                    let gone = self.is_gone(id, Duration::MAX);
+                    let gone = self.is_gone(wire, id, Duration::MAX);
                     let was_there = before && **id == machine.id;
                     let may_be_cloned = !matches!(
                         seen.state,
@@ -1563,8 +1589,13 @@ impl Oracle {
     }
 
     /// Whether the failed machines that a pass has destroyed so far only make the room under the ceiling that growth needs.
-    fn makes_room(&self, wire: &Wire, pass: usize, view: &View) -> bool {
-        let (Some(ceiling), Some(min)) = (self.rules.ceiling, self.create_bound(wire, pass)) else {
+    fn makes_room(&self, wire: &Wire, pass: usize, view: &View, at: Duration) -> bool {
+        // What arrives late finds what later passes took, for as many as they wanted.
+        let min = (pass..wire.passes.len())
+            .take_while(|pass| wire.passes[*pass].start <= at)
+            .filter_map(|pass| self.create_bound(wire, pass))
+            .max();
+        let (Some(ceiling), Some(min)) = (self.rules.ceiling, min) else {
             return false;
         };
         let start = wire.passes[pass].start;
@@ -1572,10 +1603,16 @@ impl Oracle {
         for (id, seen) in view.machines.iter().filter(|(_, seen)| seen.mine) {
             if !seen.host_ok {
                 cut_off += 1;
-            } else if is_broken(&seen.state) && !self.is_gone(id, start) {
+            } else if is_broken(&seen.state) && !self.is_gone(wire, id, start) {
                 failed += 1;
-                taken += u32::from(self.is_gone(id, Duration::MAX));
+                taken += u32::from(self.is_gone(wire, id, Duration::MAX));
             }
+        }
+        for (id, truth) in &self.machines {
+            let answer = wire.passes[pass].answers.get(id).map(|answer| answer.0);
+            let host_ok = answer.or_else(|| Self::last_sight(wire, pass, id));
+            let lacking = truth.mine && truth.living && !view.machines.contains_key(id);
+            cut_off += u32::from(lacking && host_ok == Some(false));
         }
         ceiling + taken <= min + failed + cut_off
     }
@@ -1653,7 +1690,7 @@ impl Oracle {
             .machines
             .iter()
             .filter(|(id, seen)| {
-                let gone = self.is_gone(id, Duration::MAX)
+                let gone = self.is_gone(wire, id, Duration::MAX)
                     || self.touched(wire, id, pass.start.saturating_sub(SETTLE * 2), index);
                 seen.mine
                     && seen.host_ok
@@ -1882,7 +1919,7 @@ impl Oracle {
         let half_turned = wire.passes[last]
             .view
             .as_ref()
-            .is_some_and(|view| self.half_turned(view));
+            .is_some_and(|view| self.half_turned(wire, view));
         if let Some((min, max)) = self.target(wire, last, true) {
             // A failed one that has to stay may hold the last place under the ceiling.
             let stays = half_turned
@@ -1974,8 +2011,12 @@ impl fmt::Display for Fleet<'_> {
                 (seen.protected, " protected"),
                 (seen.cordoned, " cordoned"),
                 (seen.mounts, " mounts"),
+                (seen.auto_destroy, " auto-destroy"),
             ];
             write!(formatter, " {}={}", &id[..4], seen.state)?;
+            if let Some(release) = seen.release {
+                write!(formatter, " v{release}")?;
+            }
             for (_, mark) in marks.iter().filter(|(is, _)| *is) {
                 formatter.write_str(mark)?;
             }
