@@ -7,7 +7,6 @@
 //! call is the client's task.
 
 use std::{
-    collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -19,13 +18,15 @@ use futures_util::{
 use tokio::time::Instant;
 
 use crate::{
+    clock::Watch,
     machines::{
         ApiError, AppClient, Cause, Chosen, CloneTemplate, CreateWindow, Listed, Operation,
         PassVolumes,
     },
     metrics::{MachineWrite, Metrics},
     scaling::{
-        Action, Effect, InitialState, Member, Note, Observed, Placement, Policy, StopAction, Victim,
+        Action, Effect, InitialState, Member, Memory, Note, Observed, Placement, Policy,
+        StopAction, Victim,
     },
     waiting::Waiting,
 };
@@ -58,8 +59,10 @@ pub struct Actor<'pass> {
     pub observed: &'pass Observed,
     /// The list that it saw it in.
     pub listed: &'pass Listed,
-    /// Volumes that no clone is to be given; see [`Effect::VolumesRefused`].
-    pub volumes_aside: &'pass BTreeSet<String>,
+    /// What is remembered: volumes that no clone is to be given, and which machines there were.
+    pub memory: &'pass Memory,
+    /// Whether the process has stood still since the pass began: nothing is begun after that.
+    pub watch: &'pass Watch,
     /// Told when there is nothing left but to wait for victims.
     pub waiting: &'pass Waiting,
     /// `FAS_API_CONCURRENCY`: calls in flight.
@@ -81,6 +84,8 @@ pub struct Outcome {
     pub notes: Vec<Note>,
     /// Whether something was left undone only because the deadline came.
     pub out_of_time: bool,
+    /// Whether something was left undone because what the pass has seen is old: the process stood still since.
+    pub outdated: bool,
 }
 
 impl Outcome {
@@ -94,6 +99,7 @@ impl Outcome {
         self.errors.extend(other.errors);
         self.notes.extend(other.notes);
         self.out_of_time |= other.out_of_time;
+        self.outdated |= other.outdated;
     }
 }
 
@@ -136,7 +142,7 @@ impl Actor<'_> {
             }
         };
         let begin_before = creates_close(self.deadline, self.policy.timeout);
-        let volumes = PassVolumes::without(self.volumes_aside.clone());
+        let volumes = PassVolumes::without(self.memory.volumes_aside().clone());
         let mut missing = count;
         let mut attempts_left = usize::try_from(count)
             .unwrap_or(usize::MAX)
@@ -153,6 +159,11 @@ impl Actor<'_> {
         loop {
             let mut wait = None;
             while !stopped && missing > 0 && attempts_left > 0 && calls.len() < self.concurrency {
+                if self.is_outdated(&mut outcome) {
+                    stopped = true;
+                    halted.store(true, Ordering::Relaxed);
+                    break;
+                }
                 if Instant::now() >= begin_before {
                     stopped = true;
                     outcome.out_of_time = true;
@@ -196,6 +207,9 @@ impl Actor<'_> {
             };
             let not_begun = matches!(&result, Err(error) if matches!(error.cause, Cause::NotBegun));
             missing += u32::from(not_begun);
+            if not_begun && self.is_outdated(&mut outcome) {
+                stopped = true;
+            }
             if not_begun && halted.load(Ordering::Relaxed) {
                 continue;
             }
@@ -244,6 +258,9 @@ impl Actor<'_> {
                 tokio::time::sleep(wait).await;
             }
         }
+        if self.watch.stood_still() {
+            window.halted.store(true, Ordering::Relaxed);
+        }
         let result = self
             .client
             .create_machine(template, &region, &ids, skip_launch, window)
@@ -258,6 +275,13 @@ impl Actor<'_> {
         placement: &mut Placement,
         outcome: &mut Outcome,
     ) -> Created {
+        let result = result.and_then(|id| {
+            if self.was_there(&id, outcome) {
+                Err(answered_with_another(self.client.app(), &id))
+            } else {
+                Ok(id)
+            }
+        });
         let error = match result {
             Ok(id) => {
                 self.metrics.wrote(MachineWrite::Create, true);
@@ -290,6 +314,21 @@ impl Actor<'_> {
         });
         outcome.errors.push(error);
         next
+    }
+
+    /// Whether nothing may be begun any more because the process stood still since the pass looked.
+    fn is_outdated(&self, outcome: &mut Outcome) -> bool {
+        outcome.outdated |= self.watch.stood_still();
+        outcome.outdated
+    }
+
+    /// Whether there was such a machine before the create that is said to have made it.
+    fn was_there(&self, id: &str, outcome: &Outcome) -> bool {
+        let made =
+            |effect: &Effect| matches!(effect, Effect::Created { id: made, .. } if made == id);
+        self.memory.knows(id)
+            || self.listed.configs.contains_key(id)
+            || outcome.effects.iter().any(|(effect, _)| made(effect))
     }
 
     async fn destroy(&self, victims: Vec<Victim>) -> Outcome {
@@ -326,7 +365,7 @@ impl Actor<'_> {
     /// Destroys a victim at rest, or stops one that runs; returns its id where it has to be waited for.
     async fn take(&self, victim: Victim, halted: &AtomicBool) -> (Outcome, Option<String>) {
         let mut outcome = Outcome::default();
-        if halted.load(Ordering::Relaxed) {
+        if halted.load(Ordering::Relaxed) || self.is_outdated(&mut outcome) {
             return (outcome, None);
         }
         if !victim.running {
@@ -339,7 +378,10 @@ impl Actor<'_> {
 
     async fn await_and_destroy(&self, id: String, until: Instant, halted: &AtomicBool) -> Outcome {
         let mut outcome = Outcome::default();
-        if !halted.load(Ordering::Relaxed) && self.has_stopped(&id, until, &mut outcome).await {
+        if !halted.load(Ordering::Relaxed)
+            && self.has_stopped(&id, until, &mut outcome).await
+            && !self.is_outdated(&mut outcome)
+        {
             self.destroy_one(id, &mut outcome, halted).await;
         }
         outcome
@@ -409,7 +451,8 @@ impl Actor<'_> {
             _ if error.surely_did_nothing() && !begun => {}
             _ if error.surely_did_nothing() => outcome.effect(Effect::DestroyRefused {
                 id: id.clone(),
-                woken: error.status() == Some(412),
+                // A running victim is not woken: one that is in no state to be stopped is no better than another refusal.
+                woken: error.operation == Operation::DestroyMachine && error.status() == Some(412),
             }),
             Operation::StopMachine => outcome.effect(Effect::VictimStopUnknown { id: id.clone() }),
             _ => outcome.effect(Effect::DestroyUnknown { id: id.clone() }),
@@ -452,6 +495,10 @@ impl Actor<'_> {
         let mut calls = FuturesUnordered::new();
         loop {
             while !halted && calls.len() < self.concurrency && spent + calls.len() < count {
+                if self.is_outdated(&mut outcome) {
+                    halted = true;
+                    break;
+                }
                 let Some(id) = candidates.next() else { break };
                 calls.push(self.bring_one(write, id));
             }
@@ -603,5 +650,18 @@ fn uncloneable(app: &str, source: &str) -> ApiError {
         request_id: None,
         after_unknown: false,
         cause: Cause::NotSent(format!("machine {source} cannot be cloned")),
+    }
+}
+
+/// A create that was answered with a machine that it cannot have made: nobody knows what it did.
+fn answered_with_another(app: &str, id: &str) -> ApiError {
+    ApiError {
+        operation: Operation::CreateMachine,
+        subject: format!("app \"{app}\""),
+        request_id: None,
+        after_unknown: false,
+        cause: Cause::Decode(format!(
+            "it names machine {id}, which there was before, so that nobody knows whether one was made"
+        )),
     }
 }

@@ -1,9 +1,14 @@
-//! The two clocks of a pass, read together.
+//! The two clocks of a pass, read together, and whether somebody has looked at them all the time.
+
+use std::{
+    convert::Infallible,
+    sync::{Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::scaling::Now;
+use crate::scaling::{Attention, BEAT, Now};
 
 /// Where the time comes from.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +38,41 @@ impl Clock {
         Now {
             monotonic: monotonic.into_std(),
             wall,
+        }
+    }
+}
+
+/// Looks at the clocks while a pass is under way, so that it knows whether the process stood still meanwhile.
+#[derive(Debug)]
+pub struct Watch {
+    clock: Clock,
+    attention: Mutex<Attention>,
+}
+
+impl Watch {
+    /// Begins to watch.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            attention: Mutex::new(Attention::since(clock.now())),
+        }
+    }
+
+    /// Whether the process has stood still since this was made.
+    pub fn stood_still(&self) -> bool {
+        let mut attention = self
+            .attention
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        attention.look(self.clock.now())
+    }
+
+    /// Looks as often as has to be, for as long as this is polled.
+    pub async fn keep_looking(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            self.stood_still();
         }
     }
 }

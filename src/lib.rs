@@ -52,7 +52,7 @@
 //! metrics                  scaling, machines (closed labels), transport
 //! machines                 scaling, config (durations), metrics, shown, shutdown, transport
 //! collect                  config, metrics, shown, transport
-//! act                      scaling, machines, metrics, waiting
+//! act                      clock, scaling, machines, metrics, waiting
 //! reconcile                everything above but sim
 //! health                   reconcile, metrics
 //! pool, admin              what they run and show; shown

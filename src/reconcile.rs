@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     act::{Actor, Outcome, creates_close},
-    clock::Clock,
+    clock::{Clock, Watch},
     collect::{CollectError, CollectErrorKind, Collector, Sample, collect_all},
     config::{ExpressionBand, TargetExpressions},
     error_chain::chain,
@@ -306,26 +306,49 @@ impl Reconciler {
             counts: None,
             more_to_do: false,
         };
+        let watch = Watch::new(self.clock);
+        let work = self.work(state, &watch, began, deadline, &mut report);
+        tokio::select! {
+            biased;
+            // Both are dropped only when the pass is over.
+            never = watch.keep_looking() => match never {},
+            () = work => {}
+        }
+        if watch.stood_still() {
+            let now = self.clock.now();
+            self.pulse().note_standstill(now);
+        }
+        report.took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
+        self.record(state, &report);
+        report
+    }
+
+    /// Looks, decides and acts.
+    async fn work(
+        &self,
+        state: &mut AppState,
+        watch: &Watch,
+        began: Now,
+        deadline: Instant,
+        report: &mut PassReport,
+    ) {
         tokio::select! {
             biased;
             // Nothing has been written while this is awaited, so that it may be dropped at any point.
             () = self.shutdown.wait() => {}
             seen = async {
-                let mut seen = self.look(state, began, deadline, &mut report).await?;
-                self.ask_for_unlisted(state, &mut seen, began, deadline, &mut report).await;
+                let mut seen = self.look(state, began, deadline, report).await?;
+                self.ask_for_unlisted(state, &mut seen, began, deadline, report).await;
                 Some(seen)
             } => {
                 if let Some(seen) = seen {
-                    self.decide_and_act(state, &seen, began, deadline, &mut report).await;
+                    self.decide_and_act(state, &seen, watch, began, deadline, report).await;
                     if self.may_be_empty && seen.nothing {
                         report.excuse_for_no_machines();
                     }
                 }
             }
         }
-        report.took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
-        self.record(state, &report);
-        report
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
@@ -405,7 +428,8 @@ impl Reconciler {
         }
     }
 
-    /// Asks for machines by id that the list lacks, where this pass cannot be decided without.
+    /// Asks for machines by id that the list lacks, or of which it denies what was written to them, where this pass cannot
+    /// be decided without.
     async fn ask_for_unlisted(
         &self,
         state: &mut AppState,
@@ -468,6 +492,7 @@ impl Reconciler {
         &self,
         state: &mut AppState,
         seen: &Seen,
+        watch: &Watch,
         began: Now,
         deadline: Instant,
         report: &mut PassReport,
@@ -534,6 +559,12 @@ impl Reconciler {
             return;
         }
         let Some(action) = planned.action else { return };
+        if watch.stood_still() {
+            report.decision = Decision::NoScale;
+            report.notes.push(Note::StoodStill);
+            report.more_to_do = true;
+            return;
+        }
         let dry_run = state.client.is_dry_run();
         let planned = if dry_run {
             // Nothing else will say which machines or regions.
@@ -574,7 +605,8 @@ impl Reconciler {
         }
         let actor = Actor {
             client: &state.client,
-            volumes_aside: state.memory.volumes_aside(),
+            memory: &state.memory,
+            watch,
             waiting: &self.waiting,
             policy: &self.policy,
             metrics: &self.metrics,
@@ -589,6 +621,7 @@ impl Reconciler {
             errors,
             notes,
             out_of_time,
+            outdated,
         } = actor.carry_out(action).await;
         let began_nothing = out_of_time && effects.is_empty() && errors.is_empty();
         for (effect, at) in effects {
@@ -598,7 +631,10 @@ impl Reconciler {
         }
         report.done = done;
         report.notes.extend(notes);
-        report.more_to_do |= out_of_time;
+        report.more_to_do |= out_of_time || outdated;
+        if outdated {
+            report.notes.push(Note::StoodStill);
+        }
         // A call that was passed over was begun.
         if began_nothing
             && !report

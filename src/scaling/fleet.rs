@@ -21,7 +21,7 @@ pub(super) struct Fleet {
     pub(super) release: Option<Release>,
     /// Whether nobody answers what the current release is.
     pub(super) no_answer: bool,
-    /// What asking for a machine by its id tells; the others are gone.
+    /// What asking for a machine by its id tells; the others are as the list shows them, or gone.
     pub(super) answers: BTreeMap<String, Answer>,
     start: Instant,
 }
@@ -30,6 +30,8 @@ pub(super) struct Fleet {
 pub(super) struct Pass {
     /// The machines that were asked for by id.
     pub(super) asked: Vec<String>,
+    /// Those of which the list denies what was written to them.
+    pub(super) doubted: Vec<String>,
     pub(super) observed: Observed,
     pub(super) limited: Limited,
     pub(super) plan: Plan,
@@ -69,17 +71,38 @@ impl Fleet {
         self.memory.observe(list, &self.policy, now)
     }
 
+    /// As [`Fleet::observe`], with a list that tells the truth: asking for a machine in doubt tells no more.
+    pub(super) fn observe_and_ask(&mut self, second: u64, machines: &[&str]) -> Observed {
+        let mut observed = self.observe(second, machines);
+        let doubts = observed.lately.doubts.keys();
+        let answers = doubts.map(|id| {
+            let mut shown = machines.iter().map(|text| machine(text));
+            let shown = shown.find(|machine| machine.id == *id);
+            let answer = shown.map(|machine| Answer::Machine(Box::new(machine)));
+            (id.clone(), answer.unwrap_or(Answer::Gone))
+        });
+        let answers = answers.collect();
+        let now = self.at(second);
+        self.memory
+            .settle(&mut observed, answers, &self.policy, now);
+        observed
+    }
+
     pub(super) fn pass(&mut self, second: u64, targets: Targets, machines: &[&str]) -> Pass {
         let list = machines.iter().map(|text| machine(text)).collect();
         self.pass_over(self.at(second), targets, list)
     }
 
     pub(super) fn pass_over(&mut self, now: Now, targets: Targets, list: Vec<Machine>) -> Pass {
+        let shown = list.clone();
         let mut observed = self.memory.observe(list, &self.policy, now);
+        let doubted = observed.lately.doubts.keys().cloned().collect();
         let asked = ids_to_ask(&observed, &self.policy, &self.memory, now, |_| targets);
         let answers = asked.iter().map(|id| {
-            let answer = self.answers.get(id).cloned().unwrap_or(Answer::Gone);
-            (id.clone(), answer)
+            let listed = shown.iter().find(|machine| machine.id == *id);
+            let listed = listed.map(|machine| Answer::Machine(Box::new(machine.clone())));
+            let known = self.answers.get(id).cloned();
+            (id.clone(), known.or(listed).unwrap_or(Answer::Gone))
         });
         let answers = answers.collect();
         self.memory
@@ -100,6 +123,7 @@ impl Fleet {
         );
         Pass {
             asked,
+            doubted,
             observed,
             limited,
             plan,

@@ -159,6 +159,7 @@ fn describe(pass: &Pass, written: &mut String) {
         observed,
         limited,
         plan,
+        doubted: _,
     } = pass;
     if !asked.is_empty() {
         let _ = writeln!(written, "> asks for {}", asked.join(" "));

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Member, Now, Observed, Policy, State, observe::SETTLE_TIME};
+use super::{
+    Doubt, Member, Now, Observed, Policy, State, observe::SETTLE_TIME, unlisted::FORGOTTEN_AFTER,
+};
 
 /// How long a started machine must have run for the start to have held.
 const KEPT_RUNNING: Duration = Duration::from_secs(60);
@@ -34,6 +36,20 @@ pub struct Lately {
     pub stopped: BTreeSet<String>,
     /// Victims whose stop had no known outcome, and of which no list says so far whether they are on their way down.
     pub victims_in_doubt: BTreeSet<String>,
+    /// Machines of which this list denies, long after it, what was written to them: nothing is done in their place before
+    /// they were asked for.
+    pub doubts: BTreeMap<String, Doubt>,
+}
+
+impl Lately {
+    /// Makes a machine go last whose write turned out to have come to nothing.
+    pub(super) fn add_failed(&mut self, id: String, doubt: Doubt) {
+        match doubt {
+            Doubt::Destroy => self.destroys_failed.insert(id),
+            Doubt::Start => self.starts_failed.insert(id),
+            Doubt::Stop => self.stops_failed.insert(id),
+        };
+    }
 }
 
 /// What is remembered for it between passes.
@@ -61,11 +77,15 @@ struct Attempts {
     woken: bool,
     /// When a list last showed it running after a start.
     ran_at: Option<Instant>,
+    /// Whether the last list denies it though lists should have shown it by then.
+    denied: bool,
+    /// When the machine was last asked for because of that.
+    asked: Option<Instant>,
 }
 
 impl Attempts {
     fn failed(&mut self, now: Instant) {
-        self.open = false;
+        (self.open, self.denied) = (false, false);
         self.failures = self.failures.saturating_add(1);
         let doublings = 1_u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX);
         self.until = Some(now + SHORTEST.saturating_mul(doublings).min(LONGEST));
@@ -77,7 +97,12 @@ impl Attempts {
 
     fn is_over(&self, now: Instant) -> bool {
         let end = self.until.unwrap_or(self.at).max(self.at);
-        now.saturating_duration_since(end) >= LONGEST
+        let kept = if self.denied {
+            FORGOTTEN_AFTER
+        } else {
+            LONGEST
+        };
+        now.saturating_duration_since(end) >= kept
     }
 }
 
@@ -89,19 +114,21 @@ fn attempt(attempts: &mut BTreeMap<String, Attempts>, id: &str, at: Instant) {
         until: None,
         woken: false,
         ran_at: None,
+        denied: false,
+        asked: None,
     });
     (attempts.at, attempts.open, attempts.woken) = (at, true, false);
-    attempts.ran_at = None;
+    (attempts.ran_at, attempts.denied) = (None, false);
 }
 
 fn close(attempts: &mut BTreeMap<String, Attempts>, id: &str) {
     if let Some(attempts) = attempts.get_mut(id) {
-        attempts.open = false;
+        (attempts.open, attempts.denied) = (false, false);
     }
 }
 
 impl LatelyMemory {
-    /// A destroy was accepted, or its outcome is unknown: if lists go on showing the machine, it did not succeed.
+    /// A destroy was accepted, or its outcome is unknown: if lists go on showing the machine, that is in doubt.
     pub(super) fn destroy_tried(&mut self, id: &str, at: Instant) {
         close(&mut self.starts, id);
         close(&mut self.stops, id);
@@ -142,6 +169,55 @@ impl LatelyMemory {
         attempt(&mut self.stops, id, at);
     }
 
+    fn of(&mut self, doubt: Doubt) -> &mut BTreeMap<String, Attempts> {
+        match doubt {
+            Doubt::Destroy => &mut self.destroys,
+            Doubt::Start => &mut self.starts,
+            Doubt::Stop => &mut self.stops,
+        }
+    }
+
+    /// A machine in doubt was asked for.
+    pub(super) fn asked(&mut self, id: &str, doubt: Doubt, at: Instant) {
+        if let Some(attempts) = self.of(doubt).get_mut(id) {
+            attempts.asked = Some(at);
+        }
+    }
+
+    /// When a machine in doubt was last asked for.
+    pub(super) fn last_asked(&self, id: &str, doubt: Doubt) -> Option<Instant> {
+        let attempts = match doubt {
+            Doubt::Destroy => &self.destroys,
+            Doubt::Start => &self.starts,
+            Doubt::Stop => &self.stops,
+        };
+        attempts.get(id)?.asked
+    }
+
+    /// What a list denies has happened: it stays open for as long as lists deny it.
+    pub(super) fn happened(&mut self, id: &str, doubt: Doubt, at: Instant) {
+        if let Some(attempts) = self.of(doubt).get_mut(id) {
+            (attempts.at, attempts.denied) = (at, false);
+        }
+    }
+
+    /// What a list denies has not happened, or did not hold.
+    pub(super) fn failed(&mut self, id: &str, doubt: Doubt, at: Instant) {
+        if let Some(attempts) = self.of(doubt).get_mut(id) {
+            attempts.failed(at);
+        }
+    }
+
+    /// What a list denies is neither so nor otherwise: it is let go.
+    pub(super) fn close(&mut self, id: &str, doubt: Doubt) {
+        close(self.of(doubt), id);
+    }
+
+    /// Whether this machine was destroyed, or may have been, in the last minutes.
+    pub(super) fn was_destroyed(&self, id: &str) -> bool {
+        self.destroys.get(id).is_some_and(|attempts| attempts.open)
+    }
+
     /// Judges what was tried by what a list shows, forgets what is over, and says what is left.
     pub(super) fn observe(&mut self, observed: &Observed, policy: &Policy, now: Now) -> Lately {
         let at = now.monotonic;
@@ -160,25 +236,32 @@ impl LatelyMemory {
         });
         let in_doubt = &self.victims_in_doubt;
         self.destroys.retain(|id, attempts| {
+            attempts.denied = false;
             let Some(member) = shown(id) else {
                 return !attempts.is_over(at);
             };
             let is_settled = !member.unsettled_destroy && !in_doubt.contains_key(id);
-            if attempts.open && is_settled {
-                attempts.failed(at);
-            }
+            attempts.denied = attempts.open && is_settled;
             let was_woken = attempts.woken && member.machine.state.is_up();
             !was_woken && !attempts.is_over(at)
         });
         self.starts.retain(|id, attempts| {
+            attempts.denied = false;
             let held =
                 attempts.open && shown(id).is_some_and(|member| judge_start(attempts, member, now));
             !held && !attempts.is_over(at)
         });
         self.stops.retain(|id, attempts| {
-            let state = shown(id).map(|member| &member.machine.state);
-            if attempts.open && state == Some(&State::Started) {
-                attempts.failed(at);
+            attempts.denied = false;
+            let member = shown(id);
+            let state = member.map(|member| &member.machine.state);
+            if let Some(member) = member.filter(|_| attempts.open && state == Some(&State::Started))
+            {
+                if is_from_before(member, attempts.at, now) {
+                    attempts.denied = true;
+                } else {
+                    attempts.failed(at);
+                }
             }
             let held = attempts.open && state.is_some_and(State::is_down);
             !held && !attempts.is_over(at)
@@ -194,7 +277,18 @@ impl LatelyMemory {
                 .filter(|(_, attempts)| attempts.goes_last(at));
             last.map(|(id, _)| id.clone()).collect()
         };
+        let denied = |attempts: &BTreeMap<String, Attempts>, doubt: Doubt| {
+            let denied = attempts.iter().filter(|(_, attempts)| attempts.denied);
+            let denied = denied.map(|(id, _)| (id.clone(), doubt));
+            denied.collect::<Vec<_>>()
+        };
+        let doubts = [
+            denied(&self.starts, Doubt::Start),
+            denied(&self.stops, Doubt::Stop),
+            denied(&self.destroys, Doubt::Destroy),
+        ];
         Lately {
+            doubts: doubts.into_iter().flatten().collect(),
             destroys_failed: last(&self.destroys),
             starts_failed: last(&self.starts),
             stops_failed: last(&self.stops),
@@ -214,7 +308,17 @@ impl LatelyMemory {
     }
 }
 
-/// Whether a start has held; one that surely did not is noted as failed.
+/// Whether what a list shows of a machine has been so since before it was written to, or may have been: the list may then
+/// be old.
+fn is_from_before(member: &Member, written: Instant, now: Now) -> bool {
+    let since_write = now.monotonic.saturating_duration_since(written);
+    member.machine.updated_at.is_none_or(|updated_at| {
+        let since_change = now.wall.duration_since(updated_at);
+        Duration::try_from(since_change).unwrap_or_default() >= since_write
+    })
+}
+
+/// Whether a start has held; one that surely did not is noted as failed, and one that a list denies as that.
 ///
 /// The API says since when a machine has been at rest, and our own clock how long ago it was started. Where the API does
 /// not say, it ran for as long as lists have shown it running.
@@ -237,7 +341,12 @@ fn judge_start(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
                 }),
             };
             if ran_for < KEPT_RUNNING {
-                attempts.failed(now.monotonic);
+                let has_run = member.machine.updated_at.is_none() && attempts.ran_at.is_some();
+                if !has_run && is_from_before(member, attempts.at, now) {
+                    attempts.denied = true;
+                } else {
+                    attempts.failed(now.monotonic);
+                }
                 return false;
             }
             true
@@ -497,7 +606,7 @@ mod tests {
                 } else {
                     &list[..]
                 };
-                let observed = fleet.observe(*second, list);
+                let observed = fleet.observe_and_ask(*second, list);
                 assert_eq!(last(&observed), *expected, "{name}, at {second} s");
             }
         }
@@ -590,8 +699,8 @@ mod tests {
                 let observed = fleet.observe(0, &LIST);
                 fleet.record(0, &observed, &[effect(word)]);
                 fleet.observe(second, list);
-                fleet.observe(2000, list);
-                fleet.observe(4000, list);
+                fleet.observe_and_ask(2000, list);
+                fleet.observe_and_ask(4000, list);
                 assert!(
                     fleet.memory.lately.is_empty(),
                     "{word}: {:?}",

@@ -2,8 +2,8 @@
 //!
 //! A machine list may lag behind our own writes by up to a minute, and a later list by more than an earlier one, so
 //! each accepted write is held against the lists of that minute; without that, the next pass would do it twice. A create
-//! whose answer was lost is expected too, for two passes and at least a minute. Nothing here is stored: a restart begins
-//! with an empty memory, which is always the cautious one.
+//! whose answer was lost is expected too, for two passes and at least a minute, and keeps its place under the ceiling for
+//! longer. Nothing here is stored: a restart begins with an empty memory, which is always the cautious one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +23,15 @@ const UNKNOWN_CREATE_PASSES: u32 = 2;
 
 /// Of how many earlier sources the pause of creating is remembered.
 const EARLIER_SOURCES: usize = 8;
+
+/// How long a create of unknown outcome keeps its place under the ceiling while no list shows that it is up to date: long
+/// enough for lists that lag for many times as long as they should, and no longer, for most of what was answered with 5xx
+/// was never made. (Lists without a region, which there have been for most of an hour, lack other machines of it too.)
+const DOUBTED_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// How far apart this host's wall clock and the API's are taken to be at most, where the one is to tell whether a machine
+/// is of a certain create.
+const CLOCKS_APART: Duration = Duration::from_secs(5 * 60);
 
 /// How long a standby or scheduled machine is remembered that no list shows.
 const REMEMBERED_ASIDE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -132,19 +141,41 @@ impl Expectation {
 pub(super) struct UnknownCreate {
     pub(super) region: String,
     pub(super) since: Instant,
+    /// When the pass began that made it, by the wall clock.
+    began: Timestamp,
+    /// When it was given up, by the wall clock.
+    after: Timestamp,
     passes_left: u32,
+    /// Whether lists should have shown by now what it made: it then only keeps its place under the ceiling.
+    pub(super) doubtful: bool,
 }
 
 impl UnknownCreate {
-    /// Counts one more list that does not show what it made; whether it may be forgotten by now.
+    /// Whether it may have made a machine that the API says was created then: not one that lists have lacked for months.
+    pub(super) fn may_have_made_at(&self, created_at: Option<Timestamp>) -> bool {
+        created_at.is_none_or(|created_at| {
+            created_at >= self.began - CLOCKS_APART && created_at <= self.after + CLOCKS_APART
+        })
+    }
+
+    /// Counts one more list that does not show what it made; whether lists should have shown it by now.
     ///
     /// Lists may lag for a minute. One that lacks other machines of the region says nothing about this one.
-    pub(super) fn is_over(&mut self, region_is_lacking: bool, now: Instant) -> bool {
+    pub(super) fn is_doubtful(&mut self, region_is_lacking: bool, now: Instant) -> bool {
         let seen_by_all = self.passes_left == 0;
         self.passes_left = self.passes_left.saturating_sub(1);
-        seen_by_all
+        self.doubtful |= seen_by_all
             && !region_is_lacking
-            && now.saturating_duration_since(self.since) >= SETTLE_TIME
+            && now.saturating_duration_since(self.since) >= SETTLE_TIME;
+        self.doubtful
+    }
+
+    /// Whether a list that shows such a last `change` in the region would show what it made, or all is over.
+    ///
+    /// A minute's difference between the clocks is allowed for, as everywhere.
+    pub(super) fn is_settled(&self, change: Option<Timestamp>, now: Instant) -> bool {
+        change.is_some_and(|change| change >= self.after + SETTLE_TIME)
+            || now.saturating_duration_since(self.since) >= DOUBTED_FOR
     }
 }
 
@@ -153,6 +184,8 @@ impl UnknownCreate {
 pub(super) struct CloneTrial {
     pub(super) region: String,
     pub(super) since: Instant,
+    /// Whether its create was accepted then; or else a list has shown it as what a create of unknown outcome made.
+    pub(super) accepted: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -263,7 +296,12 @@ impl Memory {
                 self.sights.entry(id.clone()).or_insert_with(|| {
                     Sight::of_create(region.clone(), started, ends_by_itself, at)
                 });
-                self.clones.insert(id, CloneTrial { region, since: at });
+                let trial = CloneTrial {
+                    region,
+                    since: at,
+                    accepted: true,
+                };
+                self.clones.insert(id, trial);
             }
             Effect::CreateRefused { region } => {
                 self.creates.refused(region, policy.interval, began);
@@ -273,7 +311,10 @@ impl Memory {
                 self.unknown_creates.push(UnknownCreate {
                     region: region.clone(),
                     since: at,
+                    began: pass_start.wall,
+                    after: pass_start.wall + at.saturating_duration_since(began),
                     passes_left: UNKNOWN_CREATE_PASSES,
+                    doubtful: false,
                 });
                 self.creates.refused(region, policy.interval, began);
             }
@@ -321,6 +362,12 @@ impl Memory {
     #[must_use]
     pub fn volumes_aside(&self) -> &BTreeSet<String> {
         &self.volumes_aside
+    }
+
+    /// Whether there was a machine with this id before, of the group or left out of it: a create cannot have made it.
+    #[must_use]
+    pub fn knows(&self, id: &str) -> bool {
+        self.sights.contains_key(id) || self.aside.contains_key(id) || self.clones.contains_key(id)
     }
 
     /// Whether `release` is a deploy under way that is still believed.
@@ -433,6 +480,28 @@ impl Memory {
             shown: false,
         };
         self.expectations.insert(id, expectation);
+    }
+
+    /// Expects a write for another minute that has happened and that lists deny; `updated_at` is the machine's change that
+    /// came of it, where it is known.
+    pub(super) fn deny(
+        &mut self,
+        id: &str,
+        expected: Expected,
+        updated_at: Option<Timestamp>,
+        now: Now,
+    ) {
+        let changed = updated_at.unwrap_or(now.wall);
+        let expectation = Expectation {
+            expected,
+            certainty: Certainty::Accepted,
+            since: now.monotonic,
+            began: changed,
+            after: changed,
+            newest: updated_at,
+            shown: false,
+        };
+        self.expectations.insert(id.to_owned(), expectation);
     }
 
     /// Expects a start or stop whose outcome is unknown. One that is unknown for the second time is not repeated before a
@@ -787,7 +856,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destroy_of_unknown_outcome_is_remembered_for_a_minute() {
+    fn a_destroy_of_unknown_outcome_is_remembered_for_a_minute_and_until_somebody_knows() {
         let mut fleet = Fleet::new(Policy::default());
         let list = ["a ord stopped", "b ord stopped"];
         let observed = fleet.observe(0, &list);
@@ -800,7 +869,10 @@ mod tests {
         assert_eq!(unsettled(&fleet.observe(15, &list)), [false, true]);
         assert_eq!(unsettled(&fleet.observe(20, &list[..1])), [false, true]);
         assert_eq!(unsettled(&fleet.observe(59, &list)), [false, true]);
-        assert_eq!(unsettled(&fleet.observe(60, &list)), [false, false]);
+        assert_eq!(unsettled(&fleet.observe(60, &list)), [false, true]);
+        let known = fleet.observe_and_ask(75, &list);
+        assert_eq!(unsettled(&known), [false, false]);
+        assert_eq!(unsettled(&fleet.observe(90, &list)), [false, false]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Carrying a decision out is `act`'s task; nothing that could be decided here is decided there.
 
 mod backoff;
+mod doubt;
 mod fingerprint;
 #[cfg(test)]
 mod fleet;
@@ -31,6 +32,7 @@ mod unlisted;
 mod unsettled;
 mod window;
 
+pub use doubt::Doubt;
 pub use fingerprint::Fingerprint;
 pub use lately::Lately;
 pub use limits::{Limited, limit};
@@ -41,7 +43,7 @@ pub use observe::{Member, Observed, Presence, SETTLE_TIME};
 pub use placement::Placement;
 pub use plan::{Action, Decision, Plan, PlanFailure, Reason, Victim, plan};
 pub use policy::{EVERY_GROUP, Fallback, InitialState, Policy, Step, StopAction, UpDown};
-pub use pulse::Pulse;
+pub use pulse::{Attention, BEAT, Pulse};
 pub use release::{DeploySign, Release, ReleaseView, Withheld};
 pub use target::{Bounds, Kind, Target, Targets};
 pub use unlisted::{Answer, ids_to_ask};

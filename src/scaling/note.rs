@@ -79,7 +79,8 @@ pub enum Note {
         /// The pause that is left.
         remaining: Duration,
     },
-    /// The ceiling counts failed machines and those on unreachable hosts, and leaves fewer to create.
+    /// The ceiling counts failed machines, those on unreachable hosts and those that may have been created, and leaves
+    /// fewer to create.
     CeilingLeavesNoRoom {
         /// How many machines are missing.
         wanted: u32,
@@ -89,6 +90,8 @@ pub enum Note {
         failed: u32,
         /// How many machines are on hosts that do not answer.
         unreachable: u32,
+        /// How many creates had no known outcome, and no list has shown so far what came of them.
+        doubtful: u32,
     },
     /// Machines that an earlier list showed, or a create made, are missing from the list.
     Unlisted {
@@ -132,6 +135,11 @@ pub enum Note {
         /// How many of them.
         machines: u32,
     },
+    /// Machines that the list does not show are counted, and none that it shows is destroyed in their place.
+    UnseenSurplus {
+        /// How many machines of a surplus they are.
+        machines: u32,
+    },
     /// Fewer machines may be destroyed than are surplus.
     NotDestroyable {
         /// How many machines are surplus.
@@ -139,7 +147,7 @@ pub enum Note {
         /// How many of them have to stay: protected, busy, unreachable or the last of their kind.
         kept: u32,
     },
-    /// What may be gone already is neither counted nor tried again before lists must show what came of it.
+    /// What may be gone already is neither counted nor tried again before a list or an answer shows what came of it.
     MayBeGone {
         /// How many such machines a surplus would otherwise reach.
         machines: u32,
@@ -194,6 +202,9 @@ pub enum Note {
     NoMachines,
     /// `FAS_DRY_RUN`: the plan is not carried out.
     DryRun,
+    /// The process stood still since the machines were listed: nothing more is done by that list, and the next pass
+    /// follows at once.
+    StoodStill,
     /// The deadline came before everything was done; the next pass follows at once.
     OutOfTime {
         /// How many calls were not begun.
@@ -233,6 +244,7 @@ impl Note {
                 | Self::Stuck { .. }
                 | Self::Unreachable { .. }
                 | Self::TooManyUnlisted { .. }
+                | Self::StoodStill
         )
     }
 }
@@ -338,14 +350,34 @@ impl fmt::Display for Note {
                 allowed,
                 failed,
                 unreachable,
+                doubtful,
             } => {
+                let in_the_way = [
+                    (*failed, "that failed"),
+                    (*unreachable, "on unreachable hosts"),
+                    (
+                        *doubtful,
+                        "that creates without an answer may have made, for up to ten minutes,",
+                    ),
+                ];
+                let in_the_way: Vec<String> = in_the_way
+                    .iter()
+                    .filter(|(count, _)| *count > 0)
+                    .map(|(count, what)| format!("{count} {what}"))
+                    .collect();
                 write!(formatter, "{wanted} to create, but ")?;
-                if *failed > 0 {
-                    write!(formatter, "{failed} that failed and ")?;
+                if in_the_way.is_empty() {
+                    return write!(formatter, "the ceiling leaves {allowed}");
                 }
+                let counts = if failed + unreachable + doubtful == 1 {
+                    "counts"
+                } else {
+                    "count"
+                };
                 write!(
                     formatter,
-                    "{unreachable} on unreachable hosts count against the ceiling, which leaves {allowed}"
+                    "{} {counts} against the ceiling, which leaves {allowed}",
+                    in_the_way.join(" and ")
                 )
             }
             Self::Unlisted { machines } => write!(
@@ -394,9 +426,16 @@ impl fmt::Display for Note {
                 formatter,
                 "{wanted} surplus, {kept} of them stay: protected, in transition, unreachable, or the last that can be cloned"
             ),
+            Self::UnseenSurplus { machines } => write!(
+                formatter,
+                "{} of the surplus {} not in the list: nothing is destroyed in {} place",
+                machines,
+                if *machines == 1 { "is" } else { "are" },
+                if *machines == 1 { "its" } else { "their" }
+            ),
             Self::MayBeGone { machines } => write!(
                 formatter,
-                "whether {} gone already will show within a minute: nothing is destroyed in {} place",
+                "whether {} gone already is not known: nothing is destroyed in {} place",
                 Many(*machines, "machine is", "machines are"),
                 if *machines == 1 { "its" } else { "their" }
             ),
@@ -446,6 +485,9 @@ impl fmt::Display for Note {
                 "the app has no machine: there is nothing to copy until something is deployed",
             ),
             Self::DryRun => formatter.write_str("dry run: nothing was written"),
+            Self::StoodStill => formatter.write_str(
+                "the process stood still since the machines were listed: nothing more is changed by that list, and the next pass follows at once",
+            ),
             Self::OutcomeUnknown { machines } => write!(
                 formatter,
                 "{machines} may have been told already, which no answer and no list has said so far"
@@ -659,6 +701,7 @@ mod tests {
                     allowed: 1,
                     failed: 0,
                     unreachable: 2,
+                    doubtful: 0,
                 },
                 "3 to create, but 2 on unreachable hosts count against the ceiling, which leaves 1",
             ),
@@ -668,8 +711,29 @@ mod tests {
                     allowed: 1,
                     failed: 1,
                     unreachable: 2,
+                    doubtful: 0,
                 },
                 "3 to create, but 1 that failed and 2 on unreachable hosts count against the ceiling, which leaves 1",
+            ),
+            (
+                Note::CeilingLeavesNoRoom {
+                    wanted: 2,
+                    allowed: 0,
+                    failed: 0,
+                    unreachable: 0,
+                    doubtful: 2,
+                },
+                "2 to create, but 2 that creates without an answer may have made, for up to ten minutes, count against the ceiling, which leaves 0",
+            ),
+            (
+                Note::CeilingLeavesNoRoom {
+                    wanted: 2,
+                    allowed: 1,
+                    failed: 0,
+                    unreachable: 0,
+                    doubtful: 0,
+                },
+                "2 to create, but the ceiling leaves 1",
             ),
             (
                 Note::Unlisted { machines: 1 },
@@ -754,11 +818,19 @@ mod tests {
             ),
             (
                 Note::MayBeGone { machines: 1 },
-                "whether 1 machine is gone already will show within a minute: nothing is destroyed in its place",
+                "whether 1 machine is gone already is not known: nothing is destroyed in its place",
             ),
             (
                 Note::MayBeGone { machines: 2 },
-                "whether 2 machines are gone already will show within a minute: nothing is destroyed in their place",
+                "whether 2 machines are gone already is not known: nothing is destroyed in their place",
+            ),
+            (
+                Note::UnseenSurplus { machines: 1 },
+                "1 of the surplus is not in the list: nothing is destroyed in its place",
+            ),
+            (
+                Note::UnseenSurplus { machines: 3 },
+                "3 of the surplus are not in the list: nothing is destroyed in their place",
             ),
             (
                 Note::MountsNotDestroyed { machines: 2 },
@@ -787,6 +859,10 @@ mod tests {
                 "the app has no machine: there is nothing to copy until something is deployed",
             ),
             (Note::DryRun, "dry run: nothing was written"),
+            (
+                Note::StoodStill,
+                "the process stood still since the machines were listed: nothing more is changed by that list, and the next pass follows at once",
+            ),
             (
                 Note::OutcomeUnknown { machines: 2 },
                 "2 may have been told already, which no answer and no list has said so far",

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use super::{
     InitialState, Lately, Machine, Memory, Now, Policy, State, StateLabel, Unsettled,
     memory::{CLONE_TRIAL, Certainty, CloneTrial, Expected},
@@ -50,6 +52,9 @@ pub struct Observed {
     pub unlisted: Vec<String>,
     /// How many of those have not been asked for within the last minute: growth is blind until each was.
     pub unasked: u32,
+    /// Creates of unknown outcome of which lists should have shown by now what they made: no more is counted of them than
+    /// a place each under the ceiling.
+    pub doubtful_creates: u32,
     /// Every process group with machines in the list, for the message of one who chose the wrong group.
     pub groups: BTreeSet<String>,
     /// The group's machines in the list by state.
@@ -75,7 +80,8 @@ pub struct Member {
     pub unsettled_destroy: bool,
     /// The earlier start or stop of it that had no known outcome, where no list has shown one since.
     pub unsettled: Option<Unsettled>,
-    /// Whether that had none twice: it is then not told again, and its slot stays spent until a list says more.
+    /// Whether that had none twice, or the list denies it long after: it is then not told again, and its slot stays spent
+    /// until a list or an answer says more.
     pub held: bool,
 }
 
@@ -141,6 +147,14 @@ impl Observed {
         self.members.get(at)
     }
 
+    pub(super) fn member_mut(&mut self, id: &str) -> Option<&mut Member> {
+        let at = self
+            .members
+            .binary_search_by(|member| member.machine.id.as_str().cmp(id))
+            .ok()?;
+        self.members.get_mut(at)
+    }
+
     /// Puts everything in its order.
     pub(super) fn sort(&mut self) {
         self.members
@@ -193,7 +207,8 @@ impl Memory {
     pub fn observe(&mut self, list: Vec<Machine>, policy: &Policy, now: Now) -> Observed {
         self.forget_expired(now.monotonic);
         let mut observed = Observed::default();
-        let mut new: Vec<String> = Vec::new();
+        let mut new: Vec<NewMachine> = Vec::new();
+        let changes = self.last_changes(&list);
         self.pass += 1;
         for machine in list {
             if !machine.process_group.is_empty() {
@@ -206,7 +221,7 @@ impl Memory {
             }
             let id = machine.id.clone();
             if !self.sights.contains_key(&id) {
-                new.push(id.clone());
+                new.push(NewMachine::of(&machine));
             }
             let host_ok = machine.host_ok;
             let state = machine.state.label();
@@ -221,7 +236,7 @@ impl Memory {
             observed.members.extend(member);
         }
         self.miss_unlisted(now.monotonic);
-        self.settle_unknown_creates(new, now.monotonic);
+        self.settle_unknown_creates(new, &changes, policy, now.monotonic);
         self.judge_clones(policy, now.monotonic);
         self.add_unlisted(&mut observed, policy, now.monotonic);
         self.add_unknown_creates(&mut observed, policy);
@@ -234,6 +249,7 @@ impl Memory {
         observed.sort();
         observed.count(policy);
         observed.lately = self.lately.observe(&observed, policy, now);
+        observed.put_in_doubt();
         observed
     }
 
@@ -437,22 +453,69 @@ impl Memory {
         true
     }
 
-    /// Takes new machines for what creates of unknown outcome made, one for each, and forgets those that no list has shown
-    /// for long enough.
-    fn settle_unknown_creates(&mut self, mut new: Vec<String>, now: Instant) {
+    /// The last change in each region that a list shows, where a create of unknown outcome needs to know.
+    fn last_changes(&self, list: &[Machine]) -> BTreeMap<String, Timestamp> {
+        let mut changes = BTreeMap::new();
+        if self.unknown_creates.is_empty() {
+            return changes;
+        }
+        for machine in list.iter().filter(|machine| machine.host_ok) {
+            if let Some(at) = machine.created_at.max(machine.updated_at) {
+                let last = changes.entry(machine.region.clone()).or_insert(at);
+                *last = at.max(*last);
+            }
+        }
+        changes
+    }
+
+    /// Takes new machines for what creates of unknown outcome made, one for each, where time and region allow it. Those
+    /// that no list has shown for long enough are forgotten, but for their place under the ceiling.
+    fn settle_unknown_creates(
+        &mut self,
+        mut new: Vec<NewMachine>,
+        changes: &BTreeMap<String, Timestamp>,
+        policy: &Policy,
+        now: Instant,
+    ) {
         let mut creates = std::mem::take(&mut self.unknown_creates);
-        new.retain(|id| !self.expectations.contains_key(id));
-        new.sort_unstable_by(|one, other| other.cmp(one));
+        new.retain(|machine| {
+            !self.expectations.contains_key(&machine.id) && !self.lately.was_destroyed(&machine.id)
+        });
+        new.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         creates.retain_mut(|create| {
-            if let Some(id) = new.pop() {
-                let region = create.region.clone();
-                self.clones.insert(id, CloneTrial { region, since: now });
+            // A name that no machine carries as its region may stand for any.
+            let carried = self
+                .sights
+                .values()
+                .any(|sight| sight.region == create.region);
+            let made = new.iter().position(|machine| {
+                (machine.region == create.region || !carried)
+                    && create.may_have_made_at(machine.created_at)
+            });
+            if let Some(at) = made {
+                let trial = CloneTrial {
+                    region: create.region.clone(),
+                    since: now,
+                    accepted: false,
+                };
+                self.clones.insert(new.remove(at).id, trial);
                 return false;
             }
             let region_is_lacking = self.sights.values().any(|sight| {
                 sight.region == create.region && matches!(sight.standing, Standing::Lacking { .. })
             });
-            !create.is_over(region_is_lacking, now)
+            if !create.is_doubtful(region_is_lacking, now) {
+                return true;
+            }
+            let later_clone = self.clones.iter().any(|(id, clone)| {
+                clone.accepted
+                    && clone.since > create.since
+                    && self.sights.get(id).is_some_and(|sight| {
+                        sight.standing == Standing::Listed && sight.region == create.region
+                    })
+            });
+            let change = changes.get(&create.region);
+            policy.ceiling.is_some() && !later_clone && !create.is_settled(change.copied(), now)
         });
         self.unknown_creates = creates;
     }
@@ -491,6 +554,10 @@ impl Memory {
     /// Counts machines that creates of unknown outcome may have made.
     fn add_unknown_creates(&self, observed: &mut Observed, policy: &Policy) {
         for (number, create) in self.unknown_creates.iter().enumerate() {
+            if create.doubtful {
+                observed.doubtful_creates += 1;
+                continue;
+            }
             let id = format!("(create {} of unknown outcome)", number + 1);
             let mut machine = Machine::new(id, create.region.clone(), State::Created);
             machine.process_group.clone_from(&policy.process_group);
@@ -509,6 +576,23 @@ impl Memory {
     }
 }
 
+/// A machine that was not known before this list.
+struct NewMachine {
+    id: String,
+    region: String,
+    created_at: Option<Timestamp>,
+}
+
+impl NewMachine {
+    fn of(machine: &Machine) -> Self {
+        Self {
+            id: machine.id.clone(),
+            region: machine.region.clone(),
+            created_at: machine.created_at,
+        }
+    }
+}
+
 fn stuck_after(machine: &Machine) -> Option<Duration> {
     match machine.state {
         State::Starting | State::Stopping => {
@@ -519,7 +603,7 @@ fn stuck_after(machine: &Machine) -> Option<Duration> {
     }
 }
 
-fn elapsed(since: jiff::Timestamp, now: Now) -> Duration {
+fn elapsed(since: Timestamp, now: Now) -> Duration {
     Duration::try_from(now.wall.duration_since(since)).unwrap_or(Duration::ZERO)
 }
 
@@ -1112,6 +1196,152 @@ mod tests {
         assert_eq!(fleet.observe(30, &list).created, 3, "b settles only one");
         assert_eq!(fleet.observe(59, &list).created, 3);
         assert_eq!(fleet.observe(60, &list).created, 2);
+    }
+
+    #[test]
+    fn a_new_machine_of_another_time_or_region_settles_no_create_of_unknown_outcome() {
+        // The new machine; whether it is taken for what the create made.
+        let cases: [(&str, &str, bool); 9] = [
+            ("made then", "c ord created made=1", true),
+            ("made at a time that nobody says", "c ord created", true),
+            (
+                "by a clock that is 5 min behind",
+                "c ord started made=-300",
+                true,
+            ),
+            (
+                "by a clock that is 5 min ahead",
+                "c ord started made=300",
+                true,
+            ),
+            ("before", "c ord started made=-301", false),
+            ("months ago", "c ord started made=-9000000", false),
+            ("after", "c ord started made=301", false),
+            ("in another region", "c iad created made=1", false),
+            (
+                "in another region, on its way out",
+                "c iad destroying made=1",
+                false,
+            ),
+        ];
+        for (name, machine, settles) in cases {
+            let mut fleet = fleet();
+            let before = ["a ord started", "b iad started"];
+            let observed = fleet.observe(0, &before);
+            fleet.record(0, &observed, &[unknown()]);
+            let observed = fleet.observe(15, &[before[0], before[1], machine]);
+            let listed = observed.members.iter().filter(|member| member.is_listed());
+            let expected = u32::try_from(listed.count()).expect("few") + u32::from(!settles);
+            assert_eq!(observed.created, expected, "{name}");
+        }
+
+        // What no machine carries as its region may be another name for it.
+        let mut fleet = fleet();
+        let observed = fleet.observe(0, &["b iad started"]);
+        fleet.record(0, &observed, &[unknown()]);
+        let observed = fleet.observe(15, &["b iad started", "c iad created made=1"]);
+        assert_eq!(observed.created, 2);
+    }
+
+    #[test]
+    fn a_create_of_unknown_outcome_keeps_its_place_under_the_ceiling() {
+        // What the list shows beside `a`, and when; how many may then be created of two that are missing.
+        let cases: [(&str, u64, &[&str], u32); 10] = [
+            ("not yet a minute", 59, &["a ord started"], 0),
+            ("lists should have shown it", 75, &["a ord started"], 0),
+            ("for long", 599, &["a ord started"], 0),
+            ("ten minutes", 600, &["a ord started"], 2),
+            (
+                "a change of before, by a clock that may be a minute ahead",
+                75,
+                &["a ord started updated=59"],
+                0,
+            ),
+            ("a change since then", 75, &["a ord started updated=60"], 2),
+            (
+                "a change in another region",
+                75,
+                &["a ord started", "b iad stopped updated=70 group=worker"],
+                0,
+            ),
+            (
+                "one made since then",
+                75,
+                &["a ord started", "b ord stopped made=60 group=worker"],
+                2,
+            ),
+            (
+                "a change on a host that does not answer",
+                75,
+                &[
+                    "a ord started",
+                    "b ord stopped updated=70 host-down group=worker",
+                ],
+                0,
+            ),
+            (
+                "one of the two shows, and the other does not",
+                75,
+                &["a ord started", "b ord started made=1"],
+                0,
+            ),
+        ];
+        let room = |fleet: &mut Fleet, second: u64, list: &[&str]| {
+            use crate::scaling::{Action, fleet::created};
+            for second in [15, 30, second] {
+                let pass = fleet.pass(
+                    second,
+                    created(3, 3),
+                    if second < 40 { &list[..1] } else { list },
+                );
+                match pass.plan.action {
+                    Some(Action::Create { count, .. }) => return count,
+                    Some(other) => panic!("{other:?}"),
+                    None => {}
+                }
+            }
+            0
+        };
+        for (name, second, list, expected) in cases {
+            for ceiling in [Some(3), None] {
+                let mut fleet = Fleet::new(Policy {
+                    ceiling,
+                    ..Policy::default()
+                });
+                let observed = fleet.observe(0, &["a ord started"]);
+                fleet.record(0, &observed, &[unknown(), unknown()]);
+                let count = room(&mut fleet, second, list);
+                if ceiling.is_some() {
+                    assert_eq!(count, expected, "{name}");
+                } else if second >= 60 {
+                    assert!(count > 0, "{name}: without a ceiling it is forgotten");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clone_that_was_made_later_shows_that_lists_are_up_to_date() {
+        use crate::scaling::fleet::created;
+        // Which of two creates had no answer.
+        for (effects, room) in [
+            ([unknown(), accepted("b")], 1),
+            ([accepted("b"), unknown()], 0),
+        ] {
+            let mut fleet = Fleet::new(Policy {
+                ceiling: Some(3),
+                ..Policy::default()
+            });
+            let observed = fleet.observe(0, &["a ord started"]);
+            for (second, effect) in (0..).zip(effects) {
+                fleet.record(second, &observed, &[effect]);
+            }
+            let list = ["a ord started", "b ord started"];
+            fleet.observe(15, &list);
+            fleet.observe(30, &list);
+            let plan = fleet.pass(75, created(3, 3), &list).plan;
+            assert_eq!(u32::from(plan.action.is_some()), room, "{:?}", plan.notes);
+        }
     }
 
     #[test]

@@ -347,8 +347,23 @@ mod tests {
                 created_at: None,
             })
         };
-        let cases: [Case; 20] = [
+        let cases: [Case; 22] = [
             ("nothing there", &[], None, None),
+            (
+                "on a host that answers, before everything else",
+                &[
+                    "a ord started release=9 host-down",
+                    "b ord stopped release=8 cordoned critical",
+                ],
+                None,
+                Some("b"),
+            ),
+            (
+                "none on a host that does not",
+                &["a ord started host-down"],
+                None,
+                None,
+            ),
             (
                 "smallest id",
                 &["b ord started", "a ord started"],
@@ -948,7 +963,8 @@ mod tests {
         let observed = fleet.observe(300, &list);
         let started = Effect::Started { id: "a".to_owned() };
         fleet.record(300, &observed, &[started]);
-        assert_eq!(ids(&start_order(&fleet.observe(360, &list))), "b c a");
+        let observed = fleet.observe_and_ask(360, &list);
+        assert_eq!(ids(&start_order(&observed)), "b c a");
         assert_eq!(ids(&start_order(&fleet.observe(420, &list))), "a b c");
     }
 
@@ -1009,7 +1025,7 @@ mod tests {
         let observed = fleet.observe(0, &list);
         let stopped = Effect::Stopped { id: "a".to_owned() };
         fleet.record(0, &observed, &[stopped]);
-        let observed = fleet.observe(60, &list);
+        let observed = fleet.observe_and_ask(60, &list);
         assert_eq!(ids(&stop_order(&observed, &fleet.policy)), "b a");
     }
 }

@@ -180,39 +180,54 @@ pub enum PlanFailure {
     /// There is nothing to clone.
     #[error(
         "no machine available to clone for scale up{}",
-        Seen(process_group, groups)
+        Seen(process_group, groups, *unlisted)
     )]
     NoSource {
         /// The process group that is scaled.
         process_group: String,
-        /// The process groups that machines of the app have.
+        /// The process groups that machines of the app have, as far as the list shows them.
         groups: BTreeSet<String>,
+        /// How many machines of the process group the list lacks.
+        unlisted: u32,
     },
 }
 
 /// The longest name of a process group that is shown, in characters: whoever makes a machine chooses it.
 const GROUP_LIMIT: usize = 60;
 
-/// Where one looked for a machine to clone, and which groups there are instead.
-struct Seen<'a>(&'a str, &'a BTreeSet<String>);
+/// Where one looked for a machine to clone, which groups there are instead, and how many of its own the list lacks.
+struct Seen<'a>(&'a str, &'a BTreeSet<String>, u32);
 
 impl fmt::Display for Seen<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(wanted, groups) = self;
+        let Self(wanted, groups, unlisted) = self;
+        let missing = if *unlisted > 0 {
+            "are missing from the list, "
+        } else {
+            ""
+        };
         if *wanted == EVERY_GROUP {
-            return formatter.write_str(
-                ": those of the app have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES), or there is none",
+            return write!(
+                formatter,
+                ": those of the app {missing}have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES), or there is none"
             );
         }
         if groups.contains(*wanted) {
             return write!(
                 formatter,
-                ": those of the process group \"{wanted}\" have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES)"
+                ": those of the process group \"{wanted}\" {missing}have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES)"
             );
         }
-        write!(formatter, ": none of the process group \"{wanted}\" can be")?;
+        write!(formatter, ": ")?;
+        if *unlisted > 0 {
+            write!(
+                formatter,
+                "the list lacks {unlisted} of the process group \"{wanted}\", and "
+            )?;
+        }
+        write!(formatter, "none of the process group \"{wanted}\" can be")?;
         if groups.is_empty() {
-            return formatter.write_str(" (the app has no machine of any group)");
+            return formatter.write_str(" (the list shows no machine of any group)");
         }
         let shown = groups
             .iter()
@@ -390,6 +405,7 @@ fn plan_create(
         plan.failure = Some(PlanFailure::NoSource {
             process_group: policy.process_group.clone(),
             groups: observed.groups.clone(),
+            unlisted: count(observed.unlisted.len()),
         });
         return;
     };
@@ -398,7 +414,8 @@ fn plan_create(
             observed
                 .created
                 .saturating_add(observed.failed)
-                .saturating_add(observed.unreachable_uncounted),
+                .saturating_add(observed.unreachable_uncounted)
+                .saturating_add(observed.doubtful_creates),
         )
     });
     let allowed = wanted.min(room);
@@ -408,6 +425,7 @@ fn plan_create(
             allowed,
             failed: observed.failed,
             unreachable: count(observed.unreachable.len()),
+            doubtful: observed.doubtful_creates,
         });
     }
     if allowed == 0 {
@@ -539,9 +557,15 @@ fn note_kept(observed: &Observed, policy: &Policy, surplus: u32, kept: u32, note
     let may_be_gone = of_kept(kept, &|member| {
         member.is_listed() && !surely_exists(observed, member)
     });
-    let with_mounts = of_kept(kept - may_be_gone, &|member| {
+    let unseen = of_kept(kept - may_be_gone, &|member| {
+        matches!(member.presence, Presence::Unlisted | Presence::Expected)
+    });
+    let with_mounts = of_kept(kept - may_be_gone - unseen, &|member| {
         member.is_expendable(policy) && !may_be_replaced(member, policy)
     });
+    if unseen > 0 {
+        notes.push(Note::UnseenSurplus { machines: unseen });
+    }
     if may_be_gone > 0 {
         notes.push(Note::MayBeGone {
             machines: may_be_gone,
@@ -552,7 +576,7 @@ fn note_kept(observed: &Observed, policy: &Policy, surplus: u32, kept: u32, note
             machines: with_mounts,
         });
     }
-    let others = kept - may_be_gone - with_mounts;
+    let others = kept - may_be_gone - unseen - with_mounts;
     if others > 0 {
         notes.push(Note::NotDestroyable {
             wanted: surplus,
@@ -824,11 +848,102 @@ mod tests {
         let failure = PlanFailure::NoSource {
             process_group: "app".to_owned(),
             groups: (10..30).map(|number| format!("g{number}")).collect(),
+            unlisted: 0,
         };
         assert_eq!(
             failure.to_string(),
             "no machine available to clone for scale up: none of the process group \"app\" can be (machines of these groups were seen: \"g10\", \"g11\", \"g12\", \"g13\", \"g14\", \"g15\", \"g16\", \"g17\", \"g18\", \"g19\")"
         );
+    }
+
+    #[test]
+    fn what_is_said_is_true_where_a_list_lacks_machines() {
+        let whole = ["a ord started", "b ord started", "c iad stopped"];
+        let source = |list: &[&str]| {
+            let mut fleet = Fleet::new(Policy::default());
+            fleet.observe(0, &whole);
+            for machine in whole {
+                fleet.exists(machine);
+            }
+            let plan = fleet.pass(15, created(4, 4), list).plan;
+            plan.failure.map(|failure| failure.to_string())
+        };
+        let cases: [(&[&str], &str); 3] = [
+            (
+                &[],
+                "the list lacks 3 of the process group \"app\", and none of the process group \"app\" can be (the list shows no machine of any group)",
+            ),
+            (
+                &["w ord started group=web"],
+                "the list lacks 3 of the process group \"app\", and none of the process group \"app\" can be (machines of these groups were seen: \"web\")",
+            ),
+            (
+                &["c iad stopped host-down"],
+                "those of the process group \"app\" are missing from the list, have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES)",
+            ),
+        ];
+        for (list, expected) in cases {
+            let said = source(list).expect("nothing to clone");
+            let expected = format!("no machine available to clone for scale up: {expected}");
+            assert_eq!(said, expected, "{list:?}");
+        }
+
+        // Three are too many, of which the list shows one; it is the last.
+        let mut fleet = Fleet::new(Policy::default());
+        fleet.observe(0, &whole);
+        let notes = fleet.pass(15, created(1, 1), &["c iad stopped"]).plan.notes;
+        assert_eq!(
+            notes,
+            [
+                Note::Unlisted { machines: 2 },
+                Note::UnseenSurplus { machines: 2 }
+            ]
+        );
+    }
+
+    #[test]
+    fn a_blue_green_deploy_is_one_whatever_else_is_wrong_with_its_machines() {
+        // What is said of the new one and of an old one; whether nothing is destroyed.
+        let cases = [
+            ("stopped cordoned", "stopped", true),
+            ("started cordoned critical", "stopped", true),
+            ("stopped cordoned critical", "stopped critical", true),
+            ("stopped cordoned", "started critical", true),
+            ("failed cordoned", "stopped", true),
+            ("stopped cordoned", "failed", true),
+            (
+                "stopped cordoned auto-destroy protected",
+                "stopped mounts",
+                true,
+            ),
+            ("stopped critical", "stopped", false),
+            (
+                "stopped cordoned critical",
+                "stopped cordoned critical",
+                false,
+            ),
+        ];
+        for (new, old, held) in cases {
+            let mut fleet = Fleet::new(Policy::default());
+            let list = [
+                format!("a ord {old} release=4"),
+                format!("b ord {new} release=5"),
+                "c ord stopped release=5".to_owned(),
+                "d ord stopped release=5".to_owned(),
+            ];
+            let list: Vec<&str> = list.iter().map(String::as_str).collect();
+            fleet.observe(0, &list);
+            for list in [&list[..], &list[..2], &[list[0], list[2], list[3]]] {
+                let mut fleet = fleet.fork();
+                let plan = fleet.pass(15, created(1, 1), list).plan;
+                let told = plan
+                    .notes
+                    .iter()
+                    .any(|note| matches!(note, Note::BlueGreen { .. }));
+                assert_eq!(told, held, "{new}, {old}: {:?}", plan.notes);
+                assert!(!held || plan.action.is_none(), "{new}, {old}");
+            }
+        }
     }
 
     #[test]

@@ -230,12 +230,14 @@ fn any_passes() -> impl Strategy<Value = Vec<AnyPass>> {
 fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
     let Pass {
         asked,
+        doubted,
         observed,
         limited,
         plan,
     } = pass;
     let missing = |id: &String| list.iter().all(|machine| machine.id != *id);
-    assert!(asked.len() <= 20 && asked.iter().all(missing));
+    let in_question = |id: &String| missing(id) || doubted.contains(id);
+    assert!(asked.len() <= 20 && asked.iter().all(in_question));
     check_limits(Kind::Created, targets.created, limited.created, policy);
     check_limits(Kind::Started, targets.started, limited.started, policy);
 
@@ -272,7 +274,11 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
             let bound = policy.ceiling.unwrap_or(u32::MAX);
             assert_eq!(observed.unasked, 0, "too many are missing");
             assert!(
-                after + observed.failed + observed.unreachable_uncounted <= bound,
+                after
+                    + observed.failed
+                    + observed.unreachable_uncounted
+                    + observed.doubtful_creates
+                    <= bound,
                 "the ceiling"
             );
             assert!(machine(source).state.may_be_cloned());

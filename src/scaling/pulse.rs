@@ -8,8 +8,37 @@ use std::time::{Duration, Instant};
 
 use super::{Now, Policy};
 
-/// How much later than it should a pass may begin or end before that is a standstill.
+/// How much later than it should a pass may begin or end, or a look at the clocks come, before that is a standstill.
 const LATENESS: Duration = Duration::from_secs(5);
+
+/// How often somebody has to look at the clocks while a pass is under way; see [`Attention`].
+pub const BEAT: Duration = Duration::from_secs(1);
+
+/// Whether the process has stood still since a pass began: what that pass has seen is then old by a time in which
+/// nobody looked, however little of its own time it has used.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    last: Now,
+    lapsed: bool,
+}
+
+impl Attention {
+    /// A pass begins.
+    #[must_use]
+    pub fn since(now: Now) -> Self {
+        Self {
+            last: now,
+            lapsed: false,
+        }
+    }
+
+    /// Looks at the clocks, at least once a [`BEAT`]; returns whether the process has stood still since the beginning.
+    pub fn look(&mut self, now: Now) -> bool {
+        self.lapsed |= elapsed(self.last, now) > BEAT + LATENESS;
+        self.last = now;
+        self.lapsed
+    }
+}
 
 /// When passes, over whatever app, began and ended.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +61,11 @@ impl Pulse {
     pub fn end(&mut self, policy: &Policy, now: Now) {
         self.beat(policy, now);
         self.running = self.running.saturating_sub(1);
+    }
+
+    /// A pass has noticed that the process stood still until now.
+    pub fn note_standstill(&mut self, now: Now) {
+        self.standstill = Some(now.monotonic);
     }
 
     /// Between passes there is an interval at most, and a pass takes the timeout at most. Nobody sees more than two
@@ -134,6 +168,37 @@ mod tests {
         ];
         for (name, policy, passes, expected) in cases {
             assert_eq!(noticed(policy, passes), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pass_notices_a_standstill_between_two_looks_at_either_clock() {
+        // Seconds of the monotonic clock since the beginning, and by how much the wall clock is ahead by then.
+        type Case<'case> = (&'case str, &'case [(u64, i64)], bool);
+        let cases: [Case<'_>; 6] = [
+            ("each second", &[(1, 0), (2, 0), (3, 0)], false),
+            ("late by 5 s", &[(1, 0), (7, 0)], false),
+            ("later", &[(1, 0), (8, 0)], true),
+            ("at the first look", &[(7, 0)], true),
+            ("a suspended machine", &[(1, 0), (2, 30)], true),
+            ("the wall clock is set back", &[(1, 0), (2, -3600)], false),
+        ];
+        let start = Instant::now();
+        let at = |second: u64, ahead: i64| Now {
+            monotonic: start + Duration::from_secs(second),
+            wall: Timestamp::UNIX_EPOCH
+                + SignedDuration::from_secs(i64::try_from(second).expect("small") + ahead),
+        };
+        for (name, looks, expected) in cases {
+            let mut attention = Attention::since(at(0, 0));
+            let mut lapsed = false;
+            for (second, ahead) in looks {
+                lapsed = attention.look(at(*second, *ahead));
+            }
+            assert_eq!(lapsed, expected, "{name}");
+            let (second, ahead) = looks.last().expect("a look");
+            let later = attention.look(at(second + 1, *ahead));
+            assert_eq!(later, expected, "{name}: it stays so");
         }
     }
 }

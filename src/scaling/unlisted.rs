@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Limited, Machine, Member, Memory, Note, Now, Observed, Plan, Policy, Presence,
+    Action, Limited, Machine, Member, Memory, Note, Now, Observed, Plan, Policy, Presence, Reason,
     ReleaseView, State, Targets, limit, observe::SETTLE_TIME, plan,
 };
 
@@ -21,7 +21,7 @@ const REVIEW: Duration = Duration::from_secs(5 * 60);
 
 /// How long a machine is remembered that no list shows while no question about it is answered: it was asked for hundreds
 /// of times by then.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a machine of the group was last seen as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,10 +126,12 @@ pub enum Answer {
     None,
 }
 
-/// The machines that a pass must ask for by id before it decides, at most twenty; none where its list lacks none.
+/// The machines that a pass must ask for by id before it decides, at most twenty; none where its list lacks none and
+/// denies nothing.
 ///
 /// Those are all that the list lacks, where this pass would grow if they were gone, or would grow as it is: `targets`
-/// gives what the expressions ask for when they see these counts. Otherwise a few that have been missing for long.
+/// gives what the expressions ask for when they see these counts. Otherwise a few that have been missing for long. And
+/// those of which it denies what was written to them, where something is to be done if that is true, or if it is not.
 #[must_use]
 pub fn ids_to_ask(
     observed: &Observed,
@@ -138,28 +140,50 @@ pub fn ids_to_ask(
     now: Now,
     mut targets: impl FnMut(&Observed) -> Targets,
 ) -> Vec<String> {
-    if observed.unlisted.is_empty() {
+    let doubts = &observed.lately.doubts;
+    if observed.unlisted.is_empty() && doubts.is_empty() {
         return Vec::new();
     }
-    let mut grows = |observed: &Observed| {
+    let mut plan_of = |observed: &Observed| -> Plan {
         // What limits remember is recorded once a pass, by the decision itself.
         let mut memory = memory.clone();
         let limited: Limited = limit(targets(observed), observed, policy, &mut memory, now);
         let release = ReleaseView::NotAsked;
-        let plan: Plan = plan(observed, &limited, policy, &memory, release, now);
-        plan.grows()
+        plan(observed, &limited, policy, &memory, release, now)
     };
-    let growth = grows(&observed.without_unlisted(policy)) || grows(observed);
-    let mut candidates: Vec<(Option<Instant>, &str)> = observed
-        .unlisted
-        .iter()
-        .filter_map(|id| {
+    let mut candidates: Vec<(Option<Instant>, &str)> = Vec::new();
+    // What the answers about machines in doubt may turn out to be.
+    let views = [
+        observed.clone(),
+        observed.believing_the_list(policy),
+        observed.denying_the_list(policy),
+    ];
+    let views = if doubts.is_empty() {
+        &views[..1]
+    } else {
+        &views
+    };
+    if !observed.unlisted.is_empty() {
+        let growth = views
+            .iter()
+            .any(|view| plan_of(&view.without_unlisted(policy)).grows() || plan_of(view).grows());
+        candidates.extend(observed.unlisted.iter().filter_map(|id| {
             let (since, asked) = memory.lacking(id)?;
             let last = asked.map_or(since, |asked| asked.max(since));
             let overdue = now.monotonic.saturating_duration_since(last) >= REVIEW;
             (growth || overdue).then_some((asked, id.as_str()))
-        })
-        .collect();
+        }));
+    }
+    if !doubts.is_empty() {
+        let acts = |view: &Observed| plan_of(view).acts_or_waits();
+        if views[1..].iter().any(acts) {
+            let asked = doubts.iter().map(|(id, doubt)| {
+                let asked = memory.lately.last_asked(id, *doubt);
+                (asked, id.as_str())
+            });
+            candidates.extend(asked);
+        }
+    }
     // The one that was asked for the longest time ago, or never, first.
     candidates.sort_unstable();
     let first = candidates.into_iter().take(MOST_ASKED);
@@ -178,7 +202,7 @@ impl Observed {
     }
 
     /// Takes a machine out of everything but the ids that the list lacks; the counts are then to be made anew.
-    fn remove(&mut self, id: &str) {
+    pub(super) fn remove(&mut self, id: &str) {
         let member = self
             .members
             .binary_search_by(|member| member.machine.id.as_str().cmp(id));
@@ -199,6 +223,12 @@ impl Plan {
             self.action,
             Some(Action::Create { .. } | Action::Start { .. })
         )
+    }
+
+    /// Whether it does something, or would as soon as nothing holds it back.
+    fn acts_or_waits(&self) -> bool {
+        let waits = matches!(self.reason, Reason::Below { .. } | Reason::Above { .. });
+        self.action.is_some() || waits
     }
 
     /// Gives growth up where not every missing machine could be asked for.
@@ -350,6 +380,10 @@ impl Memory {
         now: Now,
     ) {
         for (id, answer) in answers {
+            if let Some(doubt) = observed.lately.doubts.get(&id) {
+                self.settle_doubt(&id, *doubt, answer, observed, policy, now);
+                continue;
+            }
             let Some(sight) = self.sights.get_mut(&id) else {
                 continue;
             };
@@ -634,6 +668,23 @@ mod tests {
         assert_eq!(pass.asked, ["b"]);
         fleet.record(15, &pass.observed, &[unknown]);
         let observed = fleet.observe(30, &["a ord started", "b ord started"]);
+        assert_eq!(observed.created, 3, "b and the one that may have been made");
+    }
+
+    #[test]
+    fn a_machine_that_was_shown_on_its_way_out_is_not_new_for_a_minute_after_that() {
+        let unknown = crate::scaling::Effect::CreateUnknown {
+            region: "ord".to_owned(),
+        };
+        let mut fleet = Fleet::new(Policy::default());
+        fleet.observe(0, &["a ord started", "b ord started"]);
+        let pass = fleet.pass(15, created(2, 2), &["a ord started"]);
+        assert_eq!(pass.asked, ["b"]);
+        let observed = fleet.observe(60, &["a ord started", "b ord destroying"]);
+        fleet.record(60, &observed, &[unknown]);
+        fleet.observe(80, &["a ord started"]);
+        let list = ["a ord started", "b ord started"];
+        let observed = fleet.observe(90, &list);
         assert_eq!(observed.created, 3, "b and the one that may have been made");
     }
 

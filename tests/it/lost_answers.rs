@@ -6,7 +6,7 @@ use fly_autoscaler::sim::{
     Canned, Effect, Fault, MachineState, NewMachine, NewVolume, Operation, Options, RateLimits,
 };
 
-use crate::world::{APP, World};
+use crate::world::{APP, Logs, World};
 
 fn settings<'a>(created: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut settings = vec![
@@ -269,4 +269,46 @@ async fn a_stop_of_a_machine_that_is_gone_has_nothing_left_to_do() {
     world.platform().add_fault(gone);
     world.run_for(14).await;
     assert_eq!(world.requests(Operation::Stop), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_is_answered_with_a_machine_that_there_was_has_no_known_outcome() {
+    for lag in [0, 40] {
+        let logs = Logs::capture();
+        let mut world = world("8", &[("FAS_MACHINE_CEILING", "8")]);
+        let first = {
+            let mut platform = world.platform();
+            let machine = NewMachine::in_region("ord");
+            let ids = platform.add_machines(APP, 6, &machine).unwrap();
+            Arc::clone(&ids[0])
+        };
+        world.platform().set_list_lag(APP, Duration::from_secs(lag));
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        let known = format!(r#"{{"id":"{first}","state":"created","region":"ord"}}"#);
+        let known = Effect::AnswerAfter(Canned::json(200, &known));
+        let fault = Fault::new(known).on(Operation::Create);
+        world.platform().add_fault(fault.times(2));
+        world.run_for(14).await;
+        assert_eq!(world.requests(Operation::Create), 2, "those side by side");
+        let told = format!("it names machine {first}, which there was before");
+        assert_eq!(logs.with(&told).len(), 2, "lag {lag}");
+        assert!(logs.with("created machine").is_empty(), "lag {lag}");
+        world.run_for(300).await;
+        assert_eq!(world.created(), 8, "lag {lag}");
+        assert_eq!(world.requests(Operation::Create), 2, "lag {lag}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_creates_that_are_answered_with_one_machine_made_one_for_certain() {
+    let mut world = world("3", &[("FAS_API_CONCURRENCY", "1")]);
+    let standing = NewMachine::in_region("ord");
+    world.platform().add_machines(APP, 1, &standing).unwrap();
+    let same = Canned::json(200, r#"{"id":"9185e0","state":"created","region":"ord"}"#);
+    let fault = Fault::new(Effect::Answer(same)).on(Operation::Create);
+    world.platform().add_fault(fault.times(2));
+    let logs = Logs::capture();
+    world.run_for(14).await;
+    assert_eq!(logs.with("created machine 9185e0").len(), 1);
+    assert_eq!(logs.with("it names machine 9185e0").len(), 1);
 }

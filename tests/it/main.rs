@@ -26,6 +26,7 @@ mod servers;
 mod shutdown;
 mod simulation;
 mod standing;
+mod standstill;
 mod tidy;
 mod time_of_a_pass;
 mod turns;

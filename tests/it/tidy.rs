@@ -28,7 +28,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("collect", &["config", "metrics", "shown", "transport"]),
-    ("act", &["machines", "metrics", "scaling", "waiting"]),
+    (
+        "act",
+        &["clock", "machines", "metrics", "scaling", "waiting"],
+    ),
     (
         "reconcile",
         &[

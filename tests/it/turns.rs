@@ -114,7 +114,7 @@ async fn a_machine_that_cannot_be_destroyed_is_not_the_only_one_tried() {
 
 #[tokio::test(start_paused = true)]
 async fn a_running_victim_whose_stop_always_fails_is_not_the_only_one_tried() {
-    for (status, patience) in [(409, 90), (500, 200)] {
+    for (status, patience) in [(409, 90), (412, 90), (500, 200)] {
         let (mut world, ids) = world(
             4.0,
             &[("FAS_CREATED_MACHINE_COUNT", "queue_depth")],
@@ -195,4 +195,70 @@ async fn a_victim_that_takes_long_to_stop_need_not_wait_again() {
     world.run_for(10).await;
     assert_eq!(world.created(), 4);
     assert_eq!(world.in_state(&MachineState::Started), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_victim_that_is_refused_as_woken_goes_last_where_it_sleeps_on() {
+    let settings = [("FAS_CREATED_MACHINE_COUNT", "queue_depth")];
+    for (wakes, destroyed) in [(false, 1), (true, 0)] {
+        let (mut world, ids) = world(2.0, &settings, 3, MachineState::Stopped);
+        let woken = Fault::status(412).on(Operation::Destroy).machine(&ids[0]);
+        world.platform().add_fault(woken.once());
+        world.depth(3.0);
+        world.run_for(14).await;
+        world.depth(2.0);
+        world.run_for(2).await;
+        assert_eq!(world.created(), 3, "refused");
+        let set = |state: MachineState| {
+            world.platform().edit_machine(APP, &ids[0], |machine| {
+                machine.state = state.clone();
+            });
+        };
+        world.depth(3.0);
+        if wakes {
+            set(MachineState::Started);
+        }
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        set(MachineState::Stopped);
+        world.depth(2.0);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert_eq!(world.created(), 2);
+        let gone = world.platform().machine(APP, &ids[destroyed]).is_none();
+        assert!(gone, "woken: {wakes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_lost_answer_leaves_the_victim_s_slot_spent() {
+    let settings = [
+        ("FAS_CREATED_MACHINE_COUNT", "queue_depth"),
+        ("FAS_DESTROY_RUNNING_AFTER", "0s"),
+    ];
+    for (operation, state) in [
+        (Operation::Destroy, MachineState::Stopped),
+        (Operation::Stop, MachineState::Started),
+    ] {
+        for refusal in [409, 412, 422] {
+            let (mut world, ids) = world(5.0, &settings, 5, state.clone());
+            world.platform().set_list_lag(APP, Duration::from_secs(50));
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            let lost = Fault::new(Effect::LoseAnswer).on(operation).once();
+            world.platform().add_fault(lost);
+            let refused = Fault::status(refusal).on(operation).machine(&ids[0]);
+            world.platform().add_fault(refused.once());
+            world.depth(4.0);
+            world.run_for(50).await;
+            let gone: Vec<_> = ids[1..]
+                .iter()
+                .filter(|id| {
+                    let machine = world
+                        .platform()
+                        .machine(APP, id)
+                        .map(|one| one.state.clone());
+                    machine.as_ref() != Some(&state)
+                })
+                .collect();
+            assert!(gone.is_empty(), "{operation:?} {refusal}: {gone:?}");
+        }
+    }
 }

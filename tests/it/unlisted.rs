@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fly_autoscaler::sim::{
-    Canned, Effect, Failures, Fault, HostStatus, MachineState, NewMachine, Operation,
+    Canned, Effect, Failures, Fault, HostStatus, MachineState, NewMachine, Operation, Options,
 };
 
 use crate::world::{APP, Logs, World};
@@ -24,6 +24,15 @@ fn two_regions(depth: f64, settings: &[(&str, &str)]) -> World {
         world.platform().add_machines(APP, 3, &machine).unwrap();
     }
     world
+}
+
+/// A world whose lists can lag for a quarter of an hour.
+fn with_history(depth: f64, settings: &[(&str, &str)]) -> World {
+    let options = Options {
+        history: Duration::from_secs(1000),
+        ..Options::default()
+    };
+    World::queue_with_options(depth, settings, &options)
 }
 
 fn lacks(world: &World, regions: &[&str]) {
@@ -394,4 +403,116 @@ async fn an_unreachable_standby_takes_no_place_under_the_ceiling() {
     world.depth(2.0);
     world.run_for(120).await;
     assert_eq!(world.in_state(&MachineState::Started), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn creates_without_an_answer_that_lists_hide_for_long_stay_under_the_ceiling() {
+    for (lag, ceiling) in [(85, "3"), (300, "3"), (500, "4")] {
+        let mut world = with_history(3.0, &[CREATED, ("FAS_MACHINE_CEILING", ceiling)]);
+        world
+            .platform()
+            .add_machine(APP, NewMachine::in_region("iad"))
+            .unwrap();
+        world.platform().set_list_lag(APP, Duration::from_secs(lag));
+        tokio::time::sleep(Duration::from_secs(2 * lag)).await;
+        let lost = Effect::AnswerAfter(Canned::status(502));
+        let fault = Fault::new(lost).on(Operation::Create);
+        let fault = world.platform().add_fault(fault);
+        let ceiling: usize = ceiling.parse().unwrap();
+        for _ in 0..lag / 5 {
+            world.run_for(10).await;
+            assert!(world.created() <= ceiling, "lag {lag}: {}", world.created());
+        }
+        world.platform().set_list_lag(APP, Duration::ZERO);
+        world.platform().remove_fault(fault);
+        world.run_for(300).await;
+        assert_eq!(world.created(), 3, "lag {lag}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn creates_that_came_to_nothing_hold_growth_back_no_longer_than_lists_say_nothing() {
+    let logs = Logs::capture();
+    let mut world = World::queue(3.0, &[CREATED, ("FAS_MACHINE_CEILING", "3")]);
+    world
+        .platform()
+        .add_machine(APP, NewMachine::in_region("iad"))
+        .unwrap();
+    let broken = Effect::Answer(Canned::status(500));
+    let fault = Fault::new(broken).on(Operation::Create);
+    world.platform().add_fault(fault.times(2));
+    world.run_for(500).await;
+    assert_eq!(world.created(), 1);
+    let said = logs.with("creates without an answer may have made");
+    assert!(!said.is_empty());
+    // Somebody changes a machine there: the list is up to date, and does not show what was never made.
+    let id = {
+        let platform = world.platform();
+        let machine = platform.app(APP).unwrap().machines().next().unwrap();
+        Arc::clone(&machine.id)
+    };
+    world.platform().exit_machine(APP, &id, 0);
+    world.run_for(60).await;
+    assert_eq!(world.created(), 3);
+}
+
+/// Six machines and a list that goes on showing what was for a quarter of an hour, while five are wanted.
+async fn an_old_list(target: (&str, &str), machine: &NewMachine) -> World {
+    let settings = [target, ("FAS_DESTROY_RUNNING_AFTER", "0s")];
+    let mut world = with_history(6.0, &settings);
+    world.platform().add_machines(APP, 6, machine).unwrap();
+    world.platform().set_list_lag(APP, Duration::from_secs(900));
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    world.run_for(10).await;
+    world.depth(5.0);
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_goes_on_showing_a_destroyed_machine_costs_no_other_its_place() {
+    for machine in [stopped("ord"), NewMachine::in_region("ord")] {
+        let mut world = an_old_list(CREATED, &machine).await;
+        for _ in 0..80 {
+            world.run_for(10).await;
+            assert!(world.created() >= 5, "{}", world.created());
+        }
+        assert_eq!(world.created(), 5);
+        let gets = world.requests(Operation::Get);
+        assert!((5..=14).contains(&gets), "about once a minute: {gets}");
+        world.platform().set_list_lag(APP, Duration::ZERO);
+        world.run_for(200).await;
+        assert_eq!(world.created(), 5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_goes_on_showing_a_stopped_machine_as_started_stops_no_other() {
+    let mut world = an_old_list(STARTED, &NewMachine::in_region("ord")).await;
+    for _ in 0..80 {
+        world.run_for(10).await;
+        assert!(world.in_state(&MachineState::Started) >= 5);
+    }
+    assert_eq!(world.in_state(&MachineState::Started), 5);
+    world.platform().set_list_lag(APP, Duration::ZERO);
+    world.run_for(200).await;
+    assert_eq!(world.in_state(&MachineState::Started), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_goes_on_showing_a_started_machine_as_stopped_starts_no_other() {
+    let mut world = with_history(0.0, &[STARTED]);
+    let machine = stopped("ord");
+    world.platform().add_machines(APP, 6, &machine).unwrap();
+    world.platform().set_list_lag(APP, Duration::from_secs(900));
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    world.run_for(10).await;
+    world.depth(2.0);
+    for _ in 0..80 {
+        world.run_for(10).await;
+        assert!(world.in_state(&MachineState::Started) <= 2);
+    }
+    world.platform().set_list_lag(APP, Duration::ZERO);
+    world.run_for(200).await;
+    assert_eq!(world.in_state(&MachineState::Started), 2);
+    assert_eq!(world.requests(Operation::Start), 2);
 }

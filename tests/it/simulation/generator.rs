@@ -25,7 +25,7 @@ pub(super) const END: Duration = Duration::from_secs(57 * 60);
 /// What a server may say that repeats what it was sent.
 const ECHO: &str = "no such token: FlyV1 fm2_machines,fm2_discharge";
 
-/// The longest that a list may lag behind.
+/// The longest that a list should lag behind; one that lags for longer is part of the trouble.
 const LONGEST_LAG: u64 = 60;
 
 pub(super) fn seconds(count: u64) -> Duration {
@@ -249,6 +249,10 @@ pub(super) struct Chaos {
     destroys_lost: Vec<(Duration, Duration)>,
     /// Times in which nearly every start and stop happens without an answer that says so.
     brings_lost: Vec<(Duration, Duration)>,
+    /// Times in which many creates are answered with a machine that there was before.
+    creates_lie: Vec<(Duration, Duration)>,
+    /// When GraphQL takes its time, so that a pass is under way when the process stands still.
+    before_freezes: Vec<Duration>,
     /// Times in which GraphQL is away.
     graphql_down: Vec<(Duration, Duration)>,
     /// Times in which the token is not accepted.
@@ -260,6 +264,12 @@ pub(super) struct Chaos {
 }
 
 impl Chaos {
+    /// Whether a create is answered with a machine that there was before.
+    pub(super) fn lies(&self, at: Duration, random: &mut Random) -> bool {
+        let now = |(from, until): &(Duration, Duration)| (*from..*until).contains(&at);
+        self.creates_lie.iter().any(now) && random.chance(0.5)
+    }
+
     /// How this request goes wrong, if it does.
     pub(super) fn draw(
         &self,
@@ -291,6 +301,10 @@ impl Chaos {
                 3 => Effect::Answer(Canned::json(200, r#"{"errors":[{"message":"try again"}]}"#)),
                 _ => Effect::Answer(Canned::status(503)),
             });
+        }
+        let freezes_soon = |from: &Duration| (at..at + seconds(12)).contains(from);
+        if operation == Operation::Graphql && self.before_freezes.iter().any(freezes_soon) {
+            return Some(Effect::SlowAnswer(seconds(12)));
         }
         if operation == Operation::Create {
             let failing = self
@@ -527,6 +541,12 @@ impl Scenario {
         self.apps.iter().position(|scene| named(&scene.name))
     }
 
+    /// How far a list may lag behind at most.
+    pub(super) fn longest_lag(&self) -> Duration {
+        let lags = self.lagging.iter().map(|lagging| lagging.lag);
+        lags.max().unwrap_or_default().max(seconds(LONGEST_LAG))
+    }
+
     /// How far a list lags behind at this moment.
     pub(super) fn lag(&self, at: Duration) -> Duration {
         self.lagging
@@ -578,6 +598,10 @@ impl Scenario {
         if lossy.chance(0.4) {
             chaos.brings_lost = windows(lossy, 10, 900);
         }
+        let liar = &mut Random::new(seed ^ 0x0011_a125);
+        if lost_creates && liar.chance(0.3) {
+            chaos.creates_lie = windows(liar, 6, 900);
+        }
         // A source of its own, so that the other seeds stay what they are.
         let own = &mut Random::new(seed ^ 0x6ac);
         if own.chance(0.25) {
@@ -602,6 +626,15 @@ impl Scenario {
                 lagging.push(Lagging { from, lag, until });
                 from = until + random.between(seconds(1), seconds(300));
             }
+        }
+        // Drawn apart too: lists that lag for longer than they should.
+        let stale = &mut Random::new(seed ^ 0x57a1_e000);
+        if !lost_creates && stale.chance(0.25) {
+            let from = stale.between(seconds(5), CALM / 2);
+            let lag = stale.between(seconds(61), seconds(400));
+            let until = (from + lag + stale.between(seconds(30), seconds(400))).min(CALM);
+            lagging.retain(|other| other.until < from || other.from > until);
+            lagging.push(Lagging { from, lag, until });
         }
         let mut lacking = Vec::new();
         if !lost_creates && random.chance(0.35) {
@@ -646,6 +679,10 @@ impl Scenario {
             timing: timing(random),
             ..Options::default()
         };
+        let longest = lagging.iter().map(|lagging| lagging.lag).max();
+        options.history = options
+            .history
+            .max(longest.unwrap_or_default() + seconds(60));
         if random.chance(0.4) {
             options.metrics.scrape_interval = seconds(15);
             options.metrics.lag = seconds(random.below(46));
@@ -674,6 +711,7 @@ impl Scenario {
             events.extend(ending.into_iter().map(|(at, event)| (at, app, event)));
         }
         let freezes = freezes(more, &mut events);
+        chaos.before_freezes = freezes.0.iter().map(|(from, _)| *from).collect();
         events.sort_by_key(|(at, ..)| *at);
         Self {
             settings,

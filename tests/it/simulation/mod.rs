@@ -40,8 +40,8 @@ use fly_autoscaler::{
     metrics::Metrics,
     shutdown::{ShutdownTrigger, shutdown},
     sim::{
-        CallError, Effect, Failures, HostStatus, Machine, MachineState, NewMachine, NewVolume,
-        Operation, Platform, Random, Simulator,
+        CallError, Canned, Effect, Failures, HostStatus, Machine, MachineState, NewMachine,
+        NewVolume, Operation, Platform, Random, Simulator,
     },
     transport::{Transport, TransportError},
 };
@@ -101,6 +101,14 @@ impl Exchange {
     fn accepted(&self) -> bool {
         matches!(self.ended, Some((_, Ended::Status(200..=299))))
             && !matches!(self.effect, Some(Effect::Truncate(_)))
+            && !self.names_another()
+    }
+
+    /// Whether it is a create that was answered with a machine that there was before.
+    fn names_another(&self) -> bool {
+        self.operation == Operation::Create
+            && matches!(self.ended, Some((_, Ended::Status(200..=299))))
+            && matches!(self.effect, Some(Effect::AnswerAfter(_)))
     }
 }
 
@@ -167,6 +175,10 @@ impl Wire {
 /// What went over the wire.
 struct Line {
     random: Random,
+    /// Apart, so that the other trouble of a seed does not depend on it.
+    lies: Random,
+    /// A machine of each app that is there from the beginning.
+    first: Vec<Option<Arc<str>>>,
     scenario: Arc<Scenario>,
     calm: bool,
     life: u32,
@@ -413,6 +425,8 @@ impl Run {
         let began = Instant::now();
         let shared = Shared(Arc::new(Mutex::new(Line {
             random: Random::new(seed ^ 0xc4a05),
+            lies: Random::new(seed ^ 0x11e5),
+            first: Vec::new(),
             scenario: Arc::clone(&scenario),
             calm: false,
             life: 0,
@@ -426,6 +440,11 @@ impl Run {
                 .iter()
                 .map(|scene| settle(&mut platform, scene))
                 .collect();
+            let first = |scene: &Scene| {
+                let machine = platform.app(&scene.name)?.machines().next()?;
+                Some(Arc::clone(&machine.id))
+            };
+            shared.line().first = scenario.apps.iter().map(first).collect();
             let shared = shared.clone();
             platform.set_fault_hook(Box::new(move |request| {
                 let mut line = shared.line();
@@ -440,6 +459,20 @@ impl Run {
                 let Some(app) = line.asking else {
                     return effect;
                 };
+                let lies = !line.calm
+                    && effect.is_none()
+                    && request.operation == Operation::Create
+                    && line.scenario.chaos.lies(request.at, &mut line.lies);
+                // One that the daemon knows: its last list shows it.
+                let last = line.apps[app].passes.last();
+                let view = last.and_then(|pass| pass.view.as_ref()).filter(|_| lies);
+                let known = line.first[app]
+                    .as_ref()
+                    .filter(|id| view.is_some_and(|view| view.machines.contains_key(*id)));
+                let effect = effect.or(known.map(|id| {
+                    let answer = format!(r#"{{"id":"{id}","state":"created","region":"ord"}}"#);
+                    Effect::AnswerAfter(Canned::json(200, &answer))
+                }));
                 let wire = &mut line.apps[app];
                 if request.operation == Operation::Query {
                     wire.passes.push(Pass {

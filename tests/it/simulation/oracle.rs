@@ -96,6 +96,8 @@ pub(super) struct Oracle {
     /// How much longer than alone a pass may have to wait for its place; `None`: it never has to.
     waits_for_others: Option<Duration>,
     freezes: Freezes,
+    /// How long ago a write of ours may have been that lists do not show.
+    recent: Duration,
     epoch: Timestamp,
     own: Option<Arc<str>>,
     machines: BTreeMap<Arc<str>, Truth>,
@@ -155,6 +157,7 @@ impl Oracle {
             name: scene.name.clone(),
             waits_for_others: waits.then(|| rules.timeout * others),
             freezes: scenario.freezes.clone(),
+            recent: SETTLE + scenario.longest_lag(),
             rules,
             epoch: scenario.options.epoch,
             own,
@@ -322,6 +325,7 @@ impl Oracle {
         if !exchange.operation.is_write() && exchange.operation != Operation::Wait {
             return Ok(());
         }
+        self.awake(wire, ordinal).map_err(context)?;
         self.write(wire, ordinal).map_err(context)?;
         if let Some(machine) = &exchange.machine {
             let earlier = self.by_machine.entry(Arc::clone(machine)).or_default();
@@ -330,6 +334,23 @@ impl Oracle {
         if exchange.operation == Operation::Create {
             self.creates.push(ordinal);
         }
+        Ok(())
+    }
+
+    /// Nothing is begun by what a pass saw before the process stood still.
+    fn awake(&mut self, wire: &Wire, ordinal: usize) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        let start = wire.passes[exchange.pass].start;
+        let frozen = self.freezes.longest_within(start, exchange.at);
+        // What is only tried once more, or waits for its turn, was begun before.
+        let again = exchange.machine.as_ref().is_none_or(|machine| {
+            let mut earlier = self.of_pass(wire, machine, exchange.pass);
+            earlier.any(|other| other.operation == exchange.operation)
+        });
+        demand!(
+            frozen < seconds(7) || again,
+            "the process stood still for {frozen:?} since the pass looked"
+        );
         Ok(())
     }
 
@@ -385,6 +406,14 @@ impl Oracle {
         });
         let tally = &mut self.tally;
         tally.note_if(exchange.effect.is_some(), "faults");
+        tally.note_if(
+            exchange.names_another(),
+            "creates answered with another machine",
+        );
+        tally.note_if(
+            exchange.operation == Operation::List && exchange.lag > SETTLE,
+            "lists that lag for longer than they should",
+        );
         tally.note_if(missing, "lists that lack machines");
         match (exchange.operation, exchange.ended) {
             (Operation::Query, _) => {
@@ -636,14 +665,10 @@ impl Oracle {
             !view.is_some_and(|view| self.half_turned(wire, view)),
             "a blue-green deploy is half done"
         );
+        let state = Self::known_state(&wire.passes[exchange.pass], machine, seen);
         let at_rest = matches!(
-            seen.state,
-            MachineState::Stopped
-                | MachineState::Suspended
-                | MachineState::Failed
-                | MachineState::LaunchFailed
-                | MachineState::Created
-                | MachineState::Creating
+            state.as_str(),
+            "stopped" | "suspended" | "failed" | "launch_failed" | "created" | "creating"
         );
         let stopped = self.of_pass(wire, machine, exchange.pass).any(|other| {
             other.operation == Operation::Stop
@@ -652,8 +677,7 @@ impl Oracle {
         });
         demand!(
             at_rest || stopped,
-            "it is {} and was not stopped first",
-            seen.state
+            "it is {state} and was not stopped first"
         );
         demand!(
             self.rules.clone_volumes || !seen.mounts,
@@ -663,13 +687,18 @@ impl Oracle {
         self.not_twice(wire, ordinal, machine, Operation::Destroy)
     }
 
+    /// What a pass was told last of a machine: by its id, or else by the list.
+    fn known_state(pass: &Pass, machine: &Arc<str>, seen: &Seen) -> String {
+        match pass.answers.get(machine) {
+            Some((true, state)) => state.clone(),
+            _ => seen.state.to_string(),
+        }
+    }
+
     fn stop(&mut self, wire: &Wire, ordinal: usize, machine: &Arc<str>, seen: &Seen) -> Verdict {
         let exchange = &wire.exchanges[ordinal];
-        demand!(
-            matches!(seen.state, MachineState::Started),
-            "it is {} and not started",
-            seen.state
-        );
+        let state = Self::known_state(&wire.passes[exchange.pass], machine, seen);
+        demand!(state == "started", "it is {state} and not started");
         let started = self.target(wire, exchange.pass, false);
         demand!(
             started.is_some() || self.most(wire, exchange.pass).is_some(),
@@ -827,7 +856,7 @@ impl Oracle {
                     && !self.touched(
                         wire,
                         id,
-                        pass.start.saturating_sub(SETTLE * 2),
+                        pass.start.saturating_sub(self.recent),
                         exchange.pass,
                     )
             })
@@ -1177,7 +1206,7 @@ impl Oracle {
             .machines
             .iter()
             .filter(|(id, truth)| {
-                truth.ours.is_some_and(|at| at + SETTLE * 2 > this.start)
+                truth.ours.is_some_and(|at| at + self.recent > this.start)
                     && !gone(id)
                     && !view.machines.contains_key(*id)
             })
@@ -1308,8 +1337,8 @@ impl Oracle {
     }
 
     /// Whether a list since our last start or stop of a machine has shown it in another state than the one that was acted
-    /// on: it then tells what became of that, as far as anybody can know. In truth it may tell of what was before, where
-    /// lists lag behind and the machine has come and gone more than once.
+    /// on, or it was asked for by its id: that tells what became of that, as far as anybody can know. In truth a list may
+    /// tell of what was before, where lists lag behind and the machine has come and gone more than once.
     fn has_news(&self, wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
         let state = |pass: usize| {
             let seen = wire.passes[pass].view.as_ref()?.machines.get(machine)?;
@@ -1330,7 +1359,10 @@ impl Oracle {
             })
             .map(|other| other.pass);
         told.is_some_and(|told| {
-            (told + 1..=pass).any(|later| state(later).is_some() && state(later) != state(told))
+            (told + 1..=pass).any(|later| {
+                let asked = wire.passes[later].answers.contains_key(machine);
+                asked || state(later).is_some() && state(later) != state(told)
+            })
         })
     }
 
@@ -1339,7 +1371,7 @@ impl Oracle {
         let Some(view) = &wire.passes[pass].view else {
             return Ok(());
         };
-        let recent = wire.passes[pass].start.saturating_sub(SETTLE * 2);
+        let recent = wire.passes[pass].start.saturating_sub(self.recent);
         let up = view
             .machines
             .iter()
@@ -1382,7 +1414,7 @@ impl Oracle {
             // Victims of a destroy, which are judged by that.
             return Ok(());
         }
-        let recent = this.start.saturating_sub(SETTLE * 2);
+        let recent = this.start.saturating_sub(self.recent);
         let left = view
             .machines
             .iter()
@@ -1478,7 +1510,10 @@ impl Oracle {
             .filter(|(_, truth)| truth.living && truth.mine)
         {
             let (counts, state) = match view.machines.get(id) {
-                Some(seen) => (Self::counts(wire, pass, id, seen), &seen.state),
+                Some(seen) => (
+                    Self::counts(wire, pass, id, seen),
+                    Self::known_state(&wire.passes[pass], id, seen),
+                ),
                 // What a list lacks counts all the same, once it was seen or where it is our own.
                 None => (
                     wire.passes[pass]
@@ -1486,10 +1521,10 @@ impl Oracle {
                         .get(id)
                         .is_none_or(|(host_ok, _)| *host_ok)
                         && Self::last_sight(wire, pass, id).unwrap_or(truth.ours.is_some()),
-                    &truth.state,
+                    truth.state.to_string(),
                 ),
             };
-            let broken = is_broken(state);
+            let broken = matches!(state.as_str(), "failed" | "launch_failed");
             counted += u32::from(counts && !broken);
             failed += u32::from(counts && broken);
             cut_off += u32::from(!counts && view.machines.contains_key(id));
@@ -1635,6 +1670,13 @@ impl Oracle {
             .exchanges
             .partition_point(|exchange| exchange.pass < index);
         for exchange in &own {
+            let frozen = exchange.ended.map_or(Duration::ZERO, |(ended, _)| {
+                self.freezes.longest_within(exchange.at, ended)
+            });
+            self.tally.note_if(
+                frozen >= seconds(7),
+                "requests during which the process stood still",
+            );
             let in_time = exchange.ended.is_some_and(|(ended, _)| {
                 ended <= self.freezes.awake(pass.start + self.rules.timeout) + SLACK
             });
@@ -1691,7 +1733,7 @@ impl Oracle {
             .iter()
             .filter(|(id, seen)| {
                 let gone = self.is_gone(wire, id, Duration::MAX)
-                    || self.touched(wire, id, pass.start.saturating_sub(SETTLE * 2), index);
+                    || self.touched(wire, id, pass.start.saturating_sub(self.recent), index);
                 seen.mine
                     && seen.host_ok
                     && seen.state.is_living()
@@ -1802,7 +1844,7 @@ impl Oracle {
             // Those that surely run: nobody told them otherwise since.
             let running = count(&|id, seen| {
                 matches!(seen.state, MachineState::Started | MachineState::Restarting)
-                    && !self.touched(wire, id, start.saturating_sub(SETTLE * 2), index)
+                    && !self.touched(wire, id, start.saturating_sub(self.recent), index)
             });
             // Those that the list lacks run all the same, where they ran when they were last seen.
             let hidden = self.missing_from(wire, index, view).filter(|(id, truth)| {
@@ -1810,7 +1852,7 @@ impl Oracle {
                 truth.state == MachineState::Started
                     && answer.is_none_or(|(_, state)| state == "started")
                     && Self::last_state(wire, index, id) == Some(&MachineState::Started)
-                    && !self.touched(wire, id, start.saturating_sub(SETTLE * 2), index)
+                    && !self.touched(wire, id, start.saturating_sub(self.recent), index)
             });
             let running = running + u32::try_from(hidden.count()).unwrap_or(0);
             let wanted = match self.target(wire, index, false) {
@@ -1848,10 +1890,10 @@ impl Oracle {
                     && matches!(seen.state, MachineState::Created | MachineState::Creating)
             });
             let hidden = self.machines.iter().filter(|(id, truth)| {
-                let made = truth.ours.is_some_and(|at| at + SETTLE * 2 > start)
+                let made = truth.ours.is_some_and(|at| at + self.recent > start)
                     && !view.machines.contains_key(*id);
                 made || view.machines.contains_key(*id)
-                    && self.touched(wire, id, start.saturating_sub(SETTLE * 2), index)
+                    && self.touched(wire, id, start.saturating_sub(self.recent), index)
             });
             let unknown = self
                 .creates

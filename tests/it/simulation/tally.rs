@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 pub(super) struct Tally(BTreeMap<&'static str, u64>);
 
 /// What has to happen in every thousand of the default seeds, and how often at least: about a third of what does.
-const WANTED: [(&str, u64); 33] = [
+const WANTED: [(&str, u64); 36] = [
     ("clones that fail", 500),
     ("creates", 4500),
+    ("creates answered with another machine", 80),
     ("creates without an answer", 300),
     ("destroys", 3500),
     ("destroys without an answer", 800),
@@ -19,6 +20,7 @@ const WANTED: [(&str, u64); 33] = [
     ("lists that do not come", 6000),
     ("lists that lack machines", 1500),
     ("lists that lag", 19_000),
+    ("lists that lag for longer than they should", 1000),
     ("lists with failed machines", 20_000),
     ("lists with unreachable machines", 2000),
     ("lives", 1300),
@@ -28,6 +30,7 @@ const WANTED: [(&str, u64); 33] = [
     ("passes without a metric", 10_000),
     ("questions about one machine", 3000),
     ("releases under way", 450),
+    ("requests during which the process stood still", 50),
     ("releases without an answer", 8000),
     ("running machines destroyed", 700),
     ("starts", 4000),

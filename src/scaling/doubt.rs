@@ -1,0 +1,442 @@
+//! Writes that lists deny long after they were accepted, or may have happened.
+//!
+//! A list may lag behind a write by a minute, and one has lagged for longer, or gone on showing what was destroyed. Where a
+//! list then still says that nothing came of a write, another machine must not be taken in its place on the list's word
+//! alone. Such a machine is in doubt: its slot stays spent, and it is asked for by its id where something is to be done. An
+//! answer that the write did happen puts it in place of the list for another minute; one that it did not makes the machine go
+//! last, as whatever did not hold does. `lately` says which machines are in doubt, and `unlisted` which are asked for.
+
+use super::{
+    Answer, Machine, Member, Memory, Now, Observed, Policy, State, Unsettled, memory::Expected,
+};
+
+/// What was written to a machine of which a list denies it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// A destroy, or the stop before it.
+    Destroy,
+    /// A start.
+    Start,
+    /// A stop or suspend.
+    Stop,
+}
+
+impl Doubt {
+    /// Whether a machine in this state shows that the write happened.
+    fn has_happened(self, state: &State) -> bool {
+        match self {
+            Self::Destroy => !state.is_living(),
+            Self::Start => state.is_up(),
+            Self::Stop => state.is_down(),
+        }
+    }
+
+    /// Whether a machine in this state shows that nothing came of the write.
+    fn has_failed(self, state: &State) -> bool {
+        match self {
+            Self::Destroy => true,
+            Self::Start => matches!(state, State::Stopped | State::Suspended),
+            Self::Stop => *state == State::Started,
+        }
+    }
+}
+
+impl Member {
+    /// Spends its slot: it counts as what the list says, and nothing is done in its place.
+    fn put_in_doubt(&mut self, doubt: Doubt) {
+        match doubt {
+            Doubt::Destroy => self.unsettled_destroy = true,
+            Doubt::Start => self.unsettled = Some(Unsettled::Start),
+            Doubt::Stop => self.unsettled = Some(Unsettled::Stop),
+        }
+        self.held = self.unsettled.is_some();
+    }
+}
+
+impl Observed {
+    /// Puts those in doubt of which the list denies what was written to them.
+    pub(super) fn put_in_doubt(&mut self) {
+        for (id, doubt) in self.lately.doubts.clone() {
+            if let Some(member) = self.member_mut(&id) {
+                member.put_in_doubt(doubt);
+            }
+        }
+    }
+
+    /// What would be seen if the list were right about every machine in doubt.
+    pub(super) fn believing_the_list(&self, policy: &Policy) -> Self {
+        let mut rest = self.clone();
+        for (id, doubt) in std::mem::take(&mut rest.lately.doubts) {
+            if let Some(member) = rest.member_mut(&id) {
+                match doubt {
+                    Doubt::Destroy => member.unsettled_destroy = false,
+                    Doubt::Start | Doubt::Stop => member.unsettled = None,
+                }
+                member.held = false;
+            }
+        }
+        rest.count(policy);
+        rest
+    }
+
+    /// What would be seen if every write had happened that the list denies.
+    pub(super) fn denying_the_list(&self, policy: &Policy) -> Self {
+        let mut rest = self.clone();
+        for (id, doubt) in std::mem::take(&mut rest.lately.doubts) {
+            if doubt == Doubt::Destroy {
+                rest.remove(&id);
+            } else if let Some(member) = rest.member_mut(&id) {
+                member.unsettled = None;
+                member.held = false;
+                member.started = doubt == Doubt::Start;
+                member.machine.state = match doubt {
+                    Doubt::Start => State::Starting,
+                    _ => State::Stopping,
+                };
+            }
+        }
+        rest.count(policy);
+        rest
+    }
+}
+
+impl Memory {
+    /// Takes in what asking for a machine in doubt told.
+    pub(super) fn settle_doubt(
+        &mut self,
+        id: &str,
+        doubt: Doubt,
+        answer: Answer,
+        observed: &mut Observed,
+        policy: &Policy,
+        now: Now,
+    ) {
+        self.lately.asked(id, doubt, now.monotonic);
+        let machine = match answer {
+            // What is said of a machine whose host does not answer is old itself.
+            Answer::None => return,
+            Answer::Machine(machine) if !machine.host_ok => return,
+            Answer::Machine(machine) => {
+                let is_there = machine.state.is_living() && self.is_of_group(&machine, policy);
+                is_there.then_some(*machine)
+            }
+            Answer::Gone => None,
+        };
+        observed.lately.doubts.remove(id);
+        let Some(machine) = machine else {
+            self.deny(id, Expected::Destroy, None, now);
+            self.lately.destroy_tried(id, now.monotonic);
+            self.unsettled_destroys.remove(id);
+            self.clones.remove(id);
+            self.mark_gone(id, now.monotonic);
+            observed.remove(id);
+            return;
+        };
+        self.reconsider(doubt, machine, observed, policy, now);
+    }
+
+    /// Judges a write by what the machine is now, which was in doubt.
+    fn reconsider(
+        &mut self,
+        doubt: Doubt,
+        machine: Machine,
+        observed: &mut Observed,
+        policy: &Policy,
+        now: Now,
+    ) {
+        let (id, state, updated_at) = (
+            machine.id.clone(),
+            machine.state.clone(),
+            machine.updated_at,
+        );
+        let was_up = observed
+            .member(&id)
+            .is_some_and(|member| member.machine.state.is_up());
+        let has_happened = doubt.has_happened(&state);
+        observed.remove(&id);
+        let member = self.place(machine, observed, policy, now);
+        observed.members.extend(member.map(|member| Member {
+            pending: member.pending || has_happened,
+            ..member
+        }));
+        observed.sort();
+        // A victim that has come down is not gone, but on its way.
+        let goes_on = doubt == Doubt::Destroy && was_up && state.is_down();
+        if has_happened {
+            let expected = match doubt {
+                Doubt::Destroy => Expected::Destroy,
+                Doubt::Start => Expected::Start,
+                Doubt::Stop => Expected::Stop,
+            };
+            self.deny(&id, expected, updated_at, now);
+            self.lately.happened(&id, doubt, now.monotonic);
+        } else if doubt.has_failed(&state) && !goes_on {
+            self.lately.failed(&id, doubt, now.monotonic);
+            observed.lately.add_failed(id, doubt);
+        } else {
+            self.lately.close(&id, doubt);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::{
+        Action, Effect, Note, Targets,
+        fleet::{Fleet, Pass, created, machine, started},
+    };
+
+    const STOPPED: [&str; 4] = [
+        "a ord stopped updated=-100",
+        "b ord stopped updated=-100",
+        "c ord stopped updated=-100",
+        "d ord started updated=-100",
+    ];
+    const STARTED: [&str; 4] = [
+        "a ord started updated=-100",
+        "b ord started updated=-100",
+        "c ord started updated=-100",
+        "d ord stopped updated=-100",
+    ];
+
+    fn effect(word: &str, id: &str) -> Effect {
+        let id = id.to_owned();
+        match word {
+            "destroyed" => Effect::Destroyed { id },
+            "destroy unknown" => Effect::DestroyUnknown { id },
+            "victim stop unknown" => Effect::VictimStopUnknown { id },
+            "started" => Effect::Started { id },
+            "start unknown" => Effect::StartUnknown { id },
+            "stopped" => Effect::Stopped { id },
+            "stop unknown" => Effect::StopUnknown { id },
+            _ => panic!("unknown effect {word}"),
+        }
+    }
+
+    /// Who is destroyed, started or stopped first.
+    fn first(pass: &Pass) -> &str {
+        match &pass.plan.action {
+            Some(Action::Destroy { victims }) => &victims[0].id,
+            Some(Action::Start { candidates, .. } | Action::Stop { candidates, .. }) => {
+                &candidates[0]
+            }
+            Some(Action::Create { .. }) => "a new one",
+            None => "",
+        }
+    }
+
+    /// A fleet that wants one machine less, or one more, to which that was done at 0 s.
+    fn fleet(word: &str) -> (Fleet, Targets, &'static [&'static str]) {
+        let mut fleet = Fleet::new(Policy {
+            destroy_running_after: std::time::Duration::ZERO,
+            ..Policy::default()
+        });
+        let (targets, list): (Targets, &[&str]) = match word {
+            "destroyed" | "destroy unknown" => (created(3, 3), &STOPPED),
+            // Only what runs is left.
+            "victim stop unknown" => (created(2, 2), &STARTED[..3]),
+            "started" | "start unknown" => (started(2, 2), &STOPPED),
+            _ => (started(2, 2), &STARTED),
+        };
+        let pass = fleet.pass(0, targets, list);
+        assert_eq!(first(&pass), "a", "{word}");
+        fleet.record(0, &pass.observed, &[effect(word, "a")]);
+        (fleet, targets, list)
+    }
+
+    const WORDS: [&str; 7] = [
+        "destroyed",
+        "destroy unknown",
+        "victim stop unknown",
+        "started",
+        "start unknown",
+        "stopped",
+        "stop unknown",
+    ];
+
+    #[test]
+    fn no_other_machine_goes_where_it_is_asked_for_and_the_write_has_happened() {
+        for word in WORDS {
+            for state in ["gone", "destroying", "destroyed", "as wanted"] {
+                let (mut fleet, targets, list) = fleet(word);
+                let happened = match word {
+                    "started" | "start unknown" => "a ord started updated=1",
+                    "stopped" | "stop unknown" => "a ord stopped updated=1",
+                    _ => "a ord destroying updated=1",
+                };
+                match state {
+                    "gone" => drop(fleet.answers.insert("a".to_owned(), Answer::Gone)),
+                    "as wanted" => fleet.exists(happened),
+                    _ => fleet.exists(&format!("a ord {state} updated=1")),
+                }
+                // One that is gone is no longer one of the started ones.
+                if word.starts_with("start") && state != "as wanted" {
+                    continue;
+                }
+                let mut asked = Vec::new();
+                for second in (15..3000).step_by(15) {
+                    let pass = fleet.pass(second, targets, list);
+                    if !pass.asked.is_empty() {
+                        assert_eq!(pass.asked, ["a"], "{word}, {state}");
+                        asked.push(second);
+                    }
+                    // What may have been told is told again until a minute is over.
+                    let other = first(&pass);
+                    assert!(
+                        other.is_empty() || other == "a" && second < 60,
+                        "{word}, {state}, at {second}: {other}"
+                    );
+                }
+                assert_eq!(asked[..3], [60, 120, 180], "{word}, {state}");
+                let most = usize::try_from(3000 / 60).expect("few");
+                assert!(asked.len() <= most, "{word}, {state}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_machine_that_is_there_as_the_list_shows_it_goes_last() {
+        for word in WORDS {
+            let (mut fleet, targets, list) = fleet(word);
+            let pass = fleet.pass(60, targets, list);
+            assert_eq!(pass.asked, ["a"], "{word}");
+            assert_eq!(first(&pass), "b", "{word}");
+            let failed = pass.plan.notes.iter().any(|note| {
+                matches!(note, Note::DestroysFailed { machines } | Note::StartsFailed { machines } | Note::StopsFailed { machines } if machines == &["a"])
+            });
+            assert!(failed, "{word}: {:?}", pass.plan.notes);
+            assert!(fleet.pass(75, targets, list).asked.is_empty(), "{word}");
+        }
+    }
+
+    #[test]
+    fn without_an_answer_nothing_goes_in_its_place_for_a_day() {
+        for word in WORDS {
+            let silence = |id: &str| {
+                let mut machine = machine(&format!("{id} ord started"));
+                machine.host_ok = false;
+                [Answer::None, Answer::Machine(Box::new(machine))]
+            };
+            for answer in silence("a") {
+                let (mut fleet, targets, list) = fleet(word);
+                fleet.answers.insert("a".to_owned(), answer);
+                for second in (60..86_400).step_by(600) {
+                    let pass = fleet.pass(second, targets, list);
+                    assert_eq!(pass.asked, ["a"], "{word}, at {second}");
+                    assert_eq!(first(&pass), "", "{word}, at {second}");
+                    let told = pass.plan.notes.iter().any(|note| {
+                        matches!(
+                            note,
+                            Note::MayBeGone { machines: 1 } | Note::OutcomeUnknown { machines: 1 }
+                        )
+                    });
+                    assert!(told, "{word}: {:?}", pass.plan.notes);
+                }
+                let pass = fleet.pass(86_400, targets, list);
+                assert_ne!(first(&pass), "", "{word}: the list is believed then");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_that_has_caught_up_is_believed() {
+        for (word, happened) in [
+            ("stopped", "a ord stopped updated=1"),
+            ("started", "a ord started updated=1"),
+        ] {
+            let (mut fleet, targets, list) = fleet(word);
+            fleet.exists(happened);
+            fleet.pass(60, targets, list);
+            let mut shown = list.to_vec();
+            shown[0] = happened;
+            let pass = fleet.pass(75, targets, &shown);
+            assert!(pass.observed.members[0].is_free(), "{word}");
+            // And one that says something older again is not.
+            let pass = fleet.pass(90, targets, list);
+            assert!(!pass.observed.members[0].is_free(), "{word}");
+            assert_eq!(first(&pass), "", "{word}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_was_destroyed_and_is_shown_for_ever_is_replaced() {
+        let (mut fleet, _, list) = fleet("destroyed");
+        fleet.answers.insert("a".to_owned(), Answer::Gone);
+        let pass = fleet.pass(60, created(4, 4), list);
+        assert_eq!(pass.asked, ["a"]);
+        assert_eq!(first(&pass), "a new one");
+    }
+
+    #[test]
+    fn one_that_lists_lacked_meanwhile_is_asked_for_too() {
+        let (mut fleet, targets, list) = fleet("destroyed");
+        fleet.answers.insert("a".to_owned(), Answer::Gone);
+        for second in [15, 30, 100, 300] {
+            fleet.pass(second, targets, &list[1..]);
+        }
+        let pass = fleet.pass(315, targets, list);
+        assert_eq!(pass.asked, ["a"]);
+        assert_eq!(first(&pass), "");
+    }
+
+    #[test]
+    fn a_victim_that_came_down_is_on_its_way_and_has_not_failed() {
+        let (mut fleet, targets, list) = fleet("victim stop unknown");
+        fleet.exists("a ord stopped updated=9");
+        let pass = fleet.pass(60, targets, list);
+        assert_eq!(first(&pass), "a");
+        assert!(pass.plan.notes.is_empty(), "{:?}", pass.plan.notes);
+    }
+
+    #[test]
+    fn a_surplus_that_waits_for_running_machines_is_no_reason_not_to_ask() {
+        let mut fleet = Fleet::new(Policy::default());
+        let list = &STARTED[..3];
+        fleet.pass(0, created(2, 2), list);
+        let pass = fleet.pass(45, created(2, 2), list);
+        assert_eq!(first(&pass), "a");
+        let unknown = effect("victim stop unknown", "a");
+        fleet.record(45, &pass.observed, &[unknown]);
+        assert_eq!(first(&fleet.pass(60, created(2, 2), list)), "");
+        let pass = fleet.pass(105, created(2, 2), list);
+        assert_eq!(pass.asked, ["a"]);
+        assert_eq!(first(&pass), "", "it is seen again from now on");
+        assert_eq!(first(&fleet.pass(150, created(2, 2), list)), "b");
+    }
+
+    #[test]
+    fn nobody_is_asked_for_where_the_pass_would_not_act_either_way() {
+        for word in WORDS {
+            let (mut fleet, _, list) = fleet(word);
+            let wide = if list.len() == 3 {
+                created(1, 9)
+            } else {
+                started(0, 9)
+            };
+            assert!(fleet.pass(60, wide, list).asked.is_empty(), "{word}");
+        }
+    }
+
+    #[test]
+    fn twenty_are_asked_for_in_a_pass_and_the_others_in_the_next() {
+        let mut fleet = Fleet::new(Policy::default());
+        let names: Vec<String> = (10..40)
+            .map(|number| format!("m{number} ord stopped"))
+            .collect();
+        let list: Vec<&str> = names.iter().map(String::as_str).collect();
+        let observed = fleet.observe(0, &list);
+        for number in 10..35 {
+            let id = format!("m{number}");
+            fleet.record(0, &observed, &[effect("destroyed", &id)]);
+            fleet.answers.insert(id, Answer::Gone);
+        }
+        let pass = fleet.pass(60, created(5, 5), &list);
+        assert_eq!(pass.asked.len(), 20);
+        assert_eq!(first(&pass), "");
+        let pass = fleet.pass(75, created(5, 5), &list);
+        assert_eq!(pass.asked.len(), 5);
+        assert_eq!(first(&pass), "");
+        assert_eq!(pass.observed.created, 5);
+    }
+}
