@@ -956,6 +956,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_cloned_from_a_host_that_has_just_stopped_answering() {
+        let mut fleet = Fleet::new(Policy::default());
+        fleet.observe(0, &["a ord started release=9", "b ord stopped release=8"]);
+        let source = |observed: &Observed| {
+            let source = clone_source(observed, &Policy::default(), ReleaseView::NotAsked);
+            source.map(|member| member.machine.id.clone())
+        };
+        let lost = "a ord started release=9 host-down";
+        let observed = fleet.observe(15, &[lost, "b ord stopped release=8"]);
+        assert_eq!(observed.created, 2, "it counts for a minute");
+        assert_eq!(source(&observed).as_deref(), Some("b"));
+        let observed = fleet.observe(30, &[lost]);
+        assert_eq!(source(&observed), None);
+    }
+
+    #[test]
     fn what_a_start_did_not_keep_running_is_started_last() {
         let mut fleet = Fleet::new(Policy::default());
         let list = ["a ord stopped", "b ord stopped", "c ord created made=-600"];
