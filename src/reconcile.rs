@@ -439,7 +439,10 @@ impl Reconciler {
         report: &mut PassReport,
     ) {
         let Seen {
-            observed, values, ..
+            observed,
+            values,
+            listed,
+            ..
         } = seen;
         let ids = ids_to_ask(observed, &self.policy, &state.memory, began, |observed| {
             // What it says about targets that have no value is said when the pass decides.
@@ -461,7 +464,14 @@ impl Reconciler {
         let mut told = false;
         let answers = answers.into_iter().map(|(id, answer)| {
             let answer = match answer {
-                Ok(Some(machine)) => Answer::Machine(Box::new(machine)),
+                Ok(Some((machine, config))) => {
+                    // What is cloned is what the decision is about, and not what an old list had.
+                    listed.configs.remove(&id);
+                    listed
+                        .configs
+                        .extend(config.map(|config| (id.clone(), config)));
+                    Answer::Machine(Box::new(machine))
+                }
                 Ok(None) => Answer::Gone,
                 Err(error) => {
                     // One of them says what is wrong with all.

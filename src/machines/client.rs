@@ -26,7 +26,7 @@ use super::{
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, attempt_limit, pause_after, pauses},
     token::Authorization,
     volumes::{self, Chosen, NewVolume, PassVolumes},
-    wire::{self, Listed},
+    wire::{self, Listed, MachineConfig},
 };
 use crate::{
     metrics::{CallResult, Metrics},
@@ -239,11 +239,16 @@ impl Api {
         let begin_before = call.begin_before.unwrap_or(deadline);
         let mut pauses = pauses(self.jitter.next()).build();
         let mut after_unknown = false;
+        let mut before = None;
         loop {
             let failure = match self.attempt(call, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            if let Some(before) = before.filter(|_| matches!(failure.cause, Cause::NotBegun)) {
+                // It was begun before, and that is how it ended.
+                return Err(before);
+            }
             let left = begin_before.saturating_duration_since(Instant::now());
             let length = call
                 .repetition
@@ -263,6 +268,7 @@ impl Api {
                 return Err(error);
             }
             after_unknown |= !surely_did_nothing;
+            before = Some(error);
         }
     }
 
@@ -398,7 +404,7 @@ impl AppClient {
             .map_err(|error| call.error(Cause::Decode(error), &answer))
     }
 
-    /// One machine of the app; `None`: there is none with this id.
+    /// One machine of the app, and what a clone of it needs; `None`: there is none with this id.
     ///
     /// # Errors
     ///
@@ -407,7 +413,7 @@ impl AppClient {
         &self,
         machine: &str,
         deadline: Instant,
-    ) -> Result<Option<Machine>, ApiError> {
+    ) -> Result<Option<(Machine, Option<MachineConfig>)>, ApiError> {
         let mut call = self.call(Operation::GetMachine, Method::GET, &["machines", machine]);
         call.subject = self.machine(machine);
         let answer = match self.api.make(&call, deadline).await {
@@ -875,7 +881,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::{machines::wire::MachineConfig, shutdown::shutdown};
+    use crate::shutdown::shutdown;
 
     /// Answers every request with an empty object, and keeps what it was asked with.
     #[derive(Default)]
@@ -919,6 +925,54 @@ mod tests {
         let _ = client.current_release(deadline, deadline).await;
         let asked = transport.1.lock().expect("nobody panics with it").clone();
         assert_eq!(asked, ["FlyV1 fm2_a,fm2_b", "FlyV1 fm2_a,fm2_b,fo1_c"]);
+    }
+
+    /// Answers every request with 429, and halts creates from then on.
+    struct Limiting<'test>(&'test AtomicBool);
+
+    impl Transport for Limiting<'static> {
+        fn exchange(
+            &self,
+            _: Request<Bytes>,
+            _: usize,
+        ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+            self.0.store(true, Ordering::Relaxed);
+            Box::pin(async {
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
+                Ok(response)
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_create_that_may_not_be_repeated_ends_as_its_last_attempt_did() {
+        static HALTED: AtomicBool = AtomicBool::new(false);
+        let url = Url::parse("http://m.test").expect("a literal address");
+        let options = ApiOptions {
+            machines_url: url.clone(),
+            graphql_url: url,
+            token: "FlyV1 fm2_sesame".into(),
+            dry_run: false,
+            jitter_seed: 1,
+        };
+        let transport = Arc::new(Limiting(&HALTED));
+        let api = Api::new(transport, options, Metrics::new(), shutdown().1).expect("a good token");
+        let client = AppClient::new(Arc::new(api), "app");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let window = CreateWindow {
+            begin_before: deadline,
+            halted: &HALTED,
+            deadline,
+        };
+        let config = MachineConfig {
+            raw: RawValue::from_string(r#"{"image":"i"}"#.to_owned()).expect("a literal object"),
+            image: None,
+        };
+        let template = CloneTemplate::new(&config).expect("a config with an image");
+        let create = client.create_machine(&template, "ord", &[], false, window);
+        let error = create.await.expect_err("it is refused");
+        assert_eq!(error.status(), Some(429), "{error}");
     }
 
     #[tokio::test]

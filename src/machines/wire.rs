@@ -75,15 +75,16 @@ pub fn parse_machines(body: &[u8]) -> Result<Listed, String> {
 /// # Errors
 ///
 /// When it is no machine, or not the one with this id.
-pub(super) fn parse_machine(body: &[u8], id: &str) -> Result<Machine, String> {
+pub(super) fn parse_machine(
+    body: &[u8],
+    id: &str,
+) -> Result<(Machine, Option<MachineConfig>), String> {
     let wire: WireMachine = serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
     if wire.id != id {
         return Err(format!("machine {} was not asked for", wire.id));
     }
-    let (machine, _) = wire
-        .read()
-        .map_err(|error| format!("machine {id}: {error}"))?;
-    Ok(machine)
+    wire.read()
+        .map_err(|error| format!("machine {id}: {error}"))
 }
 
 /// Says what is wrong with a body, in one bounded line: serde quotes a text of a wrong type, whatever its length.

@@ -329,9 +329,14 @@ fn judge_start(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
             attempts.ran_at = Some(now.monotonic);
             since_start >= KEPT_RUNNING
         }
-        // Ending is the work of a machine that is removed when it ends.
-        State::Stopped | State::Suspended if !member.machine.auto_destroy => {
-            let ran_for = match member.machine.updated_at {
+        State::Stopped | State::Suspended => {
+            let updated_at = member.machine.updated_at;
+            let has_run = updated_at.is_none() && attempts.ran_at.is_some();
+            if !has_run && is_from_before(member, attempts.at, now) {
+                attempts.denied = true;
+                return false;
+            }
+            let ran_for = match updated_at {
                 Some(updated_at) => {
                     let at_rest = now.wall.duration_since(updated_at);
                     since_start.saturating_sub(Duration::try_from(at_rest).unwrap_or_default())
@@ -340,18 +345,13 @@ fn judge_start(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
                     ran_at.saturating_duration_since(attempts.at)
                 }),
             };
-            if ran_for < KEPT_RUNNING {
-                let has_run = member.machine.updated_at.is_none() && attempts.ran_at.is_some();
-                if !has_run && is_from_before(member, attempts.at, now) {
-                    attempts.denied = true;
-                } else {
-                    attempts.failed(now.monotonic);
-                }
-                return false;
+            // Ending is the work of a machine that is removed when it ends.
+            let held = ran_for >= KEPT_RUNNING || member.machine.auto_destroy;
+            if !held {
+                attempts.failed(now.monotonic);
             }
-            true
+            held
         }
-        State::Stopped | State::Suspended => true,
         _ => false,
     }
 }
@@ -399,7 +399,7 @@ mod tests {
             &'static str,
             &'static [(u64, &'static str, &'static str)],
         );
-        let cases: [Case; 26] = [
+        let cases: [Case; 27] = [
             (
                 "a refused destroy",
                 "stopped",
@@ -541,6 +541,12 @@ mod tests {
                     (15, "started auto-destroy updated=1", ""),
                     (30, "stopped auto-destroy updated=20", ""),
                 ],
+            ),
+            (
+                "an old list of one whose work is to end",
+                "stopped auto-destroy updated=-100",
+                "started",
+                &[(90, "stopped auto-destroy updated=-100", "start")],
             ),
             ("it failed", "stopped", "started", &[(15, "failed", "")]),
             (

@@ -4,8 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use fly_autoscaler::sim::{
-    Canned, Effect, Failures, Fault, HostStatus, MachineState, NewMachine, Operation, Options,
+    Canned, Effect, Failures, Fault, HostStatus, MachineConfig, MachineState, NewMachine,
+    Operation, Options,
 };
+use serde_json::{json, value::to_raw_value};
 
 use crate::world::{APP, Logs, World};
 
@@ -496,6 +498,51 @@ async fn a_list_that_goes_on_showing_a_stopped_machine_as_started_stops_no_other
     world.platform().set_list_lag(APP, Duration::ZERO);
     world.run_for(200).await;
     assert_eq!(world.in_state(&MachineState::Started), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_asking_by_id_told_is_what_is_cloned() {
+    let mut world = with_history(0.0, &[STARTED, CREATED]);
+    world.platform().add_machine(APP, stopped("ord")).unwrap();
+    world.platform().set_list_lag(APP, Duration::from_secs(900));
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    world.run_for(10).await;
+    world.depth(1.0);
+    world.run_for(20).await;
+    assert_eq!(world.requests(Operation::Start), 1);
+    // A deploy that no list shows for a quarter of an hour gives the machine another image.
+    let id = world
+        .simulator
+        .platform()
+        .app(APP)
+        .unwrap()
+        .machines()
+        .next()
+        .unwrap()
+        .id
+        .clone();
+    let config =
+        json!({ "image": "registry.fly.io/web:v2", "metadata": { "fly_process_group": "app" } });
+    let config = MachineConfig::parse(&to_raw_value(&config).unwrap()).unwrap();
+    world
+        .platform()
+        .edit_machine(APP, &id, |machine| machine.config = config);
+    world.run_for(150).await;
+    world.depth(2.0);
+    world.run_for(60).await;
+    assert!(world.requests(Operation::Get) > 0);
+    let platform = world.simulator.platform();
+    let images: Vec<String> = platform
+        .app(APP)
+        .unwrap()
+        .machines()
+        .map(|machine| machine.config.image().to_owned())
+        .collect();
+    assert_eq!(images.len(), 2);
+    assert!(
+        images[1].starts_with("registry.fly.io/web:v2"),
+        "{images:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -654,7 +654,7 @@ impl Oracle {
             demand!(!exchange.query.contains(word), "it says {}", exchange.query);
         }
         let view = wire.passes[exchange.pass].view.as_ref();
-        let makes_room = is_broken(&seen.state)
+        let makes_room = Self::is_broken(wire, exchange.pass, machine, seen)
             && self.target(wire, exchange.pass, true).is_some()
             && view.is_some_and(|view| self.makes_room(wire, exchange.pass, view, exchange.at));
         demand!(
@@ -1148,6 +1148,34 @@ impl Oracle {
         })
     }
 
+    /// Whether a machine serves nobody, as far as a pass knows by its list, or by what asking for it told.
+    fn is_broken(wire: &Wire, pass: usize, machine: &Arc<str>, seen: &Seen) -> bool {
+        let told = wire.passes[pass].answers.get(machine);
+        told.map_or_else(
+            || is_broken(&seen.state),
+            |(_, state)| matches!(state.as_str(), "failed" | "launch_failed"),
+        )
+    }
+
+    /// How many machines that this pass's list lacks may exist as far as the daemon was told: seen before, and nobody has
+    /// said that they are gone.
+    fn may_be_missing(&self, wire: &Wire, pass: usize, view: &View) -> usize {
+        let was_told = |id: &Arc<str>| {
+            wire.exchanges.iter().any(|exchange| {
+                exchange.machine.as_ref() == Some(id)
+                    && exchange.pass <= pass
+                    && matches!(exchange.ended, Some((_, Ended::Status(404))))
+            })
+        };
+        let unlisted = self
+            .machines
+            .iter()
+            .filter(|(id, truth)| truth.mine && !truth.living && !view.machines.contains_key(*id));
+        let lacking = unlisted
+            .filter(|(id, _)| Self::last_sight(wire, pass, id) == Some(true) && !was_told(id));
+        lacking.count() + self.missing_from(wire, pass, view).count()
+    }
+
     /// Whether the last list or question of this life that showed a machine showed it on a host that answers.
     fn last_sight(wire: &Wire, pass: usize, machine: &Arc<str>) -> Option<bool> {
         wire.passes[..pass]
@@ -1564,7 +1592,7 @@ impl Oracle {
         let broken = view
             .machines
             .get(&machine.id)
-            .is_some_and(|seen| is_broken(&seen.state));
+            .is_some_and(|seen| Self::is_broken(wire, pass, &machine.id, seen));
         // One that arrives late finds what later passes have done meanwhile, to what they were to reach.
         let most = (pass..wire.passes.len())
             .take_while(|pass| wire.passes[*pass].start <= at)
@@ -1583,7 +1611,9 @@ impl Oracle {
                 .iter()
                 .filter(|(id, seen)| {
                     let gone = self.is_gone(wire, id, Duration::MAX);
-                    Self::counts(wire, pass, id, seen) && is_broken(&seen.state) && !gone
+                    Self::counts(wire, pass, id, seen)
+                        && Self::is_broken(wire, pass, id, seen)
+                        && !gone
                 })
                 .count();
             let in_the_way = broken && self.makes_room(wire, pass, view, at);
@@ -1603,10 +1633,14 @@ impl Oracle {
                 .filter(|(id, seen)| {
                     let gone = self.is_gone(wire, id, Duration::MAX);
                     let was_there = before && **id == machine.id;
-                    let may_be_cloned = !matches!(
-                        seen.state,
-                        MachineState::Failed | MachineState::LaunchFailed | MachineState::Other(_)
-                    ) && (!seen.mounts || self.rules.clone_volumes);
+                    let may_be_cloned = !Self::is_broken(wire, pass, id, seen)
+                        && !matches!(
+                            seen.state,
+                            MachineState::Failed
+                                | MachineState::LaunchFailed
+                                | MachineState::Other(_)
+                        )
+                        && (!seen.mounts || self.rules.clone_volumes);
                     seen.mine
                         && seen.host_ok
                         && seen.state.is_living()
@@ -1638,7 +1672,7 @@ impl Oracle {
         for (id, seen) in view.machines.iter().filter(|(_, seen)| seen.mine) {
             if !seen.host_ok {
                 cut_off += 1;
-            } else if is_broken(&seen.state) && !self.is_gone(wire, id, start) {
+            } else if Self::is_broken(wire, pass, id, seen) && !self.is_gone(wire, id, start) {
                 failed += 1;
                 taken += u32::from(self.is_gone(wire, id, Duration::MAX));
             }
@@ -1706,7 +1740,12 @@ impl Oracle {
                 .filter(|exchange| exchange.operation == Operation::Get)
                 .filter_map(|exchange| exchange.machine.as_deref())
                 .collect();
-            if !planned && asked.len() < 20 && next.start + SLACK < due {
+            // And one that had no time to ask for them all.
+            let cut_short = own.iter().any(|exchange| {
+                exchange.operation == Operation::Get
+                    && matches!(exchange.ended, Some((_, Ended::Dropped)))
+            });
+            if !planned && !cut_short && asked.len() < 20 && next.start + SLACK < due {
                 return Err(context(format!(
                     "the next one came already at {:?}",
                     next.start
@@ -1766,7 +1805,7 @@ impl Oracle {
                 )));
             }
             let counted =
-                self.at_most_believed(wire, index) + self.missing_from(wire, index, view).count();
+                self.at_most_believed(wire, index) + self.may_be_missing(wire, index, view);
             let counted = u32::try_from(counted).unwrap_or(0);
             if let Some(step) = self.rules.up_step {
                 if accepted(Operation::Create) > step.of(counted) as usize {
