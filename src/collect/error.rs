@@ -7,6 +7,11 @@ use std::{error::Error as StdError, time::Duration};
 
 use http::StatusCode;
 
+use crate::shown::excerpt;
+
+/// The longest query that is shown beside an error, in characters.
+const QUERY_LIMIT: usize = 300;
+
 /// Why a metric has no value; one variant for every odd answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
@@ -270,6 +275,15 @@ pub enum CollectError {
     /// A count below zero.
     #[error("Temporal counted {0} workflows")]
     NegativeCount(i64),
+
+    /// A failure that may be the query's fault, with the query.
+    #[error("{error}; the query sent was: {query}")]
+    Asked {
+        /// What the answer was; it has no cause of its own.
+        error: Box<Self>,
+        /// What was sent, with its variables replaced; bounded and cleaned.
+        query: String,
+    },
 }
 
 /// Why a client certificate and its key cannot be used.
@@ -399,9 +413,34 @@ impl CollectErrorKind {
 }
 
 impl CollectError {
+    /// Shows the query, where looking at it may help: what was configured has variables in it.
+    pub(super) fn asked(self, query: &str) -> Self {
+        let may_be_the_querys_fault = match &self {
+            Self::Empty | Self::Nan | Self::Api { .. } | Self::Query { .. } => true,
+            Self::HttpStatus { status, .. } => matches!(status.as_u16(), 400 | 422),
+            _ => false,
+        };
+        if !may_be_the_querys_fault {
+            return self;
+        }
+        Self::Asked {
+            query: excerpt(query, QUERY_LIMIT),
+            error: Box::new(self),
+        }
+    }
+
+    /// The failure without the query.
+    pub(super) fn answer(&self) -> &Self {
+        match self {
+            Self::Asked { error, .. } => error.answer(),
+            other => other,
+        }
+    }
+
     /// The kind of failure.
     pub fn kind(&self) -> CollectErrorKind {
         match self {
+            Self::Asked { error, .. } => error.kind(),
             Self::Address { .. } | Self::Token | Self::Roots | Self::Identity(_) => {
                 CollectErrorKind::Setup
             }

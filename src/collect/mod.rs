@@ -2,7 +2,7 @@
 //!
 //! A collector asks once and says what it got: a number, or a [`CollectError`] that names the odd answer. It neither
 //! repeats a request (the next pass asks again) nor keeps a deadline ([`collect_all`] has one; dropping the future is
-//! safe), and it does not log: what an error means for a pass is decided by its caller.
+//! safe), and it logs no error: what one means for a pass is decided by its caller.
 //! Reading an answer ([`parse_instant`]) is apart from fetching it, and is pure.
 
 mod error;
@@ -125,6 +125,16 @@ impl Collector {
         }
     }
 
+    /// The query as it is sent for `app`, its variables replaced.
+    pub fn query(&self, app: &str) -> String {
+        match &self.source {
+            Source::Prometheus { query, .. } => query.render(app),
+            Source::Temporal { query, .. } => {
+                temporal::running(query.as_ref().map(|query| query.render(app)).as_deref())
+            }
+        }
+    }
+
     /// Asks once, for `app`. `now` is the evaluation time sent to Prometheus. The caller bounds it by the pass deadline
     /// (dropping the future is safe at any point).
     ///
@@ -132,13 +142,12 @@ impl Collector {
     ///
     /// Whatever keeps the metric from having a value in this pass.
     pub async fn collect(&self, app: &str, now: jiff::Timestamp) -> Result<Sample, CollectError> {
-        match &self.source {
-            Source::Prometheus { client, query } => client.query(&query.render(app), now).await,
-            Source::Temporal { client, query } => {
-                let query = query.as_ref().map(|query| query.render(app));
-                client.count(query.as_deref()).await
-            }
-        }
+        let query = self.query(app);
+        let result = match &self.source {
+            Source::Prometheus { client, .. } => client.query(&query, now).await,
+            Source::Temporal { client, .. } => client.count(&query).await,
+        };
+        result.map_err(|error| error.asked(&query))
     }
 }
 
@@ -157,6 +166,13 @@ pub async fn collect_all<'all>(
 ) -> Vec<(&'all str, Result<Sample, CollectError>)> {
     let until = began + timeout / SHARE;
     join_all(collectors.iter().map(|collector| async move {
+        tracing::debug!(
+            app,
+            metric = collector.metric(),
+            "query of {}: {}",
+            collector.metric(),
+            collector.query(app)
+        );
         let asked = Instant::now();
         let result = timeout_at(until, collector.collect(app, now))
             .await
@@ -169,7 +185,7 @@ pub async fn collect_all<'all>(
 
 /// How a collector's request is counted.
 fn call_result(result: &Result<Sample, CollectError>) -> CallResult {
-    match result {
+    match result.as_ref().map_err(CollectError::answer) {
         Ok(_) => CallResult::Ok,
         Err(CollectError::HttpStatus { status, .. }) => CallResult::of_status(status.as_u16()),
         // Prometheus may say in an answer of 200 that the query failed.
@@ -310,6 +326,41 @@ mod tests {
         fn is_send<T: Send>(_: &T) {}
         let collector = Collector::new(&prometheus(), Arc::new(Sevens::default()), None).unwrap();
         is_send(&collector.collect("worker", jiff::Timestamp::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn only_a_failure_that_may_be_the_querys_fault_shows_the_query_and_is_counted_as_before() {
+        let status = |status| CollectError::HttpStatus {
+            status: http::StatusCode::from_u16(status).unwrap(),
+            body: String::new(),
+        };
+        let api = CollectError::Api {
+            status: http::StatusCode::UNPROCESSABLE_ENTITY,
+            error_type: "execution".to_owned(),
+            text: "too many".to_owned(),
+        };
+        let query = CollectError::Query {
+            text: String::new(),
+        };
+        let cases = [
+            (CollectError::Empty, true, CallResult::Invalid),
+            (CollectError::Nan, true, CallResult::Invalid),
+            (api, true, CallResult::ClientError),
+            (query, true, CallResult::ClientError),
+            (status(400), true, CallResult::ClientError),
+            (status(404), false, CallResult::ClientError),
+            (status(429), false, CallResult::RateLimited),
+            (status(503), false, CallResult::ServerError),
+            (CollectError::Partial, false, CallResult::Invalid),
+        ];
+        for (error, is_shown, expected) in cases {
+            let (kind, text) = (error.kind(), error.to_string());
+            let error = error.asked(&format!("up\n{}", "x".repeat(1000)));
+            let shown = format!("{text}; the query sent was: up {}\u{2026}", "x".repeat(297));
+            assert_eq!(error.to_string(), if is_shown { shown } else { text });
+            assert_eq!(error.kind(), kind, "{error}");
+            assert_eq!(call_result(&Err(error)), expected);
+        }
     }
 
     #[test]

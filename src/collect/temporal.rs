@@ -179,12 +179,12 @@ impl Temporal {
         Ok(self)
     }
 
-    /// How many workflows of the namespace run and match `query`. Needs a tokio runtime.
+    /// How many workflows of the namespace match `query` (see [`running`]). Needs a tokio runtime.
     ///
     /// # Errors
     ///
     /// Whatever keeps the server from counting them.
-    pub(super) async fn count(&self, query: Option<&str>) -> Result<Sample, CollectError> {
+    pub(super) async fn count(&self, query: &str) -> Result<Sample, CollectError> {
         let (generation, channel) = self.channel();
         // A call that is dropped at its deadline takes its connection along: it may hang, and an attempt to connect that
         // fails later would be told to the next pass.
@@ -195,7 +195,7 @@ impl Temporal {
         };
         let request = CountWorkflowExecutionsRequest {
             namespace: self.namespace.clone(),
-            query: running(query),
+            query: query.to_owned(),
         };
         let answer = count_through(channel, request).await;
         doubt.is_settled = match &answer {
@@ -393,7 +393,7 @@ fn sample(count: i64) -> Result<Sample, CollectError> {
 }
 
 /// The visibility query for the running workflows that match `query`.
-fn running(query: Option<&str>) -> String {
+pub(super) fn running(query: Option<&str>) -> String {
     // A query that is empty once its variables are in it is sent as it is, and refused: to count everything instead
     // could start any number of machines.
     match query {
@@ -990,7 +990,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
         let temporal = plain(&address);
-        let error = temporal.count(None).await.unwrap_err();
+        let error = temporal.count(&running(None)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Connection);
         let text = full_text(&error);
         let start = format!("cannot connect to Temporal at {address} (plain text): ");
@@ -1040,7 +1040,8 @@ mod tests {
                 let (stream, _) = listener.accept().await.unwrap();
                 answer_calls(stream, 0).await;
             };
-            let (answer, ()) = futures_util::future::join(temporal.count(None), server).await;
+            let (answer, ()) =
+                futures_util::future::join(temporal.count(&running(None)), server).await;
             assert_eq!(answer.unwrap_err().kind(), expected);
             assert!(temporal.connection.lock().unwrap().channel.is_none());
         }
@@ -1050,7 +1051,7 @@ mod tests {
     async fn a_call_dropped_at_its_deadline_takes_its_connection_along() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let temporal = plain(&listener.local_addr().unwrap().to_string());
-        assert!(temporal.count(None).now_or_never().is_none());
+        assert!(temporal.count(&running(None)).now_or_never().is_none());
         let connection = temporal.connection.lock().unwrap();
         assert_eq!(
             (connection.generation, connection.channel.is_none()),
@@ -1142,7 +1143,7 @@ mod tests {
         let client = async {
             let mut answers = Vec::new();
             for _ in 0..4 {
-                let answer = temporal.count(Some("x")).await;
+                let answer = temporal.count(&running(Some("x"))).await;
                 answers.push(answer.map_err(|error| error.to_string()));
             }
             answers
@@ -1229,7 +1230,8 @@ mod tests {
                 stream.write_all(b"HTTP/1.1 502 X\r\n\r\n").await.unwrap();
                 String::from_utf8(head).unwrap()
             };
-            let (outcome, head) = tokio::join!(temporal.count(None), server);
+            let query = running(None);
+            let (outcome, head) = tokio::join!(temporal.count(&query), server);
             let connect = format!("CONNECT {address} HTTP/1.1\r\n");
             assert!(head.starts_with(&connect), "{head}");
             // `me:hunter2`
@@ -1247,7 +1249,7 @@ mod tests {
         drop(listener);
         let temporal = plain("temporal.test:7233");
         let temporal = temporal.through(Some(&proxy(&format!("http://{place}"))));
-        let error = temporal.unwrap().count(None).await.unwrap_err();
+        let error = temporal.unwrap().count(&running(None)).await.unwrap_err();
         assert!(matches!(error, CollectError::Proxy { .. }), "{error}");
     }
 
@@ -1266,8 +1268,9 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 X\r\n\r\n").await.unwrap();
             answer_calls(stream, 1).await;
         };
+        let query = running(Some("x"));
         tokio::select! {
-            outcome = temporal.count(Some("x")) => {
+            outcome = temporal.count(&query) => {
                 assert_eq!(outcome.unwrap().value.to_bits(), 3.0_f64.to_bits());
             }
             () = server => panic!("the connection is kept until the client hangs up"),
@@ -1297,7 +1300,7 @@ mod tests {
             Some(CA_CERTIFICATE.as_bytes()),
         )
         .unwrap();
-        temporal.count(None).await.unwrap_err();
+        temporal.count(&running(None)).await.unwrap_err();
         let client = CertificateDer::from_pem_slice(CLIENT_CERTIFICATE.as_bytes()).unwrap();
         assert_eq!(server.join().unwrap(), Ok(vec![client.to_vec()]));
     }
@@ -1320,7 +1323,7 @@ mod tests {
                 roots,
             )
             .unwrap();
-            let error = temporal.count(None).await.unwrap_err();
+            let error = temporal.count(&running(None)).await.unwrap_err();
             let text = full_text(&error);
             assert_eq!(error.kind(), Kind::Tls, "{name}: {text}");
             assert!(text.contains(cause), "{name}: {text}");

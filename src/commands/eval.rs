@@ -139,6 +139,12 @@ async fn evaluate(
             Err(why) => format!("{metric} has no value: {why}"),
         };
         writeln!(explanation, "{line}")?;
+        let collector = collectors.iter().find(|one| one.metric() == metric);
+        if let Some(query) = collector.map(|collector| collector.query(&app)) {
+            // One of several lines stays under its metric.
+            let query = query.trim_end().replace('\n', "\n    ");
+            writeln!(explanation, "  query: {query}")?;
+        }
     }
     let mut of_kind = |kind: Kind, band: Option<&ExpressionBand>| -> Printed {
         let Some(band) = band else {

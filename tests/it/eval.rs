@@ -28,6 +28,15 @@ fn prometheus(status: &'static str, body: &'static str) -> String {
 }
 
 fn eval(address: &str, expression: &str, more: &[(&str, &str)]) -> (Output, String, String) {
+    eval_with(&["eval"], address, expression, more)
+}
+
+fn eval_with(
+    arguments: &[&str],
+    address: &str,
+    expression: &str,
+    more: &[(&str, &str)],
+) -> (Output, String, String) {
     let settings: Vec<(&str, &str)> = [
         ("FAS_APP_NAME", "web"),
         ("FAS_PROMETHEUS_ADDRESS", address),
@@ -39,7 +48,7 @@ fn eval(address: &str, expression: &str, more: &[(&str, &str)]) -> (Output, Stri
     .into_iter()
     .chain(more.iter().copied())
     .collect();
-    let output = run(&["eval"], &settings);
+    let output = run(arguments, &settings);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     (output, out, err)
@@ -109,4 +118,44 @@ fn a_server_that_never_answers_does_not_outlive_the_timeout() {
     assert_eq!(output.status.code(), Some(0), "{err}");
     assert!(out.contains("\"min\": 4"), "{out}");
     assert!(err.contains("FAS_TIMEOUT"), "{err}");
+}
+
+/// What was configured has variables in it; a typing error in one of their values shows in the query alone.
+#[test]
+fn the_query_that_was_sent_is_explained() {
+    let answer = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+    let address = prometheus("200 OK", answer);
+    let settings = [
+        (
+            "FAS_PROMETHEUS_QUERY",
+            "sum(up{app='$APP_NAME',\n stage='$STAGE'})",
+        ),
+        ("STAGE", "produktion"),
+        ("FAS_PROMETHEUS_TOKEN", "hunter22"),
+        ("FAS_VERBOSE", "true"),
+    ];
+    let explained = ["eval", "--explain"];
+    let (output, out, err) = eval_with(&explained, &address, "depth + 1", &settings);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    let under = "\n  query: sum(up{app='web',\n     stage='produktion'})\ncreated: ";
+    assert!(out.contains(under), "{out}");
+    let sent = "sum(up{app='web', stage='produktion'})";
+    let error = format!("says what that means); the query sent was: {sent}\n");
+    assert!(err.ends_with(&error), "{err}");
+    assert!(
+        err.contains(&format!("DEBUG [web] query of depth: {sent}\n")),
+        "{err}"
+    );
+
+    let address = prometheus("400 Bad Request", "no");
+    let more = [
+        ("FAS_PROMETHEUS_QUERY", "up{a='hunter22', b='$APP_NAME'}"),
+        settings[2],
+    ];
+    let (_, out, err) = eval_with(&explained, &address, "depth ?? 1", &more);
+    assert!(out.contains("\n  query: up{a='***', b='web'}\n"), "{out}");
+    assert!(
+        err.contains(": no; the query sent was: up{a='***', b='web'}\n"),
+        "{err}"
+    );
 }
