@@ -234,13 +234,13 @@ fn uri(url: &Url) -> Result<Uri, CollectError> {
     })
 }
 
-/// The `Authorization` header: a token beginning with `Fly` names its scheme itself, any other is a bearer's, and
-/// without a token there is the address's user and password.
+/// The `Authorization` header: a token beginning with `Fly` names its scheme itself, any other is a bearer's, whether it
+/// says so or not, and without a token there is the address's user and password.
 fn authorization(
     token: Option<&str>,
     basic: Option<&str>,
 ) -> Result<Option<HeaderValue>, CollectError> {
-    let token = token.map(str::trim).filter(|token| !token.is_empty());
+    let token = token.map(without_bearer).filter(|token| !token.is_empty());
     let value = match (token, basic) {
         (Some(token), _) if token.starts_with("Fly") => token.to_owned(),
         (Some(token), _) => format!("Bearer {token}"),
@@ -250,6 +250,18 @@ fn authorization(
     let mut value = HeaderValue::try_from(value).map_err(|_| CollectError::Token)?;
     value.set_sensitive(true);
     Ok(Some(value))
+}
+
+/// A token without the `Bearer` that it was pasted with, as `FAS_API_TOKEN` is read.
+fn without_bearer(token: &str) -> &str {
+    let mut token = token.trim();
+    while let Some((scheme, after)) = token.split_once(' ') {
+        if !scheme.eq_ignore_ascii_case("Bearer") {
+            break;
+        }
+        token = after.trim();
+    }
+    token
 }
 
 /// The parameters of one instant query.
@@ -613,6 +625,36 @@ mod tests {
                 Some("Bearer fm2_abc"),
             ),
             ("space around", Some(" abc\n"), None, Some("Bearer abc")),
+            (
+                "a header that was pasted",
+                Some("Bearer FlyV1 fm2_abc,fm2_def"),
+                None,
+                Some("FlyV1 fm2_abc,fm2_def"),
+            ),
+            (
+                "the same in any case, and twice",
+                Some("bearer  BEARER abc"),
+                None,
+                Some("Bearer abc"),
+            ),
+            (
+                "a token that only resembles one",
+                Some("Bearer-abc"),
+                None,
+                Some("Bearer Bearer-abc"),
+            ),
+            (
+                "another scheme",
+                Some("Basic abc"),
+                None,
+                Some("Bearer Basic abc"),
+            ),
+            (
+                "no more than the word",
+                Some("Bearer"),
+                None,
+                Some("Bearer Bearer"),
+            ),
             (
                 "the address's user",
                 None,

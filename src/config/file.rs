@@ -242,7 +242,14 @@ pub(super) fn parse(
             line: expanded.file_line_or_none(line),
             column,
         };
-        Box::new(ConfigError::new(&place, unreadable(&error)))
+        let written = usize::try_from(line)
+            .ok()
+            .and_then(|line| text.lines().nth(line.checked_sub(1)?));
+        let mut message = unreadable(&error);
+        if may_lack_quotes(&error) && written.is_some_and(needs_quotes) {
+            message.push_str("; put the value in quotes");
+        }
+        Box::new(ConfigError::new(&place, message))
     })?;
     let Some(document) = document else {
         return Ok(RawSettings::default());
@@ -295,6 +302,30 @@ fn unreadable(error: &serde_saphyr::Error) -> String {
         Error::Eof { .. } => "the file ends too early".to_owned(),
         _ => "the file is no valid YAML or has the wrong shape".to_owned(),
     }
+}
+
+/// Whether quotes around a value can be what is missing: it was no YAML, or an alias or a mapping for a single value.
+fn may_lack_quotes(error: &serde_saphyr::Error) -> bool {
+    use serde_saphyr::Error;
+    match error.without_snippet() {
+        Error::ExternalMessage { .. } | Error::UnknownAnchor { .. } => true,
+        Error::Unexpected { expected, .. } => *expected == "string scalar",
+        _ => false,
+    }
+}
+
+/// Whether a line has a value that means something else to YAML than its text: an expression or a pattern, mostly.
+fn needs_quotes(line: &str) -> bool {
+    let is_key = |key: &str| {
+        key.chars()
+            .all(|c| c.is_alphanumeric() || "-_ ".contains(c))
+    };
+    let Some((_, value)) = line.split_once(": ").filter(|(key, _)| is_key(key)) else {
+        return false;
+    };
+    let value = value.trim_start();
+    let is_text = !value.starts_with(['"', '\'', '[', '#']);
+    value.starts_with(['*', '{', '&', '!', '%', '@', '`']) || (is_text && value.contains(": "))
 }
 
 /// A mapping: its known keys as a struct, and what was wrong with its keys.

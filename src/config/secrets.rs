@@ -114,6 +114,29 @@ impl Findings {
         }
     }
 
+    /// Warns of a token that is none: a scheme alone, or a variable's name that no shell replaced. A part of a real token
+    /// can look like the latter, so that only a whole part of a list counts.
+    pub(super) fn warn_of_unfilled(&mut self, value: &Value, token: &str) {
+        let is_scheme = |word: &str| {
+            ["Bearer", "FlyV1"]
+                .iter()
+                .any(|one| word.eq_ignore_ascii_case(one))
+        };
+        let is_name = |part: &str| {
+            let mut pieces = segments(part);
+            let is_variable = matches!(pieces.next(), Some(Segment::Variable { .. }));
+            (is_variable && pieces.next().is_none()) || part.starts_with("$(")
+        };
+        let what = if token.split_whitespace().all(is_scheme) {
+            "a scheme with no token behind it: was the variable behind it empty?"
+        } else if token.split([' ', ',']).any(is_name) {
+            "the name of a variable or a command in place of a token: nothing replaces it there"
+        } else {
+            return;
+        };
+        self.warnings.push(format!("{} has {what}", value.label()));
+    }
+
     /// As [`Self::warn_of_short`], for `user:password`, of which the user is the secret where there is no password.
     pub(super) fn warn_of_short_basic(&mut self, value: &Value, basic: &SecretString) {
         let (user, password) = basic.expose_secret().split_once(':').unwrap_or_default();

@@ -1009,11 +1009,47 @@ fn a_file_that_is_no_configuration_is_refused_with_line_and_column() {
         ),
         (
             "interval: {a: b}",
-            "the file has the wrong shape here: expected a single value (line 1, column 11 of fas.yml)",
+            "the file has the wrong shape here: expected a single value; put the value in quotes (line 1, column 11 of fas.yml)",
+        ),
+        (
+            "interval:\n  a: b",
+            "the file has the wrong shape here: expected a single value (line 2, column 3 of fas.yml)",
         ),
         (
             "a: b: c",
-            "the file is no valid YAML: mapping values are not allowed in this context (line 1, column 5 of fas.yml)",
+            "the file is no valid YAML: mapping values are not allowed in this context; put the value in quotes (line 1, column 5 of fas.yml)",
+        ),
+        (
+            "created-machine-count: created_machine_count > 100 ? 10 : 2",
+            "the file is no valid YAML: mapping values are not allowed in this context; put the value in quotes (line 1, column 57 of fas.yml)",
+        ),
+        (
+            "app-name: *",
+            "the file is no valid YAML: while scanning an anchor or alias, did not find expected alphabetic or numeric character; put the value in quotes (line 1, column 11 of fas.yml)",
+        ),
+        (
+            "app-name: *-prod",
+            "the file uses an alias (*name) that is not defined; put the value in quotes (line 1, column 11 of fas.yml)",
+        ),
+        (
+            "metric-collectors:\n  - query: {job='x'}",
+            "the file has the wrong shape here: expected a single value; put the value in quotes (line 2, column 12 of fas.yml)",
+        ),
+        (
+            "created-machine-count: !(x > 1) ? 1 : 2",
+            "the file is no valid YAML: while scanning a block scalar, did not find expected comment or line break; put the value in quotes (line 1, column 28 of fas.yml)",
+        ),
+        (
+            "created-machine-count: @x",
+            "the file is no valid YAML: unexpected character: `@'; put the value in quotes (line 1, column 24 of fas.yml)",
+        ),
+        (
+            "regions: {a: b}",
+            "the file has the wrong shape here: expected a value or a list of values (line 1, column 10 of fas.yml)",
+        ),
+        (
+            "metric-collectors: {a: b}",
+            "the file has the wrong shape here: expected a list (line 1, column 20 of fas.yml)",
         ),
         (
             "interval:\n\t- a",
@@ -1045,7 +1081,7 @@ fn a_file_that_is_no_configuration_is_refused_with_line_and_column() {
         ),
         (
             "interval: *x",
-            "the file uses an alias (*name) that is not defined (line 1, column 11 of fas.yml)",
+            "the file uses an alias (*name) that is not defined; put the value in quotes (line 1, column 11 of fas.yml)",
         ),
         (
             &deep,
@@ -1910,6 +1946,109 @@ fn a_secret_too_short_to_be_hidden_everywhere_is_warned_of() {
         assert_eq!(warnings(changes, None), [expected]);
     }
     assert_eq!(warnings(&[("FAS_PROMETHEUS_TOKEN", "abcd")], None), [""; 0]);
+}
+
+#[test]
+fn a_token_that_nothing_filled_in_is_warned_of_and_not_shown() {
+    let scheme = "has a scheme with no token behind it: was the variable behind it empty?";
+    let name =
+        "has the name of a variable or a command in place of a token: nothing replaces it there";
+    let cases = [
+        ("FlyV1", Some(scheme)),
+        ("Bearer flyv1 ", Some(scheme)),
+        ("$FLY_TOKEN", Some(name)),
+        ("FlyV1 ${FLY_TOKEN}", Some(name)),
+        ("fm2_abc,$DISCHARGE", Some(name)),
+        ("$(fly tokens create readonly)", Some(name)),
+        ("FlyV1 fm2_abc", None),
+        ("Bearer abcd", None),
+        ("ab$cdef", None),
+        ("$2y", None),
+        ("FlyV1abc", None),
+    ];
+    for variable in ["FAS_API_TOKEN", "FAS_PROMETHEUS_TOKEN"] {
+        for (token, what) in cases {
+            let found: Vec<String> = warnings(&[(variable, token)], None)
+                .into_iter()
+                .filter(|warning| !warning.contains("fewer than 4 characters"))
+                .collect();
+            let expected = what.map(|what| format!("{variable} {what}"));
+            assert_eq!(found, Vec::from_iter(expected), "{token}");
+        }
+    }
+    // The file's own variables are replaced.
+    let file = "api-token: FlyV1 $EMPTY";
+    assert_eq!(
+        warnings(&[("EMPTY", ""), ("FAS_API_TOKEN", "")], Some(file)),
+        [format!("api-token {scheme}")]
+    );
+}
+
+#[test]
+fn an_expression_that_only_grows_without_a_bound_is_warned_of() {
+    let created = |expression: &'static str, more: &[(&'static str, &'static str)]| {
+        let mut changes = vec![("FAS_CREATED_MACHINE_COUNT", expression)];
+        changes.extend(more);
+        warnings(&changes, None)
+    };
+    let grows = "FAS_CREATED_MACHINE_COUNT is `started_machine_count + 1`, which has no upper bound: each machine that it creates \
+                 makes it ask for another one; write min(started_machine_count + 1, 10), or set FAS_MACHINE_CEILING";
+    assert_eq!(created("started_machine_count + 1", &[]), [grows]);
+    for expression in ["created_machine_count + 1", "(0.5 + created_machine_count)"] {
+        let stopped = [("FAS_INITIAL_MACHINE_STATE", "stopped")];
+        for more in [&[][..], &stopped] {
+            assert_eq!(created(expression, more).len(), 1, "{expression}");
+        }
+    }
+    let calm = [
+        ("min(started_machine_count + 1, 10)", None),
+        ("started_machine_count + 0.4", None),
+        ("created_machine_count - 1", None),
+        ("started_machine_count + queue_depth", None),
+        ("stopped_machine_count + 1", None),
+        ("queue_depth + 1", None),
+        ("started_machine_count * 2", None),
+        (
+            "started_machine_count + 1",
+            Some(("FAS_MACHINE_CEILING", "10")),
+        ),
+        (
+            "started_machine_count + 1",
+            Some(("FAS_INITIAL_MACHINE_STATE", "stopped")),
+        ),
+        (
+            "started_machine_count + 1",
+            Some(("FAS_STARTED_MACHINE_COUNT", "2")),
+        ),
+        (
+            "created_machine_count + 1",
+            Some(("FAS_SCALE_UP_STEP", "0")),
+        ),
+        (
+            "queue_depth",
+            Some(("FAS_STARTED_MACHINE_COUNT", "started_machine_count + 1")),
+        ),
+        // A metric of that name is none of ours.
+        (
+            "created_machine_count + 1",
+            Some(("FAS_PROMETHEUS_METRIC_NAME", "created_machine_count")),
+        ),
+    ];
+    for (expression, more) in calm {
+        let more: Vec<_> = more.into_iter().collect();
+        assert_eq!(created(expression, &more), [""; 0], "{expression} {more:?}");
+    }
+    let band = |max: &'static str| {
+        warnings(
+            &[
+                ("FAS_CREATED_MACHINE_COUNT", ""),
+                ("FAS_MIN_CREATED_MACHINE_COUNT", "created_machine_count + 1"),
+                ("FAS_MAX_CREATED_MACHINE_COUNT", max),
+            ],
+            None,
+        )
+    };
+    assert_eq!(band("10"), [""; 0]);
 }
 
 /// Everything that can be shown of a configuration or of why there is none.

@@ -82,6 +82,7 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
     let names = Names::new(metrics);
     let targets = findings.targets(&settings, &names);
     let policy = findings.policy(&settings, &own);
+    findings.warn_of_endless_growth(&settings, &targets, &policy, &collectors);
     findings.errors.extend(of_collectors);
     let mut config = Config {
         apps,
@@ -395,6 +396,47 @@ impl Findings {
                 self.refuse(ConfigError::new(value.place(), message).detail(error.to_string()));
                 None
             }
+        }
+    }
+
+    /// Warns of a created target that is its own count and something, where nothing bounds it: each machine that it creates
+    /// makes it ask for another one. Nothing is said where that is not certain.
+    fn warn_of_endless_growth(
+        &mut self,
+        settings: &Settings,
+        targets: &TargetExpressions,
+        policy: &Policy,
+        collectors: &[CheckedCollector],
+    ) {
+        let (Some(ExpressionBand::Exact(expression)), Some(value)) =
+            (&targets.created, &settings.created_machine_count)
+        else {
+            return;
+        };
+        // Half a machine is rounded up.
+        let Some((name, _)) = expression.as_sum().filter(|(_, more)| *more >= 0.5) else {
+            return;
+        };
+        let counts_what_it_creates = match name.as_str() {
+            "created_machine_count" => true,
+            "started_machine_count" => {
+                policy.initial_state == InitialState::Started && targets.started.is_none()
+            }
+            _ => false,
+        };
+        let is_metric = |collector: &CheckedCollector| collector.metric.as_ref() == Some(&name);
+        let never_adds = matches!(policy.step.up, Some(Step::Count(0) | Step::Percent(0)));
+        if counts_what_it_creates
+            && policy.ceiling.is_none()
+            && !never_adds
+            && !collectors.iter().any(is_metric)
+        {
+            let source = expression.source();
+            self.warnings.push(format!(
+                "{} is `{source}`, which has no upper bound: each machine that it creates makes it ask for another one; \
+                 write min({source}, 10), or set FAS_MACHINE_CEILING",
+                value.label()
+            ));
         }
     }
 

@@ -228,6 +228,7 @@ impl Findings {
                     .expected("the token as it was issued, on one line"),
             );
         }
+        self.warn_of_unfilled(value, &token);
         SecretString::from(token)
     }
 

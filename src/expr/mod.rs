@@ -29,6 +29,7 @@ pub use diagnostic::CompileError;
 
 use code::Program;
 use diagnostic::Span;
+use syntax::{Binary, Syntax, SyntaxKind};
 
 /// The longest expression accepted, in bytes.
 pub const MAX_LENGTH: usize = 4096;
@@ -168,6 +169,29 @@ impl Expression {
             .reads
             .iter()
             .filter_map(|slot| self.0.names.get(*slot))
+    }
+
+    /// The name and the constant, where the whole of it is a sum of the two: `queue_depth + 1`, `1 + queue_depth`.
+    pub fn as_sum(&self) -> Option<(String, f64)> {
+        let Ok(Syntax {
+            kind: SyntaxKind::Binary(Binary::Add, sides),
+            ..
+        }) = parser::parse(self.source(), &self.0.names)
+        else {
+            return None;
+        };
+        let constant = |side: &SyntaxKind| match *side {
+            SyntaxKind::Int(constant) => Some(constant as f64),
+            SyntaxKind::Float(constant) => Some(constant),
+            _ => None,
+        };
+        let [left, right] = *sides;
+        match (left.kind, right.kind) {
+            (SyntaxKind::Name(name), other) | (other, SyntaxKind::Name(name)) => {
+                Some((name, constant(&other)?))
+            }
+            _ => None,
+        }
     }
 
     /// Whether it reads `name`.

@@ -97,6 +97,29 @@ fn an_expression_knows_what_it_reads() {
 }
 
 #[test]
+fn an_expression_knows_whether_it_is_a_name_and_a_constant() {
+    let names = names_of(&[("q", None), ("r", None)]);
+    let cases = [
+        ("q + 1", Some(1.0)),
+        ("(0.5 + q)", Some(0.5)),
+        ("q + 1 // one more", Some(1.0)),
+        ("q + r", None),
+        ("q - 1", None),
+        ("q + 1 + 1", None),
+        ("q + -1", None),
+        ("min(q + 1, 10)", None),
+        ("let x = 1; q + x", None),
+        ("1 + 1", None),
+        ("q", None),
+    ];
+    for (source, expected) in cases {
+        let expression = Expression::compile(source, &names).expect("the expression compiles");
+        let expected = expected.map(|constant| ("q".to_owned(), constant));
+        assert_eq!(expression.as_sum(), expected, "{source}");
+    }
+}
+
+#[test]
 fn values_belong_to_their_names() {
     let names = names_of(&[("q", None)]);
     let mut values = Values::new(&names);
