@@ -24,15 +24,24 @@ fn act() -> ExitCode {
             }
         },
         Parsed::Show(text, code) => {
-            // Nobody is left to tell when standard output is closed.
-            let _ = writeln!(std::io::stdout(), "{}", shown::block(&text));
+            show(&text);
             ExitCode::from(code)
+        }
+        Parsed::NoCommand(message, usage) => {
+            show(&usage);
+            complain(&message);
+            ExitCode::from(2)
         }
         Parsed::Mistake(message) => {
             complain(&message);
             ExitCode::FAILURE
         }
     }
+}
+
+fn show(text: &str) {
+    // Nobody is left to tell when standard output is closed.
+    let _ = writeln!(std::io::stdout(), "{}", shown::block(text));
 }
 
 fn complain(message: &str) {

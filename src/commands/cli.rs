@@ -3,9 +3,9 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
-    Args, CommandFactory as _, Parser, Subcommand,
+    Arg, Args, CommandFactory as _, Parser, Subcommand,
     builder::{OsStringValueParser, TypedValueParser},
-    error::ErrorKind,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
 /// Scales Fly.io Machines by metrics.
@@ -75,6 +75,9 @@ pub enum Parsed {
     Run(Command),
     /// This text, for standard output, and an exit code.
     Show(String, u8),
+    /// No command that could be carried out: what is wrong, for standard error, and the usage, for standard output; exit
+    /// code 2.
+    NoCommand(String, String),
     /// A mistake after a command, or an unknown command: a message for standard error and exit code 1.
     Mistake(String),
 }
@@ -92,44 +95,54 @@ pub fn usage() -> String {
 /// Reads the arguments, the program's name first.
 ///
 /// As upstream: `help`, no command, a leading dash and `COMMAND -h` show the usage and exit with 2; an unknown command, an
-/// unknown flag and a superfluous argument exit with 1. `--help` and `--version` exit with 0.
+/// unknown flag and a superfluous argument exit with 1. `--help` (after a command too) and `--version` exit with 0.
 #[must_use]
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
-    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    for argument in arguments.iter_mut().skip(2) {
-        *argument = double_dash(std::mem::take(argument));
-    }
+    let written: Vec<OsString> = arguments.into_iter().collect();
+    let arguments: Vec<OsString> = written.iter().cloned().map(double_dash).collect();
     let first = arguments
         .get(1)
         .map(|argument| argument.to_string_lossy().into_owned());
     match first.as_deref() {
-        None | Some("" | "help") => return Parsed::Show(usage(), 2),
+        None | Some("" | "help" | "-h") => return Parsed::Show(usage(), 2),
         Some("--help") => return Parsed::Show(usage(), 0),
         Some("--version") => return Parsed::Run(Command::Version),
-        Some(dash) if dash.starts_with('-') => return Parsed::Show(usage(), 2),
+        Some(dash) if dash.starts_with('-') => {
+            return Parsed::NoCommand(
+                without_command(&written[1].to_string_lossy(), dash),
+                usage(),
+            );
+        }
         Some(_) => {}
     }
-    let error = match Cli::try_parse_from(arguments) {
+    let asks_for_help = arguments.iter().any(|argument| argument == "--help");
+    let error = match Cli::try_parse_from(&arguments) {
         Ok(cli) => return Parsed::Run(cli.command),
         Err(error) => error,
     };
     let command = first.unwrap_or_default();
     match error.kind() {
-        ErrorKind::DisplayHelp => Parsed::Show(error.render().to_string().trim_end().to_owned(), 2),
-        ErrorKind::InvalidSubcommand => {
-            let hint = suggestion(&error)
-                .map(|name| format!(" (did you mean {name}?)"))
-                .unwrap_or_default();
-            Parsed::Mistake(format!("fly-autoscaler {command}: unknown command{hint}"))
-        }
+        ErrorKind::DisplayHelp => Parsed::Show(
+            error.render().to_string().trim_end().to_owned(),
+            if asks_for_help { 0 } else { 2 },
+        ),
+        ErrorKind::InvalidSubcommand => Parsed::Mistake(format!(
+            "fly-autoscaler {command}: unknown command{}",
+            hint(suggestion(&error))
+        )),
         ErrorKind::UnknownArgument => {
-            let unknown = context(&error, clap::error::ContextKind::InvalidArg);
+            let unknown = context(&error, ContextKind::InvalidArg);
             if unknown.starts_with('-') {
-                let hint = suggestion(&error)
-                    .map(|name| format!(" (did you mean {name}?)"))
-                    .unwrap_or_default();
+                // As it was written, with one dash or two.
+                let place = arguments
+                    .iter()
+                    .position(|argument| flag_name(&argument.to_string_lossy()) == unknown);
+                let unknown = place.map_or(unknown, |place| {
+                    flag_name(&written[place].to_string_lossy()).to_owned()
+                });
                 Parsed::Mistake(format!(
-                    "fly-autoscaler {command}: unknown flag: {unknown}{hint}"
+                    "fly-autoscaler {command}: unknown flag: {unknown}{}",
+                    hint(suggestion(&error))
                 ))
             } else {
                 Parsed::Mistake(format!(
@@ -149,28 +162,53 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
     }
 }
 
+/// What is wrong with a flag where a command should stand; `flag` is it with two dashes.
+fn without_command(written: &str, flag: &str) -> String {
+    let (written, flag) = (flag_name(written), flag_name(flag));
+    let cli = Cli::command();
+    let with_it = cli.get_subcommands().find(|command| {
+        let mut flags = command.get_arguments().filter_map(Arg::get_long);
+        flags.any(|long| flag.strip_prefix("--") == Some(long))
+    });
+    if let Some(command) = with_it {
+        return format!(
+            "fly-autoscaler: {written} stands behind a command, as in `fly-autoscaler {} {flag}`",
+            command.get_name()
+        );
+    }
+    let known = ["help", "version"].map(|name| Arg::new(name).long(name));
+    let alone = clap::Command::new("fly-autoscaler")
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args(known)
+        .try_get_matches_from(["fly-autoscaler", flag]);
+    let meant = alone.err().and_then(|error| suggestion(&error));
+    format!("fly-autoscaler: unknown flag: {written}{}", hint(meant))
+}
+
+/// A flag without the value behind its `=`.
+fn flag_name(argument: &str) -> &str {
+    argument.split('=').next().unwrap_or_default()
+}
+
+fn hint(meant: Option<String>) -> String {
+    meant
+        .map(|name| format!(" (did you mean {name}?)"))
+        .unwrap_or_default()
+}
+
 /// Any path, the empty one too: it is none, as in upstream.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
-/// Upstream's flags have one dash, as Go's flags may; every long flag of every command is taken in both spellings.
+/// Upstream's flags have one dash, as Go's flags may: every flag of more than one letter is taken in both spellings.
 fn double_dash(argument: OsString) -> OsString {
-    let Some(name) = argument
+    let is_long = argument
         .to_str()
         .and_then(|text| text.strip_prefix('-'))
-        .map(|rest| rest.split('=').next().unwrap_or_default())
-        .filter(|name| !name.is_empty() && !name.starts_with('-'))
-    else {
-        return argument;
-    };
-    let cli = Cli::command();
-    let is_flag = name == "help"
-        || cli
-            .get_subcommands()
-            .flat_map(clap::Command::get_arguments)
-            .any(|flag| flag.get_long() == Some(name));
-    if !is_flag {
+        .is_some_and(|rest| !rest.starts_with('-') && flag_name(rest).chars().count() > 1);
+    if !is_long {
         return argument;
     }
     let mut spelt = OsString::from("-");
@@ -178,17 +216,19 @@ fn double_dash(argument: OsString) -> OsString {
     spelt
 }
 
-fn context(error: &clap::Error, kind: clap::error::ContextKind) -> String {
+fn context(error: &clap::Error, kind: ContextKind) -> String {
     error.get(kind).map(ToString::to_string).unwrap_or_default()
 }
 
+/// What was probably meant: of several, clap has the nearest last.
 fn suggestion(error: &clap::Error) -> Option<String> {
-    let kinds = [
-        clap::error::ContextKind::SuggestedSubcommand,
-        clap::error::ContextKind::SuggestedArg,
-    ];
+    let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg];
     kinds
         .into_iter()
-        .map(|kind| context(error, kind))
-        .find(|text| !text.is_empty())
+        .filter_map(|kind| error.get(kind))
+        .find_map(|value| match value {
+            ContextValue::String(name) => Some(name.clone()),
+            ContextValue::Strings(names) => names.last().cloned(),
+            _ => None,
+        })
 }

@@ -239,6 +239,46 @@ fn exit_codes_are_upstreams() {
         (&["-h"], 2, "Usage: fly-autoscaler", ""),
         (&["serve", "-h"], 2, "Usage: fly-autoscaler serve", ""),
         (&["--help"], 0, "Usage: fly-autoscaler", ""),
+        (&["-help"], 0, "Usage: fly-autoscaler", ""),
+        (&["serve", "--help"], 0, "Usage: fly-autoscaler serve", ""),
+        (&["eval", "-help"], 0, "Usage: fly-autoscaler eval", ""),
+        (&["-version"], 0, "fly-autoscaler ", ""),
+        (
+            &["-x"],
+            2,
+            "Usage: fly-autoscaler",
+            "ERROR: fly-autoscaler: unknown flag: -x\n",
+        ),
+        (
+            &["--verison"],
+            2,
+            "Usage: fly-autoscaler",
+            "ERROR: fly-autoscaler: unknown flag: --verison (did you mean --version?)",
+        ),
+        (
+            &["-config", "a.yml"],
+            2,
+            "Usage: fly-autoscaler",
+            "ERROR: fly-autoscaler: -config stands behind a command, as in `fly-autoscaler serve --config`",
+        ),
+        (
+            &["--explain=x", "eval"],
+            2,
+            "Usage: fly-autoscaler",
+            "ERROR: fly-autoscaler: --explain stands behind a command, as in `fly-autoscaler eval --explain`",
+        ),
+        (
+            &["eval", "-conf", "a.yml"],
+            1,
+            "",
+            "ERROR: fly-autoscaler eval: unknown flag: -conf (did you mean --config?)",
+        ),
+        (
+            &["evl"],
+            1,
+            "",
+            "ERROR: fly-autoscaler evl: unknown command (did you mean eval?)",
+        ),
         (&["version"], 0, "fly-autoscaler ", ""),
         (&["--version"], 0, "fly-autoscaler ", ""),
         (
@@ -257,7 +297,7 @@ fn exit_codes_are_upstreams() {
             &["serve", "-nope"],
             1,
             "",
-            "ERROR: fly-autoscaler serve: unknown flag: -n",
+            "ERROR: fly-autoscaler serve: unknown flag: -nope\n",
         ),
         (
             &["serve", "extra"],
@@ -278,7 +318,6 @@ fn exit_codes_are_upstreams() {
             "ERROR: fly-autoscaler version: too many arguments",
         ),
         (&["serve"], 1, "", "ERROR: app name required"),
-        (&["serve", "-help"], 2, "Usage: fly-autoscaler serve", ""),
         (
             &["eval", "-app=a", "-explain", "-config", "/nonexistent.yml"],
             1,
