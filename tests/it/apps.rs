@@ -379,9 +379,14 @@ async fn no_app_at_all_is_said_and_waited_for() {
     assert_eq!(ready, 503);
     assert!(why.contains("no app matches FAS_APP_NAME"), "{why}");
     assert_eq!(world.get("/healthz").await.0, 200);
+    // What alerts on `absent(…)` need: nothing of an app, and the process itself.
+    let has = |world: &World, series: &str| world.metrics.render().contains(series);
+    assert!(has(&world, "\nfas_build_info{"));
+    assert!(!has(&world, "\nfas_last_success_timestamp_seconds{"));
     add(&world, "app-1", 1.0);
     world.run_for(60).await;
     assert_eq!(world.get("/readyz").await.0, 200);
+    assert!(has(&world, "\nfas_last_success_timestamp_seconds{"));
 }
 
 #[tokio::test(start_paused = true)]
