@@ -520,7 +520,7 @@ async fn what_asking_by_id_told_is_what_is_cloned() {
         .next()
         .unwrap()
         .id
-        .clone();
+        .to_string();
     let config =
         json!({ "image": "registry.fly.io/web:v2", "metadata": { "fly_process_group": "app" } });
     let config = MachineConfig::parse(&to_raw_value(&config).unwrap()).unwrap();
