@@ -290,13 +290,7 @@ impl Pool {
 
     /// Takes an app out of what is shown.
     fn hide(&self, name: &str) {
-        let metrics: Vec<&str> = self
-            .reconciler
-            .collectors
-            .iter()
-            .map(super::collect::Collector::metric)
-            .collect();
-        self.reconciler.metrics.forget_app(name, &metrics);
+        self.reconciler.forget_app(name);
         self.health.forget(name);
     }
 
