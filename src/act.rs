@@ -21,11 +21,11 @@ use crate::{
     clock::Watch,
     machines::{
         ApiError, AppClient, Cause, Chosen, CloneTemplate, CreateWindow, Listed, Operation,
-        PassVolumes,
+        PassVolumes, WriteWindow,
     },
     metrics::{MachineWrite, Metrics},
     scaling::{
-        Action, Effect, InitialState, Member, Memory, Note, Observed, Placement, Policy,
+        Action, Decision, Effect, InitialState, Member, Memory, Note, Observed, Placement, Policy,
         StopAction, Victim,
     },
     waiting::Waiting,
@@ -123,6 +123,13 @@ impl Actor<'_> {
         }
     }
 
+    /// Says what was done when it was done: it is the record of what costs money, and a pass may take its whole time, or be
+    /// ended before its own end.
+    fn tell(&self, outcome: &mut Outcome, decision: Decision, line: String) {
+        tracing::info!(app = %self.client.app(), decision = decision.as_str(), "{line}");
+        outcome.done.push(line);
+    }
+
     async fn create(&self, source: &str, count: u32, mut placement: Placement) -> Outcome {
         let mut outcome = Outcome::default();
         let template = self
@@ -153,6 +160,7 @@ impl Actor<'_> {
         let window = CreateWindow {
             begin_before,
             halted: &halted,
+            outdated: self.watch.lapsed(),
             deadline: self.deadline,
         };
         let mut calls = FuturesUnordered::new();
@@ -258,9 +266,7 @@ impl Actor<'_> {
                 tokio::time::sleep(wait).await;
             }
         }
-        if self.watch.stood_still() {
-            window.halted.store(true, Ordering::Relaxed);
-        }
+        self.watch.stood_still();
         let result = self
             .client
             .create_machine(template, &region, &ids, skip_launch, window)
@@ -285,9 +291,8 @@ impl Actor<'_> {
         let error = match result {
             Ok(id) => {
                 self.metrics.wrote(MachineWrite::Create, true);
-                outcome
-                    .done
-                    .push(format!("created machine {id} in {region}"));
+                let line = format!("created machine {id} in {region}");
+                self.tell(outcome, Decision::Create, line);
                 outcome.effect(Effect::Created { id, region });
                 return Created::Yes;
             }
@@ -314,6 +319,13 @@ impl Actor<'_> {
         });
         outcome.errors.push(error);
         next
+    }
+
+    fn window(&self) -> WriteWindow<'_> {
+        WriteWindow {
+            deadline: self.deadline,
+            outdated: self.watch.lapsed(),
+        }
     }
 
     /// Whether nothing may be begun any more because the process stood still since the pass looked.
@@ -388,10 +400,14 @@ impl Actor<'_> {
     }
 
     async fn destroy_one(&self, id: String, outcome: &mut Outcome, halted: &AtomicBool) {
-        match self.client.destroy_machine(&id, self.deadline).await {
+        match self.client.destroy_machine(&id, self.window()).await {
             Ok(()) => {
                 self.metrics.wrote(MachineWrite::Destroy, true);
-                outcome.done.push(format!("destroyed machine {id}"));
+                self.tell(
+                    outcome,
+                    Decision::Destroy,
+                    format!("destroyed machine {id}"),
+                );
                 outcome.effect(Effect::Destroyed { id });
             }
             Err(error) => self.destroy_failed(id, error, outcome, halted),
@@ -400,12 +416,11 @@ impl Actor<'_> {
 
     /// Stops a running victim; whether it is on its way down.
     async fn stop_victim(&self, id: &str, outcome: &mut Outcome, halted: &AtomicBool) -> bool {
-        match self.client.stop_machine(id, self.deadline).await {
+        match self.client.stop_machine(id, self.window()).await {
             Ok(()) => {
                 self.metrics.wrote(MachineWrite::Stop, true);
-                outcome
-                    .done
-                    .push(format!("stopped machine {id}, to be destroyed"));
+                let line = format!("stopped machine {id}, to be destroyed");
+                self.tell(outcome, Decision::Destroy, line);
                 outcome.effect(Effect::VictimStopped { id: id.to_owned() });
                 true
             }
@@ -509,10 +524,12 @@ impl Actor<'_> {
                 spent += 1;
                 self.metrics.wrote(write, true);
                 let started = write == MachineWrite::Start;
-                outcome.done.push(format!(
-                    "{} machine {id}",
-                    if started { "started" } else { "stopped" }
-                ));
+                let (decision, word) = if started {
+                    (Decision::Start, "started")
+                } else {
+                    (Decision::Stop, "stopped")
+                };
+                self.tell(&mut outcome, decision, format!("{word} machine {id}"));
                 outcome.effect(if started {
                     Effect::Started { id }
                 } else {
@@ -559,12 +576,12 @@ impl Actor<'_> {
 
     async fn bring_one(&self, write: MachineWrite, id: String) -> (String, Result<(), ApiError>) {
         let result = match (write, self.policy.stop_action) {
-            (MachineWrite::Start, _) => self.client.start_machine(&id, self.deadline).await,
-            (_, StopAction::Stop) => self.client.stop_machine(&id, self.deadline).await,
-            (_, StopAction::Suspend) => match self.client.suspend_machine(&id, self.deadline).await
+            (MachineWrite::Start, _) => self.client.start_machine(&id, self.window()).await,
+            (_, StopAction::Stop) => self.client.stop_machine(&id, self.window()).await,
+            (_, StopAction::Suspend) => match self.client.suspend_machine(&id, self.window()).await
             {
                 Err(error) if cannot_be_suspended(&error) && !self.may_have_happened(&id) => {
-                    self.client.stop_machine(&id, self.deadline).await
+                    self.client.stop_machine(&id, self.window()).await
                 }
                 outcome => outcome,
             },

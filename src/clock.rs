@@ -2,7 +2,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -47,6 +50,7 @@ impl Clock {
 pub struct Watch {
     clock: Clock,
     attention: Mutex<Attention>,
+    lapsed: AtomicBool,
 }
 
 impl Watch {
@@ -56,23 +60,37 @@ impl Watch {
         Self {
             clock,
             attention: Mutex::new(Attention::since(clock.now())),
+            lapsed: AtomicBool::new(false),
         }
+    }
+
+    /// Set once the process has stood still, as far as the last look has shown.
+    pub fn lapsed(&self) -> &AtomicBool {
+        &self.lapsed
     }
 
     /// Whether the process has stood still since this was made.
     pub fn stood_still(&self) -> bool {
+        self.look(self.clock.now())
+    }
+
+    fn look(&self, now: Now) -> bool {
         let mut attention = self
             .attention
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        attention.look(self.clock.now())
+        let lapsed = attention.look(now);
+        self.lapsed.store(lapsed, Ordering::Relaxed);
+        lapsed
     }
 
-    /// Looks as often as has to be, for as long as this is polled.
-    pub async fn keep_looking(&self) -> Infallible {
+    /// Looks as often as has to be, for as long as this is polled, and tells `looked` the time of each look.
+    pub async fn keep_looking(&self, looked: impl Fn(Now)) -> Infallible {
         loop {
             tokio::time::sleep(BEAT).await;
-            self.stood_still();
+            let now = self.clock.now();
+            looked(now);
+            self.look(now);
         }
     }
 }

@@ -246,7 +246,21 @@ impl PassReport {
                 failed_the_pass,
             })
         };
-        self.faults.iter().filter_map(trouble).collect()
+        let mut times: Vec<(Trouble, u32)> = Vec::new();
+        for trouble in self.faults.iter().filter_map(trouble) {
+            match times.iter_mut().find(|(before, _)| *before == trouble) {
+                Some((_, times)) => *times += 1,
+                None => times.push((trouble, 1)),
+            }
+        }
+        let told = times.into_iter().map(|(trouble, times)| match times {
+            1 => trouble,
+            times => Trouble {
+                text: format!("{} ({times} times)", trouble.text),
+                ..trouble
+            },
+        });
+        told.collect()
     }
 
     /// An app without any machine has nothing to copy, and no metrics of its own: that is how it is, and no failure.
@@ -310,13 +324,9 @@ impl Reconciler {
         let work = self.work(state, &watch, began, deadline, &mut report);
         tokio::select! {
             biased;
-            // Both are dropped only when the pass is over.
-            never = watch.keep_looking() => match never {},
+            // Both are dropped only when the pass is over. Whoever looks comes first, so that no work goes on unlooked.
+            never = watch.keep_looking(|now| self.pulse().look(&self.policy, now)) => match never {},
             () = work => {}
-        }
-        if watch.stood_still() {
-            let now = self.clock.now();
-            self.pulse().note_standstill(now);
         }
         report.took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
         self.record(state, &report);
@@ -349,6 +359,12 @@ impl Reconciler {
                 }
             }
         }
+    }
+
+    /// Takes an app out of what is shown of each.
+    pub fn forget_app(&self, app: &str) {
+        let metrics: Vec<&str> = self.collectors.iter().map(Collector::metric).collect();
+        self.metrics.forget_app(app, &metrics);
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
@@ -924,9 +940,6 @@ impl Spoken {
     /// Tells what a pass did; one that changed nothing is told when its notes change, and every ten minutes.
     fn tell(&mut self, report: &PassReport, targets: &TargetExpressions) {
         let now = Instant::from_std(report.began.monotonic);
-        for line in &report.done {
-            tracing::info!(app = %report.app, decision = report.decision.as_str(), "{line}");
-        }
         let Some(counts) = report.counts else { return };
         if report.decision == Decision::NoScale {
             self.dry_plan = None;

@@ -72,6 +72,7 @@ impl<'de> Deserialize<'de> for Setting {
 }
 
 /// A value and where it comes from. Never empty.
+#[derive(Clone)]
 pub(super) struct Value {
     raw: String,
     place: Place,
@@ -106,6 +107,8 @@ impl Value {
 pub(super) struct Overruled {
     /// The variable.
     pub(super) variable: &'static str,
+    /// Its value.
+    pub(super) value: Value,
     /// Where the value that counts stands.
     pub(super) by: Place,
 }
@@ -119,6 +122,7 @@ impl Overruled {
         let (file, environment) = (file?, environment?);
         (file.text() != environment.text()).then(|| Self {
             variable,
+            value: environment.clone(),
             by: file.place.clone(),
         })
     }

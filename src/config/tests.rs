@@ -1271,13 +1271,26 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
 }
 
 #[test]
+fn nothing_is_written_where_either_place_asks_for_a_dry_run() {
+    for (variable, file, expected) in [
+        ("true", "dry-run: false", true),
+        ("false", "dry-run: true", true),
+        ("1", "dry-run: off", true),
+        ("false", "dry-run: false", false),
+    ] {
+        let config = load(&[("FAS_DRY_RUN", variable)], Some(file));
+        assert_eq!(config.api.dry_run, expected, "{variable}, {file}");
+    }
+}
+
+#[test]
 fn a_variable_that_the_file_overrules_is_told() {
     let cases: &[(&Changes, &str, &[&str])] = &[
         (
             &[("FAS_DRY_RUN", "true"), ("FAS_MACHINE_CEILING", "5")],
             "interval: 5s\ndry-run: false\nmachine-ceiling: 50",
             &[
-                "FAS_DRY_RUN does nothing, because the file wins: dry-run, line 2 of fas.yml",
+                "FAS_DRY_RUN holds, whatever the file says: dry-run, line 2 of fas.yml",
                 "FAS_MACHINE_CEILING does nothing, because the file wins: machine-ceiling, line 3 of fas.yml",
             ],
         ),
@@ -1285,6 +1298,11 @@ fn a_variable_that_the_file_overrules_is_told() {
         (&[("FAS_DRY_RUN", "true")], "dry-run: true", &[]),
         (&[("FAS_INTERVAL", "5s")], "interval: ${FAS_INTERVAL}", &[]),
         (&[("FAS_DRY_RUN", "true")], "dry-run:", &[]),
+        (
+            &[("FAS_DRY_RUN", "false")],
+            "dry-run: true",
+            &["FAS_DRY_RUN does nothing, because the file wins: dry-run, line 1 of fas.yml"],
+        ),
         (
             &[("FAS_API_TOKEN", "FlyV1 fm2_a")],
             "api-token: FlyV1 fm2_b",

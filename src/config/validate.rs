@@ -208,8 +208,20 @@ impl Findings {
             line: expanded.file_line(line),
         };
         let mut overruled = Vec::new();
-        let settings = Settings::merge(raw, from_file, &locate, &mut overruled);
-        for Overruled { variable, by } in overruled {
+        let mut settings = Settings::merge(raw, from_file, &locate, &mut overruled);
+        for Overruled {
+            variable,
+            value,
+            by,
+        } in overruled
+        {
+            if variable == "FAS_DRY_RUN" && self.boolean(Some(&value)) {
+                // Whoever asks for nothing to be written is not overruled by a file that was copied from somewhere.
+                settings.dry_run = Some(value);
+                self.warnings
+                    .push(format!("FAS_DRY_RUN holds, whatever the file says: {by}"));
+                continue;
+            }
             // One that the file uses itself does something.
             if !self.referenced.contains(variable) {
                 self.warnings.push(format!(

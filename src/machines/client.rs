@@ -101,15 +101,27 @@ pub struct CreateWindow<'pass> {
     pub begin_before: Instant,
     /// No attempt begins once this is set.
     pub halted: &'pass AtomicBool,
+    /// No attempt begins once this is set: what the pass has seen is old.
+    pub outdated: &'pass AtomicBool,
     /// When the call has to be over.
     pub deadline: Instant,
+}
+
+/// Until when a start, stop, suspend or destroy may be tried.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteWindow<'pass> {
+    /// When the call has to be over.
+    pub deadline: Instant,
+    /// No attempt begins once this is set: what the pass has seen is old.
+    pub outdated: &'pass AtomicBool,
 }
 
 impl CreateWindow<'_> {
     /// Whether a create may begin now.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.halted.load(Ordering::Relaxed) && Instant::now() < self.begin_before
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        !is_set(self.halted) && !is_set(self.outdated) && Instant::now() < self.begin_before
     }
 }
 
@@ -130,6 +142,8 @@ struct Call<'call> {
     give_up: Option<Instant>,
     /// No attempt begins once this is set.
     halted: Option<&'call AtomicBool>,
+    /// The same, set by somebody else.
+    outdated: Option<&'call AtomicBool>,
     cookies: &'call Mutex<CookieStore>,
 }
 
@@ -205,6 +219,7 @@ impl Api {
             begin_before: None,
             give_up: None,
             halted: None,
+            outdated: None,
             cookies: &self.cookies,
         };
         let answer = self.make(&call, deadline).await?;
@@ -475,6 +490,7 @@ impl AppClient {
         call.pace = Some(&self.machine_pace);
         call.begin_before = Some(window.begin_before);
         call.halted = Some(window.halted);
+        call.outdated = Some(window.outdated);
         call.body = match template.body(region, volumes, skip_launch) {
             Ok(body) => body.into(),
             Err(message) => return Err(call.refused(message)),
@@ -489,13 +505,17 @@ impl AppClient {
     /// # Errors
     ///
     /// See [`ApiError`].
-    pub async fn start_machine(&self, machine: &str, deadline: Instant) -> Result<(), ApiError> {
+    pub async fn start_machine(
+        &self,
+        machine: &str,
+        window: WriteWindow<'_>,
+    ) -> Result<(), ApiError> {
         self.act(
             Operation::StartMachine,
             Method::POST,
             machine,
             &["start"],
-            deadline,
+            window,
         )
         .await
     }
@@ -505,13 +525,17 @@ impl AppClient {
     /// # Errors
     ///
     /// See [`ApiError`].
-    pub async fn stop_machine(&self, machine: &str, deadline: Instant) -> Result<(), ApiError> {
+    pub async fn stop_machine(
+        &self,
+        machine: &str,
+        window: WriteWindow<'_>,
+    ) -> Result<(), ApiError> {
         self.act(
             Operation::StopMachine,
             Method::POST,
             machine,
             &["stop"],
-            deadline,
+            window,
         )
         .await
     }
@@ -521,13 +545,17 @@ impl AppClient {
     /// # Errors
     ///
     /// See [`ApiError`].
-    pub async fn suspend_machine(&self, machine: &str, deadline: Instant) -> Result<(), ApiError> {
+    pub async fn suspend_machine(
+        &self,
+        machine: &str,
+        window: WriteWindow<'_>,
+    ) -> Result<(), ApiError> {
         self.act(
             Operation::SuspendMachine,
             Method::POST,
             machine,
             &["suspend"],
-            deadline,
+            window,
         )
         .await
     }
@@ -537,14 +565,18 @@ impl AppClient {
     /// # Errors
     ///
     /// See [`ApiError`]; a machine that is gone already is no error.
-    pub async fn destroy_machine(&self, machine: &str, deadline: Instant) -> Result<(), ApiError> {
+    pub async fn destroy_machine(
+        &self,
+        machine: &str,
+        window: WriteWindow<'_>,
+    ) -> Result<(), ApiError> {
         match self
             .act(
                 Operation::DestroyMachine,
                 Method::DELETE,
                 machine,
                 &[],
-                deadline,
+                window,
             )
             .await
         {
@@ -692,12 +724,13 @@ impl AppClient {
         method: Method,
         machine: &str,
         path: &[&str],
-        deadline: Instant,
+        window: WriteWindow<'_>,
     ) -> Result<(), ApiError> {
         let path: Vec<&str> = ["machines", machine].iter().chain(path).copied().collect();
         let mut call = self.call(operation, method, &path);
         call.subject = self.machine(machine);
-        self.api.make(&call, deadline).await.map(|_| ())
+        call.outdated = Some(window.outdated);
+        self.api.make(&call, window.deadline).await.map(|_| ())
     }
 
     fn machine(&self, machine: &str) -> String {
@@ -718,6 +751,7 @@ impl AppClient {
             begin_before: None,
             give_up: None,
             halted: None,
+            outdated: None,
             cookies: &self.cookies,
         }
     }
@@ -725,8 +759,10 @@ impl AppClient {
 
 impl Call<'_> {
     fn is_halted(&self) -> bool {
-        self.halted
-            .is_some_and(|halted| halted.load(Ordering::Relaxed))
+        [self.halted, self.outdated]
+            .into_iter()
+            .flatten()
+            .any(|halted| halted.load(Ordering::Relaxed))
     }
 
     fn error(&self, cause: Cause, answer: &Response<Bytes>) -> ApiError {
@@ -963,6 +999,7 @@ mod tests {
         let window = CreateWindow {
             begin_before: deadline,
             halted: &HALTED,
+            outdated: &AtomicBool::new(false),
             deadline,
         };
         let config = MachineConfig {
@@ -982,7 +1019,12 @@ mod tests {
         let window = CreateWindow {
             begin_before: deadline,
             halted: &AtomicBool::new(false),
+            outdated: &AtomicBool::new(false),
             deadline,
+        };
+        let writes = WriteWindow {
+            deadline,
+            outdated: &AtomicBool::new(false),
         };
         let config = MachineConfig {
             raw: RawValue::from_string(r#"{"image":"i"}"#.to_owned()).expect("a literal object"),
@@ -992,10 +1034,10 @@ mod tests {
         let create = client.create_machine(&template, "ord", &[], false, window);
         let outcomes = [
             create.await.map(|_| ()),
-            client.start_machine("m", deadline).await,
-            client.stop_machine("m", deadline).await,
-            client.suspend_machine("m", deadline).await,
-            client.destroy_machine("m", deadline).await,
+            client.start_machine("m", writes).await,
+            client.stop_machine("m", writes).await,
+            client.suspend_machine("m", writes).await,
+            client.destroy_machine("m", writes).await,
         ];
         for outcome in outcomes {
             let error = outcome.expect_err("a dry run");

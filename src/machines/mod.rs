@@ -14,7 +14,7 @@ mod token;
 mod volumes;
 mod wire;
 
-pub use client::{Api, ApiOptions, AppClient, CreateWindow};
+pub use client::{Api, ApiOptions, AppClient, CreateWindow, WriteWindow};
 pub use clone::CloneTemplate;
 pub use error::{ApiError, Cause, Operation};
 pub use volumes::{Chosen, PassVolumes};

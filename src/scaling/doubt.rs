@@ -116,6 +116,7 @@ impl Memory {
             // What is said of a machine whose host does not answer is old itself.
             Answer::None => return,
             Answer::Machine(machine) if !machine.host_ok => return,
+            Answer::Machine(machine) if self.says_nothing_of_its_group(&machine) => return,
             Answer::Machine(machine) => {
                 let is_there = machine.state.is_living() && self.is_of_group(&machine, policy);
                 is_there.then_some(*machine)

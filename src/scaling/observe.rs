@@ -216,7 +216,9 @@ impl Memory {
             }
             self.note_aside(&machine, now.monotonic);
             if !self.is_of_group(&machine, policy) {
-                self.sights.remove(&machine.id);
+                if !self.says_nothing_of_its_group(&machine) {
+                    self.sights.remove(&machine.id);
+                }
                 continue;
             }
             let id = machine.id.clone();
@@ -267,6 +269,18 @@ impl Memory {
         let is_of_group = policy.scales_group(&machine.process_group)
             || (machine.process_group.is_empty() && self.hosts.contains_key(&machine.id));
         is_of_group && !self.aside.contains_key(&machine.id)
+    }
+
+    /// Whether a machine that was seen in the group is shown without its metadata.
+    ///
+    /// It has not moved to another group, and nobody can read whether it is protected: it counts as what it was last seen as
+    /// and is not touched, like one that the list lacks.
+    pub(super) fn says_nothing_of_its_group(&self, machine: &Machine) -> bool {
+        let is_aside = machine.standby || machine.scheduled;
+        machine.process_group.is_empty()
+            && machine.state.is_living()
+            && !is_aside
+            && self.sights.contains_key(&machine.id)
     }
 
     /// Remembers standby and scheduled machines.

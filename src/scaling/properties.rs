@@ -236,7 +236,11 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
         plan,
     } = pass;
     let missing = |id: &String| list.iter().all(|machine| machine.id != *id);
-    let in_question = |id: &String| missing(id) || doubted.contains(id);
+    let is_bare = |id: &String| {
+        let shown = list.iter().find(|machine| machine.id == *id);
+        shown.is_some_and(|machine| machine.process_group.is_empty())
+    };
+    let in_question = |id: &String| missing(id) || is_bare(id) || doubted.contains(id);
     assert!(asked.len() <= 20 && asked.iter().all(in_question));
     check_limits(Kind::Created, targets.created, limited.created, policy);
     check_limits(Kind::Started, targets.started, limited.started, policy);

@@ -393,6 +393,11 @@ impl Memory {
             *asked = Some(now.monotonic);
             let machine = match answer {
                 Answer::None => continue,
+                Answer::Machine(machine)
+                    if machine.host_ok && self.says_nothing_of_its_group(&machine) =>
+                {
+                    continue;
+                }
                 Answer::Machine(machine) if self.is_of_group(&machine, policy) => Some(machine),
                 Answer::Machine(_) | Answer::Gone => None,
             };

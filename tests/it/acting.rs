@@ -1146,6 +1146,35 @@ async fn a_dry_run_names_the_machines_that_it_would_take() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_done_is_told_when_it_was_done() {
+    let logs = Logs::capture();
+    let mut world = world(20.0, &[CREATED], &[(1, machine())]);
+    world.run_for(5).await;
+    let made = world.created() - 1;
+    assert!((3..15).contains(&made), "the pass is under way: {made}");
+    assert_eq!(logs.with("created machine").len(), made);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_wrong_in_the_same_way_is_told_once_a_pass() {
+    let logs = Logs::capture();
+    // With a latency all three are under way before the first is answered.
+    let options = Options {
+        latency: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let mut world = World::queue_with_options(4.0, &[CREATED], &options);
+    world.platform().add_machine(APP, machine()).unwrap();
+    fault(&world, Operation::Create, status(503));
+    world.run_for(10).await;
+    assert_eq!(world.requests(Operation::Create), 3);
+    let lines = logs.with("cannot create a machine");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].message.contains("(3 times)"), "{lines:?}");
+    assert_eq!(world.pass_errors("write"), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dry_run_writes_nothing_and_counts_nothing() {
     type Scene<'a> = (f64, (&'a str, &'a str), &'a [(usize, NewMachine)], &'a str);
     let scenes: &[Scene<'_>] = &[

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fly_autoscaler::sim::{Effect, Fault, MachineState, NewMachine, Operation};
+use fly_autoscaler::sim::{Canned, Effect, Fault, MachineState, NewMachine, Operation};
 
 use crate::world::{APP, Logs, World};
 
@@ -132,4 +132,77 @@ async fn a_surplus_that_was_last_seen_before_a_pass_was_frozen_has_not_lasted() 
     );
     world.run_for(30).await;
     assert_eq!(world.created(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_not_repeated_after_a_standstill() {
+    use MachineState::{Started, Stopped};
+    let scenes = [
+        (CREATED, Started, (6.0, 7.0), Operation::Create),
+        (CREATED, Stopped, (6.0, 5.0), Operation::Destroy),
+        (CREATED, Started, (6.0, 5.0), Operation::Stop),
+        (STARTED, Stopped, (0.0, 1.0), Operation::Start),
+        (STARTED, Started, (6.0, 5.0), Operation::Stop),
+    ];
+    for (target, state, counts, call) in scenes {
+        let settings = [
+            target,
+            ("FAS_TIMEOUT", "60s"),
+            ("FAS_DESTROY_RUNNING_AFTER", "0s"),
+        ];
+        let mut world = World::queue(counts.0, &settings);
+        let machine = NewMachine::in_region("ord").state(state.clone());
+        world.platform().add_machines(APP, 6, &machine).unwrap();
+        world.run_for(10).await;
+        world.depth(counts.1);
+        let limited = Canned::status(429).header("retry-after", "8");
+        world
+            .platform()
+            .add_fault(Fault::new(Effect::Answer(limited)).on(call).once());
+        world.run_for(7).await;
+        assert_eq!(world.requests(call), 1, "{call:?} {counts:?}");
+        freeze().await;
+        world.depth(counts.0);
+        world.run_for(60).await;
+        assert_eq!(world.requests(call), 1, "{call:?} {counts:?}");
+        assert_eq!(world.created(), 6);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standstill_is_seen_by_an_app_while_a_pass_over_another_hangs() {
+    let settings = [
+        ("FAS_APP_NAME", "app-*"),
+        ("FAS_ORG", "acme"),
+        CREATED,
+        ("FAS_INTERVAL", "2s"),
+        ("FAS_TIMEOUT", "30s"),
+        ("FAS_DESTROY_RUNNING_AFTER", "15s"),
+    ];
+    let mut world = World::queue(3.0, &settings);
+    for app in ["app-1", "app-2"] {
+        let mut platform = world.platform();
+        platform.add_app(app, "acme");
+        let machine = NewMachine::in_region("ord");
+        platform.add_machines(app, 6, &machine).unwrap();
+        platform.set_gauge(app, "queue_depth", Some(6.0));
+    }
+    world.run_for(10).await;
+    world
+        .platform()
+        .add_fault(Fault::new(Effect::Hang).on(Operation::List).app("app-1"));
+    world.run_for(3).await;
+    world
+        .platform()
+        .set_gauge("app-2", "queue_depth", Some(3.0));
+    world.run_for(4).await;
+    tokio::time::advance(Duration::from_secs(20)).await;
+    world.run_for(10).await;
+    assert_eq!(
+        world.requests(Operation::Stop),
+        0,
+        "seen for less than 15 s"
+    );
+    world.run_for(20).await;
+    assert_eq!(world.requests(Operation::Stop), 3);
 }

@@ -563,3 +563,35 @@ async fn a_list_that_goes_on_showing_a_started_machine_as_stopped_starts_no_othe
     assert_eq!(world.in_state(&MachineState::Started), 2);
     assert_eq!(world.requests(Operation::Start), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_shown_without_metadata_is_not_forgotten() {
+    for every in [u64::MAX, 2] {
+        let settings = [CREATED, ("FAS_MACHINE_CEILING", "6")];
+        let mut world = two_regions(6.0, &settings);
+        world.run_for(10).await;
+        let whole = configs(&world);
+        for pass in 0..20 {
+            let without = pass == 0 || every < u64::MAX && pass % every == 0;
+            for (id, config) in whole.iter().take(3) {
+                let bare = json!({ "image": config.image() });
+                let bare = MachineConfig::parse(&to_raw_value(&bare).unwrap()).unwrap();
+                let config = if without { bare } else { config.clone() };
+                world
+                    .platform()
+                    .edit_machine(APP, id, |machine| machine.config = config);
+            }
+            world.run_for(15).await;
+        }
+        assert_eq!(world.writes(), 0, "every {every}");
+        assert_eq!(world.created(), 6, "every {every}");
+    }
+}
+
+fn configs(world: &World) -> Vec<(Arc<str>, MachineConfig)> {
+    let platform = world.simulator.platform();
+    let machines = platform.app(APP).unwrap().machines();
+    machines
+        .map(|machine| (Arc::clone(&machine.id), machine.config.clone()))
+        .collect()
+}

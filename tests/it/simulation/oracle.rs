@@ -1531,6 +1531,13 @@ impl Oracle {
             .filter_map(|pass| self.create_bound(wire, pass))
             .max()
             .unwrap_or(0);
+        // What an earlier life made and no list shows is not known to this one.
+        let life = wire.passes[pass].life;
+        let born = wire
+            .passes
+            .iter()
+            .find(|other| other.life == life)
+            .map_or(Duration::ZERO, |first| first.start);
         let (mut counted, mut failed, mut cut_off) = (0, 0, 0);
         for (id, truth) in self
             .machines
@@ -1548,7 +1555,8 @@ impl Oracle {
                         .answers
                         .get(id)
                         .is_none_or(|(host_ok, _)| *host_ok)
-                        && Self::last_sight(wire, pass, id).unwrap_or(truth.ours.is_some()),
+                        && Self::last_sight(wire, pass, id)
+                            .unwrap_or_else(|| truth.ours.is_some_and(|made| made >= born)),
                     truth.state.to_string(),
                 ),
             };
@@ -1882,7 +1890,9 @@ impl Oracle {
         if starts > 0 {
             // Those that surely run: nobody told them otherwise since.
             let running = count(&|id, seen| {
-                matches!(seen.state, MachineState::Started | MachineState::Restarting)
+                let told = wire.passes[index].answers.get(id);
+                told.is_none_or(|(_, state)| state == "started")
+                    && matches!(seen.state, MachineState::Started | MachineState::Restarting)
                     && !self.touched(wire, id, start.saturating_sub(self.recent), index)
             });
             // Those that the list lacks run all the same, where they ran when they were last seen.
