@@ -84,7 +84,7 @@ struct Spoken {
     reminded: Option<Instant>,
     /// What a dry run would do, and when that was told.
     dry_plan: Option<(String, Instant)>,
-    notes: Vec<std::mem::Discriminant<Note>>,
+    notes: Vec<Note>,
     element_counts: BTreeMap<String, usize>,
     warnings: BTreeMap<String, Vec<String>>,
 }
@@ -937,19 +937,20 @@ impl Spoken {
         is_news
     }
 
-    /// Tells what a pass did; one that changed nothing is told when its notes change, and every ten minutes.
+    /// Tells what a pass did; one that changed nothing is told when there is news in its notes, and every ten minutes.
     fn tell(&mut self, report: &PassReport, targets: &TargetExpressions) {
         let now = Instant::from_std(report.began.monotonic);
         let Some(counts) = report.counts else { return };
         if report.decision == Decision::NoScale {
             self.dry_plan = None;
         }
-        let notes: Vec<_> = report.notes.iter().map(std::mem::discriminant).collect();
-        let changed = notes != self.notes;
-        self.notes = notes;
+        let before = std::mem::replace(&mut self.notes, report.notes.clone());
+        let kinds = |notes: &[Note]| notes.iter().map(std::mem::discriminant).collect::<Vec<_>>();
+        let changed = kinds(&report.notes) != kinds(&before);
         for note in &report.notes {
             // What happened to one machine is news each time; a state of affairs only when it changes.
-            if !changed && !matches!(note, Note::Skipped { .. }) {
+            let is_news = changed || before.iter().all(|before| note.is_news_after(before));
+            if !is_news && !matches!(note, Note::Skipped { .. }) {
                 continue;
             }
             if note.is_trouble() {

@@ -361,6 +361,37 @@ mod tests {
     }
 
     #[test]
+    fn a_time_of_change_ahead_of_our_clock_says_nothing() {
+        // The time of change before the write at 0 s, and in the list at 60 s: the same by a clock that is ahead, or one
+        // that is still to come.
+        for (before, after) in [(3, 3), (30, 30), (3600, 3600), (-100, 61), (3, 3600)] {
+            for (word, happened) in [("stopped", "stopped"), ("started", "started")] {
+                let (_, targets, list) = fleet(word);
+                let changed = |at: i64| -> Vec<String> {
+                    let machines = list.iter();
+                    let machines = machines.map(|text| text.replace("-100", &at.to_string()));
+                    machines.collect()
+                };
+                let mut fleet = Fleet::new(Policy::default());
+                let mut pass = |second: u64, list: &[String]| {
+                    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+                    let pass = fleet.pass(second, targets, &list);
+                    if second == 0 {
+                        assert_eq!(first(&pass), "a", "{word}");
+                        fleet.record(0, &pass.observed, &[effect(word, "a")]);
+                        fleet.exists(&format!("a ord {happened} updated={}", after + 1));
+                    }
+                    pass
+                };
+                pass(0, &changed(before));
+                let pass = pass(60, &changed(after));
+                assert_eq!(pass.asked, ["a"], "{word}, {before}, {after}");
+                assert_eq!(first(&pass), "", "{word}, {before}, {after}");
+            }
+        }
+    }
+
+    #[test]
     fn a_machine_that_was_destroyed_and_is_shown_for_ever_is_replaced() {
         let (mut fleet, _, list) = fleet("destroyed");
         fleet.answers.insert("a".to_owned(), Answer::Gone);

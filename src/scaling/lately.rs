@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use super::{
     Doubt, Member, Now, Observed, Policy, State, observe::SETTLE_TIME, unlisted::FORGOTTEN_AFTER,
 };
@@ -81,6 +83,8 @@ struct Attempts {
     denied: bool,
     /// When the machine was last asked for because of that.
     asked: Option<Instant>,
+    /// The machine's time of change that was seen before the last one, as the API says.
+    changed_before: Option<Timestamp>,
 }
 
 impl Attempts {
@@ -95,6 +99,18 @@ impl Attempts {
         self.until.is_some_and(|until| now < until)
     }
 
+    /// Whether what a list shows of the machine has been so since before it was written to, or may have been: the list may
+    /// then be old. One that repeats what was seen before is, whatever the clocks say; a time in the future says nothing.
+    fn is_from_before(&self, member: &Member, now: Now) -> bool {
+        let since_write = now.monotonic.saturating_duration_since(self.at);
+        let Some(updated_at) = member.machine.updated_at else {
+            return true;
+        };
+        let since_change = Duration::try_from(now.wall.duration_since(updated_at)).ok();
+        Some(updated_at) == self.changed_before
+            || since_change.is_none_or(|since_change| since_change >= since_write)
+    }
+
     fn is_over(&self, now: Instant) -> bool {
         let end = self.until.unwrap_or(self.at).max(self.at);
         let kept = if self.denied {
@@ -106,7 +122,12 @@ impl Attempts {
     }
 }
 
-fn attempt(attempts: &mut BTreeMap<String, Attempts>, id: &str, at: Instant) {
+fn attempt(
+    attempts: &mut BTreeMap<String, Attempts>,
+    id: &str,
+    changed_before: Option<Timestamp>,
+    at: Instant,
+) {
     let attempts = attempts.entry(id.to_owned()).or_insert(Attempts {
         failures: 0,
         at,
@@ -116,7 +137,9 @@ fn attempt(attempts: &mut BTreeMap<String, Attempts>, id: &str, at: Instant) {
         ran_at: None,
         denied: false,
         asked: None,
+        changed_before,
     });
+    attempts.changed_before = changed_before;
     (attempts.at, attempts.open, attempts.woken) = (at, true, false);
     (attempts.ran_at, attempts.denied) = (None, false);
 }
@@ -132,13 +155,13 @@ impl LatelyMemory {
     pub(super) fn destroy_tried(&mut self, id: &str, at: Instant) {
         close(&mut self.starts, id);
         close(&mut self.stops, id);
-        attempt(&mut self.destroys, id, at);
+        attempt(&mut self.destroys, id, None, at);
     }
 
     /// A destroy surely did not happen. `woken`: the answer was that the machine is in another state by now, which is
     /// no failure of a machine that turns out to be running.
     pub(super) fn destroy_refused(&mut self, id: &str, woken: bool, at: Instant) {
-        attempt(&mut self.destroys, id, at);
+        attempt(&mut self.destroys, id, None, at);
         if let Some(attempts) = self.destroys.get_mut(id) {
             attempts.woken = woken;
             attempts.failed(at);
@@ -156,17 +179,19 @@ impl LatelyMemory {
         self.victims_in_doubt.insert(id.to_owned(), at);
     }
 
-    /// A start was accepted, or its outcome is unknown.
-    pub(super) fn start_tried(&mut self, id: &str, at: Instant) {
+    /// A start was accepted, or its outcome is unknown. `changed_before` is the machine's time of change that was seen
+    /// before it.
+    pub(super) fn start_tried(&mut self, id: &str, changed_before: Option<Timestamp>, at: Instant) {
         close(&mut self.stops, id);
-        attempt(&mut self.starts, id, at);
+        attempt(&mut self.starts, id, changed_before, at);
     }
 
-    /// A stop or suspend for the started target was accepted, or its outcome is unknown.
-    pub(super) fn stop_tried(&mut self, id: &str, at: Instant) {
+    /// A stop or suspend for the started target was accepted, or its outcome is unknown. `changed_before` is the machine's time of change that was seen
+    /// before it.
+    pub(super) fn stop_tried(&mut self, id: &str, changed_before: Option<Timestamp>, at: Instant) {
         close(&mut self.starts, id);
         self.stopped.insert(id.to_owned(), at);
-        attempt(&mut self.stops, id, at);
+        attempt(&mut self.stops, id, changed_before, at);
     }
 
     fn of(&mut self, doubt: Doubt) -> &mut BTreeMap<String, Attempts> {
@@ -257,7 +282,7 @@ impl LatelyMemory {
             let state = member.map(|member| &member.machine.state);
             if let Some(member) = member.filter(|_| attempts.open && state == Some(&State::Started))
             {
-                if is_from_before(member, attempts.at, now) {
+                if attempts.is_from_before(member, now) {
                     attempts.denied = true;
                 } else {
                     attempts.failed(at);
@@ -308,16 +333,6 @@ impl LatelyMemory {
     }
 }
 
-/// Whether what a list shows of a machine has been so since before it was written to, or may have been: the list may then
-/// be old.
-fn is_from_before(member: &Member, written: Instant, now: Now) -> bool {
-    let since_write = now.monotonic.saturating_duration_since(written);
-    member.machine.updated_at.is_none_or(|updated_at| {
-        let since_change = now.wall.duration_since(updated_at);
-        Duration::try_from(since_change).unwrap_or_default() >= since_write
-    })
-}
-
 /// Whether a start has held; one that surely did not is noted as failed, and one that a list denies as that.
 ///
 /// The API says since when a machine has been at rest, and our own clock how long ago it was started. Where the API does
@@ -332,7 +347,7 @@ fn judge_start(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
         State::Stopped | State::Suspended => {
             let updated_at = member.machine.updated_at;
             let has_run = updated_at.is_none() && attempts.ran_at.is_some();
-            if !has_run && is_from_before(member, attempts.at, now) {
+            if !has_run && attempts.is_from_before(member, now) {
                 attempts.denied = true;
                 return false;
             }

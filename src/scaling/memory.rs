@@ -101,6 +101,16 @@ pub(super) enum Certainty {
     Held,
 }
 
+/// Whether a time that the API names is before a moment of our own clock: a time without a fraction is cut to its second,
+/// and may have been any moment of it.
+fn is_surely_before(named: Timestamp, moment: Timestamp) -> bool {
+    if named.subsec_nanosecond() == 0 {
+        named.as_second() < moment.as_second()
+    } else {
+        named < moment
+    }
+}
+
 impl Expectation {
     /// Whether nobody knows so far whether it has happened.
     pub(super) fn is_open(&self) -> bool {
@@ -115,7 +125,8 @@ impl Expectation {
     ///
     /// What the API's clock says is compared with ours, from when the write's answer was heard on: an attempt of it that
     /// had no answer may have been undone before. Where our clock is ahead, news come late, at most by a minute; where it
-    /// is behind, a change from before the write may pass for one after it.
+    /// is behind, a change from before the write may pass for one after it. A time without a fraction names a whole second,
+    /// which is before the pass only where all of it is.
     pub(super) fn lags(&mut self, state: &State, updated_at: Option<Timestamp>) -> bool {
         let is_before = match self.expected {
             Expected::Destroy => return true,
@@ -128,8 +139,8 @@ impl Expectation {
             this > self.after && self.newest.is_none_or(|newest| this > newest)
         });
         // What it brings about may also have come about before.
-        let is_from_before =
-            (state.is_up() || state.is_down()) && updated_at.is_some_and(|this| this < self.began);
+        let is_from_before = (state.is_up() || state.is_down())
+            && updated_at.is_some_and(|this| is_surely_before(this, self.began));
         self.newest = self.newest.max(updated_at);
         self.shown |= is_later || !(is_older || is_before || is_from_before);
         is_older || !self.shown
@@ -287,6 +298,7 @@ impl Memory {
     ) {
         use Certainty::Accepted;
         let began = pass_start.monotonic;
+        let changed_before = |id: &str| observed.member(id)?.machine.updated_at;
         match effect {
             Effect::Created { id, region } => {
                 self.placement.asked(&region, policy);
@@ -336,19 +348,19 @@ impl Memory {
             }
             Effect::VictimStopUnknown { id } => self.lately.victim_stop_unknown(&id, at),
             Effect::Started { id } => {
-                self.lately.start_tried(&id, at);
+                self.lately.start_tried(&id, changed_before(&id), at);
                 self.expect(id, Expected::Start, Accepted, observed, (pass_start, at));
             }
             Effect::Stopped { id } => {
-                self.lately.stop_tried(&id, at);
+                self.lately.stop_tried(&id, changed_before(&id), at);
                 self.expect(id, Expected::Stop, Accepted, observed, (pass_start, at));
             }
             Effect::StartUnknown { id } => {
-                self.lately.start_tried(&id, at);
+                self.lately.start_tried(&id, changed_before(&id), at);
                 self.expect_unknown(id, Expected::Start, observed, (pass_start, at));
             }
             Effect::StopUnknown { id } => {
-                self.lately.stop_tried(&id, at);
+                self.lately.stop_tried(&id, changed_before(&id), at);
                 self.expect_unknown(id, Expected::Stop, observed, (pass_start, at));
             }
             Effect::VolumesRefused { volumes } => {
@@ -594,7 +606,7 @@ impl CreateBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::fleet::{Fleet, created, ids};
+    use crate::scaling::fleet::{Fleet, created, ids, machine};
 
     fn refused(region: &str) -> Effect {
         Effect::CreateRefused {
@@ -884,6 +896,54 @@ mod tests {
         ];
         fleet.record(0, &observed, &effects);
         assert_eq!(ids(&fleet.observe(15, &["a ord started"])), ["a"]);
+    }
+
+    #[test]
+    fn a_change_in_the_second_of_the_pass_is_believed_and_one_before_it_is_not() {
+        let id = || "b".to_owned();
+        let stopped = (Effect::Stopped { id: id() }, "started", "stopped");
+        let started = (Effect::Started { id: id() }, "stopped", "started");
+        for (effect, before, after) in [stopped, started] {
+            for (second, believed) in [(10, true), (9, false)] {
+                let mut fleet = Fleet::new(Policy::default());
+                let fraction = Duration::from_millis(700);
+                let began = Now {
+                    monotonic: fleet.at(10).monotonic + fraction,
+                    wall: fleet.at(10).wall + fraction,
+                };
+                let list = [format!("b ord {before} updated=-100")];
+                let list = list.iter().map(|text| machine(text)).collect();
+                let observed = fleet.memory.observe(list, &fleet.policy, began);
+                let known = began.monotonic + Duration::from_millis(40);
+                fleet
+                    .memory
+                    .record(effect.clone(), &observed, &fleet.policy, began, known);
+                let shown = format!("b ord {after} updated={second}");
+                let observed = fleet.observe(12, &["a ord started", &shown]);
+                let member = observed.member("b").expect("listed");
+                assert_eq!(member.is_free(), believed, "{after} at {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_of_the_api_is_before_a_moment_where_all_of_it_is() {
+        let cases = [
+            ("10Z", "10.7Z", false),
+            ("10Z", "11Z", true),
+            ("10Z", "10Z", false),
+            ("10.6Z", "10.7Z", true),
+            ("10.8Z", "10.7Z", false),
+            ("11Z", "10.7Z", false),
+        ];
+        for (named, moment, expected) in cases {
+            let time = |text: &str| -> Timestamp {
+                let text = format!("2026-01-01T00:00:{text}");
+                text.parse().expect("a literal timestamp")
+            };
+            let before = is_surely_before(time(named), time(moment));
+            assert_eq!(before, expected, "{named} before {moment}");
+        }
     }
 
     #[test]

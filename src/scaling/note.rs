@@ -245,7 +245,61 @@ impl Note {
                 | Self::Unreachable { .. }
                 | Self::TooManyUnlisted { .. }
                 | Self::StoodStill
-        )
+        ) || matches!(self, Self::CeilingLeavesNoRoom { doubtful, .. } if *doubtful > 0)
+    }
+
+    /// Whether this has to be said although `before` has been: it is of another kind, or somebody should look and it is
+    /// about other machines or more of them. What targets and clocks say changes from pass to pass, and is no news.
+    #[must_use]
+    pub fn is_news_after(&self, before: &Self) -> bool {
+        use std::mem::discriminant;
+        if discriminant(self) != discriminant(before) {
+            return true;
+        }
+        match (self, before) {
+            (
+                Self::CeilingLeavesNoRoom {
+                    wanted: _,
+                    allowed,
+                    failed,
+                    unreachable,
+                    doubtful,
+                },
+                Self::CeilingLeavesNoRoom {
+                    wanted: _,
+                    allowed: allowed_before,
+                    failed: failed_before,
+                    unreachable: unreachable_before,
+                    doubtful: doubtful_before,
+                },
+            ) => {
+                (allowed, failed, unreachable, doubtful)
+                    != (
+                        allowed_before,
+                        failed_before,
+                        unreachable_before,
+                        doubtful_before,
+                    )
+            }
+            (
+                Self::TooFewStopped { available, .. },
+                Self::TooFewStopped {
+                    available: before, ..
+                },
+            ) => available != before,
+            (
+                Self::MountsNotCloned { .. }
+                | Self::DestroysFailed { .. }
+                | Self::StartsFailed { .. }
+                | Self::StopsFailed { .. }
+                | Self::DeployInProgress { .. }
+                | Self::ReleaseUnknown { .. }
+                | Self::Stuck { .. }
+                | Self::Unreachable { .. },
+                _,
+            ) => self != before,
+            _ => false,
+        }
     }
 }
 
@@ -882,6 +936,46 @@ mod tests {
         for (note, sentence) in cases {
             assert_eq!(note.to_string(), sentence);
         }
+    }
+
+    #[test]
+    fn other_machines_or_more_of_them_are_news_and_a_moving_target_is_not() {
+        let room = |wanted, doubtful| Note::CeilingLeavesNoRoom {
+            wanted,
+            allowed: 0,
+            failed: 0,
+            unreachable: 0,
+            doubtful,
+        };
+        let failed = |ids: &[&str]| Note::StartsFailed {
+            machines: ids.iter().copied().map(str::to_owned).collect(),
+        };
+        let paused = |wanted, seconds| Note::CreatePaused {
+            wanted,
+            remaining: Duration::from_secs(seconds),
+        };
+        let ceiling = |min| Note::Ceiling {
+            ceiling: 3,
+            from: Bounds::at_least(min),
+        };
+        let too_few = |wanted, available| Note::TooFewStopped { wanted, available };
+        let cases = [
+            (room(1, 1), room(2, 2), true),
+            (room(1, 1), room(1, 0), true),
+            (room(1, 1), room(2, 1), false),
+            (failed(&["a"]), failed(&["a", "b"]), true),
+            (failed(&["a"]), failed(&["a"]), false),
+            (too_few(2, 0), too_few(3, 0), false),
+            (too_few(2, 0), too_few(2, 1), true),
+            (paused(2, 30), paused(1, 15), false),
+            (ceiling(5), ceiling(9), false),
+            (ceiling(5), paused(1, 15), true),
+        ];
+        for (before, now, expected) in cases {
+            assert_eq!(now.is_news_after(&before), expected, "{before}; {now}");
+        }
+        assert!(room(1, 1).is_trouble());
+        assert!(!room(1, 0).is_trouble());
     }
 
     #[test]
