@@ -548,6 +548,7 @@ impl Actor<'_> {
                     halted |= error.is_unauthorized();
                 }
             }
+            let begun = !matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown);
             let slot = slot_after(write, &error, self.may_have_happened(&id));
             spent += usize::from(slot != Slot::Free);
             match slot {
@@ -556,6 +557,9 @@ impl Actor<'_> {
                 }
                 Slot::Unknown => outcome.effect(Effect::StopUnknown { id: id.clone() }),
                 Slot::Gone => outcome.effect(Effect::Destroyed { id: id.clone() }),
+                Slot::Spent | Slot::Free if write == MachineWrite::Start && begun => {
+                    outcome.effect(Effect::StartRefused { id: id.clone() });
+                }
                 Slot::Spent | Slot::Free => {}
             }
             outcome.bring_failed(id, error);

@@ -127,6 +127,7 @@ impl Memory {
         let Some(machine) = machine else {
             self.deny(id, Expected::Destroy, None, now);
             self.lately.destroy_tried(id, now.monotonic);
+            self.lately.forget_victim(id);
             self.unsettled_destroys.remove(id);
             self.clones.remove(id);
             self.mark_gone(id, now.monotonic);
@@ -163,7 +164,10 @@ impl Memory {
         observed.sort();
         // A victim that has come down is not gone, but on its way.
         let goes_on = doubt == Doubt::Destroy && was_up && state.is_down();
-        if has_happened {
+        if goes_on {
+            self.deny(&id, Expected::Stop, updated_at, now);
+            self.lately.happened(&id, doubt, now.monotonic);
+        } else if has_happened {
             let expected = match doubt {
                 Doubt::Destroy => Expected::Destroy,
                 Doubt::Start => Expected::Start,
@@ -171,7 +175,7 @@ impl Memory {
             };
             self.deny(&id, expected, updated_at, now);
             self.lately.happened(&id, doubt, now.monotonic);
-        } else if doubt.has_failed(&state) && !goes_on {
+        } else if doubt.has_failed(&state) {
             self.lately.failed(&id, doubt, now.monotonic);
             observed.lately.add_failed(id, doubt);
         } else {
@@ -206,6 +210,7 @@ mod tests {
         match word {
             "destroyed" => Effect::Destroyed { id },
             "destroy unknown" => Effect::DestroyUnknown { id },
+            "victim stopped" => Effect::VictimStopped { id },
             "victim stop unknown" => Effect::VictimStopUnknown { id },
             "started" => Effect::Started { id },
             "start unknown" => Effect::StartUnknown { id },
@@ -236,7 +241,7 @@ mod tests {
         let (targets, list): (Targets, &[&str]) = match word {
             "destroyed" | "destroy unknown" => (created(3, 3), &STOPPED),
             // Only what runs is left.
-            "victim stop unknown" => (created(2, 2), &STARTED[..3]),
+            "victim stopped" | "victim stop unknown" => (created(2, 2), &STARTED[..3]),
             "started" | "start unknown" => (started(2, 2), &STOPPED),
             _ => (started(2, 2), &STARTED),
         };
@@ -246,9 +251,10 @@ mod tests {
         (fleet, targets, list)
     }
 
-    const WORDS: [&str; 7] = [
+    const WORDS: [&str; 8] = [
         "destroyed",
         "destroy unknown",
+        "victim stopped",
         "victim stop unknown",
         "started",
         "start unknown",
@@ -414,11 +420,52 @@ mod tests {
 
     #[test]
     fn a_victim_that_came_down_is_on_its_way_and_has_not_failed() {
-        let (mut fleet, targets, list) = fleet("victim stop unknown");
-        fleet.exists("a ord stopped updated=9");
-        let pass = fleet.pass(60, targets, list);
-        assert_eq!(first(&pass), "a");
-        assert!(pass.plan.notes.is_empty(), "{:?}", pass.plan.notes);
+        for word in ["victim stopped", "victim stop unknown"] {
+            let (mut fleet, targets, list) = fleet(word);
+            fleet.exists("a ord stopped updated=9");
+            let pass = fleet.pass(60, targets, list);
+            assert_eq!(first(&pass), "a", "{word}");
+            assert!(pass.plan.notes.is_empty(), "{:?}", pass.plan.notes);
+        }
+    }
+
+    #[test]
+    fn a_victim_that_drains_is_waited_for_and_no_other_goes_in_its_place() {
+        for word in ["victim stopped", "victim stop unknown"] {
+            // What the list shows of it, and what asking for it would.
+            for (shown, is) in [
+                ("started updated=-100", "stopping updated=1"),
+                ("stopping updated=1", "stopping updated=1"),
+                ("stopped updated=70", "stopped updated=70"),
+                ("started updated=30", "started updated=30"),
+            ] {
+                let (mut fleet, targets, list) = fleet(word);
+                fleet.exists(&format!("a ord {is}"));
+                let shown_first = format!("a ord {shown}");
+                let mut shown_then = list.to_vec();
+                shown_then[0] = &shown_first;
+                for second in [60, 75, 119, 120, 180] {
+                    let pass = fleet.pass(second, targets, &shown_then);
+                    let other = first(&pass);
+                    let name = format!("{word}, {shown}, at {second}: {:?}", pass.plan.notes);
+                    assert!(["", "a"].contains(&other), "{name}");
+                    let failed = matches!(pass.plan.notes[..], [Note::DestroysFailed { .. }]);
+                    assert!(!failed, "{name}");
+                    let lags = shown.contains("-100") && second % 60 == 0;
+                    assert_eq!(!pass.asked.is_empty(), lags, "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_victim_that_its_stop_removed_is_replaced_where_lists_go_on_showing_it() {
+        let (mut fleet, _, list) = fleet("victim stopped");
+        fleet.answers.insert("a".to_owned(), Answer::Gone);
+        assert_eq!(first(&fleet.pass(20, created(3, 3), list)), "");
+        let pass = fleet.pass(60, created(3, 3), list);
+        assert_eq!(pass.asked, ["a"]);
+        assert_eq!(first(&pass), "a new one");
     }
 
     #[test]

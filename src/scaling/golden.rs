@@ -145,6 +145,8 @@ impl Scenario {
             },
             ["victim-stopped", id] => Effect::VictimStopped { id: id.to_owned() },
             ["victim-stop-unknown", id] => Effect::VictimStopUnknown { id: id.to_owned() },
+            ["start-refused", id] => Effect::StartRefused { id: id.to_owned() },
+            ["start-unknown", id] => Effect::StartUnknown { id: id.to_owned() },
             ["started", id] => Effect::Started { id: id.to_owned() },
             ["stopped", id] => Effect::Stopped { id: id.to_owned() },
             _ => panic!("unknown outcome: {text}"),

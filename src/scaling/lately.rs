@@ -21,6 +21,9 @@ const KEPT_RUNNING: Duration = Duration::from_secs(60);
 /// How long a machine goes last after the first attempt that did not hold; it doubles with each further one.
 const SHORTEST: Duration = Duration::from_secs(60);
 
+/// How long a victim that we stopped is remembered as one that may be started again.
+const MAY_RETURN: Duration = Duration::from_secs(60 * 60);
+
 /// The longest that a machine goes last, and how long after that its failures are remembered.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 
@@ -38,6 +41,9 @@ pub struct Lately {
     pub stopped: BTreeSet<String>,
     /// Victims whose stop had no known outcome, and of which no list says so far whether they are on their way down.
     pub victims_in_doubt: BTreeSet<String>,
+    /// Victims that ran when we stopped them, and that nobody has started or destroyed since: they may be started again
+    /// where they are no longer to go.
+    pub stopped_victims: BTreeSet<String>,
     /// Machines of which this list denies, long after it, what was written to them: nothing is done in their place before
     /// they were asked for.
     pub doubts: BTreeMap<String, Doubt>,
@@ -62,6 +68,17 @@ pub(super) struct LatelyMemory {
     stops: BTreeMap<String, Attempts>,
     stopped: BTreeMap<String, Instant>,
     victims_in_doubt: BTreeMap<String, Instant>,
+    stopped_victims: BTreeMap<String, StoppedVictim>,
+}
+
+/// A victim that ran when we told it to stop, and has not been started or destroyed since.
+#[derive(Debug, Clone)]
+struct StoppedVictim {
+    at: Instant,
+    /// How often it was to be started again and was refused.
+    refusals: u32,
+    /// Until when it is not to be tried again because of that.
+    pauses_until: Option<Instant>,
 }
 
 /// Attempts of one kind on one machine.
@@ -83,6 +100,8 @@ struct Attempts {
     denied: bool,
     /// When the machine was last asked for because of that.
     asked: Option<Instant>,
+    /// Whether it was the stop before a destroy: a machine on its way down then has only to be waited for.
+    is_stop: bool,
     /// The machine's time of change that was seen before the last one, as the API says.
     changed_before: Option<Timestamp>,
 }
@@ -91,8 +110,7 @@ impl Attempts {
     fn failed(&mut self, now: Instant) {
         (self.open, self.denied) = (false, false);
         self.failures = self.failures.saturating_add(1);
-        let doublings = 1_u32.checked_shl(self.failures - 1).unwrap_or(u32::MAX);
-        self.until = Some(now + SHORTEST.saturating_mul(doublings).min(LONGEST));
+        self.until = Some(now + wait_after(self.failures));
     }
 
     fn goes_last(&self, now: Instant) -> bool {
@@ -122,6 +140,13 @@ impl Attempts {
     }
 }
 
+/// How long a machine waits for its next turn after so many failures in a row.
+fn wait_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1);
+    let doublings = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+    SHORTEST.saturating_mul(doublings).min(LONGEST)
+}
+
 fn attempt(
     attempts: &mut BTreeMap<String, Attempts>,
     id: &str,
@@ -137,8 +162,10 @@ fn attempt(
         ran_at: None,
         denied: false,
         asked: None,
+        is_stop: false,
         changed_before,
     });
+    attempts.is_stop = false;
     attempts.changed_before = changed_before;
     (attempts.at, attempts.open, attempts.woken) = (at, true, false);
     (attempts.ran_at, attempts.denied) = (None, false);
@@ -168,14 +195,52 @@ impl LatelyMemory {
         }
     }
 
-    /// A victim's stop was accepted: its destroy comes next.
-    pub(super) fn victim_stopped(&mut self, id: &str) {
+    /// A victim's stop was accepted: its destroy comes next, unless lists go on showing that it runs.
+    pub(super) fn victim_stopped(
+        &mut self,
+        id: &str,
+        changed_before: Option<Timestamp>,
+        at: Instant,
+    ) {
         close(&mut self.starts, id);
+        close(&mut self.stops, id);
+        attempt(&mut self.destroys, id, changed_before, at);
+        if let Some(attempts) = self.destroys.get_mut(id) {
+            attempts.is_stop = true;
+        }
+        self.remember_victim(id, at);
+    }
+
+    fn remember_victim(&mut self, id: &str, at: Instant) {
+        let victim = StoppedVictim {
+            at,
+            refusals: 0,
+            pauses_until: None,
+        };
+        self.stopped_victims.insert(id.to_owned(), victim);
+    }
+
+    /// A start surely did not happen: a victim that is to come back leaves other growth its turn for a while.
+    pub(super) fn start_refused(&mut self, id: &str, at: Instant) {
+        if let Some(victim) = self.stopped_victims.get_mut(id) {
+            victim.refusals = victim.refusals.saturating_add(1);
+            victim.pauses_until = Some(at + wait_after(victim.refusals));
+        }
+    }
+
+    /// A machine is gone, or was started again: that we stopped it once no longer matters.
+    pub(super) fn forget_victim(&mut self, id: &str) {
+        self.stopped_victims.remove(id);
     }
 
     /// A victim's stop has no known outcome.
-    pub(super) fn victim_stop_unknown(&mut self, id: &str, at: Instant) {
-        self.destroy_tried(id, at);
+    pub(super) fn victim_stop_unknown(
+        &mut self,
+        id: &str,
+        changed_before: Option<Timestamp>,
+        at: Instant,
+    ) {
+        self.victim_stopped(id, changed_before, at);
         self.victims_in_doubt.insert(id.to_owned(), at);
     }
 
@@ -265,6 +330,9 @@ impl LatelyMemory {
             let Some(member) = shown(id) else {
                 return !attempts.is_over(at);
             };
+            // One that runs since then has been woken.
+            let runs_on = member.machine.state.is_up() && attempts.is_from_before(member, now);
+            attempts.open &= !attempts.is_stop || runs_on;
             let is_settled = !member.unsettled_destroy && !in_doubt.contains_key(id);
             attempts.denied = attempts.open && is_settled;
             let was_woken = attempts.woken && member.machine.state.is_up();
@@ -296,6 +364,17 @@ impl LatelyMemory {
             !runs && at.saturating_duration_since(*since) < policy.destroy_running_after
         });
 
+        let (destroys, in_doubt) = (&self.destroys, &self.victims_in_doubt);
+        self.stopped_victims.retain(|id, victim| {
+            let is_denied = destroys.get(id).is_some_and(|attempts| attempts.denied);
+            let may_be_down = is_denied || in_doubt.contains_key(id);
+            let runs = shown(id).is_some_and(|member| {
+                let state = &member.machine.state;
+                matches!(state, State::Started | State::Starting | State::Restarting)
+            });
+            (!runs || may_be_down) && at.saturating_duration_since(victim.at) < MAY_RETURN
+        });
+
         let last = |attempts: &BTreeMap<String, Attempts>| -> BTreeSet<String> {
             let last = attempts
                 .iter()
@@ -319,6 +398,12 @@ impl LatelyMemory {
             stops_failed: last(&self.stops),
             stopped: self.stopped.keys().cloned().collect(),
             victims_in_doubt: self.victims_in_doubt.keys().cloned().collect(),
+            stopped_victims: {
+                let victims = self.stopped_victims.iter();
+                let victims = victims
+                    .filter(|(_, victim)| victim.pauses_until.is_none_or(|until| until <= at));
+                victims.map(|(id, _)| id.clone()).collect()
+            },
         }
     }
 
@@ -330,6 +415,7 @@ impl LatelyMemory {
             && self.stops.is_empty()
             && self.stopped.is_empty()
             && self.victims_in_doubt.is_empty()
+            && self.stopped_victims.is_empty()
     }
 }
 
@@ -710,6 +796,7 @@ mod tests {
         let words = [
             "refused",
             "unknown",
+            "victim stopped",
             "victim stop unknown",
             "started",
             "stopped",
@@ -722,6 +809,7 @@ mod tests {
                 fleet.observe(second, list);
                 fleet.observe_and_ask(2000, list);
                 fleet.observe_and_ask(4000, list);
+                fleet.observe_and_ask(6000, list);
                 assert!(
                     fleet.memory.lately.is_empty(),
                     "{word}: {:?}",

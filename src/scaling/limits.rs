@@ -20,6 +20,9 @@ pub struct Limited {
     pub created: Option<Bounds>,
     /// Bounds of the started count; `None`: leave it alone.
     pub started: Option<Bounds>,
+    /// Whether the created target itself, before windows and steps, wants no machine gone, and no started target says how
+    /// many are to run: victims that we have only stopped so far may then come back.
+    pub nobody_has_to_go: bool,
     /// What the limits did.
     pub notes: Vec<Note>,
 }
@@ -81,6 +84,10 @@ pub fn limit(
         }
     }
     let created = targets.created.within_floor_and_ceiling(policy, &mut notes);
+    let nobody_has_to_go = targets.started == Target::Unset
+        && created
+            .bounds()
+            .is_some_and(|bounds| observed.present() <= bounds.max);
     let (memory_created, memory_started) = (&mut memory.limits.created, &mut memory.limits.started);
     let created = limit_kind(
         Kind::Created,
@@ -114,6 +121,7 @@ pub fn limit(
     Limited {
         created,
         started,
+        nobody_has_to_go,
         notes,
     }
 }

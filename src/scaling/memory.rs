@@ -268,6 +268,11 @@ pub enum Effect {
         /// The machine.
         id: String,
     },
+    /// A start that surely did not happen.
+    StartRefused {
+        /// The machine.
+        id: String,
+    },
     /// A start whose outcome is unknown: the next list says what became of it.
     StartUnknown {
         /// The machine.
@@ -334,6 +339,7 @@ impl Memory {
                 self.clones.remove(&id);
                 self.unsettled_destroys.remove(&id);
                 self.lately.destroy_tried(&id, at);
+                self.lately.forget_victim(&id);
                 self.mark_gone(&id, at);
                 self.expect(id, Expected::Destroy, Accepted, observed, (pass_start, at));
             }
@@ -343,11 +349,16 @@ impl Memory {
             }
             Effect::DestroyRefused { id, woken } => self.lately.destroy_refused(&id, woken, at),
             Effect::VictimStopped { id } => {
-                self.lately.victim_stopped(&id);
+                self.lately.victim_stopped(&id, changed_before(&id), at);
                 self.expect(id, Expected::Stop, Accepted, observed, (pass_start, at));
             }
-            Effect::VictimStopUnknown { id } => self.lately.victim_stop_unknown(&id, at),
+            Effect::VictimStopUnknown { id } => {
+                self.lately
+                    .victim_stop_unknown(&id, changed_before(&id), at);
+            }
+            Effect::StartRefused { id } => self.lately.start_refused(&id, at),
             Effect::Started { id } => {
+                self.lately.forget_victim(&id);
                 self.lately.start_tried(&id, changed_before(&id), at);
                 self.expect(id, Expected::Start, Accepted, observed, (pass_start, at));
             }

@@ -139,6 +139,11 @@ pub enum Reason {
         /// The upper bound.
         max: u32,
     },
+    /// Machines that were stopped to be destroyed no longer have to go.
+    VictimsReturn {
+        /// How many.
+        machines: u32,
+    },
     /// No kind has a target in this pass.
     NoTarget,
 }
@@ -150,6 +155,13 @@ impl fmt::Display for Reason {
                 formatter.write_str("nothing to do, every count is inside its target after limits")
             }
             Self::NoTarget => formatter.write_str("nothing is done, no target has a value"),
+            Self::VictimsReturn { machines: 1 } => {
+                formatter.write_str("1 machine that was stopped to be destroyed is wanted again")
+            }
+            Self::VictimsReturn { machines } => write!(
+                formatter,
+                "{machines} machines that were stopped to be destroyed are wanted again"
+            ),
             Self::Below { kind, current, min } => {
                 write!(formatter, "{}, {min} wanted", Counted(*kind, *current))
             }
@@ -306,7 +318,10 @@ pub fn plan(
         plan.reason = Reason::NoTarget;
         return plan;
     }
-    if let Some(bounds) = limited.created {
+    if limited.nobody_has_to_go {
+        plan_return(observed, &mut plan);
+    }
+    if let Some(bounds) = limited.created.filter(|_| plan.action.is_none()) {
         plan_created(observed, bounds, policy, memory, release, now, &mut plan);
     }
     plan.withhold(observed, release);
@@ -342,6 +357,27 @@ fn note_left_out(observed: &Observed, notes: &mut Vec<Note>) {
     if !stuck.is_empty() {
         notes.push(Note::Stuck { machines: stuck });
     }
+}
+
+/// Starts victims again that we have stopped and not destroyed: they ran before, and growth would count them and leave
+/// them down. Nobody else's machines, and before anything is created.
+fn plan_return(observed: &Observed, plan: &mut Plan) {
+    let mut candidates = start_order(observed);
+    candidates.retain(|member| {
+        let was_stopped_by_us = observed.lately.stopped_victims.contains(&member.machine.id);
+        let rests = matches!(member.machine.state, State::Stopped | State::Suspended);
+        was_stopped_by_us && rests && surely_exists(observed, member)
+    });
+    let machines = count(candidates.len());
+    if machines == 0 {
+        return;
+    }
+    plan.reason = Reason::VictimsReturn { machines };
+    let ids = candidates.into_iter();
+    plan.action = Some(Action::Start {
+        candidates: ids.map(|member| member.machine.id.clone()).collect(),
+        count: machines,
+    });
 }
 
 fn plan_created(

@@ -181,6 +181,7 @@ fn any_effect() -> impl Strategy<Value = Effect> {
         id().prop_map(|id| Effect::DestroyUnknown { id }),
         (id(), any::<bool>()).prop_map(|(id, woken)| Effect::DestroyRefused { id, woken }),
         id().prop_map(|id| Effect::VictimStopped { id }),
+        id().prop_map(|id| Effect::StartRefused { id }),
         id().prop_map(|id| Effect::VictimStopUnknown { id }),
         id().prop_map(|id| Effect::Started { id }),
         id().prop_map(|id| Effect::Stopped { id }),
@@ -342,7 +343,19 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
         Some(Action::Start { candidates, count }) => {
             touch(candidates.iter().map(String::as_str).collect(), false);
             assert!(*count > 0 && *count as usize <= candidates.len());
-            assert!(observed.started + count <= started.expect("a target").min);
+            if targets.started == Target::Unset {
+                let victims = &observed.lately.stopped_victims;
+                assert!(candidates.iter().all(|id| victims.contains(id)));
+                assert!(observed.present() <= created.expect("a target").max);
+                let at_rest = [State::Stopped, State::Suspended];
+                assert!(
+                    candidates
+                        .iter()
+                        .all(|id| at_rest.contains(&machine(id).state))
+                );
+            } else {
+                assert!(observed.started + count <= started.expect("a target").min);
+            }
         }
         Some(Action::Stop { candidates, count }) => {
             touch(candidates.iter().map(String::as_str).collect(), true);

@@ -9,6 +9,7 @@ use fly_autoscaler::sim::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tracing::Level;
 
 use crate::world::{APP, BLUEPRINT, Logs, World};
 
@@ -24,6 +25,16 @@ fn machine() -> NewMachine {
 
 fn stopped() -> NewMachine {
     machine().state(MachineState::Stopped)
+}
+
+fn slow_to_stop(seconds: u64) -> NewMachine {
+    let config = json!({
+        "image": "registry.fly.io/app:v1",
+        "metadata": { "fly_process_group": "app" },
+        "stop_config": { "timeout": "4m" },
+    });
+    let machine = machine().config(&config.to_string());
+    machine.stop_takes(Duration::from_secs(seconds))
 }
 
 /// A world that wants `depth`, with these machines in it.
@@ -976,15 +987,7 @@ async fn at_once_means_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_stopper_is_destroyed_by_a_later_pass_and_no_other_in_its_place() {
     let settings = [CREATED, ("FAS_DESTROY_RUNNING_AFTER", "0s")];
-    let config = json!({
-        "image": "registry.fly.io/app:v1",
-        "metadata": { "fly_process_group": "app" },
-        "stop_config": { "timeout": "4m" },
-    });
-    let slow = machine()
-        .config(&config.to_string())
-        .stop_takes(Duration::from_secs(200));
-    let mut world = world(2.0, &settings, &[(3, slow)]);
+    let mut world = world(2.0, &settings, &[(3, slow_to_stop(200))]);
     world.run_for(190).await;
     let victims = named(&world, Operation::Stop);
     assert_eq!(
@@ -1000,6 +1003,43 @@ async fn a_slow_stopper_is_destroyed_by_a_later_pass_and_no_other_in_its_place()
     assert_eq!(world.requests(Operation::Stop), 1);
     assert_eq!(world.created(), 2);
     assert_eq!(world.platform().started(APP), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn victims_that_are_slow_to_stop_run_again_when_the_target_comes_back() {
+    for (depth, creates) in [(6.0, 0), (8.0, 2)] {
+        let settings = [CREATED, ("FAS_DESTROY_RUNNING_AFTER", "0s")];
+        let slow = slow_to_stop(8);
+        let mut world = world(3.0, &settings, &[(6, slow), (1, stopped())]);
+        let logs = Logs::capture();
+        world.run_for(7).await;
+        let victims = named(&world, Operation::Stop);
+        assert_eq!(victims.len(), 3);
+        world.depth(depth);
+        world.run_for(60).await;
+        assert_eq!(named(&world, Operation::Start), victims);
+        assert_eq!(world.requests(Operation::Destroy), 1, "the one at rest");
+        assert_eq!(world.requests(Operation::Create), creates);
+        assert_eq!(world.in_state(&MachineState::Started), 6 + creates);
+        let told = logs.with("3 machines that were stopped to be destroyed are wanted again");
+        assert_eq!(told.len(), 1, "{:?}", logs.lines());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_victim_that_cannot_be_started_again_keeps_nothing_from_being_created() {
+    let settings = [CREATED, ("FAS_DESTROY_RUNNING_AFTER", "0s")];
+    let mut world = world(3.0, &settings, &[(4, slow_to_stop(8))]);
+    world.run_for(7).await;
+    let refused = Fault::new(status(422)).on(Operation::Start).times(1000);
+    world.platform().add_fault(refused);
+    world.depth(5.0);
+    world.run_for(70).await;
+    assert_eq!(world.requests(Operation::Create), 1);
+    assert_eq!(world.created(), 5);
+    world.run_for(600).await;
+    let starts = world.seconds_of(Operation::Start);
+    assert!(starts.len() > 2 && starts.len() < 8, "{starts:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -1573,6 +1613,33 @@ async fn metrics_that_lag_do_not_make_the_blueprint_overshoot() {
     world.run_for(300).await;
     assert_eq!(world.created(), 2);
     assert_eq!(world.writes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trouble_of_more_machines_is_told_again() {
+    let mut world = world(
+        3.0,
+        &[CREATED],
+        &[(4, machine().state(MachineState::Started))],
+    );
+    let hosts: BTreeSet<Arc<str>> = {
+        let platform = world.platform();
+        let machines = platform.app(APP).unwrap().machines();
+        machines.map(|machine| Arc::clone(&machine.host)).collect()
+    };
+    assert!(hosts.len() > 1);
+    let logs = Logs::capture();
+    for host in &hosts {
+        world
+            .platform()
+            .set_host_status(host, HostStatus::Unreachable);
+        world.run_for(45).await;
+    }
+    let told = logs.with("left alone on hosts that do not answer: ");
+    assert!(told.len() >= hosts.len(), "{told:?}");
+    assert!(told.iter().all(|line| line.level == Level::WARN));
+    let texts: BTreeSet<&str> = told.iter().map(|line| line.message.as_str()).collect();
+    assert_eq!(texts.len(), told.len(), "none twice");
 }
 
 #[tokio::test(start_paused = true)]

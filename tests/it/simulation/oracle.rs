@@ -712,6 +712,11 @@ impl Oracle {
 
     fn start(&mut self, wire: &Wire, ordinal: usize, machine: &Arc<str>) -> Verdict {
         let pass = wire.exchanges[ordinal].pass;
+        if self.rules.started.is_none() {
+            self.victim_returns(wire, ordinal, machine)?;
+            self.tally.note("victims that return");
+            return self.not_twice(wire, ordinal, machine, Operation::Start);
+        }
         demand!(
             self.target(wire, pass, false).is_some()
                 || (self.rules.fallback_started.is_some()
@@ -719,6 +724,60 @@ impl Oracle {
             "nothing asks for started machines"
         );
         self.not_twice(wire, ordinal, machine, Operation::Start)
+    }
+
+    /// Without a started target only those are started that ran when we stopped them to destroy them, within an hour, and
+    /// that nobody has told or seen to run since; and only where the target wants none gone any more.
+    fn victim_returns(&self, wire: &Wire, ordinal: usize, machine: &Arc<str>) -> Verdict {
+        let pass = wire.exchanges[ordinal].pass;
+        let this = &wire.passes[pass];
+        let last = self
+            .by_machine
+            .get(machine)
+            .into_iter()
+            .flatten()
+            .rev()
+            .map(|other| &wire.exchanges[*other])
+            .find(|other| match other.operation {
+                Operation::Start => other.accepted(),
+                Operation::Stop => !matches!(other.ended, Some((_, Ended::Status(400..=499)))),
+                _ => false,
+            });
+        let stop = last
+            .filter(|last| last.operation == Operation::Stop && last.pass < pass)
+            .ok_or("we have not stopped it since it was started last")?;
+        demand!(
+            wire.passes[stop.pass].life == this.life,
+            "it was stopped in another life"
+        );
+        demand!(
+            stop.at + seconds(3600) + self.rules.timeout >= this.start,
+            "it was stopped an hour ago"
+        );
+        let view = this.view.as_ref().ok_or("there is no list")?;
+        let seen = view.machines.get(machine).ok_or("it is not listed")?;
+        let state = Self::known_state(this, machine, seen);
+        demand!(
+            matches!(state.as_str(), "stopped" | "suspended"),
+            "it is {state} and not at rest"
+        );
+        let (_, max) = self
+            .target(wire, pass, true)
+            .ok_or("no target says that it is wanted")?;
+        let surely = view.machines.iter().filter(|(id, seen)| {
+            let recent = this.start.saturating_sub(self.recent);
+            seen.mine
+                && seen.host_ok
+                && seen.state.is_living()
+                && !Self::is_broken(wire, pass, id, seen)
+                && !self.is_gone(wire, id, Duration::MAX)
+                && !self.touched_by(wire, id, Operation::Destroy, recent, pass)
+        });
+        demand!(
+            surely.count() <= max as usize,
+            "there are still too many for the target of {max}"
+        );
+        Ok(())
     }
 
     /// What the started target has just stopped is destroyed as a running machine is: when the surplus has lasted, now
@@ -899,6 +958,21 @@ impl Oracle {
             running.len()
         );
         Ok(())
+    }
+
+    /// Whether a pass before this one has sent such a write to a machine since `since`.
+    fn touched_by(
+        &self,
+        wire: &Wire,
+        machine: &Arc<str>,
+        operation: Operation,
+        since: Duration,
+        before: usize,
+    ) -> bool {
+        let writes = self.by_machine.get(machine).into_iter().flatten();
+        writes
+            .map(|ordinal| &wire.exchanges[*ordinal])
+            .any(|other| other.operation == operation && other.at >= since && other.pass < before)
     }
 
     /// Whether we wrote to a machine since `since`, before this pass.
@@ -1396,6 +1470,10 @@ impl Oracle {
 
     /// No more are started by our hand than are wanted, starts whose answers were lost included.
     fn brought_up(&self, wire: &Wire, pass: usize, at: Duration) -> Verdict {
+        // Each of the victims that return was judged by itself.
+        if self.rules.started.is_none() {
+            return Ok(());
+        }
         let Some(view) = &wire.passes[pass].view else {
             return Ok(());
         };
@@ -1887,7 +1965,7 @@ impl Oracle {
             u32::try_from(picked.count()).unwrap_or(0)
         };
         let starts = accepted(&[Operation::Start]);
-        if starts > 0 {
+        if starts > 0 && self.rules.started.is_some() {
             // Those that surely run: nobody told them otherwise since.
             let running = count(&|id, seen| {
                 let told = wire.passes[index].answers.get(id);
