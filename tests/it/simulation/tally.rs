@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(super) struct Tally(BTreeMap<&'static str, u64>);
 
 /// What has to happen in every thousand of the default seeds, and how often at least: about a third of what does.
-const WANTED: [(&str, u64); 36] = [
+const WANTED: [(&str, u64); 37] = [
     ("clones that fail", 500),
     ("creates", 4500),
     ("creates answered with another machine", 80),
@@ -38,6 +38,7 @@ const WANTED: [(&str, u64); 36] = [
     ("starts without an answer", 900),
     ("stops", 4000),
     ("stops without an answer", 850),
+    ("victims that return", 110),
     ("waits for a place", 300),
     ("workers that end", 700),
     ("writes in a wrong state", 450),
