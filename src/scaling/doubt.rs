@@ -125,7 +125,7 @@ impl Memory {
         };
         observed.lately.doubts.remove(id);
         let Some(machine) = machine else {
-            self.deny(id, Expected::Destroy, None, now);
+            self.deny(id, Expected::Destroy, None, None, now);
             self.lately.destroy_tried(id, now.monotonic);
             self.lately.forget_victim(id);
             self.unsettled_destroys.remove(id);
@@ -151,9 +151,9 @@ impl Memory {
             machine.state.clone(),
             machine.updated_at,
         );
-        let was_up = observed
-            .member(&id)
-            .is_some_and(|member| member.machine.state.is_up());
+        let listed = observed.member(&id).map(|member| &member.machine);
+        let was_up = listed.is_some_and(|machine| machine.state.is_up());
+        let denied = listed.and_then(|machine| machine.updated_at);
         let has_happened = doubt.has_happened(&state);
         observed.remove(&id);
         let member = self.place(machine, observed, policy, now);
@@ -165,7 +165,7 @@ impl Memory {
         // A victim that has come down is not gone, but on its way.
         let goes_on = doubt == Doubt::Destroy && was_up && state.is_down();
         if goes_on {
-            self.deny(&id, Expected::Stop, updated_at, now);
+            self.deny(&id, Expected::Stop, updated_at, denied, now);
             self.lately.happened(&id, doubt, now.monotonic);
         } else if has_happened {
             let expected = match doubt {
@@ -173,7 +173,7 @@ impl Memory {
                 Doubt::Start => Expected::Start,
                 Doubt::Stop => Expected::Stop,
             };
-            self.deny(&id, expected, updated_at, now);
+            self.deny(&id, expected, updated_at, denied, now);
             self.lately.happened(&id, doubt, now.monotonic);
         } else if doubt.has_failed(&state) {
             self.lately.failed(&id, doubt, now.monotonic);
@@ -394,6 +394,29 @@ mod tests {
                 assert_eq!(pass.asked, ["a"], "{word}, {before}, {after}");
                 assert_eq!(first(&pass), "", "{word}, {before}, {after}");
             }
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_known_to_be_old_is_no_news_whatever_its_times_are() {
+        for (word, happened) in [
+            ("stopped", "a ord stopped updated=1"),
+            ("started", "a ord started updated=1"),
+        ] {
+            let (_, targets, list) = fleet(word);
+            let ahead: Vec<String> = list.iter().map(|text| text.replace("-100", "3")).collect();
+            let ahead: Vec<&str> = ahead.iter().map(String::as_str).collect();
+            let mut fleet = Fleet::new(Policy::default());
+            let pass = fleet.pass(0, targets, &ahead);
+            fleet.record(0, &pass.observed, &[effect(word, "a")]);
+            fleet.exists(happened);
+            let mut asked = Vec::new();
+            for second in (15..200).step_by(15) {
+                let pass = fleet.pass(second, targets, &ahead);
+                assert_eq!(first(&pass), "", "{word}, at {second}");
+                asked.extend((!pass.asked.is_empty()).then_some(second));
+            }
+            assert_eq!(asked, [60, 120, 180], "{word}: once a minute");
         }
     }
 

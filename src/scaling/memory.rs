@@ -506,12 +506,13 @@ impl Memory {
     }
 
     /// Expects a write for another minute that has happened and that lists deny; `updated_at` is the machine's change that
-    /// came of it, where it is known.
+    /// came of it, where it is known, and `denied` the one that the list shows which is known to be old.
     pub(super) fn deny(
         &mut self,
         id: &str,
         expected: Expected,
         updated_at: Option<Timestamp>,
+        denied: Option<Timestamp>,
         now: Now,
     ) {
         let changed = updated_at.unwrap_or(now.wall);
@@ -521,7 +522,7 @@ impl Memory {
             since: now.monotonic,
             began: changed,
             after: changed,
-            newest: updated_at,
+            newest: updated_at.max(denied),
             shown: false,
         };
         self.expectations.insert(id.to_owned(), expectation);
