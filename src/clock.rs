@@ -29,6 +29,10 @@ pub enum Clock {
 
 impl Clock {
     /// The time now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the wall clock is read"
+    )]
     #[must_use]
     pub fn now(&self) -> Now {
         let monotonic = Instant::now();

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
 fn act() -> ExitCode {
     match commands::parse(std::env::args_os()) {
         Parsed::Run(command) => match commands::run(command) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => code,
             Err(error) => {
                 complain(&chain(error.as_ref()));
                 ExitCode::FAILURE

@@ -107,6 +107,10 @@ impl Queue {
         self.0.filled.notify_one();
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it is a thread that waits, and no test pauses it"
+    )]
     fn flush(&self, limit: Duration) {
         let end = Instant::now() + limit;
         let mut state = self.lock();
@@ -164,6 +168,10 @@ impl Shared {
 }
 
 /// Writes all of it, unless nobody is left to read: that is no reason to end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the writer has a thread of its own"
+)]
 fn write_all(writer: &mut impl Write, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match writer.write(bytes) {

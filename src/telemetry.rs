@@ -81,6 +81,10 @@ struct Lines {
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a log line tells the time of its own writing"
+    )]
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
@@ -109,6 +113,10 @@ fn beginning(now: Timestamp) -> Fields {
 }
 
 /// The line that says how many are missing.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a log line tells the time of its own writing"
+)]
 fn dropped(format: LogFormat, count: u64) -> String {
     let mut fields = Fields {
         message: format!(

@@ -6,6 +6,7 @@
 use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
     sync::Arc,
     time::Duration,
 };
@@ -13,12 +14,17 @@ use std::{
 use anyhow::Context as _;
 use tokio::{net::TcpListener, time::Instant};
 
-use super::{block_on, cli::DemoOptions, environment, serve::Signals};
+use super::{
+    block_on,
+    cli::DemoOptions,
+    environment,
+    serve::{Signals, unless_interrupted},
+};
 use crate::{
     config::{Config, LogFormat, Purpose, Sources},
     daemon::Daemon,
     shown,
-    shutdown::shutdown,
+    shutdown::{Shutdown, ShutdownTrigger, shutdown},
     sim::{
         Access, Clock, DailyCurve, MetricsSettings, NewMachine, Options, ProxySettings, Simulator,
         Token,
@@ -43,7 +49,7 @@ const TELL: Duration = Duration::from_secs(5);
 /// Requests that one machine takes at once before the proxy wakes another.
 const SOFT_LIMIT: f64 = 10.0;
 
-pub(super) fn run(options: &DemoOptions) -> anyhow::Result<()> {
+pub(super) fn run(options: &DemoOptions) -> anyhow::Result<ExitCode> {
     telemetry::init(LogFormat::Text, false);
     let is_ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("FAS_"));
     if environment().iter().any(|(name, _)| is_ours(name)) {
@@ -51,13 +57,22 @@ pub(super) fn run(options: &DemoOptions) -> anyhow::Result<()> {
             "the demo has settings of its own: the FAS_ variables of the environment are not read"
         );
     }
-    block_on(play(options))
+    block_on(async {
+        let began = Instant::now();
+        let (trigger, shutdown) = shutdown();
+        // Both the time and the user end the demo.
+        let trigger = Arc::new(trigger);
+        let again = Signals::listen()?.end_with(Arc::clone(&trigger));
+        unless_interrupted(again, play(options, began, trigger, shutdown)).await
+    })
 }
 
-async fn play(options: &DemoOptions) -> anyhow::Result<()> {
-    let began = Instant::now();
-    let signals = Signals::listen()?;
-    let (trigger, shutdown) = shutdown();
+async fn play(
+    options: &DemoOptions,
+    began: Instant,
+    trigger: Arc<ShutdownTrigger>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
     let simulator = stage();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
@@ -80,9 +95,6 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
     let server = simulator.clone();
     tokio::spawn(async move { server.serve(listener).await });
     let daemon = Daemon::bind(config, None, shutdown.clone())?;
-    // Both the time and the user end the demo.
-    let trigger = Arc::new(trigger);
-    signals.end_with(Arc::clone(&trigger));
     if options.seconds > 0 {
         let end = began + Duration::from_secs(options.seconds);
         tokio::spawn(async move {

@@ -13,6 +13,7 @@ use std::{
     ffi::OsString,
     io::{self, Write as _},
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::Context as _;
@@ -23,27 +24,28 @@ use crate::{
     transport::read_roots,
 };
 
-/// Carries out one command.
+/// Carries out one command; returns the exit code of the process.
 ///
 /// # Errors
 ///
 /// What the user has to know; the program then ends with 1.
-pub fn run(command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Serve { config } => serve::run(config.as_deref()),
+pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let said = match command {
+        Command::Serve { config } => return serve::run(config.as_deref()),
+        Command::Demo { options } => return demo::run(&options),
         Command::Eval {
             config,
             app,
             explain,
         } => eval::run(config.as_deref(), app, explain),
-        Command::Demo { options } => demo::run(&options),
         Command::Version => say(&format!(
             "fly-autoscaler {}, commit={}",
             env!("CARGO_PKG_VERSION"),
             commit()
         )),
         Command::Help => say(&usage()),
-    }
+    };
+    said.map(|()| ExitCode::SUCCESS)
 }
 
 /// The commit that this was built from, where the build was told: `FAS_COMMIT` at compile time.
@@ -68,12 +70,20 @@ fn load(path: Option<&Path>, purpose: Purpose, app: Option<String>) -> anyhow::R
 }
 
 /// The process environment: read here, and nowhere below.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
 fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
 /// Root certificates beyond those compiled in: the file that `SSL_CERT_FILE` names, and those in the directories of
 /// `SSL_CERT_DIR` (separated by colons, as in Go). Warnings go to the log.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
 fn extra_roots() -> anyhow::Result<Option<Vec<u8>>> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let file = variable("SSL_CERT_FILE").map(PathBuf::from);

@@ -1,22 +1,25 @@
 //! `serve`: the daemon.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 
 use super::{block_on, commit, extra_roots, load};
 use crate::{
     config::{Config, Purpose},
     daemon::Daemon,
     shutdown::{ShutdownTrigger, shutdown},
-    stderr, telemetry,
+    telemetry,
 };
 
 /// The exit code after a second signal, as shells give it for SIGINT.
-const INTERRUPTED: i32 = 130;
+const INTERRUPTED: u8 = 130;
 
-pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
+pub(super) fn run(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let config = load(config, Purpose::Serve, None)?;
     telemetry::init(config.log_format, config.verbose);
     let extra_roots = extra_roots()?;
@@ -29,10 +32,13 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<()> {
             .metrics_address()
             .context("the listener has no address")?;
         tracing::info!(address = %address, "serving /metrics, /healthz and /readyz on {address}");
-        signals.end_with(Arc::new(trigger));
-        daemon.run().await;
-        tracing::info!("stopped");
-        Ok(())
+        let again = signals.end_with(Arc::new(trigger));
+        unless_interrupted(again, async {
+            daemon.run().await;
+            tracing::info!("stopped");
+            Ok(())
+        })
+        .await
     })
 }
 
@@ -81,8 +87,9 @@ impl Signals {
         }
     }
 
-    /// Sets the flag at the first signal and ends the process at the second.
-    pub(super) fn end_with(mut self, trigger: Arc<ShutdownTrigger>) {
+    /// Sets the flag at the first signal; what it returns is told of the second.
+    pub(super) fn end_with(mut self, trigger: Arc<ShutdownTrigger>) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
         tokio::spawn(async move {
             let name = self.next().await;
             tracing::info!(
@@ -92,9 +99,22 @@ impl Signals {
             trigger.set();
             let name = self.next().await;
             tracing::warn!(signal = name, "{name} again: ending at once");
-            stderr::flush();
-            // The user asks a second time not to wait for anything.
-            std::process::exit(INTERRUPTED);
+            // Whoever does not listen has ended already.
+            let _ = tell.send(());
         });
+        told
+    }
+}
+
+/// Works until it is done, or until the user asks a second time not to wait for anything.
+pub(super) async fn unless_interrupted(
+    again: oneshot::Receiver<()>,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<ExitCode> {
+    tokio::select! {
+        biased;
+        // Cancel safe, both: nothing comes after this.
+        Ok(()) = again => Ok(ExitCode::from(INTERRUPTED)),
+        done = work => done.map(|()| ExitCode::SUCCESS),
     }
 }

@@ -844,6 +844,10 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
         .map(cleaned)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a date in Retry-After is one of the wall clock"
+)]
 fn refusal(response: &Response<Bytes>) -> Failure {
     let status = response.status().as_u16();
     let message = message(response.body());

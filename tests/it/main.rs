@@ -7,6 +7,10 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking, and the line says where"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests look for servers in the environment, and wait for processes by the clock"
+)]
 
 mod acting;
 mod apps;
