@@ -251,8 +251,8 @@ impl LatelyMemory {
         attempt(&mut self.starts, id, changed_before, at);
     }
 
-    /// A stop or suspend for the started target was accepted, or its outcome is unknown. `changed_before` is the machine's time of change that was seen
-    /// before it.
+    /// A stop or suspend for the started target was accepted, or its outcome is unknown. `changed_before` is the machine's
+    /// time of change that was seen before it.
     pub(super) fn stop_tried(&mut self, id: &str, changed_before: Option<Timestamp>, at: Instant) {
         close(&mut self.starts, id);
         self.stopped.insert(id.to_owned(), at);
