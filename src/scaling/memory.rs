@@ -558,9 +558,6 @@ impl Memory {
         self.creates
             .regions
             .retain(|_, backoff| !backoff.is_idle(now));
-        self.creates
-            .earlier
-            .retain(|(_, backoff)| !backoff.is_idle(now));
     }
 }
 
@@ -697,28 +694,40 @@ mod tests {
     #[test]
     fn sources_that_take_turns_wait_each_for_itself() {
         let (mut fleet, observed) = fleet();
-        let mut fail = |source: u64, second: u64| {
+        let fail = |fleet: &mut Fleet, source: u64, second: u64| {
             fleet.memory.note_source(source.into(), false);
             fleet.record(second, &observed, &[refused("ord")]);
             let now = fleet.at(second).monotonic;
             let pause = fleet.memory.create_pause(source.into(), now);
             pause.map(|pause| pause.as_secs())
         };
-        assert_eq!(fail(7, 0), Some(15));
-        assert_eq!(fail(8, 15), Some(15), "another configuration begins anew");
-        assert_eq!(fail(7, 30), Some(30));
-        assert_eq!(fail(8, 60), Some(30));
-        assert_eq!(fail(7, 90), Some(60));
-        let at = |second: u64| fleet.at(second).monotonic;
-        let pause = |source: u64, second| fleet.memory.create_pause(source.into(), at(second));
-        assert_eq!(pause(8, 89), Some(Duration::from_secs(1)), "not forgotten");
-        assert_eq!(pause(9, 89), None);
+        assert_eq!(fail(&mut fleet, 7, 0), Some(15));
+        assert_eq!(
+            fail(&mut fleet, 8, 15),
+            Some(15),
+            "another configuration begins anew"
+        );
+        assert_eq!(fail(&mut fleet, 7, 30), Some(30));
+        assert_eq!(fail(&mut fleet, 8, 60), Some(30));
+        assert_eq!(fail(&mut fleet, 7, 90), Some(60));
+        let pause = |fleet: &Fleet, source: u64, second| {
+            let now = fleet.at(second).monotonic;
+            fleet.memory.create_pause(source.into(), now)
+        };
+        let left = Some(Duration::from_secs(1));
+        assert_eq!(pause(&fleet, 8, 89), left, "not forgotten");
+        assert_eq!(pause(&fleet, 9, 89), None);
+        fleet.memory.note_source(8.into(), false);
+        fleet.observe(2000, &["a ord started"]);
+        assert_eq!(
+            fail(&mut fleet, 7, 2000),
+            Some(120),
+            "it had no success meanwhile"
+        );
         for source in 10..30 {
             fleet.memory.note_source(source.into(), false);
         }
         assert_eq!(fleet.memory.creates.earlier.len(), EARLIER_SOURCES);
-        fleet.observe(2000, &["a ord started"]);
-        assert_eq!(fleet.memory.creates.earlier.len(), 0);
     }
 
     #[test]

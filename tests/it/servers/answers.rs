@@ -124,8 +124,10 @@ async fn are_understood(kind: Kind) {
         match expected {
             Count(metric, count) => {
                 let json = json(*count);
-                let explained =
-                    format!("depth = {metric}\ncreated: depth = {metric} -> {count}\n{json}\n");
+                let sent = query.replace("$APP_NAME", APP);
+                let explained = format!(
+                    "depth = {metric}\n  query: {sent}\ncreated: depth = {metric} -> {count}\n{json}\n"
+                );
                 assert_eq!(out, explained, "{query}: {err}");
                 assert_eq!(err, "", "{query}");
             }

@@ -110,6 +110,8 @@ pub(super) struct Oracle {
     /// Creates by their ordinal: what they were to clone.
     configs: BTreeMap<usize, String>,
     by_machine: BTreeMap<Arc<str>, Vec<usize>>,
+    /// Questions about each machine, by their numbers.
+    questions: BTreeMap<Arc<str>, Vec<usize>>,
     creates: Vec<usize>,
     failing: Failing,
     /// When somebody else last made a machine of the group.
@@ -169,6 +171,7 @@ impl Oracle {
             effects: Vec::new(),
             configs: BTreeMap::new(),
             by_machine: BTreeMap::new(),
+            questions: BTreeMap::new(),
             creates: Vec::new(),
             failing: Failing::default(),
             others_created: None,
@@ -322,6 +325,14 @@ impl Oracle {
             return Err(context("it was begun after the pass's deadline".to_owned()));
         }
         Self::attempts(wire, ordinal).map_err(context)?;
+        if let Some(machine) = exchange
+            .machine
+            .as_ref()
+            .filter(|_| exchange.operation == Operation::Get)
+        {
+            let earlier = self.questions.entry(Arc::clone(machine)).or_default();
+            earlier.push(ordinal);
+        }
         if !exchange.operation.is_write() && exchange.operation != Operation::Wait {
             return Ok(());
         }
@@ -740,7 +751,10 @@ impl Oracle {
             .map(|other| &wire.exchanges[*other])
             .find(|other| match other.operation {
                 Operation::Start => other.accepted(),
-                Operation::Stop => !matches!(other.ended, Some((_, Ended::Status(400..=499)))),
+                // 408 leaves open what became of it.
+                Operation::Stop => {
+                    !matches!(other.ended, Some((_, Ended::Status(400..=407 | 409..=499))))
+                }
                 _ => false,
             });
         let stop = last
@@ -1174,14 +1188,17 @@ impl Oracle {
             .max()
     }
 
-    /// Whether one of our destroys had taken a machine by then, or a write to it was told that it is gone.
+    /// Whether one of our destroys had taken a machine by then, or a write to it or a question about it was told that it is
+    /// gone.
     fn is_gone(&self, wire: &Wire, machine: &Arc<str>, by: Duration) -> bool {
         let Some(truth) = self.machines.get(machine) else {
             return false;
         };
         let was_told = || {
             let writes = self.by_machine.get(machine).into_iter().flatten();
+            let questions = self.questions.get(machine).into_iter().flatten();
             writes
+                .chain(questions)
                 .map(|ordinal| wire.exchanges[*ordinal].ended)
                 .any(|end| matches!(end, Some((at, Ended::Status(404))) if at <= by))
         };
