@@ -62,7 +62,7 @@ pub struct Actor<'pass> {
     /// What is remembered: volumes that no clone is to be given, and which machines there were.
     pub memory: &'pass Memory,
     /// Whether the process has stood still since the pass began: nothing is begun after that.
-    pub watch: &'pass Watch,
+    pub watch: &'pass Watch<'pass>,
     /// Told when there is nothing left but to wait for victims.
     pub waiting: &'pass Waiting,
     /// `FAS_API_CONCURRENCY`: calls in flight.

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::scaling::{Attention, BEAT, Now};
+use crate::scaling::{BEAT, Now, Policy, Pulse};
 
 /// Where the time comes from.
 #[derive(Debug, Clone, Copy)]
@@ -51,19 +51,28 @@ impl Clock {
 
 /// Looks at the clocks while a pass is under way, so that it knows whether the process stood still meanwhile.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Watch<'pass> {
     clock: Clock,
-    attention: Mutex<Attention>,
+    policy: &'pass Policy,
+    pulse: &'pass Mutex<Pulse>,
+    began: Now,
     lapsed: AtomicBool,
 }
 
-impl Watch {
-    /// Begins to watch.
+impl<'pass> Watch<'pass> {
+    /// Watches over a pass that `began` and has told `pulse` so.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
+    pub fn new(
+        clock: Clock,
+        policy: &'pass Policy,
+        pulse: &'pass Mutex<Pulse>,
+        began: Now,
+    ) -> Self {
         Self {
             clock,
-            attention: Mutex::new(Attention::since(clock.now())),
+            policy,
+            pulse,
+            began,
             lapsed: AtomicBool::new(false),
         }
     }
@@ -73,28 +82,19 @@ impl Watch {
         &self.lapsed
     }
 
-    /// Whether the process has stood still since this was made.
+    /// Whether the process has stood still since the pass began.
     pub fn stood_still(&self) -> bool {
-        self.look(self.clock.now())
-    }
-
-    fn look(&self, now: Now) -> bool {
-        let mut attention = self
-            .attention
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let lapsed = attention.look(now);
+        let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        let lapsed = pulse.look(self.policy, self.began, self.clock.now());
         self.lapsed.store(lapsed, Ordering::Relaxed);
         lapsed
     }
 
-    /// Looks as often as has to be, for as long as this is polled, and tells `looked` the time of each look.
-    pub async fn keep_looking(&self, looked: impl Fn(Now)) -> Infallible {
+    /// Looks as often as has to be, for as long as this is polled.
+    pub async fn keep_looking(&self) -> Infallible {
         loop {
             tokio::time::sleep(BEAT).await;
-            let now = self.clock.now();
-            looked(now);
-            self.look(now);
+            self.stood_still();
         }
     }
 }

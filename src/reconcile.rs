@@ -320,12 +320,12 @@ impl Reconciler {
             counts: None,
             more_to_do: false,
         };
-        let watch = Watch::new(self.clock);
+        let watch = Watch::new(self.clock, &self.policy, &self.pulse, began);
         let work = self.work(state, &watch, began, deadline, &mut report);
         tokio::select! {
             biased;
             // Both are dropped only when the pass is over. Whoever looks comes first, so that no work goes on unlooked.
-            never = watch.keep_looking(|now| self.pulse().look(&self.policy, now)) => match never {},
+            never = watch.keep_looking() => match never {},
             () = work => {}
         }
         report.took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
@@ -337,7 +337,7 @@ impl Reconciler {
     async fn work(
         &self,
         state: &mut AppState,
-        watch: &Watch,
+        watch: &Watch<'_>,
         began: Now,
         deadline: Instant,
         report: &mut PassReport,
@@ -518,7 +518,7 @@ impl Reconciler {
         &self,
         state: &mut AppState,
         seen: &Seen,
-        watch: &Watch,
+        watch: &Watch<'_>,
         began: Now,
         deadline: Instant,
         report: &mut PassReport,

@@ -43,7 +43,7 @@ pub use observe::{Member, Observed, Presence, SETTLE_TIME};
 pub use placement::Placement;
 pub use plan::{Action, Decision, Plan, PlanFailure, Reason, Victim, plan};
 pub use policy::{EVERY_GROUP, Fallback, InitialState, Policy, Step, StopAction, UpDown};
-pub use pulse::{Attention, BEAT, Pulse};
+pub use pulse::{BEAT, Pulse};
 pub use release::{DeploySign, Release, ReleaseView, Withheld};
 pub use target::{Bounds, Kind, Target, Targets};
 pub use unlisted::{Answer, ids_to_ask};

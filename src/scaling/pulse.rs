@@ -11,34 +11,8 @@ use super::{Now, Policy};
 /// How much later than it should a pass may begin or end, or a look at the clocks come, before that is a standstill.
 const LATENESS: Duration = Duration::from_secs(5);
 
-/// How often somebody has to look at the clocks while a pass is under way; see [`Attention`].
+/// How often somebody has to look at the clocks while a pass is under way; see [`Pulse::look`].
 pub const BEAT: Duration = Duration::from_secs(1);
-
-/// Whether the process has stood still since a pass began: what that pass has seen is then old by a time in which
-/// nobody looked, however little of its own time it has used.
-#[derive(Debug, Clone)]
-pub struct Attention {
-    last: Now,
-    lapsed: bool,
-}
-
-impl Attention {
-    /// A pass begins.
-    #[must_use]
-    pub fn since(now: Now) -> Self {
-        Self {
-            last: now,
-            lapsed: false,
-        }
-    }
-
-    /// Looks at the clocks, at least once a [`BEAT`]; returns whether the process has stood still since the beginning.
-    pub fn look(&mut self, now: Now) -> bool {
-        self.lapsed |= elapsed(self.last, now) > BEAT + LATENESS;
-        self.last = now;
-        self.lapsed
-    }
-}
 
 /// When passes, over whatever app, began and ended.
 #[derive(Debug, Clone, Default)]
@@ -63,9 +37,12 @@ impl Pulse {
         self.running = self.running.saturating_sub(1);
     }
 
-    /// A pass that is under way looks at the clocks, at least once a [`BEAT`].
-    pub fn look(&mut self, policy: &Policy, now: Now) {
+    /// A pass that is under way since `began` looks at the clocks, at least once a [`BEAT`]; returns whether the process has
+    /// stood still since: what that pass has seen is then old by a time in which nobody looked, however little of its own
+    /// time it has used.
+    pub fn look(&mut self, policy: &Policy, began: Now, now: Now) -> bool {
         self.beat(policy, now);
+        self.standstill.is_some_and(|ended| ended > began.monotonic)
     }
 
     /// Between passes there is an interval at most, and while one is under way it looks at the clocks.
@@ -113,13 +90,14 @@ mod tests {
         let mut before = None;
         let mut noticed = Vec::new();
         for (number, (begins, ends, ahead)) in passes.iter().enumerate() {
-            let standstill = pulse.begin(policy, at(*begins, *ahead));
+            let began = at(*begins, *ahead);
+            let standstill = pulse.begin(policy, began);
             if standstill != before {
                 noticed.push(number);
                 before = standstill;
             }
             for second in *begins..*ends {
-                pulse.look(policy, at(second, *ahead));
+                pulse.look(policy, began, at(second, *ahead));
             }
             pulse.end(policy, at(*ends, *ahead));
         }
@@ -184,7 +162,7 @@ mod tests {
             let mut pulse = Pulse::default();
             pulse.begin(&policy, at(0));
             for second in 1..=10 {
-                pulse.look(&policy, at(second));
+                pulse.look(&policy, at(0), at(second));
             }
             // The first that wakes is a pass over another app.
             assert_eq!(pulse.begin(&policy, at(frozen_until)), expected);
@@ -210,14 +188,16 @@ mod tests {
                 + SignedDuration::from_secs(i64::try_from(second).expect("small") + ahead),
         };
         for (name, looks, expected) in cases {
-            let mut attention = Attention::since(at(0, 0));
+            let (policy, began) = (Policy::default(), at(0, 0));
+            let mut pulse = Pulse::default();
+            pulse.begin(&policy, began);
             let mut lapsed = false;
             for (second, ahead) in looks {
-                lapsed = attention.look(at(*second, *ahead));
+                lapsed = pulse.look(&policy, began, at(*second, *ahead));
             }
             assert_eq!(lapsed, expected, "{name}");
             let (second, ahead) = looks.last().expect("a look");
-            let later = attention.look(at(second + 1, *ahead));
+            let later = pulse.look(&policy, began, at(second + 1, *ahead));
             assert_eq!(later, expected, "{name}: it stays so");
         }
     }

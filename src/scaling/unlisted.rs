@@ -662,8 +662,8 @@ mod tests {
         assert_eq!(ids(&observed), ["a", "b", "c", "e", "f"]);
     }
 
-    #[test]
-    fn a_machine_that_was_gone_and_is_listed_again_is_not_new() {
+    /// One of two machines turns out to be gone at 15 s; and a create of unknown outcome.
+    fn one_is_gone() -> (Fleet, Pass, crate::scaling::Effect) {
         let unknown = crate::scaling::Effect::CreateUnknown {
             region: "ord".to_owned(),
         };
@@ -671,6 +671,12 @@ mod tests {
         fleet.observe(0, &["a ord started", "b ord started"]);
         let pass = fleet.pass(15, created(2, 2), &["a ord started"]);
         assert_eq!(pass.asked, ["b"]);
+        (fleet, pass, unknown)
+    }
+
+    #[test]
+    fn a_machine_that_was_gone_and_is_listed_again_is_not_new() {
+        let (mut fleet, pass, unknown) = one_is_gone();
         fleet.record(15, &pass.observed, &[unknown]);
         let observed = fleet.observe(30, &["a ord started", "b ord started"]);
         assert_eq!(observed.created, 3, "b and the one that may have been made");
@@ -678,13 +684,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_was_shown_on_its_way_out_is_not_new_for_a_minute_after_that() {
-        let unknown = crate::scaling::Effect::CreateUnknown {
-            region: "ord".to_owned(),
-        };
-        let mut fleet = Fleet::new(Policy::default());
-        fleet.observe(0, &["a ord started", "b ord started"]);
-        let pass = fleet.pass(15, created(2, 2), &["a ord started"]);
-        assert_eq!(pass.asked, ["b"]);
+        let (mut fleet, _, unknown) = one_is_gone();
         let observed = fleet.observe(60, &["a ord started", "b ord destroying"]);
         fleet.record(60, &observed, &[unknown]);
         fleet.observe(80, &["a ord started"]);

@@ -97,6 +97,11 @@ struct Exchange {
 }
 
 impl Exchange {
+    /// Whether its answer says that it did nothing; 408 leaves that open.
+    fn surely_refused(&self) -> bool {
+        matches!(self.ended, Some((_, Ended::Status(400..=407 | 409..=499))))
+    }
+
     /// Whether it was answered with success before `at`.
     fn accepted(&self) -> bool {
         matches!(self.ended, Some((_, Ended::Status(200..=299))))

@@ -743,18 +743,11 @@ impl Oracle {
         let pass = wire.exchanges[ordinal].pass;
         let this = &wire.passes[pass];
         let last = self
-            .by_machine
-            .get(machine)
-            .into_iter()
-            .flatten()
+            .writes_to(wire, machine)
             .rev()
-            .map(|other| &wire.exchanges[*other])
             .find(|other| match other.operation {
                 Operation::Start => other.accepted(),
-                // 408 leaves open what became of it.
-                Operation::Stop => {
-                    !matches!(other.ended, Some((_, Ended::Status(400..=407 | 409..=499))))
-                }
+                Operation::Stop => !other.surely_refused(),
                 _ => false,
             });
         let stop = last
@@ -802,12 +795,8 @@ impl Oracle {
         }
         let pass = wire.exchanges[ordinal].pass;
         let Some(stop) = self
-            .by_machine
-            .get(machine)
-            .into_iter()
-            .flatten()
+            .writes_to(wire, machine)
             .rev()
-            .map(|other| &wire.exchanges[*other])
             .find(|other| {
                 matches!(
                     other.operation,
@@ -937,10 +926,8 @@ impl Oracle {
             .collect();
         // The last one that may be cloned stays, also where it is at rest; one that was told to go is no other.
         let told_to_go = |id: &Arc<str>| {
-            self.by_machine.get(id).into_iter().flatten().any(|other| {
-                let other = &wire.exchanges[*other];
-                other.operation == Operation::Destroy && other.pass < exchange.pass
-            })
+            self.writes_to(wire, id)
+                .any(|other| other.operation == Operation::Destroy && other.pass < exchange.pass)
         };
         let clonable = |seen: &&Seen| {
             seen.mine
@@ -983,22 +970,14 @@ impl Oracle {
         since: Duration,
         before: usize,
     ) -> bool {
-        let writes = self.by_machine.get(machine).into_iter().flatten();
-        writes
-            .map(|ordinal| &wire.exchanges[*ordinal])
+        self.writes_to(wire, machine)
             .any(|other| other.operation == operation && other.at >= since && other.pass < before)
     }
 
     /// Whether we wrote to a machine since `since`, before this pass.
     fn touched(&self, wire: &Wire, machine: &Arc<str>, since: Duration, before: usize) -> bool {
-        self.by_machine
-            .get(machine)
-            .into_iter()
-            .flatten()
-            .any(|ordinal| {
-                let exchange = &wire.exchanges[*ordinal];
-                exchange.at >= since && exchange.pass < before
-            })
+        self.writes_to(wire, machine)
+            .any(|exchange| exchange.at >= since && exchange.pass < before)
     }
 
     fn of_pass<'wire>(
@@ -1007,12 +986,8 @@ impl Oracle {
         machine: &Arc<str>,
         pass: usize,
     ) -> impl Iterator<Item = &'wire Exchange> {
-        self.by_machine
-            .get(machine)
-            .into_iter()
-            .flatten()
+        self.writes_to(wire, machine)
             .rev()
-            .map(|ordinal| &wire.exchanges[*ordinal])
             .take_while(move |exchange| exchange.pass == pass)
             .collect::<Vec<_>>()
             .into_iter()
@@ -1029,13 +1004,9 @@ impl Oracle {
         let exchange = &wire.exchanges[ordinal];
         let pass = &wire.passes[exchange.pass];
         let Some(earlier) = self
-            .by_machine
-            .get(machine)
-            .into_iter()
-            .flatten()
+            .writes_to(wire, machine)
             .rev()
-            .find(|other| wire.exchanges[**other].operation != Operation::Wait)
-            .map(|other| &wire.exchanges[*other])
+            .find(|other| other.operation != Operation::Wait)
             .filter(|other| other.operation == operation && other.accepted())
         else {
             return Ok(());
@@ -1188,6 +1159,16 @@ impl Oracle {
             .max()
     }
 
+    /// What was written to a machine, and each wait for it, in order.
+    fn writes_to<'wire>(
+        &self,
+        wire: &'wire Wire,
+        machine: &Arc<str>,
+    ) -> impl DoubleEndedIterator<Item = &'wire Exchange> {
+        let ordinals = self.by_machine.get(machine).into_iter().flatten();
+        ordinals.map(|ordinal| &wire.exchanges[*ordinal])
+    }
+
     /// Whether one of our destroys had taken a machine by then, or a write to it or a question about it was told that it is
     /// gone.
     fn is_gone(&self, wire: &Wire, machine: &Arc<str>, by: Duration) -> bool {
@@ -1195,12 +1176,10 @@ impl Oracle {
             return false;
         };
         let was_told = || {
-            let writes = self.by_machine.get(machine).into_iter().flatten();
             let questions = self.questions.get(machine).into_iter().flatten();
-            writes
-                .chain(questions)
-                .map(|ordinal| wire.exchanges[*ordinal].ended)
-                .any(|end| matches!(end, Some((at, Ended::Status(404))) if at <= by))
+            self.writes_to(wire, machine)
+                .chain(questions.map(|ordinal| &wire.exchanges[*ordinal]))
+                .any(|told| matches!(told.ended, Some((at, Ended::Status(404))) if at <= by))
         };
         truth.destroyed.is_some_and(|at| at <= by) || (!truth.living && was_told())
     }
@@ -1304,8 +1283,7 @@ impl Oracle {
     fn at_most_believed(&self, wire: &Wire, pass: usize) -> usize {
         let start = wire.passes[pass].start;
         self.most_without(wire, pass, &|id| {
-            self.by_machine.get(id).into_iter().flatten().any(|other| {
-                let other = &wire.exchanges[*other];
+            self.writes_to(wire, id).any(|other| {
                 other.operation == Operation::Destroy
                     && other.accepted()
                     && other.ended.is_some_and(|(ended, _)| ended <= start)
@@ -1443,12 +1421,10 @@ impl Oracle {
     /// fleet to what later passes want, if they want less.
     fn stopped_later(&self, wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
         let stops = || {
-            let writes = self.by_machine.get(machine).into_iter().flatten();
-            writes
-                .map(|ordinal| &wire.exchanges[*ordinal])
+            self.writes_to(wire, machine)
                 .filter(|exchange| {
-                    let refused = matches!(exchange.ended, Some((_, Ended::Status(400..=499))));
-                    matches!(exchange.operation, Operation::Stop | Operation::Suspend) && !refused
+                    matches!(exchange.operation, Operation::Stop | Operation::Suspend)
+                        && !exchange.surely_refused()
                 })
                 .map(|exchange| exchange.pass)
         };
@@ -1464,12 +1440,8 @@ impl Oracle {
             Some(&seen.state)
         };
         let told = self
-            .by_machine
-            .get(machine)
-            .into_iter()
-            .flatten()
+            .writes_to(wire, machine)
             .rev()
-            .map(|ordinal| &wire.exchanges[*ordinal])
             .find(|other| {
                 matches!(
                     other.operation,
@@ -1549,15 +1521,9 @@ impl Oracle {
                     && !self.has_news(wire, pass, id)
                     && !self.stopped_later(wire, pass, id);
                 // One that we started may have ended since, unknown to us.
-                let started = self
-                    .by_machine
-                    .get(*id)
-                    .into_iter()
-                    .flatten()
-                    .any(|ordinal| {
-                        let exchange = &wire.exchanges[*ordinal];
-                        exchange.operation == Operation::Start && exchange.at >= recent
-                    });
+                let started = self.writes_to(wire, id).any(|exchange| {
+                    exchange.operation == Operation::Start && exchange.at >= recent
+                });
                 let listed = matches!(
                     seen.state,
                     MachineState::Started
