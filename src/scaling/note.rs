@@ -252,52 +252,29 @@ impl Note {
     /// about other machines or more of them. What targets and clocks say changes from pass to pass, and is no news.
     #[must_use]
     pub fn is_news_after(&self, before: &Self) -> bool {
-        use std::mem::discriminant;
-        if discriminant(self) != discriminant(before) {
+        if std::mem::discriminant(self) != std::mem::discriminant(before) {
             return true;
         }
-        match (self, before) {
-            (
-                Self::CeilingLeavesNoRoom {
-                    wanted: _,
-                    allowed,
-                    failed,
-                    unreachable,
-                    doubtful,
-                },
-                Self::CeilingLeavesNoRoom {
-                    wanted: _,
-                    allowed: allowed_before,
-                    failed: failed_before,
-                    unreachable: unreachable_before,
-                    doubtful: doubtful_before,
-                },
-            ) => {
-                (allowed, failed, unreachable, doubtful)
-                    != (
-                        allowed_before,
-                        failed_before,
-                        unreachable_before,
-                        doubtful_before,
-                    )
+        let at_rest = |note: &Self| {
+            let mut note = note.clone();
+            if let Self::CeilingLeavesNoRoom { wanted, .. } | Self::TooFewStopped { wanted, .. } =
+                &mut note
+            {
+                *wanted = 0;
             }
-            (
-                Self::TooFewStopped { available, .. },
-                Self::TooFewStopped {
-                    available: before, ..
-                },
-            ) => available != before,
-            (
-                Self::MountsNotCloned { .. }
-                | Self::DestroysFailed { .. }
-                | Self::StartsFailed { .. }
-                | Self::StopsFailed { .. }
-                | Self::DeployInProgress { .. }
-                | Self::ReleaseUnknown { .. }
-                | Self::Stuck { .. }
-                | Self::Unreachable { .. },
-                _,
-            ) => self != before,
+            note
+        };
+        match self {
+            Self::CeilingLeavesNoRoom { .. }
+            | Self::TooFewStopped { .. }
+            | Self::MountsNotCloned { .. }
+            | Self::DestroysFailed { .. }
+            | Self::StartsFailed { .. }
+            | Self::StopsFailed { .. }
+            | Self::DeployInProgress { .. }
+            | Self::ReleaseUnknown { .. }
+            | Self::Stuck { .. }
+            | Self::Unreachable { .. } => at_rest(self) != at_rest(before),
             _ => false,
         }
     }
