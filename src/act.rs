@@ -339,6 +339,7 @@ impl Actor<'_> {
         let made =
             |effect: &Effect| matches!(effect, Effect::Created { id: made, .. } if made == id);
         self.memory.knows(id)
+            || self.observed.others.contains(id)
             || self.listed.configs.contains_key(id)
             || outcome.effects.iter().any(|(effect, _)| made(effect))
     }
@@ -552,11 +553,13 @@ impl Actor<'_> {
             let slot = slot_after(write, &error, self.may_have_happened(&id));
             spent += usize::from(slot != Slot::Free);
             match slot {
+                _ if error.status() == Some(404) => {
+                    outcome.effect(Effect::Destroyed { id: id.clone() });
+                }
                 Slot::Unknown if write == MachineWrite::Start => {
                     outcome.effect(Effect::StartUnknown { id: id.clone() });
                 }
                 Slot::Unknown => outcome.effect(Effect::StopUnknown { id: id.clone() }),
-                Slot::Gone => outcome.effect(Effect::Destroyed { id: id.clone() }),
                 Slot::Spent | Slot::Free if write == MachineWrite::Start && begun => {
                     outcome.effect(Effect::StartRefused { id: id.clone() });
                 }
@@ -621,8 +624,6 @@ enum Slot {
     Spent,
     /// It may have happened: used up, and the next list says what became of it.
     Unknown,
-    /// The machine is gone, which is as good as stopped.
-    Gone,
 }
 
 /// Judges a start, stop or suspend that did not work; `before`: an earlier pass has tried the same without hearing what
@@ -634,7 +635,8 @@ fn slot_after(write: MachineWrite, error: &ApiError, before: bool) -> Slot {
         // What was to be reached has most likely been reached by then.
         Some(409 | 412) if before || suspends => Slot::Unknown,
         Some(429) if suspends => Slot::Spent,
-        Some(404) if write == MachineWrite::Stop => Slot::Gone,
+        // A machine that is gone is as good as stopped.
+        Some(404) if write == MachineWrite::Stop => Slot::Spent,
         // This attempt did nothing, but that says nothing of the earlier one.
         _ if before => Slot::Spent,
         _ => Slot::Free,

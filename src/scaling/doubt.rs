@@ -188,7 +188,7 @@ impl Memory {
 mod tests {
     use super::*;
     use crate::scaling::{
-        Action, Effect, Note, Targets,
+        Action, Effect, InitialState, Note, Targets,
         fleet::{Fleet, Pass, created, machine, started},
     };
 
@@ -299,6 +299,21 @@ mod tests {
                 let most = usize::try_from(3000 / 60).expect("few");
                 assert!(asked.len() <= most, "{word}, {state}");
             }
+        }
+    }
+
+    #[test]
+    fn one_that_a_list_goes_on_showing_before_its_first_start_is_asked_for_too() {
+        for word in ["started", "start unknown"] {
+            let (mut fleet, targets, list) = fleet(word);
+            fleet.policy.initial_state = InitialState::Stopped;
+            let list = list.iter().map(|text| text.replace("stopped", "created"));
+            let list: Vec<String> = list.collect();
+            let list: Vec<&str> = list.iter().map(String::as_str).collect();
+            fleet.exists("a ord started updated=1");
+            let pass = fleet.pass(60, targets, &list);
+            assert_eq!(pass.asked, ["a"], "{word}");
+            assert_eq!(first(&pass), "", "{word}");
         }
     }
 

@@ -453,6 +453,11 @@ fn judge_start(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
             }
             held
         }
+        // Before its first start a machine is as little at work as a stopped one.
+        State::Creating | State::Created => {
+            attempts.denied = attempts.is_from_before(member, now);
+            false
+        }
         _ => false,
     }
 }

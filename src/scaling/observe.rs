@@ -57,6 +57,8 @@ pub struct Observed {
     pub doubtful_creates: u32,
     /// Every process group with machines in the list, for the message of one who chose the wrong group.
     pub groups: BTreeSet<String>,
+    /// The machines in the list that are not of the group: no create of ours makes one of them.
+    pub others: BTreeSet<String>,
     /// The group's machines in the list by state.
     pub by_state: BTreeMap<StateLabel, u32>,
     /// What happened to machines lately and decides whose turn it is.
@@ -219,6 +221,7 @@ impl Memory {
                 if !self.says_nothing_of_its_group(&machine) {
                     self.sights.remove(&machine.id);
                 }
+                observed.others.insert(machine.id);
                 continue;
             }
             let id = machine.id.clone();

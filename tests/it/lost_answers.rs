@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use fly_autoscaler::sim::{
-    Canned, Effect, Fault, MachineState, NewMachine, NewVolume, Operation, Options, RateLimits,
+    Canned, Effect, Fault, HostStatus, MachineState, NewMachine, NewVolume, Operation, Options,
+    RateLimits,
 };
 
 use crate::world::{APP, Logs, World};
@@ -272,15 +273,41 @@ async fn a_stop_of_a_machine_that_is_gone_has_nothing_left_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_machine_whose_start_found_it_gone_no_longer_counts_though_lists_show_it() {
+    let mut world = six("1", "stop", &MachineState::Stopped);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let first = {
+        let mut platform = world.platform();
+        let machines = platform.app(APP).unwrap().machines();
+        let first = machines.map(|machine| Arc::clone(&machine.id)).min();
+        let first = first.unwrap();
+        platform.set_list_lag(APP, Duration::from_secs(50));
+        platform.remove_machine(APP, &first);
+        first
+    };
+    world.run_for(14).await;
+    let told = named(&world, Operation::Start);
+    assert_eq!(told.len(), 2, "the next one is started in its place");
+    assert!(told.contains(&first));
+    world.run_for(16).await;
+    assert_eq!(world.requests(Operation::Create), 1, "it is replaced");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_create_that_is_answered_with_a_machine_that_there_was_has_no_known_outcome() {
-    for lag in [0, 40] {
+    for (lag, of_the_group) in [(0, true), (40, true), (0, false)] {
         let logs = Logs::capture();
         let mut world = world("8", &[("FAS_MACHINE_CEILING", "8")]);
         let first = {
             let mut platform = world.platform();
             let machine = NewMachine::in_region("ord");
             let ids = platform.add_machines(APP, 6, &machine).unwrap();
-            Arc::clone(&ids[0])
+            let other = NewMachine::in_region("iad").group("worker");
+            let others = platform.add_machines(APP, 1, &other).unwrap();
+            // What a list tells of a machine on a lost host has no configuration.
+            let host = Arc::clone(&platform.machine(APP, &others[0]).unwrap().host);
+            platform.set_host_status(&host, HostStatus::Unreachable);
+            Arc::clone(if of_the_group { &ids[0] } else { &others[0] })
         };
         world.platform().set_list_lag(APP, Duration::from_secs(lag));
         tokio::time::sleep(Duration::from_secs(120)).await;

@@ -166,6 +166,8 @@ struct Wire {
     /// By ordinal.
     exchanges: Vec<Exchange>,
     passes: Vec<Pass>,
+    /// When the list of all apps was last asked for and met with a fault.
+    apps_unlisted: Option<Duration>,
 }
 
 impl Wire {
@@ -462,6 +464,11 @@ impl Run {
                         .draw(request.operation, request.at, &mut line.random)
                 };
                 let Some(app) = line.asking else {
+                    if request.operation == Operation::ListApps && effect.is_some() {
+                        for wire in &mut line.apps {
+                            wire.apps_unlisted = Some(request.at);
+                        }
+                    }
                     return effect;
                 };
                 let lies = !line.calm

@@ -264,11 +264,18 @@ impl Oracle {
         }
         let now = platform.now();
         if alive {
-            let last = wire
-                .passes
-                .last()
-                .map_or(Duration::ZERO, |pass| pass.start)
-                .max(self.alive_since);
+            let last = wire.passes.last().map_or(Duration::ZERO, |pass| pass.start);
+            // A daemon that was just started knows no app before it could list them, which it tries once in an interval;
+            // their first passes are spread over the next.
+            let unlisted = wire
+                .apps_unlisted
+                .filter(|at| *at >= self.alive_since)
+                .map(|at| at + self.rules.interval);
+            let last = if last < self.alive_since {
+                unlisted.unwrap_or(self.alive_since)
+            } else {
+                last
+            };
             let patience = self.rules.interval.max(self.rules.timeout)
                 + self.waits_for_others.unwrap_or_default()
                 + seconds(1);
@@ -1749,7 +1756,10 @@ impl Oracle {
         for (id, truth) in &self.machines {
             let answer = wire.passes[pass].answers.get(id).map(|answer| answer.0);
             let host_ok = answer.or_else(|| Self::last_sight(wire, pass, id));
-            let lacking = truth.mine && truth.living && !view.machines.contains_key(id);
+            // What it is by now nobody knows who was not told.
+            let lacking = truth.mine
+                && !view.machines.contains_key(id)
+                && !self.is_gone(wire, id, Duration::MAX);
             cut_off += u32::from(lacking && host_ok == Some(false));
         }
         ceiling + taken <= min + failed + cut_off
