@@ -1266,17 +1266,13 @@ impl Oracle {
             })
     }
 
-    /// The state in which a list showed a machine last.
-    fn last_state<'wire>(
-        wire: &'wire Wire,
-        pass: usize,
-        machine: &Arc<str>,
-    ) -> Option<&'wire MachineState> {
-        wire.passes[..pass]
-            .iter()
-            .rev()
-            .find_map(|earlier| earlier.view.as_ref()?.machines.get(machine))
-            .map(|seen| &seen.state)
+    /// The state that was last told of a machine, by a list or by asking for it.
+    fn last_state<'wire>(wire: &'wire Wire, pass: usize, machine: &Arc<str>) -> Option<&'wire str> {
+        wire.passes[..pass].iter().rev().find_map(|earlier| {
+            let asked = earlier.answers.get(machine).map(|(_, state)| &**state);
+            let listed = || Some(earlier.view.as_ref()?.machines.get(machine)?.state.as_str());
+            asked.or_else(listed)
+        })
     }
 
     /// The most machines that this pass may have counted: those of its list that it did not take itself, its own that
@@ -1824,7 +1820,13 @@ impl Oracle {
                 exchange.operation == Operation::Get
                     && matches!(exchange.ended, Some((_, Ended::Dropped)))
             });
-            if !planned && !cut_short && asked.len() < 20 && next.start + SLACK < due {
+            // And one that learned of machines in its list what makes others worth asking for that it lacks.
+            let finds_more = pass.view.as_ref().is_some_and(|view| {
+                asked.iter().any(|id| view.machines.contains_key(*id))
+                    && self.may_be_missing(wire, index, view) > 0
+            });
+            if !planned && !cut_short && !finds_more && asked.len() < 20 && next.start + SLACK < due
+            {
                 return Err(context(format!(
                     "the next one came already at {:?}",
                     next.start
@@ -1971,7 +1973,7 @@ impl Oracle {
                 let answer = wire.passes[index].answers.get(*id);
                 truth.state == MachineState::Started
                     && answer.is_none_or(|(_, state)| state == "started")
-                    && Self::last_state(wire, index, id) == Some(&MachineState::Started)
+                    && Self::last_state(wire, index, id) == Some("started")
                     && !self.touched(wire, id, start.saturating_sub(self.recent), index)
             });
             let running = running + u32::try_from(hidden.count()).unwrap_or(0);
