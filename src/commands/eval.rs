@@ -203,10 +203,6 @@ async fn evaluate(
 
 /// One line for each bound: the expression, its value, the count it becomes.
 fn explained(kind: Kind, band: &ExpressionBand, values: &Values, now: Now) -> String {
-    let bounds = match band {
-        ExpressionBand::Exact(expression) => vec![("", expression)],
-        ExpressionBand::Band { min, max } => vec![(" min", min), (" max", max)],
-    };
     let line = |(bound, expression): (&str, &Arc<Expression>)| {
         let result = match expression.evaluate(values, now.wall) {
             Err(error) => format!("failed: {error}"),
@@ -215,9 +211,10 @@ fn explained(kind: Kind, band: &ExpressionBand, values: &Values, now: Now) -> St
                 None => format!("{value}, which is too large to be a count"),
             },
         };
-        format!("{kind}{bound}: {} = {result}\n", expression.source())
+        let space = if bound.is_empty() { "" } else { " " };
+        format!("{kind}{space}{bound}: {} = {result}\n", expression.source())
     };
-    bounds.into_iter().map(line).collect()
+    band.expressions().map(line).collect()
 }
 
 /// The built-in counts that the expressions read and no metric provides.
@@ -226,10 +223,8 @@ fn wanted_counts(config: &Config) -> Vec<&'static str> {
     let expressions: Vec<_> = bands
         .into_iter()
         .flatten()
-        .flat_map(|band| match band {
-            ExpressionBand::Exact(expression) => vec![expression],
-            ExpressionBand::Band { min, max } => vec![min, max],
-        })
+        .flat_map(ExpressionBand::expressions)
+        .map(|(_, expression)| expression)
         .collect();
     Names::COUNTS
         .into_iter()

@@ -12,8 +12,10 @@ use super::{
     TemporalIdentity,
     env::Environment,
     expansion::{APP_NAME, Segment, segments},
+    problems::Problems,
+    secrets::{is_secret, refuse_secret_in_query, warn_of_short_basic},
     settings::{Collector, Settings, VARIABLES, Value, YamlKey},
-    values::Findings,
+    values,
 };
 use crate::{
     expr::{Expression, Names},
@@ -24,422 +26,440 @@ use crate::{
 /// The longest query, in bytes, once its variables are replaced.
 const QUERY_LIMIT: usize = 1 << 20;
 
-impl Findings {
-    /// The collectors of the file, or else those of the environment. Each metric's name must be its own.
-    pub(super) fn collectors(
-        &mut self,
-        settings: &mut Settings,
-        environment: &Environment,
-        proxies: &ProxyRules,
-    ) -> Vec<CheckedCollector> {
-        let of_environment = Collector::from_environment(settings);
-        let written = if let Some(written) = settings.metric_collectors.take() {
-            for collector in &of_environment {
-                // The address stands for what belongs to it.
-                let ignored: Vec<&Value> = match &collector.address {
-                    Some(address) => vec![address],
-                    None => collector.values().map(|(_, value)| value).collect(),
-                };
-                for label in ignored.into_iter().map(Value::label) {
-                    // Temporal's own variables may be there for another program.
-                    if self.referenced.contains(label) || label.starts_with("TEMPORAL_") {
-                        continue;
-                    }
-                    self.warnings.push(format!(
-                        "{label} does nothing, because the file has metric-collectors"
-                    ));
-                }
-            }
-            written
-        } else {
-            let (complete, incomplete): (Vec<_>, Vec<_>) = of_environment
-                .into_iter()
-                .partition(|collector| collector.address.is_some());
-            for (_, value) in incomplete.iter().flat_map(Collector::values) {
-                let label = value.label();
+/// The collectors of the file, or else those of the environment. Each metric's name must be its own.
+pub(super) fn collectors(
+    problems: &mut Problems,
+    settings: &mut Settings,
+    environment: &Environment,
+    proxies: &ProxyRules,
+) -> Vec<CheckedCollector> {
+    let of_environment = Collector::from_environment(settings);
+    let written = if let Some(written) = settings.metric_collectors.take() {
+        for collector in &of_environment {
+            // The address stands for what belongs to it.
+            let ignored: Vec<&Value> = match &collector.address {
+                Some(address) => vec![address],
+                None => collector.values().map(|(_, value)| value).collect(),
+            };
+            for label in ignored.into_iter().map(Value::label) {
                 // Temporal's own variables may be there for another program.
-                if self.referenced.contains(label) || label.starts_with("TEMPORAL_") {
+                if problems.referenced.contains(label) || label.starts_with("TEMPORAL_") {
                     continue;
                 }
-                let address = if label.contains("PROMETHEUS") {
-                    "FAS_PROMETHEUS_ADDRESS"
-                } else {
-                    "FAS_TEMPORAL_ADDRESS"
-                };
-                self.warnings
-                    .push(format!("{label} does nothing without {address}"));
+                problems.warnings.push(format!(
+                    "{label} does nothing, because the file has metric-collectors"
+                ));
             }
-            complete
-        };
-        let written_names: Vec<Option<Place>> = written
-            .iter()
-            .map(|collector| Some(collector.metric_name.as_ref()?.place().clone()))
-            .collect();
-        let mut first_with: BTreeMap<String, usize> = BTreeMap::new();
+        }
         written
+    } else {
+        let (complete, incomplete): (Vec<_>, Vec<_>) = of_environment
             .into_iter()
-            .enumerate()
-            .map(|(index, collector)| {
-                let mut checked = self.collector(index, &collector, environment, proxies);
-                if let (Some(metric), Some(value)) = (&checked.metric, &collector.metric_name) {
-                    if let Some(first) = first_with.get(metric) {
-                        let other = match &written_names[*first] {
-                            Some(Place::Variable(name)) => name.clone(),
-                            _ => format!("metric-collectors[{first}]"),
-                        };
-                        let message =
-                            format!("{}metric name is that of {other}", item(index, &collector));
-                        self.refuse(
-                            ConfigError::new(value.place(), message)
-                                .value(metric)
-                                .expected("a name for each metric"),
-                        );
-                        checked.source = None;
-                    } else {
-                        first_with.insert(metric.clone(), index);
-                    }
-                }
-                checked
-            })
-            .collect()
-    }
-
-    fn collector(
-        &mut self,
-        index: usize,
-        collector: &Collector,
-        environment: &Environment,
-        proxies: &ProxyRules,
-    ) -> CheckedCollector {
-        let metric = self.metric_name(index, collector);
-        let source = match collector.kind.as_ref().map(Value::text) {
-            Some("prometheus") => self.prometheus(index, collector, environment),
-            Some("temporal") => self.temporal(index, collector, environment, proxies),
-            Some(other) => {
-                let place = collector
-                    .kind
-                    .as_ref()
-                    .map_or_else(|| item_place(collector), |kind| kind.place().clone());
-                let message = format!("{}invalid type", item(index, collector));
-                self.refuse(
-                    ConfigError::new(&place, message)
-                        .value(other)
-                        .expected("prometheus or temporal"),
-                );
-                None
+            .partition(|collector| collector.address.is_some());
+        for (_, value) in incomplete.iter().flat_map(Collector::values) {
+            let label = value.label();
+            // Temporal's own variables may be there for another program.
+            if problems.referenced.contains(label) || label.starts_with("TEMPORAL_") {
+                continue;
             }
-            None => {
-                let message = format!("{}type required", item(index, collector));
-                self.refuse(
-                    ConfigError::new(&item_place(collector), message).example("type: prometheus"),
-                );
-                None
-            }
-        };
-        CheckedCollector { metric, source }
-    }
-
-    /// A metric's name must be one that an expression can use, which the expression language itself decides.
-    fn metric_name(&mut self, index: usize, collector: &Collector) -> Option<String> {
-        let Some(value) = &collector.metric_name else {
-            self.missing(
-                index,
-                collector,
-                "metric name required",
-                "metric-name",
-                "queue_depth",
-            );
-            return None;
-        };
-        let name = value.text();
-        let is_identifier = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        let is_readable = is_identifier
-            && Expression::compile(name, &Names::new([name]))
-                .is_ok_and(|expression| expression.reads(name));
-        if !is_readable {
-            self.refuse(
-                ConfigError::new(
-                    value.place(),
-                    format!(
-                        "{}metric name cannot be used in an expression",
-                        item(index, collector)
-                    ),
-                )
-                .value(name)
-                .expected(
-                    "letters, digits and _, no digit first, and no word of the expression language",
-                )
-                .example("queue_depth"),
-            );
-            return None;
+            let address = if label.contains("PROMETHEUS") {
+                "FAS_PROMETHEUS_ADDRESS"
+            } else {
+                "FAS_TEMPORAL_ADDRESS"
+            };
+            problems
+                .warnings
+                .push(format!("{label} does nothing without {address}"));
         }
-        Some(name.to_owned())
-    }
-
-    fn prometheus(
-        &mut self,
-        index: usize,
-        collector: &Collector,
-        environment: &Environment,
-    ) -> Option<CollectorSource> {
-        self.without_effect(index, collector, &["namespace", "cert-data", "key-data"]);
-        let query = self.query(collector.query.as_ref(), environment);
-        if query.is_none() {
-            self.missing(
-                index,
-                collector,
-                "prometheus query required",
-                "query",
-                "sum(queue_depth)",
-            );
-        }
-        let empty_value = collector
-            .empty_value
-            .as_ref()
-            .and_then(|value| self.number(value));
-        let token = collector.token.as_ref().map(|value| self.token(value));
-        let example = "https://api.fly.io/prometheus/my-org";
-        let Some(value) = &collector.address else {
-            self.missing(
-                index,
-                collector,
-                "prometheus address required",
-                "address",
-                example,
-            );
-            return None;
-        };
-        let mut address = self.http_url(value, example)?;
-        let basic = self.take_user_information(&mut address, value);
-        if let Some(basic) = &basic {
-            self.warn_of_short_basic(value, basic);
-        }
-        address.set_fragment(None);
-        self.warn_of_doubled_path(value, &address);
-        Some(CollectorSource::Prometheus {
-            address,
-            basic,
-            token,
-            query: query?,
-            empty_value,
-        })
-    }
-
-    /// Warns of an address that has the path of the query in it, which is added to it: only behind a proxy that takes it off
-    /// again can that be meant.
-    fn warn_of_doubled_path(&mut self, value: &Value, address: &Url) {
-        let path = address.path().trim_end_matches('/');
-        let ends = ["/api/v1/query", "/api/v1/query_range", "/api/v1"];
-        let Some(base) = ends.iter().find_map(|end| path.strip_suffix(end)) else {
-            return;
-        };
-        let mut right = address.clone();
-        right.set_path(base);
-        right.set_query(None);
-        let right = shown::address(&right);
-        self.warnings.push(format!(
-            "{} ends in {}, but /api/v1/query is added to it; it should probably be {}",
-            value.label(),
-            &path[base.len()..],
-            right.trim_end_matches('/'),
-        ));
-    }
-
-    /// Moves `user:password` out of an address.
-    fn take_user_information(&mut self, address: &mut Url, value: &Value) -> Option<SecretString> {
-        let password = address.password().map(percent_decoded);
-        let user = percent_decoded(address.username());
-        let is_present = password.is_some() || !address.username().is_empty();
-        if !is_present {
-            return None;
-        }
-        let removed = address
-            .set_username("")
-            .and_then(|()| address.set_password(None));
-        let (Some(user), Some(password), Ok(())) =
-            (user, password.unwrap_or(Some(String::new())), removed)
-        else {
-            let message = format!(
-                "the user or the password in {} cannot be read",
-                value.label()
-            );
-            self.refuse(
-                ConfigError::new(value.place(), message).expected("UTF-8 behind its % signs"),
-            );
-            return None;
-        };
-        Some(SecretString::from(format!("{user}:{password}")))
-    }
-
-    fn temporal(
-        &mut self,
-        index: usize,
-        collector: &Collector,
-        environment: &Environment,
-        proxies: &ProxyRules,
-    ) -> Option<CollectorSource> {
-        self.without_effect(index, collector, &["token", "empty-value"]);
-        let query = collector.query.as_ref();
-        let query = query.and_then(|value| self.query(Some(value), environment));
-        let identity = match (&collector.cert_data, &collector.key_data) {
-            (Some(certificate), Some(key)) => Some(TemporalIdentity {
-                certificate: certificate.raw().to_owned(),
-                key: SecretString::from(key.raw()),
-            }),
-            (Some(only), None) | (None, Some(only)) => {
-                let missing = if collector.key_data.is_none() {
-                    "key"
+        complete
+    };
+    let written_names: Vec<Option<Place>> = written
+        .iter()
+        .map(|collector| Some(collector.metric_name.as_ref()?.place().clone()))
+        .collect();
+    let mut first_with: BTreeMap<String, usize> = BTreeMap::new();
+    written
+        .into_iter()
+        .enumerate()
+        .map(|(index, written)| {
+            let mut checked = collector(problems, index, &written, environment, proxies);
+            if let (Some(metric), Some(value)) = (&checked.metric, &written.metric_name) {
+                if let Some(first) = first_with.get(metric) {
+                    let other = match &written_names[*first] {
+                        Some(Place::Variable(name)) => name.clone(),
+                        _ => format!("metric-collectors[{first}]"),
+                    };
+                    let message =
+                        format!("{}metric name is that of {other}", item(index, &written));
+                    problems.refuse(
+                        ConfigError::new(value.place(), message)
+                            .value(metric)
+                            .expected("a name for each metric"),
+                    );
+                    checked.source = None;
                 } else {
-                    "certificate"
-                };
-                let message = format!(
-                    "{}{} is set, but the {missing} is missing",
-                    item(index, collector),
-                    only.label()
-                );
-                self.refuse(ConfigError::new(only.place(), message).expected("both or neither"));
-                None
-            }
-            (None, None) => None,
-        };
-        if collector.namespace.is_none() {
-            self.missing(
-                index,
-                collector,
-                "temporal namespace required",
-                "namespace",
-                "default",
-            );
-        }
-        let Some(value) = &collector.address else {
-            self.missing(
-                index,
-                collector,
-                "temporal address required",
-                "address",
-                "localhost:7233",
-            );
-            return None;
-        };
-        let address = match TemporalAddress::parse(value.text()) {
-            Ok(address) => address,
-            Err(expected) => {
-                self.refuse(
-                    ConfigError::new(
-                        value.place(),
-                        format!("{} is no address of a Temporal server", value.label()),
-                    )
-                    .value(&written_address(value.text()))
-                    .expected(expected)
-                    .example("localhost:7233"),
-                );
-                return None;
-            }
-        };
-        // gRPC in Go asks through the proxy for `https://` addresses, with TLS or without.
-        let proxy = Url::parse(&format!("https://{}", address.authority()))
-            .ok()
-            .and_then(|url| proxies.proxy_for(&url).cloned());
-        if let Some(proxy) = proxy
-            .as_ref()
-            .filter(|proxy| proxy.url().scheme() != "http")
-        {
-            let message = format!(
-                "Temporal at {address} cannot be asked through the proxy {proxy}: gRPC goes through http:// proxies only"
-            );
-            self.refuse(
-                ConfigError::new(value.place(), message)
-                    .expected("its host in NO_PROXY, or another proxy"),
-            );
-        }
-        Some(CollectorSource::Temporal {
-            address,
-            namespace: collector.namespace.as_ref()?.text().to_owned(),
-            query,
-            identity,
-            proxy,
-        })
-    }
-
-    fn query(&mut self, value: Option<&Value>, environment: &Environment) -> Option<QueryTemplate> {
-        let value = value?;
-        let lengths = segments(value.text()).map(|segment| match segment {
-            Segment::Text(kept) => kept.len(),
-            Segment::Variable { name: APP_NAME, .. } => 0,
-            Segment::Variable { name, .. } => environment.get(name).map_or(0, str::len),
-        });
-        if lengths.sum::<usize>() > QUERY_LIMIT {
-            let message = format!(
-                "{} is longer than {QUERY_LIMIT} bytes once its variables are replaced",
-                value.label()
-            );
-            self.refuse(ConfigError::new(value.place(), message));
-            return Some(QueryTemplate::parse("", |_| None).0);
-        }
-        let mut secret = Vec::new();
-        for segment in segments(value.text()) {
-            if let Segment::Variable { name, .. } = segment {
-                self.referenced.insert(name.to_owned());
-                if name != APP_NAME && !secret.contains(&name) && self.is_secret(name, environment)
-                {
-                    secret.push(name);
+                    first_with.insert(metric.clone(), index);
                 }
             }
-        }
-        for name in secret {
-            self.refuse_secret_in_query("the query", value, name);
-        }
-        let (template, unset) = QueryTemplate::parse(value.text(), |name| {
-            environment.get(name).map(str::to_owned)
-        });
-        for name in unset {
-            self.warnings.push(format!(
-                "the query of {} uses ${name}, which is not set; it was replaced by nothing",
-                value.label()
-            ));
-        }
-        Some(template)
-    }
+            checked
+        })
+        .collect()
+}
 
-    /// Refuses a collector for something it lacks; `key` is what the file calls it.
-    fn missing(
-        &mut self,
-        index: usize,
-        collector: &Collector,
-        message: &str,
-        key: &str,
-        example: &str,
-    ) {
-        let message = format!("{}{message}", item(index, collector));
-        let error = if collector.item.is_some() {
-            ConfigError::new(&item_place(collector), message).example(format!("{key}: {example}"))
-        } else {
-            let kind = collector
+fn collector(
+    problems: &mut Problems,
+    index: usize,
+    collector: &Collector,
+    environment: &Environment,
+    proxies: &ProxyRules,
+) -> CheckedCollector {
+    let metric = metric_name(problems, index, collector);
+    let source = match collector.kind.as_ref().map(Value::text) {
+        Some("prometheus") => prometheus(problems, index, collector, environment),
+        Some("temporal") => temporal(problems, index, collector, environment, proxies),
+        Some(other) => {
+            let place = collector
                 .kind
                 .as_ref()
-                .map_or("", Value::text)
-                .to_uppercase();
-            let name = VARIABLES
-                .iter()
-                .find(|variable| {
-                    matches!(variable.key, YamlKey::Collector(of) if of == key)
-                        && variable.name.contains(&kind)
-                })
-                .map_or("FAS_PROMETHEUS_ADDRESS", |variable| variable.name);
-            let place = Place::Variable(name.to_owned());
-            ConfigError::new(&place, message).example(format!("{name}={example}"))
-        };
-        self.refuse(error);
-    }
-
-    fn without_effect(&mut self, index: usize, collector: &Collector, keys: &[&str]) {
-        for (key, _) in collector.values().filter(|(key, _)| keys.contains(key)) {
-            let kind = collector.kind.as_ref().map_or("", Value::text);
-            self.warnings.push(format!(
-                "metric-collectors[{index}]: {key} does nothing in a collector of type {kind}"
-            ));
+                .map_or_else(|| item_place(collector), |kind| kind.place().clone());
+            let message = format!("{}invalid type", item(index, collector));
+            problems.refuse(
+                ConfigError::new(&place, message)
+                    .value(other)
+                    .expected("prometheus or temporal"),
+            );
+            None
         }
+        None => {
+            let message = format!("{}type required", item(index, collector));
+            problems.refuse(
+                ConfigError::new(&item_place(collector), message).example("type: prometheus"),
+            );
+            None
+        }
+    };
+    CheckedCollector { metric, source }
+}
+
+/// A metric's name must be one that an expression can use, which the expression language itself decides.
+fn metric_name(problems: &mut Problems, index: usize, collector: &Collector) -> Option<String> {
+    let Some(value) = &collector.metric_name else {
+        missing(
+            problems,
+            index,
+            collector,
+            "metric name required",
+            "metric-name",
+            "queue_depth",
+        );
+        return None;
+    };
+    let name = value.text();
+    let is_identifier = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let is_readable = is_identifier
+        && Expression::compile(name, &Names::new([name]))
+            .is_ok_and(|expression| expression.reads(name));
+    if !is_readable {
+        problems.refuse(
+            ConfigError::new(
+                value.place(),
+                format!(
+                    "{}metric name cannot be used in an expression",
+                    item(index, collector)
+                ),
+            )
+            .value(name)
+            .expected(
+                "letters, digits and _, no digit first, and no word of the expression language",
+            )
+            .example("queue_depth"),
+        );
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn prometheus(
+    problems: &mut Problems,
+    index: usize,
+    collector: &Collector,
+    environment: &Environment,
+) -> Option<CollectorSource> {
+    without_effect(
+        problems,
+        index,
+        collector,
+        &["namespace", "cert-data", "key-data"],
+    );
+    let query = query(problems, collector.query.as_ref(), environment);
+    if query.is_none() {
+        missing(
+            problems,
+            index,
+            collector,
+            "prometheus query required",
+            "query",
+            "sum(queue_depth)",
+        );
+    }
+    let empty_value = collector
+        .empty_value
+        .as_ref()
+        .and_then(|value| values::number(problems, value));
+    let token = collector
+        .token
+        .as_ref()
+        .map(|value| values::token(problems, value));
+    let example = "https://api.fly.io/prometheus/my-org";
+    let Some(value) = &collector.address else {
+        missing(
+            problems,
+            index,
+            collector,
+            "prometheus address required",
+            "address",
+            example,
+        );
+        return None;
+    };
+    let mut address = values::http_url(problems, value, example)?;
+    let basic = take_user_information(problems, &mut address, value);
+    if let Some(basic) = &basic {
+        warn_of_short_basic(problems, value, basic);
+    }
+    address.set_fragment(None);
+    warn_of_doubled_path(problems, value, &address);
+    Some(CollectorSource::Prometheus {
+        address,
+        basic,
+        token,
+        query: query?,
+        empty_value,
+    })
+}
+
+/// Warns of an address that has the path of the query in it, which is added to it: only behind a proxy that takes it off
+/// again can that be meant.
+fn warn_of_doubled_path(problems: &mut Problems, value: &Value, address: &Url) {
+    let path = address.path().trim_end_matches('/');
+    let ends = ["/api/v1/query", "/api/v1/query_range", "/api/v1"];
+    let Some(base) = ends.iter().find_map(|end| path.strip_suffix(end)) else {
+        return;
+    };
+    let mut right = address.clone();
+    right.set_path(base);
+    right.set_query(None);
+    let right = shown::address(&right);
+    problems.warnings.push(format!(
+        "{} ends in {}, but /api/v1/query is added to it; it should probably be {}",
+        value.label(),
+        &path[base.len()..],
+        right.trim_end_matches('/'),
+    ));
+}
+
+/// Moves `user:password` out of an address.
+fn take_user_information(
+    problems: &mut Problems,
+    address: &mut Url,
+    value: &Value,
+) -> Option<SecretString> {
+    let password = address.password().map(percent_decoded);
+    let user = percent_decoded(address.username());
+    let is_present = password.is_some() || !address.username().is_empty();
+    if !is_present {
+        return None;
+    }
+    let removed = address
+        .set_username("")
+        .and_then(|()| address.set_password(None));
+    let (Some(user), Some(password), Ok(())) =
+        (user, password.unwrap_or(Some(String::new())), removed)
+    else {
+        let message = format!(
+            "the user or the password in {} cannot be read",
+            value.label()
+        );
+        problems
+            .refuse(ConfigError::new(value.place(), message).expected("UTF-8 behind its % signs"));
+        return None;
+    };
+    Some(SecretString::from(format!("{user}:{password}")))
+}
+
+fn temporal(
+    problems: &mut Problems,
+    index: usize,
+    collector: &Collector,
+    environment: &Environment,
+    proxies: &ProxyRules,
+) -> Option<CollectorSource> {
+    without_effect(problems, index, collector, &["token", "empty-value"]);
+    let query = query(problems, collector.query.as_ref(), environment);
+    let identity = match (&collector.cert_data, &collector.key_data) {
+        (Some(certificate), Some(key)) => Some(TemporalIdentity {
+            certificate: certificate.raw().to_owned(),
+            key: SecretString::from(key.raw()),
+        }),
+        (Some(only), None) | (None, Some(only)) => {
+            let missing = if collector.key_data.is_none() {
+                "key"
+            } else {
+                "certificate"
+            };
+            let message = format!(
+                "{}{} is set, but the {missing} is missing",
+                item(index, collector),
+                only.label()
+            );
+            problems.refuse(ConfigError::new(only.place(), message).expected("both or neither"));
+            None
+        }
+        (None, None) => None,
+    };
+    if collector.namespace.is_none() {
+        missing(
+            problems,
+            index,
+            collector,
+            "temporal namespace required",
+            "namespace",
+            "default",
+        );
+    }
+    let Some(value) = &collector.address else {
+        missing(
+            problems,
+            index,
+            collector,
+            "temporal address required",
+            "address",
+            "localhost:7233",
+        );
+        return None;
+    };
+    let address = match TemporalAddress::parse(value.text()) {
+        Ok(address) => address,
+        Err(expected) => {
+            problems.refuse(
+                ConfigError::new(
+                    value.place(),
+                    format!("{} is no address of a Temporal server", value.label()),
+                )
+                .value(&written_address(value.text()))
+                .expected(expected)
+                .example("localhost:7233"),
+            );
+            return None;
+        }
+    };
+    // gRPC in Go asks through the proxy for `https://` addresses, with TLS or without.
+    let proxy = Url::parse(&format!("https://{}", address.authority()))
+        .ok()
+        .and_then(|url| proxies.proxy_for(&url).cloned());
+    if let Some(proxy) = proxy
+        .as_ref()
+        .filter(|proxy| proxy.url().scheme() != "http")
+    {
+        let message = format!(
+            "Temporal at {address} cannot be asked through the proxy {proxy}: gRPC goes through http:// proxies only"
+        );
+        problems.refuse(
+            ConfigError::new(value.place(), message)
+                .expected("its host in NO_PROXY, or another proxy"),
+        );
+    }
+    Some(CollectorSource::Temporal {
+        address,
+        namespace: collector.namespace.as_ref()?.text().to_owned(),
+        query,
+        identity,
+        proxy,
+    })
+}
+
+fn query(
+    problems: &mut Problems,
+    value: Option<&Value>,
+    environment: &Environment,
+) -> Option<QueryTemplate> {
+    let value = value?;
+    let lengths = segments(value.text()).map(|segment| match segment {
+        Segment::Text(kept) => kept.len(),
+        Segment::Variable { name: APP_NAME, .. } => 0,
+        Segment::Variable { name, .. } => environment.get(name).map_or(0, str::len),
+    });
+    if lengths.sum::<usize>() > QUERY_LIMIT {
+        let message = format!(
+            "{} is longer than {QUERY_LIMIT} bytes once its variables are replaced",
+            value.label()
+        );
+        problems.refuse(ConfigError::new(value.place(), message));
+        return Some(QueryTemplate::parse("", |_| None).0);
+    }
+    let mut secret = Vec::new();
+    for segment in segments(value.text()) {
+        if let Segment::Variable { name, .. } = segment {
+            problems.referenced.insert(name.to_owned());
+            if name != APP_NAME && !secret.contains(&name) && is_secret(problems, name, environment)
+            {
+                secret.push(name);
+            }
+        }
+    }
+    for name in secret {
+        refuse_secret_in_query(problems, "the query", value, name);
+    }
+    let (template, unset) = QueryTemplate::parse(value.text(), |name| {
+        environment.get(name).map(str::to_owned)
+    });
+    for name in unset {
+        problems.warnings.push(format!(
+            "the query of {} uses ${name}, which is not set; it was replaced by nothing",
+            value.label()
+        ));
+    }
+    Some(template)
+}
+
+/// Refuses a collector for something it lacks; `key` is what the file calls it.
+fn missing(
+    problems: &mut Problems,
+    index: usize,
+    collector: &Collector,
+    message: &str,
+    key: &str,
+    example: &str,
+) {
+    let message = format!("{}{message}", item(index, collector));
+    let error = if collector.item.is_some() {
+        ConfigError::new(&item_place(collector), message).example(format!("{key}: {example}"))
+    } else {
+        let kind = collector
+            .kind
+            .as_ref()
+            .map_or("", Value::text)
+            .to_uppercase();
+        let name = VARIABLES
+            .iter()
+            .find(|variable| {
+                matches!(variable.key, YamlKey::Collector(of) if of == key)
+                    && variable.name.contains(&kind)
+            })
+            .map_or("FAS_PROMETHEUS_ADDRESS", |variable| variable.name);
+        let place = Place::Variable(name.to_owned());
+        ConfigError::new(&place, message).example(format!("{name}={example}"))
+    };
+    problems.refuse(error);
+}
+
+fn without_effect(problems: &mut Problems, index: usize, collector: &Collector, keys: &[&str]) {
+    for (key, _) in collector.values().filter(|(key, _)| keys.contains(key)) {
+        let kind = collector.kind.as_ref().map_or("", Value::text);
+        problems.warnings.push(format!(
+            "metric-collectors[{index}]: {key} does nothing in a collector of type {kind}"
+        ));
     }
 }
 

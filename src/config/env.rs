@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     error::{ConfigError, Place},
-    settings::{RawSettings, VARIABLES, suggestion, variable},
+    settings::{RawSettings, VARIABLES, variable},
+    suggestion::suggestion,
 };
 
 /// The variables of this program alone.

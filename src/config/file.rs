@@ -23,7 +23,8 @@ use super::{
     env::Environment,
     error::{ConfigError, Place},
     expansion::{APP_NAME, Segment, segments},
-    settings::{Keys, RawSettings, suggestion},
+    settings::{Keys, RawSettings},
+    suggestion::suggestion,
 };
 
 /// The largest file that is read, in bytes. A real one has a few kilobytes.

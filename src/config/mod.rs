@@ -12,10 +12,12 @@ mod error;
 mod expansion;
 pub mod file;
 mod pattern;
+mod problems;
 mod query;
 mod regions;
 mod secrets;
 mod settings;
+mod suggestion;
 mod summary;
 mod temporal_address;
 #[cfg(test)]
@@ -39,7 +41,7 @@ use crate::{
 pub use self::{
     error::{ConfigError, ConfigErrors, Place},
     pattern::InvalidAppPattern,
-    settings::{Origin, VARIABLES, Variable, YamlKey},
+    settings::{Holds, Origin, VARIABLES, Variable, YamlKey},
     temporal_address::TemporalAddress,
 };
 
@@ -155,6 +157,27 @@ pub enum ExpressionBand {
         /// The upper bound.
         max: Arc<Expression>,
     },
+}
+
+impl ExpressionBand {
+    /// The expressions, each with what it bounds: nothing for one that is both, else `min`, then `max`.
+    pub fn expressions(&self) -> impl Iterator<Item = (&'static str, &Arc<Expression>)> {
+        let (first, second) = match self {
+            Self::Exact(expression) => (("", expression), None),
+            Self::Band { min, max } => (("min", min), Some(("max", max))),
+        };
+        [Some(first), second].into_iter().flatten()
+    }
+}
+
+impl fmt::Display for ExpressionBand {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (_, expression)) in self.expressions().enumerate() {
+            formatter.write_str(if index > 0 { " to " } else { "" })?;
+            formatter.write_str(expression.source())?;
+        }
+        Ok(())
+    }
 }
 
 /// How Fly's APIs are spoken to.

@@ -2,7 +2,7 @@
 //!
 //! The platform's list is not ours to know, and grows: a name that is not known is told, never refused.
 
-use super::settings::suggestion;
+use super::suggestion::suggestion;
 
 /// Fly's regions, and the names of groups of them that the API takes for one.
 const KNOWN: [&str; 45] = [

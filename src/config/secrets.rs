@@ -11,29 +11,10 @@ use super::{
     env::Environment,
     expansion::{APP_NAME, Segment, segments},
     file,
-    settings::{Collector, RawSettings, Settings, Value},
-    values::Findings,
+    problems::Problems,
+    settings::{Collector, Holds, RawSettings, Settings, VARIABLES, Value, held_by, variable},
 };
 use crate::shown::has_token_shape;
-
-/// Variables with a token.
-const TOKENS: &[&str] = &["FAS_API_TOKEN", "FAS_PROMETHEUS_TOKEN"];
-
-/// Variables with PEM. Certificates are no secret, but they are easily swapped with their keys.
-const PEMS: &[&str] = &[
-    "FAS_TEMPORAL_CERT_DATA",
-    "FAS_TEMPORAL_KEY_DATA",
-    "TEMPORAL_TLS_CERT_DATA",
-    "TEMPORAL_TLS_KEY_DATA",
-];
-
-/// Variables with an address, whose password or query string may be a secret.
-const ADDRESSES: &[&str] = &[
-    "FAS_PROMETHEUS_ADDRESS",
-    "FAS_TEMPORAL_ADDRESS",
-    "FLY_FLAPS_BASE_URL",
-    "FLY_API_BASE_URL",
-];
 
 /// Other programs' variables with an address, which this one's HTTP client reads.
 const PROXIES: &[&str] = &[
@@ -51,216 +32,207 @@ const SHORT: usize = 4;
 /// What a variable with a secret is replaced by to see where it gets to; each followed by its number and an `x`.
 const TRACER: &str = "fas-traced-secret-";
 
-impl Findings {
-    /// Adds the environment's secrets.
-    pub(super) fn know_environment(&mut self, environment: &Environment) {
-        for name in TOKENS {
-            if let Some(token) = environment.get(name) {
-                self.secrets.add_token(token);
-            }
-        }
-        for name in PEMS {
-            if let Some(pem) = environment.get(name) {
-                self.secrets.add_pem(pem);
-            }
-        }
-        for name in ADDRESSES.iter().chain(PROXIES) {
-            if let Some(address) = environment.get(name) {
-                self.secrets.add_address(address);
-            }
+/// Adds the environment's secrets.
+pub(super) fn know_environment(problems: &mut Problems, environment: &Environment) {
+    let of_settings = VARIABLES
+        .iter()
+        .map(|variable| (variable.name, variable.holds));
+    let of_proxies = PROXIES.iter().map(|name| (*name, Holds::Address));
+    for (name, holds) in of_settings.chain(of_proxies) {
+        if let Some(written) = environment.get(name) {
+            know(problems, holds, written);
         }
     }
+}
 
-    /// Adds the settings' secrets, and what was pasted into the wrong ones.
-    pub(super) fn know_settings(&mut self, settings: &Settings) {
-        for value in settings.values() {
-            self.secrets.add_tokens_in(value.text());
-        }
-        if let Some(token) = &settings.api_token {
-            self.secrets.add_token(token.text());
-            self.warn_of_short(token, token.text());
-        }
-        if let Some(token) = &settings.prometheus_token {
-            self.warn_of_short(token, token.text());
-        }
-        for collector in settings.metric_collectors.iter().flatten() {
-            for (_, value) in collector.values() {
-                self.secrets.add_tokens_in(value.text());
-            }
-            if let Some(token) = &collector.token {
-                self.secrets.add_token(token.text());
-                self.warn_of_short(token, token.text());
-            }
-            for pem in [&collector.cert_data, &collector.key_data]
-                .into_iter()
-                .flatten()
-            {
-                self.secrets.add_pem(pem.raw());
-            }
-            if let Some(address) = &collector.address {
-                self.secrets.add_address(address.text());
-            }
+/// Adds the settings' secrets, and what was pasted into the wrong ones.
+pub(super) fn know_settings(problems: &mut Problems, settings: &Settings) {
+    let of_rows = settings
+        .rows()
+        .map(|(variable, value)| (variable.holds, value));
+    let of_collectors = settings.metric_collectors.iter().flatten();
+    let of_collectors = of_collectors
+        .flat_map(Collector::keyed)
+        .map(|(key, value)| (held_by(key), value));
+    for (holds, value) in of_rows.chain(of_collectors) {
+        problems.secrets.add_tokens_in(value.text());
+        know(problems, holds, value.raw());
+        if holds == Holds::Token {
+            warn_of_short(problems, value, value.text());
         }
     }
+}
 
-    /// Warns of a token or a password (of `user:password`) that is too short to be hidden wherever it stands.
-    pub(super) fn warn_of_short(&mut self, value: &Value, secret: &str) {
-        if secret.chars().nth(SHORT - 1).is_none() && !secret.is_empty() {
-            self.warnings.push(format!(
-                "the secret in {} has fewer than {SHORT} characters: it is hidden in logs only where it stands as a word \
-                 of its own",
-                value.label()
-            ));
-        }
+fn know(problems: &mut Problems, holds: Holds, written: &str) {
+    match holds {
+        Holds::Plain => {}
+        Holds::Token => problems.secrets.add_token(written),
+        Holds::Pem => problems.secrets.add_pem(written),
+        Holds::Address => problems.secrets.add_address(written.trim()),
     }
+}
 
-    /// Warns of a token that is none: a scheme alone, or a variable's name that no shell replaced. A part of a real token
-    /// can look like the latter, so that only a whole part of a list counts.
-    pub(super) fn warn_of_unfilled(&mut self, value: &Value, token: &str) {
-        let is_scheme = |word: &str| {
-            ["Bearer", "FlyV1"]
-                .iter()
-                .any(|one| word.eq_ignore_ascii_case(one))
-        };
-        let is_name = |part: &str| {
-            let mut pieces = segments(part);
-            let is_variable = matches!(pieces.next(), Some(Segment::Variable { .. }));
-            (is_variable && pieces.next().is_none()) || part.starts_with("$(")
-        };
-        let what = if token.split_whitespace().all(is_scheme) {
-            "a scheme with no token behind it: was the variable behind it empty?"
-        } else if token.split([' ', ',']).any(is_name) {
-            "the name of a variable or a command in place of a token: nothing replaces it there"
-        } else {
-            return;
-        };
-        self.warnings.push(format!("{} has {what}", value.label()));
-    }
-
-    /// As [`Self::warn_of_short`], for `user:password`, of which the user is the secret where there is no password.
-    pub(super) fn warn_of_short_basic(&mut self, value: &Value, basic: &SecretString) {
-        let (user, password) = basic.expose_secret().split_once(':').unwrap_or_default();
-        self.warn_of_short(value, if password.is_empty() { user } else { password });
-    }
-
-    /// Refuses a token where none belongs: it would be shown or sent as what it is not. Mistakes of the same setting that
-    /// are found later are not told; they come from that.
-    pub(super) fn refuse_misplaced_tokens(&mut self, settings: &Settings) {
-        let is_for_secrets = |value: &Value| {
-            let label = value.label();
-            [TOKENS, PEMS, ADDRESSES]
-                .into_iter()
-                .flatten()
-                .any(|name| *name == label)
-                || label == "api-token"
-        };
-        let of_collectors = settings.metric_collectors.iter().flatten();
-        let of_collectors = of_collectors
-            .flat_map(Collector::values)
-            .filter(|(key, _)| !matches!(*key, "token" | "cert-data" | "key-data"))
-            .map(|(_, value)| value);
-        let misplaced: Vec<&Value> = settings
-            .values()
-            .filter(|value| !is_for_secrets(value))
-            .chain(of_collectors)
-            .filter(|value| has_token_shape(value.text()))
-            .filter(|value| {
-                let mut known = self.errors.iter();
-                !known.any(|error| error.place == *value.place())
-            })
-            .collect();
-        for value in misplaced {
-            let message = format!("{} holds what looks like a Fly token", value.label());
-            self.misplaced.push(
-                ConfigError::new(value.place(), message)
-                    .expected("tokens in FAS_API_TOKEN and FAS_PROMETHEUS_TOKEN alone"),
-            );
-        }
-    }
-
-    /// Whether a variable holds a secret: as a whole, or a part of its value.
-    pub(super) fn is_secret(&self, name: &str, environment: &Environment) -> bool {
-        let value = environment.get(name).unwrap_or_default().trim();
-        let is_setting = TOKENS.iter().chain(PEMS).any(|known| *known == name);
-        (is_setting && !value.is_empty()) || has_token_shape(value) || self.secrets.are_in(value)
-    }
-
-    /// Refuses to send a secret to a metrics server.
-    pub(super) fn refuse_secret_in_query(&mut self, what: &str, value: &Value, name: &str) {
-        let message = format!(
-            "{what} of {} expands ${name}, which holds a secret",
+/// Warns of a token or a password (of `user:password`) that is too short to be hidden wherever it stands.
+pub(super) fn warn_of_short(problems: &mut Problems, value: &Value, secret: &str) {
+    if secret.chars().nth(SHORT - 1).is_none() && !secret.is_empty() {
+        problems.warnings.push(format!(
+            "the secret in {} has fewer than {SHORT} characters: it is hidden in logs only where it stands as a word \
+             of its own",
             value.label()
-        );
-        self.refuse(
-            ConfigError::new(value.place(), message).expected(
-                "variables without secrets: what they hold is sent to the metrics server",
-            ),
+        ));
+    }
+}
+
+/// Warns of a token that is none: a scheme alone, or a variable's name that no shell replaced. A part of a real token
+/// can look like the latter, so that only a whole part of a list counts.
+pub(super) fn warn_of_unfilled(problems: &mut Problems, value: &Value, token: &str) {
+    let is_scheme = |word: &str| {
+        ["Bearer", "FlyV1"]
+            .iter()
+            .any(|one| word.eq_ignore_ascii_case(one))
+    };
+    let is_name = |part: &str| {
+        let mut pieces = segments(part);
+        let is_variable = matches!(pieces.next(), Some(Segment::Variable { .. }));
+        (is_variable && pieces.next().is_none()) || part.starts_with("$(")
+    };
+    let what = if token.split_whitespace().all(is_scheme) {
+        "a scheme with no token behind it: was the variable behind it empty?"
+    } else if token.split([' ', ',']).any(is_name) {
+        "the name of a variable or a command in place of a token: nothing replaces it there"
+    } else {
+        return;
+    };
+    problems
+        .warnings
+        .push(format!("{} has {what}", value.label()));
+}
+
+/// As [`warn_of_short`], for `user:password`, of which the user is the secret where there is no password.
+pub(super) fn warn_of_short_basic(problems: &mut Problems, value: &Value, basic: &SecretString) {
+    let (user, password) = basic.expose_secret().split_once(':').unwrap_or_default();
+    warn_of_short(
+        problems,
+        value,
+        if password.is_empty() { user } else { password },
+    );
+}
+
+/// Refuses a token where none belongs: it would be shown or sent as what it is not. Mistakes of the same setting that
+/// are found later are not told; they come from that.
+pub(super) fn refuse_misplaced_tokens(problems: &mut Problems, settings: &Settings) {
+    let of_rows = settings
+        .rows()
+        .map(|(variable, value)| (variable.holds, value));
+    let of_collectors = settings.metric_collectors.iter().flatten();
+    let of_collectors = of_collectors
+        .flat_map(Collector::values)
+        .map(|(key, value)| (held_by(key), value));
+    let misplaced: Vec<&Value> = of_rows
+        .chain(of_collectors)
+        .filter(|(holds, _)| *holds == Holds::Plain)
+        .map(|(_, value)| value)
+        .filter(|value| has_token_shape(value.text()))
+        .filter(|value| {
+            let mut known = problems.errors.iter();
+            !known.any(|error| error.place == *value.place())
+        })
+        .collect();
+    for value in misplaced {
+        let message = format!("{} holds what looks like a Fly token", value.label());
+        problems.misplaced.push(
+            ConfigError::new(value.place(), message)
+                .expected("tokens in FAS_API_TOKEN and FAS_PROMETHEUS_TOKEN alone"),
         );
     }
+}
 
-    /// Refuses what of the file is sent to a metrics server and has a secret in it that came out of a variable.
-    ///
-    /// The variables are replaced before the text is parsed, so that it is parsed once more with a mark in the place of
-    /// each secret.
-    pub(super) fn refuse_secrets_expanded_in_file(
-        &mut self,
-        path: &str,
-        text: &str,
-        environment: &Environment,
-        settings: &Settings,
-    ) {
-        let mut secret: Vec<&str> = Vec::new();
-        for segment in segments(text) {
-            if let Segment::Variable { name, .. } = segment {
-                if name != APP_NAME && !secret.contains(&name) && self.is_secret(name, environment)
-                {
-                    secret.push(name);
+/// Whether a variable holds a secret: as a whole, or a part of its value.
+pub(super) fn is_secret(problems: &Problems, name: &str, environment: &Environment) -> bool {
+    let value = environment.get(name).unwrap_or_default().trim();
+    let is_setting =
+        variable(name).is_some_and(|variable| matches!(variable.holds, Holds::Token | Holds::Pem));
+    (is_setting && !value.is_empty()) || has_token_shape(value) || problems.secrets.are_in(value)
+}
+
+/// Refuses to send a secret to a metrics server.
+pub(super) fn refuse_secret_in_query(
+    problems: &mut Problems,
+    what: &str,
+    value: &Value,
+    name: &str,
+) {
+    let message = format!(
+        "{what} of {} expands ${name}, which holds a secret",
+        value.label()
+    );
+    problems.refuse(
+        ConfigError::new(value.place(), message)
+            .expected("variables without secrets: what they hold is sent to the metrics server"),
+    );
+}
+
+/// Refuses what of the file is sent to a metrics server and has a secret in it that came out of a variable.
+///
+/// The variables are replaced before the text is parsed, so that it is parsed once more with a mark in the place of
+/// each secret.
+pub(super) fn refuse_secrets_expanded_in_file(
+    problems: &mut Problems,
+    path: &str,
+    text: &str,
+    environment: &Environment,
+    settings: &Settings,
+) {
+    let mut secret: Vec<&str> = Vec::new();
+    for segment in segments(text) {
+        if let Segment::Variable { name, .. } = segment {
+            if name != APP_NAME && !secret.contains(&name) && is_secret(problems, name, environment)
+            {
+                secret.push(name);
+            }
+        }
+    }
+    if secret.is_empty() {
+        return;
+    }
+    let tracer = |name: &str| {
+        let index = secret.iter().position(|secret| *secret == name)?;
+        Some(format!("{TRACER}{index}x"))
+    };
+    let traced = file::expand_by(path, text, |name| {
+        tracer(name).or_else(|| environment.get(name).map(str::to_owned))
+    })
+    .and_then(|expanded| file::parse(path, text, &expanded, &mut Vec::new()))
+    .map(|raw| {
+        let locate = |_: &str, _| super::Place::Option("");
+        Settings::merge(RawSettings::default(), raw, &locate, &mut Vec::new())
+    });
+    let written = settings.metric_collectors.as_deref().unwrap_or_default();
+    let traced = traced
+        .ok()
+        .and_then(|traced| traced.metric_collectors)
+        .filter(|traced| traced.len() == written.len());
+    let mut found = Vec::new();
+    for (index, collector) in written.iter().enumerate() {
+        let traced = traced.as_ref().map(|traced| &traced[index]);
+        for (key, value) in sent(collector) {
+            let traced = traced.and_then(|traced| sent(traced).find(|(other, _)| *other == key));
+            for name in &secret {
+                let is_expanded = match (&traced, tracer(name)) {
+                    (Some((_, traced)), Some(tracer)) => traced.text().contains(&tracer),
+                    // The mark changed the file's shape; the value itself tells.
+                    _ => environment
+                        .get(name)
+                        .is_some_and(|secret| value.text().contains(secret.trim())),
+                };
+                if is_expanded {
+                    found.push((key, value, *name));
                 }
             }
         }
-        if secret.is_empty() {
-            return;
-        }
-        let tracer = |name: &str| {
-            let index = secret.iter().position(|secret| *secret == name)?;
-            Some(format!("{TRACER}{index}x"))
-        };
-        let traced = file::expand_by(path, text, |name| {
-            tracer(name).or_else(|| environment.get(name).map(str::to_owned))
-        })
-        .and_then(|expanded| file::parse(path, text, &expanded, &mut Vec::new()))
-        .map(|raw| {
-            let locate = |_: &str, _| super::Place::Option("");
-            Settings::merge(RawSettings::default(), raw, &locate, &mut Vec::new())
-        });
-        let written = settings.metric_collectors.as_deref().unwrap_or_default();
-        let traced = traced
-            .ok()
-            .and_then(|traced| traced.metric_collectors)
-            .filter(|traced| traced.len() == written.len());
-        let mut found = Vec::new();
-        for (index, collector) in written.iter().enumerate() {
-            let traced = traced.as_ref().map(|traced| &traced[index]);
-            for (key, value) in sent(collector) {
-                let traced =
-                    traced.and_then(|traced| sent(traced).find(|(other, _)| *other == key));
-                for name in &secret {
-                    let is_expanded = match (&traced, tracer(name)) {
-                        (Some((_, traced)), Some(tracer)) => traced.text().contains(&tracer),
-                        // The mark changed the file's shape; the value itself tells.
-                        _ => environment
-                            .get(name)
-                            .is_some_and(|secret| value.text().contains(secret.trim())),
-                    };
-                    if is_expanded {
-                        found.push((key, value, *name));
-                    }
-                }
-            }
-        }
-        for (key, value, name) in found {
-            self.refuse_secret_in_query(&format!("the {key}"), value, name);
-        }
+    }
+    for (key, value, name) in found {
+        refuse_secret_in_query(problems, &format!("the {key}"), value, name);
     }
 }
 

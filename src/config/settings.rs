@@ -1,14 +1,21 @@
-//! The table of all settings, and the raw values read by it: what was written and where, not yet what it means.
+//! The table of all settings, and the raw values read by it: what was written and where.
 //!
-//! One list makes the table that users see, the struct that envy and the YAML parser fill, and the rule that a value in
-//! the file wins over the environment, so these cannot drift apart. Raw values hold tokens; they have no `Debug`.
+//! One list makes the table that users see, the struct that envy and the YAML parser fill, the rule that a value in the
+//! file wins over the environment, what is hidden, and, for a setting that is one value of the configuration, how it is
+//! read and told, so these cannot drift apart. Raw values hold tokens; they have no `Debug`.
 
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::Spanned;
 
-use super::{error::Place, file::Keyed};
+use super::{
+    Config,
+    error::Place,
+    file::Keyed,
+    problems::Problems,
+    values::{self, Text as _},
+};
 
 /// One setting: a row of the table that `--help`, the README and the check for misspelt variables use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +28,8 @@ pub struct Variable {
     pub default: &'static str,
     /// Whether upstream has it too.
     pub origin: Origin,
+    /// Whether it can hold a secret.
+    pub holds: Holds,
     /// What it means, in one line.
     pub meaning: &'static str,
 }
@@ -53,6 +62,26 @@ pub enum Origin {
     Upstream,
     /// It does not.
     Ours,
+}
+
+/// What a setting holds, as far as secrets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// No secret; a token in it is a mistake.
+    Plain,
+    /// A token.
+    Token,
+    /// PEM. Certificates are no secret, but they are easily swapped with their keys.
+    Pem,
+    /// An address, whose password or query string may be a secret.
+    Address,
+}
+
+/// Whether the line at start-up tells a setting, and by which name.
+enum Told {
+    Always(&'static str),
+    /// Unless it is the default.
+    Changed(&'static str),
 }
 
 /// A value as written, and where in the file's text; line 0 in the environment.
@@ -139,14 +168,19 @@ pub(super) trait Keys {
     fn field(key: &str) -> Cow<'_, str>;
 }
 
+/// One row a setting: the field that it is read into, the variable, the key, the default, whether upstream has it, whether
+/// it can hold a secret, and its meaning. Where one value of the configuration is all that it means: `=>` that value, what
+/// reads it (of `values`), and how it is told at start-up. The others are read by `validate`.
 macro_rules! settings {
-    ($($(#[$attribute:meta])* $field:ident: $name:literal, $key:expr, $default:literal, $origin:ident, $meaning:literal;)*) => {
+    ($($(#[$attribute:meta])* $field:ident: $name:literal, $key:expr, $default:literal, $origin:ident, $holds:ident,
+        $meaning:literal $(=> $($place:ident).+, $reader:ident, $told:expr)?;)*) => {
         /// Every setting there is.
         pub const VARIABLES: &[Variable] = &[$(Variable {
             name: $name,
             key: $key,
             default: $default,
             origin: Origin::$origin,
+            holds: Holds::$holds,
             meaning: $meaning,
         }),*];
 
@@ -167,9 +201,10 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// The values that are set, apart from those of the file's collectors.
-            pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
-                [$(&self.$field),*].into_iter().flatten()
+            /// The settings that are set, apart from those of the file's collectors.
+            pub(super) fn rows(&self) -> impl Iterator<Item = (&'static Variable, &Value)> {
+                let values = [$(&self.$field),*];
+                VARIABLES.iter().zip(values).filter_map(|(variable, value)| Some((variable, value.as_ref()?)))
             }
 
             /// Puts the two together, value by value; the file wins. A key without a value, or with an empty one, is
@@ -192,6 +227,24 @@ macro_rules! settings {
                     }),
                 }
             }
+
+            /// Reads the settings that are one value of the configuration.
+            pub(super) fn read(&self, config: &mut Config, problems: &mut Problems) {
+                $($(config.$($place).+ = values::$reader(problems, self.$field.as_ref(), $default);)?)*
+            }
+        }
+
+        /// What [`Settings::read`] has read, for the line at start-up.
+        pub(super) fn told(config: &Config) -> Vec<(&'static str, String)> {
+            let mut told = Vec::new();
+            $($(
+                let text = config.$($place).+.text();
+                told.extend(match $told {
+                    Told::Always(name) => text.map(|text| (name, text)),
+                    Told::Changed(name) => text.filter(|text| text != $default).map(|text| (name, text)),
+                });
+            )?)*
+            told
         }
 
         #[cfg(test)]
@@ -206,108 +259,137 @@ macro_rules! settings {
     };
 }
 
+use Told::{Always, Changed};
 use YamlKey::{Absent, Collector as InCollector, Top};
 
 settings! {
-    app_name: "FAS_APP_NAME", Top("app-name"), "required", Upstream,
+    app_name: "FAS_APP_NAME", Top("app-name"), "required", Upstream, Plain,
         "The app to scale; * stands for any run of characters, and then FAS_ORG is required.";
-    org: "FAS_ORG", Top("org"), "", Upstream,
+    org: "FAS_ORG", Top("org"), "", Upstream, Plain,
         "The slug of the organization whose apps a * is matched against.";
-    created_machine_count: "FAS_CREATED_MACHINE_COUNT", Top("created-machine-count"), "", Upstream,
+    created_machine_count: "FAS_CREATED_MACHINE_COUNT", Top("created-machine-count"), "", Upstream, Plain,
         "Expression: machines are created and destroyed until this many exist.";
-    min_created_machine_count: "FAS_MIN_CREATED_MACHINE_COUNT", Top("min-created-machine-count"), "", Upstream,
+    min_created_machine_count: "FAS_MIN_CREATED_MACHINE_COUNT", Top("min-created-machine-count"), "", Upstream, Plain,
         "Expression: below this many, machines are created; needs the max form as well.";
-    max_created_machine_count: "FAS_MAX_CREATED_MACHINE_COUNT", Top("max-created-machine-count"), "", Upstream,
+    max_created_machine_count: "FAS_MAX_CREATED_MACHINE_COUNT", Top("max-created-machine-count"), "", Upstream, Plain,
         "Expression: above this many, machines are destroyed; needs the min form as well.";
-    started_machine_count: "FAS_STARTED_MACHINE_COUNT", Top("started-machine-count"), "", Upstream,
+    started_machine_count: "FAS_STARTED_MACHINE_COUNT", Top("started-machine-count"), "", Upstream, Plain,
         "Expression: existing machines are started and stopped until this many run.";
-    min_started_machine_count: "FAS_MIN_STARTED_MACHINE_COUNT", Top("min-started-machine-count"), "", Upstream,
+    min_started_machine_count: "FAS_MIN_STARTED_MACHINE_COUNT", Top("min-started-machine-count"), "", Upstream, Plain,
         "Expression: below this many running, machines are started; needs the max form as well.";
-    max_started_machine_count: "FAS_MAX_STARTED_MACHINE_COUNT", Top("max-started-machine-count"), "", Upstream,
+    max_started_machine_count: "FAS_MAX_STARTED_MACHINE_COUNT", Top("max-started-machine-count"), "", Upstream, Plain,
         "Expression: above this many running, machines are stopped; needs the min form as well.";
-    initial_machine_state: "FAS_INITIAL_MACHINE_STATE", Top("initial-machine-state"), "started", Upstream,
-        "The state a created machine is brought to: started or stopped.";
+    process_group: "FAS_PROCESS_GROUP", Top("process-group"), "app", Upstream, Plain,
+        "Only machines of this process group are seen; *: all machines, those without a group too."
+        => policy.process_group, text, Always("process_group");
     #[serde(deserialize_with = "one_or_many")]
-    regions: "FAS_REGIONS", Top("regions"), "", Upstream,
-        "Regions for created machines or their aliases, separated by commas; one listed twice weighs twice; unset: the region of the machine that is cloned, else the app's others.";
-    process_group: "FAS_PROCESS_GROUP", Top("process-group"), "app", Upstream,
-        "Only machines of this process group are seen; *: all machines, those without a group too.";
-    interval: "FAS_INTERVAL", Top("interval"), "15s", Upstream,
-        "Time from the start of one pass over an app to the next.";
-    timeout: "FAS_TIMEOUT", Top("timeout"), "30s", Upstream,
-        "The deadline of one pass, everything in it included.";
-    concurrency: "FAS_CONCURRENCY", Top("concurrency"), "16", Upstream,
-        "Passes running at the same time when many apps are scaled; below 1 counts as 1.";
-    app_list_refresh_interval: "FAS_APP_LIST_REFRESH_INTERVAL", Top("app-list-refresh-interval"), "60s", Upstream,
-        "How often a * is matched again.";
-    api_token: "FAS_API_TOKEN", Top("api-token"), "required by serve", Upstream,
-        "Fly token for the apps that are scaled.";
-    prometheus_address: "FAS_PROMETHEUS_ADDRESS", InCollector("address"), "", Upstream,
+    regions: "FAS_REGIONS", Top("regions"), "", Upstream, Plain,
+        "Regions for created machines or their aliases, separated by commas; one listed twice weighs twice; unset: the region of the machine that is cloned, else the app's others."
+        => policy.regions, regions, Changed("regions");
+    initial_machine_state: "FAS_INITIAL_MACHINE_STATE", Top("initial-machine-state"), "started", Upstream, Plain,
+        "The state a created machine is brought to: started or stopped."
+        => policy.initial_state, choice, Always("initial_machine_state");
+    interval: "FAS_INTERVAL", Top("interval"), "15s", Upstream, Plain,
+        "Time from the start of one pass over an app to the next."
+        => policy.interval, positive_duration, Always("interval");
+    timeout: "FAS_TIMEOUT", Top("timeout"), "30s", Upstream, Plain,
+        "The deadline of one pass, everything in it included."
+        => policy.timeout, positive_duration, Always("timeout");
+    concurrency: "FAS_CONCURRENCY", Top("concurrency"), "16", Upstream, Plain,
+        "Passes running at the same time when many apps are scaled; below 1 counts as 1."
+        => concurrency, passes_at_once, Always("concurrency");
+    app_list_refresh_interval: "FAS_APP_LIST_REFRESH_INTERVAL", Top("app-list-refresh-interval"), "60s", Upstream, Plain,
+        "How often a * is matched again."
+        => app_list_refresh_interval, positive_duration, Always("app_list_refresh_interval");
+    machine_floor: "FAS_MACHINE_FLOOR", Top("machine-floor"), "", Ours, Plain,
+        "Never fewer created machines than this, whatever the expression says."
+        => policy.floor, count, Changed("floor");
+    machine_ceiling: "FAS_MACHINE_CEILING", Top("machine-ceiling"), "", Ours, Plain,
+        "Never more created machines than this, whatever the expression says."
+        => policy.ceiling, ceiling, Changed("ceiling");
+    destroy_running_after: "FAS_DESTROY_RUNNING_AFTER", Top("destroy-running-after"), "45s", Ours, Plain,
+        "How long a surplus must have lasted before it takes a running machine; 0s: at once."
+        => policy.destroy_running_after, duration, Always("destroy_running_after");
+    stop_action: "FAS_STOP_ACTION", Top("stop-action"), "stop", Ours, Plain,
+        "How started machines are brought down: stop or suspend."
+        => policy.stop_action, choice, Changed("stop_action");
+    clone_volumes: "FAS_CLONE_VOLUMES", Top("clone-volumes"), "false", Ours, Plain,
+        "Whether machines with mounts may be cloned, with volumes of their own."
+        => policy.clone_volumes, boolean, Changed("clone_volumes");
+    scale_up_stabilization: "FAS_SCALE_UP_STABILIZATION", Top("scale-up-stabilization"), "0s", Ours, Plain,
+        "Grow only to the lowest minimum seen in this time."
+        => policy.stabilization.up, duration, Changed("scale_up_stabilization");
+    scale_down_stabilization: "FAS_SCALE_DOWN_STABILIZATION", Top("scale-down-stabilization"), "0s", Ours, Plain,
+        "Shrink only to the highest maximum seen in this time."
+        => policy.stabilization.down, duration, Changed("scale_down_stabilization");
+    scale_up_step: "FAS_SCALE_UP_STEP", Top("scale-up-step"), "", Ours, Plain,
+        "Most machines one pass adds: a count or a share such as 50%; 0: none ever."
+        => policy.step.up, step, Changed("scale_up_step");
+    scale_down_step: "FAS_SCALE_DOWN_STEP", Top("scale-down-step"), "", Ours, Plain,
+        "Most machines one pass removes: a count or a share such as 50%; 0: none ever."
+        => policy.step.down, step, Changed("scale_down_step");
+    fallback_created_machine_count: "FAS_FALLBACK_CREATED_MACHINE_COUNT", Top("fallback-created-machine-count"), "", Ours, Plain,
+        "The minimum of created machines while that target has been missing for FAS_FALLBACK_AFTER passes."
+        => policy.fallback.created, count, Changed("fallback_created");
+    fallback_started_machine_count: "FAS_FALLBACK_STARTED_MACHINE_COUNT", Top("fallback-started-machine-count"), "", Ours, Plain,
+        "The minimum of started machines while that target has been missing for FAS_FALLBACK_AFTER passes."
+        => policy.fallback.started, count, Changed("fallback_started");
+    fallback_after: "FAS_FALLBACK_AFTER", Top("fallback-after"), "3", Ours, Plain,
+        "Passes in a row without a target until the fallback stands in."
+        => policy.fallback.after, passes_in_a_row, Always("fallback_after");
+    deploy_timeout: "FAS_DEPLOY_TIMEOUT", Top("deploy-timeout"), "1h", Ours, Plain,
+        "How long a release that says it is running holds scaling back."
+        => policy.deploy_timeout, duration, Always("deploy_timeout");
+    fly_flaps_base_url: "FLY_FLAPS_BASE_URL", Absent, "https://api.machines.dev", Upstream, Address,
+        "The Machines API."
+        => api.machines_url, base_url, Always("machines_api");
+    fly_api_base_url: "FLY_API_BASE_URL", Absent, "https://api.fly.io", Ours, Address,
+        "The GraphQL API."
+        => api.graphql_url, base_url, Always("graphql_api");
+    api_token: "FAS_API_TOKEN", Top("api-token"), "required by serve", Upstream, Token,
+        "Fly token for the apps that are scaled."
+        => api.token, api_token, Always("api_token");
+    api_concurrency: "FAS_API_CONCURRENCY", Top("api-concurrency"), "8", Ours, Plain,
+        "Machine calls in flight for one app."
+        => api.concurrency, calls_at_once, Always("api_concurrency");
+    metrics_address: "FAS_METRICS_ADDRESS", Top("metrics-address"), "[::]:9090", Ours, Plain,
+        "Where /metrics listens."
+        => metrics_address, metrics_address, Always("metrics_address");
+    log_format: "FAS_LOG_FORMAT", Top("log-format"), "json", Ours, Plain,
+        "json or text."
+        => log_format, choice, Changed("log_format");
+    verbose: "FAS_VERBOSE", Top("verbose"), "false", Ours, Plain,
+        "Debug logging (upstream: only in the file)."
+        => verbose, boolean, Changed("verbose");
+    dry_run: "FAS_DRY_RUN", Top("dry-run"), "false", Ours, Plain,
+        "Do everything except writing."
+        => api.dry_run, boolean, Changed("dry_run");
+    prometheus_address: "FAS_PROMETHEUS_ADDRESS", InCollector("address"), "", Upstream, Address,
         "Where Prometheus is, without /api/v1/query; there is a Prometheus collector when this is set.";
-    prometheus_metric_name: "FAS_PROMETHEUS_METRIC_NAME", InCollector("metric-name"), "", Upstream,
+    prometheus_metric_name: "FAS_PROMETHEUS_METRIC_NAME", InCollector("metric-name"), "", Upstream, Plain,
         "The name that expressions use for the query's value.";
-    prometheus_query: "FAS_PROMETHEUS_QUERY", InCollector("query"), "", Upstream,
+    prometheus_query: "FAS_PROMETHEUS_QUERY", InCollector("query"), "", Upstream, Plain,
         "The PromQL query; $APP_NAME is the app, other $NAME come from the environment.";
-    prometheus_token: "FAS_PROMETHEUS_TOKEN", InCollector("token"), "", Upstream,
+    prometheus_token: "FAS_PROMETHEUS_TOKEN", InCollector("token"), "", Upstream, Token,
         "Token for Prometheus; on Fly: fly tokens create readonly.";
-    prometheus_empty_value: "FAS_PROMETHEUS_EMPTY_VALUE", InCollector("empty-value"), "", Ours,
+    prometheus_empty_value: "FAS_PROMETHEUS_EMPTY_VALUE", InCollector("empty-value"), "", Ours, Plain,
         "The metric's value when the query returns nothing or NaN; unset: the metric has failed.";
-    temporal_address: "FAS_TEMPORAL_ADDRESS", InCollector("address"), "", Upstream,
+    temporal_address: "FAS_TEMPORAL_ADDRESS", InCollector("address"), "", Upstream, Address,
         "host:port of Temporal; there is a Temporal collector when this is set.";
-    temporal_namespace: "FAS_TEMPORAL_NAMESPACE", InCollector("namespace"), "", Upstream,
+    temporal_namespace: "FAS_TEMPORAL_NAMESPACE", InCollector("namespace"), "", Upstream, Plain,
         "The namespace whose running workflows are counted.";
-    temporal_metric_name: "FAS_TEMPORAL_METRIC_NAME", InCollector("metric-name"), "", Upstream,
+    temporal_metric_name: "FAS_TEMPORAL_METRIC_NAME", InCollector("metric-name"), "", Upstream, Plain,
         "The name that expressions use for the number of running workflows.";
-    temporal_query: "FAS_TEMPORAL_QUERY", InCollector("query"), "", Upstream,
+    temporal_query: "FAS_TEMPORAL_QUERY", InCollector("query"), "", Upstream, Plain,
         "Which running workflows are counted; unset: all.";
-    temporal_cert_data: "FAS_TEMPORAL_CERT_DATA", InCollector("cert-data"), "", Upstream,
+    temporal_cert_data: "FAS_TEMPORAL_CERT_DATA", InCollector("cert-data"), "", Upstream, Pem,
         "Client certificate, PEM.";
-    temporal_key_data: "FAS_TEMPORAL_KEY_DATA", InCollector("key-data"), "", Upstream,
+    temporal_key_data: "FAS_TEMPORAL_KEY_DATA", InCollector("key-data"), "", Upstream, Pem,
         "Key of the client certificate, PEM.";
-    temporal_tls_cert_data: "TEMPORAL_TLS_CERT_DATA", Absent, "", Upstream,
+    temporal_tls_cert_data: "TEMPORAL_TLS_CERT_DATA", Absent, "", Upstream, Pem,
         "Client certificate, PEM; wins over FAS_TEMPORAL_CERT_DATA.";
-    temporal_tls_key_data: "TEMPORAL_TLS_KEY_DATA", Absent, "", Upstream,
+    temporal_tls_key_data: "TEMPORAL_TLS_KEY_DATA", Absent, "", Upstream, Pem,
         "Key of the client certificate, PEM; wins over FAS_TEMPORAL_KEY_DATA.";
-    fly_flaps_base_url: "FLY_FLAPS_BASE_URL", Absent, "https://api.machines.dev", Upstream,
-        "The Machines API.";
-    fly_api_base_url: "FLY_API_BASE_URL", Absent, "https://api.fly.io", Ours,
-        "The GraphQL API.";
-    verbose: "FAS_VERBOSE", Top("verbose"), "false", Ours,
-        "Debug logging (upstream: only in the file).";
-    log_format: "FAS_LOG_FORMAT", Top("log-format"), "json", Ours,
-        "json or text.";
-    metrics_address: "FAS_METRICS_ADDRESS", Top("metrics-address"), "[::]:9090", Ours,
-        "Where /metrics listens.";
-    dry_run: "FAS_DRY_RUN", Top("dry-run"), "false", Ours,
-        "Do everything except writing.";
-    api_concurrency: "FAS_API_CONCURRENCY", Top("api-concurrency"), "8", Ours,
-        "Machine calls in flight for one app.";
-    machine_floor: "FAS_MACHINE_FLOOR", Top("machine-floor"), "", Ours,
-        "Never fewer created machines than this, whatever the expression says.";
-    machine_ceiling: "FAS_MACHINE_CEILING", Top("machine-ceiling"), "", Ours,
-        "Never more created machines than this, whatever the expression says.";
-    destroy_running_after: "FAS_DESTROY_RUNNING_AFTER", Top("destroy-running-after"), "45s", Ours,
-        "How long a surplus must have lasted before it takes a running machine; 0s: at once.";
-    stop_action: "FAS_STOP_ACTION", Top("stop-action"), "stop", Ours,
-        "How started machines are brought down: stop or suspend.";
-    clone_volumes: "FAS_CLONE_VOLUMES", Top("clone-volumes"), "false", Ours,
-        "Whether machines with mounts may be cloned, with volumes of their own.";
-    scale_down_stabilization: "FAS_SCALE_DOWN_STABILIZATION", Top("scale-down-stabilization"), "0s", Ours,
-        "Shrink only to the highest maximum seen in this time.";
-    scale_up_stabilization: "FAS_SCALE_UP_STABILIZATION", Top("scale-up-stabilization"), "0s", Ours,
-        "Grow only to the lowest minimum seen in this time.";
-    scale_up_step: "FAS_SCALE_UP_STEP", Top("scale-up-step"), "", Ours,
-        "Most machines one pass adds: a count or a share such as 50%; 0: none ever.";
-    scale_down_step: "FAS_SCALE_DOWN_STEP", Top("scale-down-step"), "", Ours,
-        "Most machines one pass removes: a count or a share such as 50%; 0: none ever.";
-    fallback_created_machine_count: "FAS_FALLBACK_CREATED_MACHINE_COUNT", Top("fallback-created-machine-count"), "", Ours,
-        "The minimum of created machines while that target has been missing for FAS_FALLBACK_AFTER passes.";
-    fallback_started_machine_count: "FAS_FALLBACK_STARTED_MACHINE_COUNT", Top("fallback-started-machine-count"), "", Ours,
-        "The minimum of started machines while that target has been missing for FAS_FALLBACK_AFTER passes.";
-    fallback_after: "FAS_FALLBACK_AFTER", Top("fallback-after"), "3", Ours,
-        "Passes in a row without a target until the fallback stands in.";
-    deploy_timeout: "FAS_DEPLOY_TIMEOUT", Top("deploy-timeout"), "1h", Ours,
-        "How long a release that says it is running holds scaling back.";
 }
 
 /// The row of a variable.
@@ -352,108 +434,90 @@ impl RawSettings {
     }
 }
 
-/// One item of `metric-collectors` as written.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-pub(super) struct RawCollector {
-    #[serde(rename = "type")]
-    kind: Option<Setting>,
-    metric_name: Option<Setting>,
-    query: Option<Setting>,
-    address: Option<Setting>,
-    token: Option<Setting>,
-    namespace: Option<Setting>,
-    cert_data: Option<Setting>,
-    key_data: Option<Setting>,
-    empty_value: Option<Setting>,
+/// One row a key of an item of `metric-collectors`, and the field that it is read into.
+macro_rules! collector_keys {
+    ($($field:ident: $key:literal;)*) => {
+        /// One item of `metric-collectors` as written.
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        pub(super) struct RawCollector {
+            $(#[serde(rename = $key)] $field: Option<Setting>,)*
+        }
+
+        impl Keys for RawCollector {
+            fn keys() -> Vec<&'static str> {
+                vec![$($key),*]
+            }
+
+            fn field(key: &str) -> Cow<'_, str> {
+                key.into()
+            }
+        }
+
+        /// One collector as written, from either source.
+        #[derive(Default)]
+        pub(super) struct Collector {
+            /// The item in the file, or nothing for one of the environment.
+            pub(super) item: Option<Place>,
+            $(pub(super) $field: Option<Value>,)*
+        }
+
+        impl Collector {
+            fn from_file(index: usize, item: Spanned<Keyed<RawCollector>>, locate: &Locate<'_>) -> Self {
+                let name = format!("{METRIC_COLLECTORS}[{index}]");
+                let value = |setting: Option<Setting>, key: &str| {
+                    let setting = setting?;
+                    Value::new(setting.text, locate(&format!("{name}.{key}"), setting.line))
+                };
+                let raw = item.value.fields;
+                Self {
+                    item: Some(locate(&name, item.referenced.line())),
+                    $($field: value(raw.$field, $key),)*
+                }
+            }
+
+            /// Its values, with the keys that the file has for them.
+            pub(super) fn keyed(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+                [$(($key, &self.$field)),*]
+                    .into_iter()
+                    .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+            }
+        }
+    };
 }
 
-impl Keys for RawCollector {
-    fn keys() -> Vec<&'static str> {
-        vec![
-            "type",
-            "metric-name",
-            "query",
-            "address",
-            "token",
-            "namespace",
-            "cert-data",
-            "key-data",
-            "empty-value",
-        ]
-    }
-
-    fn field(key: &str) -> Cow<'_, str> {
-        key.into()
-    }
-}
-
-/// One collector as written, from either source.
-pub(super) struct Collector {
-    /// The item in the file, or nothing for one of the environment.
-    pub(super) item: Option<Place>,
-    pub(super) kind: Option<Value>,
-    pub(super) metric_name: Option<Value>,
-    pub(super) query: Option<Value>,
-    pub(super) address: Option<Value>,
-    pub(super) token: Option<Value>,
-    pub(super) namespace: Option<Value>,
-    pub(super) cert_data: Option<Value>,
-    pub(super) key_data: Option<Value>,
-    pub(super) empty_value: Option<Value>,
+collector_keys! {
+    kind: "type";
+    metric_name: "metric-name";
+    query: "query";
+    address: "address";
+    token: "token";
+    namespace: "namespace";
+    cert_data: "cert-data";
+    key_data: "key-data";
+    empty_value: "empty-value";
 }
 
 impl Collector {
-    fn from_file(index: usize, item: Spanned<Keyed<RawCollector>>, locate: &Locate<'_>) -> Self {
-        let value = |setting: Option<Setting>, key: &str| {
-            let setting = setting?;
-            Value::new(
-                setting.text,
-                locate(&format!("{METRIC_COLLECTORS}[{index}].{key}"), setting.line),
-            )
-        };
-        let raw = item.value.fields;
-        Self {
-            item: Some(locate(
-                &format!("{METRIC_COLLECTORS}[{index}]"),
-                item.referenced.line(),
-            )),
-            kind: value(raw.kind, "type"),
-            metric_name: value(raw.metric_name, "metric-name"),
-            query: value(raw.query, "query"),
-            address: value(raw.address, "address"),
-            token: value(raw.token, "token"),
-            namespace: value(raw.namespace, "namespace"),
-            cert_data: value(raw.cert_data, "cert-data"),
-            key_data: value(raw.key_data, "key-data"),
-            empty_value: value(raw.empty_value, "empty-value"),
-        }
-    }
-
     /// The collectors of the environment: one of each kind, which exists when its address is set.
     pub(super) fn from_environment(settings: &mut Settings) -> Vec<Self> {
         let kind = |kind: &str, address: &Option<Value>| {
             Value::new(kind.to_owned(), address.as_ref()?.place.clone())
         };
         let prometheus = Self {
-            item: None,
             kind: kind("prometheus", &settings.prometheus_address),
             metric_name: settings.prometheus_metric_name.take(),
             query: settings.prometheus_query.take(),
             address: settings.prometheus_address.take(),
             token: settings.prometheus_token.take(),
-            namespace: None,
-            cert_data: None,
-            key_data: None,
             empty_value: settings.prometheus_empty_value.take(),
+            ..Self::default()
         };
         let temporal = Self {
-            item: None,
             kind: kind("temporal", &settings.temporal_address),
             metric_name: settings.temporal_metric_name.take(),
             query: settings.temporal_query.take(),
             address: settings.temporal_address.take(),
-            token: None,
             namespace: settings.temporal_namespace.take(),
             cert_data: settings
                 .temporal_tls_cert_data
@@ -463,25 +527,23 @@ impl Collector {
                 .temporal_tls_key_data
                 .take()
                 .or(settings.temporal_key_data.take()),
-            empty_value: None,
+            ..Self::default()
         };
         vec![prometheus, temporal]
     }
 
-    /// Its values, with the keys that the file has for them; without type and address.
+    /// Its values without type and address.
     pub(super) fn values(&self) -> impl Iterator<Item = (&'static str, &Value)> {
-        [
-            ("metric-name", &self.metric_name),
-            ("query", &self.query),
-            ("token", &self.token),
-            ("namespace", &self.namespace),
-            ("cert-data", &self.cert_data),
-            ("key-data", &self.key_data),
-            ("empty-value", &self.empty_value),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+        self.keyed()
+            .filter(|(key, _)| !matches!(*key, "type" | "address"))
     }
+}
+
+/// What a key of a collector holds, as far as secrets go.
+pub(super) fn held_by(key: &'static str) -> Holds {
+    let of_key = |variable: &&Variable| variable.key == InCollector(key);
+    let variable = VARIABLES.iter().find(of_key);
+    variable.map_or(Holds::Plain, |variable| variable.holds)
 }
 
 /// Reads a comma list, or a YAML list as if it were written with commas.
@@ -538,87 +600,6 @@ impl<'de> Deserialize<'de> for OneOrMany {
 
         deserializer.deserialize_any(Visitor)
     }
-}
-
-/// What `name` is probably a misspelling of, in words: one of `known`, or the two settings that bound a count.
-///
-/// Who writes a bound means a bound: a name with `MAX` in it is no misspelling of one without.
-pub(super) fn suggestion<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
-    // Longer than any name there is; comparing is quadratic.
-    if name.len() > 64 {
-        return None;
-    }
-    let meant = Side::of(name);
-    let known: Vec<&str> = known.into_iter().collect();
-    let nearest = known
-        .iter()
-        .filter(|candidate| meant.is_none() || Side::of(candidate) == meant)
-        .map(|candidate| (distance(name, candidate), *candidate))
-        .min();
-    if let Some((distance, candidate)) = nearest {
-        if distance <= 2 || distance * 4 <= candidate.len() {
-            return Some(candidate.to_owned());
-        }
-    }
-    let is_of_machines = words(name).any(|word| word.starts_with("machine"));
-    let hard = meant.filter(|_| is_of_machines)?.hard_bound();
-    let both: Vec<&str> = known
-        .into_iter()
-        .filter(|candidate| {
-            let of_created = words(candidate).any(|word| word == "created");
-            let is_fallback = words(candidate).any(|word| word == "fallback");
-            Side::of(candidate) == meant
-                && (of_created && !is_fallback || words(candidate).any(|word| word == hard))
-        })
-        .collect();
-    (!both.is_empty()).then(|| both.join(" or "))
-}
-
-/// Which end of a band a setting's name is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Lower,
-    Upper,
-}
-
-impl Side {
-    fn of(name: &str) -> Option<Self> {
-        words(name).find_map(|word| match word.as_str() {
-            "min" | "minimum" | "floor" => Some(Self::Lower),
-            "max" | "maximum" | "ceiling" => Some(Self::Upper),
-            _ => None,
-        })
-    }
-
-    /// The word in the name of the bound that holds whatever an expression says.
-    fn hard_bound(self) -> &'static str {
-        match self {
-            Self::Lower => "floor",
-            Self::Upper => "ceiling",
-        }
-    }
-}
-
-fn words(name: &str) -> impl Iterator<Item = String> {
-    name.split(['_', '-']).map(str::to_ascii_lowercase)
-}
-
-/// How many bytes must be inserted, removed or replaced to make one of the other.
-fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.bytes().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]
@@ -694,45 +675,5 @@ mod tests {
                 variable.name
             );
         }
-    }
-
-    #[test]
-    fn a_misspelt_name_finds_its_neighbour() {
-        let names = || VARIABLES.iter().map(|variable| variable.name);
-        let cases: &[(&str, Option<&str>)] = &[
-            ("FAS_INTERVALL", Some("FAS_INTERVAL")),
-            ("FAS_PROMETEUS_QUERY", Some("FAS_PROMETHEUS_QUERY")),
-            (
-                "FAS_CREATED_MACHINES_COUNT",
-                Some("FAS_CREATED_MACHINE_COUNT"),
-            ),
-            (
-                "FAS_MAX_CREATED_MACHINES",
-                Some("FAS_MAX_CREATED_MACHINE_COUNT"),
-            ),
-            ("FAS_MACHINES_CEILING", Some("FAS_MACHINE_CEILING")),
-            (
-                "FAS_MAX_MACHINE_COUNT",
-                Some("FAS_MAX_CREATED_MACHINE_COUNT or FAS_MACHINE_CEILING"),
-            ),
-            (
-                "FAS_MIN_MACHINES",
-                Some("FAS_MIN_CREATED_MACHINE_COUNT or FAS_MACHINE_FLOOR"),
-            ),
-            ("FAS_MAX_THINGS", None),
-            ("FAS_COMPLETELY_DIFFERENT_THING", None),
-        ];
-        for (name, expected) in cases {
-            assert_eq!(suggestion(name, names()).as_deref(), *expected, "{name}");
-        }
-        let keys = VARIABLES.iter().filter_map(|variable| match variable.key {
-            Top(key) => Some(key),
-            _ => None,
-        });
-        assert_eq!(
-            suggestion("max-machine-count", keys).as_deref(),
-            Some("max-created-machine-count or machine-ceiling")
-        );
-        assert_eq!(suggestion(&"x".repeat(1 << 20), names()), None);
     }
 }

@@ -74,23 +74,70 @@ fn prometheus(config: &Config) -> (&Url, Option<&str>, Option<&str>, String, Opt
     }
 }
 
+/// A section of README.
+fn readme(heading: &str) -> &'static str {
+    let readme = include_str!("../../README.md");
+    let (_, behind) = readme
+        .split_once(&format!("\n## {heading}\n"))
+        .expect("the section is there");
+    behind.split_once("\n## ").expect("it is not the last").0
+}
+
+/// The rows of README's tables of variables: variable, key, default, meaning.
+fn rows_of_readme() -> Vec<[&'static str; 4]> {
+    let rows = readme("Settings").lines().filter_map(|line| {
+        let cells = line.strip_prefix('|')?.strip_suffix('|')?;
+        let cells: Vec<&str> = cells.split('|').map(str::trim).collect();
+        let row: [&str; 4] = cells.try_into().expect("four columns");
+        row[0]
+            .starts_with('`')
+            .then(|| row.map(|cell| cell.trim_matches('`')))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_tables_of_the_readme_are_the_table() {
+    let mut of_readme = rows_of_readme();
+    let mut of_table: Vec<[String; 4]> = VARIABLES
+        .iter()
+        .map(|row| [row.name, &row.key.to_string(), row.default, row.meaning].map(str::to_owned))
+        .collect();
+    of_readme.sort_unstable();
+    of_table.sort_unstable();
+    assert_eq!(of_readme, of_table);
+}
+
 #[test]
 fn the_defaults_are_those_of_the_table() {
+    let shown = |changes: &Changes| {
+        let config = load(changes, None);
+        // Only an address that was not chosen may be another one, and a fallback that stands in for nothing is told.
+        let metrics = config.metrics_address.socket;
+        let config = Config {
+            metrics_address: MetricsAddress {
+                socket: metrics,
+                may_fall_back: true,
+                setting: "",
+            },
+            warnings: Vec::new(),
+            ..config
+        };
+        format!("{config:?}")
+    };
+    let of_nothing = shown(&[]);
+    let mut defaults = 0;
+    for [name, _, default, _] in rows_of_readme() {
+        if !default.is_empty() && !default.starts_with("required") {
+            assert_eq!(shown(&[(name, default)]), of_nothing, "{name}");
+            defaults += 1;
+        }
+    }
+    assert_eq!(defaults, 20);
+
     let config = load(&[], None);
-    assert_eq!(config.apps.pattern.as_str(), "my-app");
-    assert_eq!(config.apps.org, None);
     assert_eq!(config.policy, Policy::default());
-    assert_eq!(config.concurrency, 16);
-    assert_eq!(config.app_list_refresh_interval, Duration::from_secs(60));
-    assert_eq!(
-        config.api.machines_url.as_str(),
-        "https://api.machines.dev/"
-    );
-    assert_eq!(config.api.graphql_url.as_str(), "https://api.fly.io/");
-    assert_eq!(config.api.concurrency, 8);
-    assert!(!config.api.dry_run && !config.verbose);
-    assert_eq!(config.log_format, LogFormat::Json);
-    assert_eq!(config.metrics_address.socket.to_string(), "[::]:9090");
+    assert_eq!(config.apps.org, None);
     assert!(config.metrics_address.may_fall_back);
     assert_eq!(
         config.own,
@@ -102,10 +149,29 @@ fn the_defaults_are_those_of_the_table() {
     );
     assert_eq!(config.warnings, [""; 0]);
     assert!(config.targets.started.is_none());
-    let Some(ExpressionBand::Exact(created)) = &config.targets.created else {
-        panic!("one expression")
-    };
-    assert_eq!(created.source(), "queue_depth");
+    let created = config.targets.created.expect("one expression");
+    assert_eq!(created.to_string(), "queue_depth");
+}
+
+#[test]
+fn the_readmes_file_has_every_key_and_is_valid() {
+    let (_, behind) = readme("The YAML file")
+        .split_once("```yaml\n")
+        .expect("a file");
+    let (file, _) = behind.split_once("```").expect("its end");
+    for variable in VARIABLES {
+        if let YamlKey::Top(key) | YamlKey::Collector(key) = variable.key {
+            assert!(file.contains(key), "{key}");
+        }
+    }
+    load(
+        &[
+            ("FAS_PROMETHEUS_TOKEN", "reader"),
+            ("TEMPORAL_CERT", "certificate"),
+            ("TEMPORAL_KEY", "a-key"),
+        ],
+        Some(file),
+    );
 }
 
 #[test]
@@ -786,9 +852,9 @@ fn several_mistakes_are_told_at_once() {
              example 15s or 1m30s",
             "cannot parse timeout as duration: \"1d\"; expected a unit (ns, us, ms, s, m, h) after each number, but found \
              \"d\", for example 15s or 1m30s (timeout, line 1 of fas.yml)",
+            "cannot parse FAS_DRY_RUN as boolean: \"maybe\"; expected true, false, 1 or 0",
             "prometheus query required, for example FAS_PROMETHEUS_QUERY=sum(queue_depth)",
             "api token required, for example fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
-            "cannot parse FAS_DRY_RUN as boolean: \"maybe\"; expected true, false, 1 or 0",
         ]
     );
 }
@@ -1290,8 +1356,8 @@ fn a_variable_that_the_file_overrules_is_told() {
             &[("FAS_DRY_RUN", "true"), ("FAS_MACHINE_CEILING", "5")],
             "interval: 5s\ndry-run: false\nmachine-ceiling: 50",
             &[
-                "FAS_DRY_RUN holds, whatever the file says: dry-run, line 2 of fas.yml",
                 "FAS_MACHINE_CEILING does nothing, because the file wins: machine-ceiling, line 3 of fas.yml",
+                "FAS_DRY_RUN holds, whatever the file says: dry-run, line 2 of fas.yml",
             ],
         ),
         // Said twice, or taken from there, or not said in the file at all.
