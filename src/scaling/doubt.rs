@@ -4,16 +4,17 @@
 //! list then still says that nothing came of a write, another machine must not be taken in its place on the list's word
 //! alone. Such a machine is in doubt: its slot stays spent, and it is asked for by its id where something is to be done. An
 //! answer that the write did happen puts it in place of the list for another minute; one that it did not makes the machine go
-//! last, as whatever did not hold does. `lately` says which machines are in doubt, and `unlisted` which are asked for.
+//! last, as whatever did not hold does. A machine that was missing, that is gone by such an answer, and that a later list shows
+//! again is in doubt too. `lately` says which machines are in doubt, and `unlisted` which are asked for.
 
 use super::{
     Answer, Machine, Member, Memory, Now, Observed, Policy, State, Unsettled, memory::Expected,
 };
 
-/// What was written to a machine of which a list denies it.
+/// What was written to a machine of which a list denies it, or what was told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// A destroy, or the stop before it.
+    /// A destroy, or the stop before it; or an answer about the machine alone, that it is gone.
     Destroy,
     /// A start.
     Start,
@@ -175,7 +176,7 @@ impl Memory {
             };
             self.deny(&id, expected, updated_at, denied, now);
             self.lately.happened(&id, doubt, now.monotonic);
-        } else if doubt.has_failed(&state) {
+        } else if doubt.has_failed(&state) && !self.lately.was_told(&id, doubt) {
             self.lately.failed(&id, doubt, now.monotonic);
             observed.lately.add_failed(id, doubt);
         } else {

@@ -102,6 +102,8 @@ struct Attempts {
     asked: Option<Instant>,
     /// Whether it was the stop before a destroy: a machine on its way down then has only to be waited for.
     is_stop: bool,
+    /// Whether nothing was tried at all: asking for the machine told that it is gone, which only doubts lists that show it.
+    is_told: bool,
     /// The machine's time of change that was seen before the last one, as the API says.
     changed_before: Option<Timestamp>,
 }
@@ -163,9 +165,10 @@ fn attempt(
         denied: false,
         asked: None,
         is_stop: false,
+        is_told: false,
         changed_before,
     });
-    attempts.is_stop = false;
+    (attempts.is_stop, attempts.is_told) = (false, false);
     attempts.changed_before = changed_before;
     (attempts.at, attempts.open, attempts.woken) = (at, true, false);
     (attempts.ran_at, attempts.denied) = (None, false);
@@ -183,6 +186,16 @@ impl LatelyMemory {
         close(&mut self.starts, id);
         close(&mut self.stops, id);
         attempt(&mut self.destroys, id, None, at);
+    }
+
+    /// Asking for a machine that a list lacks told that it is gone, which ends whatever was tried with it: a list that shows
+    /// it again may be older than that.
+    pub(super) fn told_gone(&mut self, id: &str, at: Instant) {
+        self.destroy_tried(id, at);
+        if let Some(attempts) = self.destroys.get_mut(id) {
+            attempts.is_told = true;
+        }
+        self.forget_victim(id);
     }
 
     /// A destroy surely did not happen. `woken`: the answer was that the machine is in another state by now, which is
@@ -296,6 +309,12 @@ impl LatelyMemory {
         if let Some(attempts) = self.of(doubt).get_mut(id) {
             attempts.failed(at);
         }
+    }
+
+    /// Whether what a list denies was only told, and not tried.
+    pub(super) fn was_told(&mut self, id: &str, doubt: Doubt) -> bool {
+        let attempts = self.of(doubt).get(id);
+        attempts.is_some_and(|attempts| attempts.is_told)
     }
 
     /// What a list denies is neither so nor otherwise: it is let go.

@@ -414,6 +414,8 @@ impl Memory {
             } else {
                 observed.unlisted.retain(|unlisted| *unlisted != id);
                 self.mark_gone(&id, now.monotonic);
+                self.lately.told_gone(&id, now.monotonic);
+                self.unsettled_destroys.remove(&id);
             }
             if let Some(member) = member {
                 observed.members.push(Member {
@@ -680,6 +682,34 @@ mod tests {
         fleet.record(15, &pass.observed, &[unknown]);
         let observed = fleet.observe(30, &["a ord started", "b ord started"]);
         assert_eq!(observed.created, 3, "b and the one that may have been made");
+    }
+
+    #[test]
+    fn a_machine_that_was_gone_and_is_listed_again_is_asked_for_before_another_goes_in_its_place() {
+        let resting = ["a ord stopped", "b ord stopped cordoned", "c ord stopped"];
+        for second in [30, 75, 300] {
+            // Whether it is there when it is asked for again, and who is destroyed then.
+            for (is_there, victim) in [(false, None), (true, Some("b"))] {
+                let mut fleet = Fleet::new(Policy::default());
+                fleet.observe(0, &resting);
+                let pass = fleet.pass(15, created(3, 3), &["a ord stopped", "c ord stopped"]);
+                assert_eq!(pass.asked, ["b"]);
+                if is_there {
+                    fleet.exists(resting[1]);
+                } else {
+                    fleet.answers.insert("b".to_owned(), Answer::Gone);
+                }
+                let pass = fleet.pass(second, created(2, 2), &resting);
+                assert_eq!(pass.asked, ["b"], "at {second}, {is_there}");
+                let first = match &pass.plan.action {
+                    Some(crate::scaling::Action::Destroy { victims }) => Some(&*victims[0].id),
+                    _ => None,
+                };
+                assert_eq!(first, victim, "at {second}, {is_there}");
+                let failed = |note: &Note| matches!(note, Note::DestroysFailed { .. });
+                assert!(!pass.plan.notes.iter().any(failed), "nothing was tried");
+            }
+        }
     }
 
     #[test]
