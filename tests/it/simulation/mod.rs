@@ -123,6 +123,8 @@ struct Seen {
     state: MachineState,
     /// Of the group, and neither a standby nor scheduled.
     mine: bool,
+    /// Of the group, which is all that a list says of a machine whose host does not answer.
+    of_group: bool,
     host_ok: bool,
     protected: bool,
     auto_destroy: bool,
@@ -400,6 +402,7 @@ fn seen(machine: &Machine, rules: &Rules) -> Seen {
     Seen {
         state: machine.state.clone(),
         mine: is_mine(machine, rules),
+        of_group: machine.group() == Some(&*rules.group),
         host_ok: machine.host_status == HostStatus::Ok,
         protected: machine
             .config

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{
     Ended, Exchange, Pass, Seen, View, Wire,
-    generator::{Event, Freezes, Rules, SETTLED, Scenario, seconds},
+    generator::{CALM, Event, Freezes, Rules, SETTLED, Scenario, seconds},
     is_mine,
     tally::Tally,
 };
@@ -93,6 +93,7 @@ pub(super) struct Oracle {
     app: usize,
     name: String,
     rules: Rules,
+    metric_is_instances: bool,
     /// How much longer than alone a pass may have to wait for its place; `None`: it never has to.
     waits_for_others: Option<Duration>,
     freezes: Freezes,
@@ -161,6 +162,7 @@ impl Oracle {
             freezes: scenario.freezes.clone(),
             recent: SETTLE + scenario.longest_lag(),
             rules,
+            metric_is_instances: scenario.metric_is_instances,
             epoch: scenario.options.epoch,
             own,
             machines,
@@ -1266,6 +1268,42 @@ impl Oracle {
             })
     }
 
+    /// Whether a pass's list lacks a machine that may exist and that nobody has asked for since a list showed it.
+    fn lacks_one_never_asked_for(&self, wire: &Wire, pass: usize) -> bool {
+        let this = &wire.passes[pass];
+        let Some(view) = &this.view else { return false };
+        let lists = |pass: usize, id: &Arc<str>| {
+            let view = wire.passes[pass].view.as_ref();
+            view.is_some_and(|view| view.machines.contains_key(id))
+        };
+        self.machines.iter().any(|(id, truth)| {
+            let listed = (0..pass).rev().find(|earlier| lists(*earlier, id));
+            let known = listed.is_some_and(|listed| wire.passes[listed].life == this.life);
+            let asked =
+                self.questions.get(id).into_iter().flatten().any(|ordinal| {
+                    listed.is_some_and(|listed| wire.exchanges[*ordinal].pass > listed)
+                });
+            let ours = truth.ours.is_some_and(|at| at < this.start);
+            let may_exist = !self.is_gone(wire, id, this.start);
+            truth.mine
+                && !view.machines.contains_key(id)
+                && (known || listed.is_none() && ours)
+                && !asked
+                && may_exist
+        })
+    }
+
+    /// Whether an earlier list of this life showed a machine on a host that answers, with its whole configuration.
+    fn was_read(wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
+        let life = wire.passes[pass].life;
+        wire.passes[..pass]
+            .iter()
+            .rev()
+            .take_while(|earlier| earlier.life == life)
+            .filter_map(|earlier| earlier.view.as_ref()?.machines.get(machine))
+            .any(|seen| seen.host_ok)
+    }
+
     /// The state that was last told of a machine, by a list or by asking for it.
     fn last_state<'wire>(wire: &'wire Wire, pass: usize, machine: &Arc<str>) -> Option<&'wire str> {
         wire.passes[..pass].iter().rev().find_map(|earlier| {
@@ -1741,7 +1779,12 @@ impl Oracle {
         };
         let start = wire.passes[pass].start;
         let (mut failed, mut taken, mut cut_off) = (0, 0, 0);
-        for (id, seen) in view.machines.iter().filter(|(_, seen)| seen.mine) {
+        for (id, seen) in &view.machines {
+            // That one is a standby or scheduled has to have been read while its host answered.
+            let is_read = || seen.host_ok || Self::was_read(wire, pass, id);
+            if !seen.mine && (!seen.of_group || is_read()) {
+                continue;
+            }
             if !seen.host_ok {
                 cut_off += 1;
             } else if Self::is_broken(wire, pass, id, seen) && !self.is_gone(wire, id, start) {
@@ -1825,6 +1868,12 @@ impl Oracle {
                 asked.iter().any(|id| view.machines.contains_key(*id))
                     && self.may_be_missing(wire, index, view) > 0
             });
+            // Or of some that it lacks, and nobody has asked for the others, which were not needed before.
+            let is_told = own.iter().any(|exchange| {
+                exchange.operation == Operation::Get
+                    && matches!(exchange.ended, Some((_, Ended::Status(200 | 404))))
+            });
+            let finds_more = finds_more || is_told && self.lacks_one_never_asked_for(wire, index);
             if !planned && !cut_short && !finds_more && asked.len() < 20 && next.start + SLACK < due
             {
                 return Err(context(format!(
@@ -2033,8 +2082,35 @@ impl Oracle {
         Ok(())
     }
 
+    /// Whether a metric that counts what runs contradicts itself after the end of all trouble, so that no fleet is right for
+    /// long: with nothing up it is missing, and `??` asks for more than it does once that is up. It is then no constant,
+    /// though nobody else changes anything, and what is wanted turns again and again.
+    fn contradicts_itself(&self, wire: &Wire) -> bool {
+        let passes = 0..wire.passes.len();
+        let late: Vec<usize> = passes
+            .filter(|pass| wire.passes[*pass].start > CALM + SETTLE * 5)
+            .collect();
+        let (mut turns, mut grew, mut before) = (0, None, None);
+        for (min, max) in late
+            .iter()
+            .filter_map(|pass| self.target(wire, *pass, true))
+        {
+            let (least, most) = before.replace((min, max)).unwrap_or((min, max));
+            let grows = (min > most).then_some(true);
+            if let Some(grows) = grows.or((max < least).then_some(false)) {
+                turns += u32::from(grew.replace(grows) == Some(!grows));
+            }
+        }
+        let is_missing = |pass: &usize| wire.passes[*pass].metric.is_none();
+        self.metric_is_instances && turns > 3 && late.iter().any(is_missing)
+    }
+
     /// After the end of all trouble the fleet is as it should be, as far as it can be, and nothing is written.
     pub(super) fn settled(&mut self, platform: &Platform, wire: &Wire) -> Verdict {
+        if self.contradicts_itself(wire) {
+            self.tally.note("metrics that contradict themselves");
+            return Ok(());
+        }
         for exchange in wire
             .exchanges
             .iter()

@@ -97,7 +97,7 @@ impl Places {
     }
 
     /// When a pass had ended at the latest: one that asked for nothing but metrics and machines with the last answer, unless
-    /// the process was frozen while it waited to ask again.
+    /// the process was frozen, or came to its end, while it waited to ask again.
     fn end(&self, wire: &Wire, index: usize, at_most: Duration) -> Duration {
         let pass: &Pass = &wire.passes[index];
         let first = wire
@@ -121,8 +121,11 @@ impl Places {
             .freezes
             .longest_within(last, pass.start + self.timeout)
             .is_zero();
-        if acted || (asks_again && frozen) {
-            let next = wire.passes.get(index + 1).map(|next| next.start);
+        let next = wire.passes.get(index + 1);
+        // What it was told last may have asked it to wait for longer than the process lived.
+        let ended_first = next.is_none_or(|next| next.life != pass.life);
+        if acted || (asks_again && (frozen || ended_first)) {
+            let next = next.map(|next| next.start);
             let latest = (pass.start + self.timeout).min(next.unwrap_or(Duration::MAX));
             last = last.max(latest);
         }
