@@ -35,7 +35,8 @@
 //! - [`transport`]: one HTTP exchange, the only seam; tests put the simulator behind it.
 //! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
 //! - [`collect`]: Prometheus and Temporal.
-//! - [`act`]: carries a plan out. [`reconcile`]: one pass. [`pool`]: which apps, when, how many at once.
+//! - [`act`]: carries a plan out. [`reconcile`]: the order of a pass. [`report`]: what became of it, and [`pass_log`] what
+//!   the log says of that. [`pool`]: which apps, when, how many at once.
 //! - [`waiting`]: passes that only wait, and hold no place meanwhile.
 //! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show. [`listener`]: who may ask, how much.
 //! - [`daemon`]: puts it all together. [`commands`]: the program's commands. [`telemetry`]: logs.
@@ -53,8 +54,10 @@
 //! machines                 scaling, config (durations), metrics, shown, shutdown, transport
 //! collect                  config, metrics, shown, transport
 //! act                      clock, scaling, machines, metrics, waiting
+//! report                   scaling, machines, metrics
+//! pass_log                 report and what it names; collect, config
 //! reconcile                everything above but sim
-//! health                   reconcile, metrics
+//! health                   report, metrics
 //! pool, admin              what they run and show; shown
 //! daemon                   everything but commands and sim
 //! commands                 everything; the only one to import sim (demo is simulator and daemon side by side)
@@ -100,8 +103,10 @@ pub mod health;
 pub mod listener;
 pub mod machines;
 pub mod metrics;
+pub mod pass_log;
 pub mod pool;
 pub mod reconcile;
+pub mod report;
 pub mod scaling;
 pub mod shown;
 pub mod shutdown;

@@ -21,7 +21,8 @@ use crate::{
     health::Health,
     machines::{Api, ApiError, AppClient},
     metrics::{PassError, Standing},
-    reconcile::{AppState, PassReport, Reconciler},
+    reconcile::{AppState, Reconciler},
+    report::PassReport,
 };
 
 /// How long calls in flight may go on after a shutdown.

@@ -16,22 +16,21 @@ use tokio::time::Instant;
 use crate::{
     act::{Actor, Outcome, creates_close},
     clock::{Clock, Watch},
-    collect::{CollectError, CollectErrorKind, Collector, Sample, collect_all},
+    collect::{CollectError, CollectErrorKind, Collector, collect_all},
     config::{ExpressionBand, TargetExpressions},
     error_chain::chain,
     expr::{EvalError, Expression, Names, Values, round_to_count},
-    machines::{ApiError, AppClient, Cause, Listed},
+    machines::{ApiError, AppClient, Listed},
     metrics::{Metrics, PassError},
+    pass_log::PassLog,
+    report::{About, Counts, Fault, PassReport},
     scaling::{
-        Answer, Bounds, Decision, Kind, Limited, Memory, Note, Now, Observed, Plan, Policy, Pulse,
-        Reason, ReleaseView, Target, Targets, ids_to_ask, limit, plan,
+        Answer, Decision, Kind, Limited, Memory, Note, Now, Observed, Plan, Policy, Pulse, Reason,
+        ReleaseView, Target, Targets, ids_to_ask, limit, plan,
     },
     shutdown::Shutdown,
     waiting::Waiting,
 };
-
-/// How often an app that does not change is mentioned all the same.
-const REMINDER: Duration = Duration::from_secs(600);
 
 /// What all passes share.
 pub struct Reconciler {
@@ -76,17 +75,7 @@ pub struct AppState {
     /// What decisions remember.
     pub memory: Memory,
     /// What the log has said already.
-    spoken: Spoken,
-}
-
-#[derive(Default)]
-struct Spoken {
-    reminded: Option<Instant>,
-    /// What a dry run would do, and when that was told.
-    dry_plan: Option<(String, Instant)>,
-    notes: Vec<Note>,
-    element_counts: BTreeMap<String, usize>,
-    warnings: BTreeMap<String, Vec<String>>,
+    log: PassLog,
 }
 
 impl AppState {
@@ -96,203 +85,8 @@ impl AppState {
         Self {
             client,
             memory: Memory::default(),
-            spoken: Spoken::default(),
+            log: PassLog::default(),
         }
-    }
-}
-
-/// What became of one pass.
-#[derive(Debug, Clone)]
-pub struct PassReport {
-    /// The app.
-    pub app: String,
-    /// When it began.
-    pub began: Now,
-    /// How long it took.
-    pub took: Duration,
-    /// What was decided.
-    pub decision: Decision,
-    /// Why, in numbers.
-    pub reason: Reason,
-    /// What else there is to say.
-    pub notes: Vec<Note>,
-    /// What was done, one line a machine.
-    pub done: Vec<String>,
-    /// What went wrong; see [`PassReport::troubles`].
-    pub faults: Vec<Fault>,
-    /// Each metric's value, or why it has none.
-    pub metrics: BTreeMap<String, Result<f64, String>>,
-    /// What the expressions ask for.
-    pub targets: Targets,
-    /// What was seen; `None` where the machines could not be listed.
-    pub counts: Option<Counts>,
-    /// Whether the next pass should follow at once, because this one has left work that it could do: it ran out of time, or
-    /// asked for as many machines as one pass may.
-    pub more_to_do: bool,
-}
-
-/// The counts of one pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Machines that exist, failed ones apart.
-    pub created: u32,
-    /// Machines that run.
-    pub started: u32,
-    /// Machines that are stopped or suspended.
-    pub stopped: u32,
-}
-
-impl Counts {
-    fn of(observed: &Observed) -> Self {
-        Self {
-            created: observed.created,
-            started: observed.started,
-            stopped: observed.stopped,
-        }
-    }
-}
-
-/// One thing that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The closed reason.
-    pub reason: PassError,
-    /// What happened, naming operation and cause.
-    pub text: String,
-    /// What it is about.
-    pub about: About,
-}
-
-/// What a [`Fault`] is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum About {
-    /// The pass.
-    Pass,
-    /// A metric that could not be collected, by name: that fails only the expressions that need it.
-    Metric(String),
-    /// A target that has no value for want of a metric.
-    Target {
-        /// The target and its expression, in words.
-        target: String,
-        /// The metric.
-        needs: String,
-    },
-    /// A machine that the list lacks and that could not be asked for: it counts as what it was last seen as, and the pass
-    /// does its work by that.
-    Unlisted,
-}
-
-impl About {
-    /// Whether a pass can succeed all the same.
-    fn is_aside(&self) -> bool {
-        matches!(self, Self::Metric(_) | Self::Unlisted)
-    }
-}
-
-/// One cause of what went wrong, with all that came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// The closed reason.
-    pub reason: PassError,
-    /// What happened.
-    pub text: String,
-    /// Whether the pass failed by it.
-    pub failed_the_pass: bool,
-}
-
-impl PassReport {
-    /// Whether the pass did what it should: one that a deploy held back did, and so did one that could do without what
-    /// failed, such as a metric that an expression makes good.
-    #[must_use]
-    pub fn succeeded(&self) -> bool {
-        self.counts.is_some() && self.faults.iter().all(|fault| fault.about.is_aside())
-    }
-
-    /// What went wrong, by its causes: a metric that failed and the targets that need it are one.
-    #[must_use]
-    pub fn troubles(&self) -> Vec<Trouble> {
-        let needing = |metric: &str| {
-            let targets = self.faults.iter().filter_map(|fault| match &fault.about {
-                About::Target { target, needs } if needs == metric => Some(target.as_str()),
-                _ => None,
-            });
-            targets.collect::<Vec<_>>()
-        };
-        let has_failed = |metric: &str| {
-            let about = About::Metric(metric.to_owned());
-            self.faults.iter().any(|fault| fault.about == about)
-        };
-        let trouble = |fault: &Fault| {
-            let mut failed_the_pass = true;
-            let came_of_it = match &fault.about {
-                About::Metric(metric) => match needing(metric).as_slice() {
-                    [] => {
-                        failed_the_pass = false;
-                        String::new()
-                    }
-                    [target] => format!("; {target} needs it and has no value"),
-                    targets => format!("; {} need it and have no value", targets.join(" and ")),
-                },
-                About::Target { needs, .. } if has_failed(needs) => return None,
-                About::Unlisted => {
-                    failed_the_pass = false;
-                    String::new()
-                }
-                About::Pass | About::Target { .. } => String::new(),
-            };
-            Some(Trouble {
-                reason: fault.reason,
-                text: format!("{}{came_of_it}", fault.text),
-                failed_the_pass,
-            })
-        };
-        let mut times: Vec<(Trouble, u32)> = Vec::new();
-        for trouble in self.faults.iter().filter_map(trouble) {
-            match times.iter_mut().find(|(before, _)| *before == trouble) {
-                Some((_, times)) => *times += 1,
-                None => times.push((trouble, 1)),
-            }
-        }
-        let told = times.into_iter().map(|(trouble, times)| match times {
-            1 => trouble,
-            times => Trouble {
-                text: format!("{} ({times} times)", trouble.text),
-                ..trouble
-            },
-        });
-        told.collect()
-    }
-
-    /// An app without any machine has nothing to copy, and no metrics of its own: that is how it is, and no failure.
-    /// What a refused token or a hanging server does to every app stays one.
-    fn excuse_for_no_machines(&mut self) {
-        self.faults.retain(|fault| {
-            !matches!(
-                fault.reason,
-                PassError::Metric | PassError::Expression | PassError::NoSource
-            )
-        });
-        self.notes.push(Note::NoMachines);
-    }
-
-    fn fault(&mut self, reason: PassError, text: String) {
-        self.faults.push(Fault {
-            reason,
-            text,
-            about: About::Pass,
-        });
-    }
-
-    fn api_fault(&mut self, reason: PassError, error: &ApiError, about: About) {
-        if matches!(error.cause, Cause::ShuttingDown) {
-            // What was not begun because the user ends the program did not go wrong.
-            return;
-        }
-        self.faults.push(Fault {
-            reason: PassError::of_api(&error.cause, reason),
-            text: chain(error),
-            about,
-        });
     }
 }
 
@@ -382,7 +176,7 @@ impl Reconciler {
         let AppState {
             client,
             memory,
-            spoken,
+            log,
         } = state;
         let collect = collect_all(
             &self.collectors,
@@ -398,7 +192,7 @@ impl Reconciler {
         for (metric, result) in samples {
             let value = match result {
                 Ok(sample) => {
-                    spoken.warn_of(client.app(), metric, &sample);
+                    log.warn_of(client.app(), metric, &sample);
                     Ok(sample.value)
                 }
                 Err(error) => Err(CollectFault::from(&error)),
@@ -598,23 +392,7 @@ impl Reconciler {
         } else {
             action.to_string()
         };
-        // A dry run comes to the same plan in each pass, for nothing is done about it.
-        if !dry_run
-            || state
-                .spoken
-                .is_news(format!("{planned}: {}", report.reason), began)
-        {
-            tracing::info!(
-                app = %report.app,
-                decision = report.decision.as_str(),
-                reason = %report.reason,
-                metrics = %Shown(&report.metrics),
-                target = %Asked(&self.targets, report.targets),
-                dry_run,
-                "{planned}: {}",
-                report.reason,
-            );
-        }
+        state.log.announce(report, &self.targets, &planned, dry_run);
         if dry_run {
             report.notes.push(Note::DryRun);
             return;
@@ -688,12 +466,7 @@ impl Reconciler {
             report.api_fault(PassError::Release, error, About::Pass);
         } else {
             self.metrics.pass_error(PassError::Release);
-            tracing::warn!(
-                app = %report.app,
-                reason = PassError::Release.as_str(),
-                error = %chain(error),
-                "{}: {}", report.app, chain(error),
-            );
+            PassLog::warn_of_release(&report.app, error);
         }
     }
 
@@ -772,15 +545,7 @@ impl Reconciler {
         for fault in &report.faults {
             self.metrics.pass_error(fault.reason);
         }
-        for trouble in report.troubles() {
-            tracing::error!(
-                app = %report.app,
-                reason = trouble.reason.as_str(),
-                error = %trouble.text,
-                "{}: {}", report.app, trouble.text,
-            );
-        }
-        state.spoken.tell(report, &self.targets);
+        state.log.tell(report, &self.targets);
     }
 }
 
@@ -890,153 +655,5 @@ pub fn explain_target(
             _ => format!("the {kind} target `{source}` needs {metric}, which has no value"),
         },
         error => format!("the {kind} target `{source}`: {error}"),
-    }
-}
-
-impl Spoken {
-    /// Warns of an answer with several elements once per change, and of the server's own warnings likewise.
-    fn warn_of(&mut self, app: &str, metric: &str, sample: &Sample) {
-        let before = self
-            .element_counts
-            .insert(metric.to_owned(), sample.element_count);
-        if sample.element_count > 1 && before != Some(sample.element_count) {
-            tracing::warn!(
-                app,
-                metric,
-                count = sample.element_count,
-                "the query of {metric} returned {} elements, and the first one is used; aggregate them, as with sum()",
-                sample.element_count,
-            );
-        }
-        let before = self
-            .warnings
-            .insert(metric.to_owned(), sample.warnings.clone())
-            .unwrap_or_default();
-        for warning in sample
-            .warnings
-            .iter()
-            .filter(|warning| !before.contains(warning))
-        {
-            tracing::warn!(
-                app,
-                metric,
-                "the server warns about the query of {metric}: {warning}"
-            );
-        }
-    }
-
-    /// Whether a dry run's plan is another one than before, or was told ten minutes ago.
-    fn is_news(&mut self, plan: String, began: Now) -> bool {
-        let now = Instant::from_std(began.monotonic);
-        let is_news = self.dry_plan.as_ref().is_none_or(|(told, at)| {
-            *told != plan || now.saturating_duration_since(*at) >= REMINDER
-        });
-        if is_news {
-            self.dry_plan = Some((plan, now));
-        }
-        is_news
-    }
-
-    /// Tells what a pass did; one that changed nothing is told when there is news in its notes, and every ten minutes.
-    fn tell(&mut self, report: &PassReport, targets: &TargetExpressions) {
-        let now = Instant::from_std(report.began.monotonic);
-        let Some(counts) = report.counts else { return };
-        if report.decision == Decision::NoScale {
-            self.dry_plan = None;
-        }
-        let before = std::mem::replace(&mut self.notes, report.notes.clone());
-        let kinds = |notes: &[Note]| notes.iter().map(std::mem::discriminant).collect::<Vec<_>>();
-        let changed = kinds(&report.notes) != kinds(&before);
-        for note in &report.notes {
-            // What happened to one machine is news each time; a state of affairs only when it changes.
-            let is_news = changed || before.iter().all(|before| note.is_news_after(before));
-            if !is_news && !matches!(note, Note::Skipped { .. }) {
-                continue;
-            }
-            if note.is_trouble() {
-                tracing::warn!(app = %report.app, decision = report.decision.as_str(), "{note}");
-            } else {
-                tracing::info!(app = %report.app, decision = report.decision.as_str(), "{note}");
-            }
-        }
-        let due = self
-            .reminded
-            .is_none_or(|reminded| now.saturating_duration_since(reminded) >= REMINDER);
-        macro_rules! unchanged {
-            ($level:ident) => {
-                tracing::$level!(
-                    app = %report.app,
-                    decision = report.decision.as_str(),
-                    reason = %report.reason,
-                    created = counts.created,
-                    started = counts.started,
-                    stopped = counts.stopped,
-                    metrics = %Shown(&report.metrics),
-                    target = %Asked(targets, report.targets),
-                    duration_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
-                    "created: {}, started: {}; {}", counts.created, counts.started, report.reason,
-                )
-            };
-        }
-        if due && report.done.is_empty() {
-            self.reminded = Some(now);
-            unchanged!(info);
-        } else {
-            unchanged!(debug);
-        }
-    }
-}
-
-/// Metrics in one line: `queue_depth=42`, `x=?` for one without a value.
-struct Shown<'metrics>(&'metrics BTreeMap<String, Result<f64, String>>);
-
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (number, (metric, value)) in self.0.iter().enumerate() {
-            let gap = if number == 0 { "" } else { " " };
-            match value {
-                Ok(value) => write!(formatter, "{gap}{metric}={value}")?,
-                Err(_) => write!(formatter, "{gap}{metric}=?")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What the expressions ask for in one line: `created: min(q + 1, 10) = 3`.
-struct Asked<'targets>(&'targets TargetExpressions, Targets);
-
-impl std::fmt::Display for Asked<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(expressions, targets) = self;
-        let kinds = [
-            (Kind::Created, &expressions.created, targets.created),
-            (Kind::Started, &expressions.started, targets.started),
-        ];
-        let mut gap = "";
-        for (kind, band, target) in kinds {
-            let Some(band) = band else { continue };
-            write!(formatter, "{gap}{kind}: ")?;
-            gap = "; ";
-            let bounds = match target {
-                Target::Bounds(Bounds { min, max }) | Target::Capped { min, max } => {
-                    [min.to_string(), max.to_string()]
-                }
-                Target::Unset | Target::Missing => ["?".to_owned(), "?".to_owned()],
-            };
-            let [least, most] = bounds;
-            match band {
-                ExpressionBand::Exact(expression) => {
-                    write!(formatter, "{} = {least}", expression.source())?;
-                }
-                ExpressionBand::Band { min, max } => write!(
-                    formatter,
-                    "min {} = {least}, max {} = {most}",
-                    min.source(),
-                    max.source()
-                )?,
-            }
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,209 @@
+//! What became of one pass, for everybody who shows it: the log, `/metrics`, health.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    error_chain::chain,
+    machines::{ApiError, Cause},
+    metrics::PassError,
+    scaling::{Decision, Note, Now, Observed, Reason, Targets},
+};
+
+/// What became of one pass.
+#[derive(Debug, Clone)]
+pub struct PassReport {
+    /// The app.
+    pub app: String,
+    /// When it began.
+    pub began: Now,
+    /// How long it took.
+    pub took: Duration,
+    /// What was decided.
+    pub decision: Decision,
+    /// Why, in numbers.
+    pub reason: Reason,
+    /// What else there is to say.
+    pub notes: Vec<Note>,
+    /// What was done, one line a machine.
+    pub done: Vec<String>,
+    /// What went wrong; see [`PassReport::troubles`].
+    pub faults: Vec<Fault>,
+    /// Each metric's value, or why it has none.
+    pub metrics: BTreeMap<String, Result<f64, String>>,
+    /// What the expressions ask for.
+    pub targets: Targets,
+    /// What was seen; `None` where the machines could not be listed.
+    pub counts: Option<Counts>,
+    /// Whether the next pass should follow at once, because this one has left work that it could do: it ran out of time, or
+    /// asked for as many machines as one pass may.
+    pub more_to_do: bool,
+}
+
+/// The counts of one pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Machines that exist, failed ones apart.
+    pub created: u32,
+    /// Machines that run.
+    pub started: u32,
+    /// Machines that are stopped or suspended.
+    pub stopped: u32,
+}
+
+impl Counts {
+    /// Those of what was observed.
+    #[must_use]
+    pub fn of(observed: &Observed) -> Self {
+        Self {
+            created: observed.created,
+            started: observed.started,
+            stopped: observed.stopped,
+        }
+    }
+}
+
+/// One thing that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The closed reason.
+    pub reason: PassError,
+    /// What happened, naming operation and cause.
+    pub text: String,
+    /// What it is about.
+    pub about: About,
+}
+
+/// What a [`Fault`] is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// The pass.
+    Pass,
+    /// A metric that could not be collected, by name: that fails only the expressions that need it.
+    Metric(String),
+    /// A target that has no value for want of a metric.
+    Target {
+        /// The target and its expression, in words.
+        target: String,
+        /// The metric.
+        needs: String,
+    },
+    /// A machine that the list lacks and that could not be asked for: it counts as what it was last seen as, and the pass
+    /// does its work by that.
+    Unlisted,
+}
+
+impl About {
+    /// Whether a pass can succeed all the same.
+    fn is_aside(&self) -> bool {
+        matches!(self, Self::Metric(_) | Self::Unlisted)
+    }
+}
+
+/// One cause of what went wrong, with all that came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The closed reason.
+    pub reason: PassError,
+    /// What happened.
+    pub text: String,
+    /// Whether the pass failed by it.
+    pub failed_the_pass: bool,
+}
+
+impl PassReport {
+    /// Whether the pass did what it should: one that a deploy held back did, and so did one that could do without what
+    /// failed, such as a metric that an expression makes good.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.counts.is_some() && self.faults.iter().all(|fault| fault.about.is_aside())
+    }
+
+    /// What went wrong, by its causes: a metric that failed and the targets that need it are one.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let needing = |metric: &str| {
+            let targets = self.faults.iter().filter_map(|fault| match &fault.about {
+                About::Target { target, needs } if needs == metric => Some(target.as_str()),
+                _ => None,
+            });
+            targets.collect::<Vec<_>>()
+        };
+        let has_failed = |metric: &str| {
+            let about = About::Metric(metric.to_owned());
+            self.faults.iter().any(|fault| fault.about == about)
+        };
+        let trouble = |fault: &Fault| {
+            let mut failed_the_pass = true;
+            let came_of_it = match &fault.about {
+                About::Metric(metric) => match needing(metric).as_slice() {
+                    [] => {
+                        failed_the_pass = false;
+                        String::new()
+                    }
+                    [target] => format!("; {target} needs it and has no value"),
+                    targets => format!("; {} need it and have no value", targets.join(" and ")),
+                },
+                About::Target { needs, .. } if has_failed(needs) => return None,
+                About::Unlisted => {
+                    failed_the_pass = false;
+                    String::new()
+                }
+                About::Pass | About::Target { .. } => String::new(),
+            };
+            Some(Trouble {
+                reason: fault.reason,
+                text: format!("{}{came_of_it}", fault.text),
+                failed_the_pass,
+            })
+        };
+        let mut times: Vec<(Trouble, u32)> = Vec::new();
+        for trouble in self.faults.iter().filter_map(trouble) {
+            match times.iter_mut().find(|(before, _)| *before == trouble) {
+                Some((_, times)) => *times += 1,
+                None => times.push((trouble, 1)),
+            }
+        }
+        let told = times.into_iter().map(|(trouble, times)| match times {
+            1 => trouble,
+            times => Trouble {
+                text: format!("{} ({times} times)", trouble.text),
+                ..trouble
+            },
+        });
+        told.collect()
+    }
+
+    /// An app without any machine has nothing to copy, and no metrics of its own: that is how it is, and no failure.
+    /// What a refused token or a hanging server does to every app stays one.
+    pub fn excuse_for_no_machines(&mut self) {
+        self.faults.retain(|fault| {
+            !matches!(
+                fault.reason,
+                PassError::Metric | PassError::Expression | PassError::NoSource
+            )
+        });
+        self.notes.push(Note::NoMachines);
+    }
+
+    /// Adds what failed the pass.
+    pub fn fault(&mut self, reason: PassError, text: String) {
+        self.faults.push(Fault {
+            reason,
+            text,
+            about: About::Pass,
+        });
+    }
+
+    /// Adds a call that failed. `reason` is what it counts as where its cause has no reason of its own.
+    pub fn api_fault(&mut self, reason: PassError, error: &ApiError, about: About) {
+        if matches!(error.cause, Cause::ShuttingDown) {
+            // What was not begun because the user ends the program did not go wrong.
+            return;
+        }
+        self.faults.push(Fault {
+            reason: PassError::of_api(&error.cause, reason),
+            text: chain(error),
+            about,
+        });
+    }
+}
