@@ -46,16 +46,17 @@
 //!
 //! ```text
 //! shutdown, error_chain, shown, stderr, transport, waiting, listener, sim   nothing of ours
-//! expr, scaling            shown (a peer's and a user's text in messages)
+//! expr                     shown (a user's text in messages)
+//! scaling                  expr, shown
 //! clock                    scaling
 //! config                   expr, scaling, shown, transport (which proxies there are)
 //! telemetry                config, shown, stderr
 //! metrics                  scaling, machines (closed labels), transport
 //! machines                 scaling, config (durations), metrics, shown, shutdown, transport
-//! collect                  config, metrics, shown, transport
+//! collect                  config, expr, metrics, shown, transport
 //! act                      clock, scaling, machines, metrics, waiting
-//! report                   scaling, machines, metrics
-//! pass_log                 report and what it names; collect, config
+//! report                   collect, expr, scaling, machines, metrics
+//! pass_log                 report and what it names
 //! reconcile                everything above but sim
 //! health                   report, metrics
 //! pool, admin              what they run and show; shown

@@ -6,12 +6,13 @@ use tokio::time::Instant;
 
 use crate::{
     collect::Sample,
-    config::{ExpressionBand, TargetExpressions},
     error_chain::chain,
     machines::ApiError,
     metrics::PassError,
     report::PassReport,
-    scaling::{Bounds, Decision, Kind, Note, Now, Target, Targets},
+    scaling::{
+        Bounds, Decision, ExpressionBand, Kind, Note, Now, Target, TargetExpressions, Targets,
+    },
 };
 
 /// How often an app that does not change is mentioned all the same.

@@ -16,17 +16,15 @@ use tokio::time::Instant;
 use crate::{
     act::{Actor, Outcome, creates_close},
     clock::{Clock, Watch},
-    collect::{CollectError, CollectErrorKind, Collector, collect_all},
-    config::{ExpressionBand, TargetExpressions},
-    error_chain::chain,
-    expr::{EvalError, Expression, Names, Values, round_to_count},
+    collect::{Collector, collect_all},
+    expr::{Names, Values},
     machines::{ApiError, AppClient, Listed},
     metrics::{Metrics, PassError},
     pass_log::PassLog,
-    report::{About, Counts, Fault, PassReport},
+    report::{About, PassReport},
     scaling::{
-        Answer, Decision, Kind, Limited, Memory, Note, Now, Observed, Plan, Policy, Pulse, Reason,
-        ReleaseView, Target, Targets, ids_to_ask, limit, plan,
+        Answer, Counts, Decision, Evaluation, Kind, Limited, Memory, Note, Now, Observed, Plan,
+        Policy, Pulse, Reason, ReleaseView, TargetExpressions, Targets, ids_to_ask, limit, plan,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -186,31 +184,18 @@ impl Reconciler {
             self.policy.timeout,
             &self.metrics,
         );
-        let (samples, listed) = tokio::join!(collect, client.list_machines(deadline));
+        let (readings, listed) = tokio::join!(collect, client.list_machines(deadline));
 
-        let mut values = Values::new(&self.names);
-        for (metric, result) in samples {
-            let value = match result {
-                Ok(sample) => {
-                    log.warn_of(client.app(), metric, &sample);
-                    Ok(sample.value)
-                }
-                Err(error) => Err(CollectFault::from(&error)),
-            };
-            self.metrics
-                .metric_value(client.app(), metric, value.as_ref().ok().copied());
-            values.set(metric, value.as_ref().ok().copied());
-            if let Err(fault) = &value {
-                report.faults.push(Fault {
-                    reason: fault.reason,
-                    text: format!("metric {metric}: {}", fault.text),
-                    about: About::Metric(metric.to_owned()),
-                });
+        for (metric, result) in readings.iter() {
+            match result {
+                Ok(sample) => log.warn_of(client.app(), metric, sample),
+                Err(error) => report.metric_fault(metric, error),
             }
-            report
-                .metrics
-                .insert(metric.to_owned(), value.map_err(|fault| fault.text));
+            let value = result.as_ref().ok().map(|sample| sample.value);
+            self.metrics.metric_value(client.app(), metric, value);
         }
+        let values = readings.values(&self.names);
+        report.metrics = readings.into_texts();
 
         match listed {
             Ok(mut listed) => {
@@ -255,8 +240,7 @@ impl Reconciler {
             ..
         } = seen;
         let ids = ids_to_ask(observed, &self.policy, &state.memory, began, |observed| {
-            // What it says about targets that have no value is said when the pass decides.
-            self.evaluate(observed, values, began, &mut report.clone())
+            self.evaluate(observed, values, began).targets
         });
         if ids.is_empty() {
             return;
@@ -317,7 +301,9 @@ impl Reconciler {
         deadline: Instant,
         report: &mut PassReport,
     ) {
-        report.targets = self.evaluate(&seen.observed, &seen.values, began, report);
+        let Evaluation { targets, errors } = self.evaluate(&seen.observed, &seen.values, began);
+        report.targets = targets;
+        report.target_faults(&errors);
         for (kind, target) in [
             (Kind::Created, report.targets.created),
             (Kind::Started, report.targets.started),
@@ -488,48 +474,16 @@ impl Reconciler {
         )
     }
 
-    /// Evaluates both kinds; one that fails leaves the other alone.
-    fn evaluate(
-        &self,
-        observed: &Observed,
-        values: &Values,
-        now: Now,
-        report: &mut PassReport,
-    ) -> Targets {
+    /// What the expressions ask for when they see these machines. A metric of the name of a count stands in for it.
+    fn evaluate(&self, observed: &Observed, values: &Values, now: Now) -> Evaluation {
         let mut values = values.clone();
-        for (name, count) in
-            Names::COUNTS
-                .into_iter()
-                .zip([observed.created, observed.started, observed.stopped])
-        {
-            if !self
-                .collectors
-                .iter()
-                .any(|collector| collector.metric() == name)
-            {
+        for (name, count) in Counts::of(observed).by_name() {
+            let is_metric = |collector: &Collector| collector.metric() == name;
+            if !self.collectors.iter().any(is_metric) {
                 values.set(name, Some(count.into()));
             }
         }
-        let mut of_kind = |kind: Kind, band: Option<&ExpressionBand>| {
-            let Some(band) = band else {
-                return Target::Unset;
-            };
-            match evaluate_band(kind, band, &values, now) {
-                Ok(target) => target,
-                Err(error) => {
-                    report.faults.push(Fault {
-                        reason: PassError::Expression,
-                        text: explain_target(kind, &error, &report.metrics),
-                        about: about_target(kind, &error),
-                    });
-                    Target::Missing
-                }
-            }
-        };
-        Targets {
-            created: of_kind(Kind::Created, self.targets.created.as_ref()),
-            started: of_kind(Kind::Started, self.targets.started.as_ref()),
-        }
+        self.targets.evaluate(&values, now)
     }
 
     fn record(&self, state: &mut AppState, report: &PassReport) {
@@ -555,105 +509,4 @@ struct Seen {
     listed: Listed,
     observed: Observed,
     values: Values,
-}
-
-struct CollectFault {
-    reason: PassError,
-    text: String,
-}
-
-impl From<&CollectError> for CollectFault {
-    fn from(error: &CollectError) -> Self {
-        let reason = match error.kind() {
-            CollectErrorKind::Unauthorized => PassError::Unauthorized,
-            CollectErrorKind::Timeout => PassError::Timeout,
-            _ => PassError::Metric,
-        };
-        Self {
-            reason,
-            text: chain(error),
-        }
-    }
-}
-
-/// Why a kind has no target in this pass: an expression failed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TargetError {
-    /// The expression's text.
-    pub source: String,
-    /// How it failed.
-    pub error: EvalError,
-}
-
-/// Evaluates one kind's bounds: rounded half away from zero, negatives 0, created ones at least 1. A minimum above its
-/// maximum yields to it.
-///
-/// # Errors
-///
-/// When an expression has no finite value.
-pub fn evaluate_band(
-    kind: Kind,
-    band: &ExpressionBand,
-    values: &Values,
-    now: Now,
-) -> Result<Target, TargetError> {
-    let evaluate = |expression: &Expression| {
-        let failed = |error| TargetError {
-            source: expression.source().to_owned(),
-            error,
-        };
-        let value = expression.evaluate(values, now.wall).map_err(failed)?;
-        to_count(kind, value).ok_or_else(|| failed(EvalError::OutOfRange(value)))
-    };
-    let (min, max) = match band {
-        ExpressionBand::Exact(expression) => {
-            let count = evaluate(expression)?;
-            (count, count)
-        }
-        ExpressionBand::Band { min, max } => (evaluate(min)?, evaluate(max)?),
-    };
-    Ok(Target::of(min, max))
-}
-
-/// The count that an expression's value becomes: rounded half away from zero, negatives 0, created ones at least 1.
-/// `None` where it is larger than any count: then it is refused, not cut.
-#[must_use]
-pub fn to_count(kind: Kind, value: f64) -> Option<u32> {
-    if value.round() > f64::from(u32::MAX) {
-        return None;
-    }
-    let count = round_to_count(value);
-    Some(match kind {
-        Kind::Created => count.max(1),
-        Kind::Started => count,
-    })
-}
-
-/// Which metric a target lacks, if that is why it has no value.
-fn about_target(kind: Kind, error: &TargetError) -> About {
-    match &error.error {
-        EvalError::Missing(metric) => About::Target {
-            target: format!("the {kind} target `{}`", error.source),
-            needs: metric.clone(),
-        },
-        _ => About::Pass,
-    }
-}
-
-/// Says why a kind has no target: a missing metric's reason is the reason.
-pub fn explain_target(
-    kind: Kind,
-    error: &TargetError,
-    metrics: &BTreeMap<String, Result<f64, String>>,
-) -> String {
-    let TargetError { source, error } = error;
-    match error {
-        EvalError::Missing(metric) => match metrics.get(metric) {
-            Some(Err(why)) => {
-                format!("the {kind} target `{source}` needs {metric}, which has no value: {why}")
-            }
-            _ => format!("the {kind} target `{source}` needs {metric}, which has no value"),
-        },
-        error => format!("the {kind} target `{source}`: {error}"),
-    }
 }

@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
+    collect::{CollectError, CollectErrorKind},
     error_chain::chain,
+    expr::EvalError,
     machines::{ApiError, Cause},
     metrics::PassError,
-    scaling::{Decision, Note, Now, Observed, Reason, Targets},
+    scaling::{Counts, Decision, Note, Now, Reason, TargetError, Targets},
 };
 
 /// What became of one pass.
@@ -37,29 +39,6 @@ pub struct PassReport {
     /// Whether the next pass should follow at once, because this one has left work that it could do: it ran out of time, or
     /// asked for as many machines as one pass may.
     pub more_to_do: bool,
-}
-
-/// The counts of one pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// Machines that exist, failed ones apart.
-    pub created: u32,
-    /// Machines that run.
-    pub started: u32,
-    /// Machines that are stopped or suspended.
-    pub stopped: u32,
-}
-
-impl Counts {
-    /// Those of what was observed.
-    #[must_use]
-    pub fn of(observed: &Observed) -> Self {
-        Self {
-            created: observed.created,
-            started: observed.started,
-            stopped: observed.stopped,
-        }
-    }
 }
 
 /// One thing that went wrong.
@@ -205,5 +184,65 @@ impl PassReport {
             text: chain(error),
             about,
         });
+    }
+
+    /// Adds a metric that could not be collected.
+    pub fn metric_fault(&mut self, metric: &str, error: &CollectError) {
+        let reason = match error.kind() {
+            CollectErrorKind::Unauthorized => PassError::Unauthorized,
+            CollectErrorKind::Timeout => PassError::Timeout,
+            _ => PassError::Metric,
+        };
+        self.faults.push(Fault {
+            reason,
+            text: format!("metric {metric}: {}", chain(error)),
+            about: About::Metric(metric.to_owned()),
+        });
+    }
+
+    /// Adds the targets that have no value.
+    pub fn target_faults(&mut self, errors: &[TargetError]) {
+        for error in errors {
+            self.faults.push(Fault {
+                reason: PassError::Expression,
+                text: explain_target(error, &self.metrics),
+                about: About::of_target(error),
+            });
+        }
+    }
+}
+
+impl About {
+    /// The metric that a target lacks, if that is why it has no value.
+    fn of_target(error: &TargetError) -> Self {
+        match &error.error {
+            EvalError::Missing(metric) => Self::Target {
+                target: format!("the {} target `{}`", error.kind, error.source),
+                needs: metric.clone(),
+            },
+            _ => Self::Pass,
+        }
+    }
+}
+
+/// Says why a kind has no target: a missing metric's reason is the reason.
+#[must_use]
+pub fn explain_target(
+    error: &TargetError,
+    metrics: &BTreeMap<String, Result<f64, String>>,
+) -> String {
+    let TargetError {
+        kind,
+        source,
+        error,
+    } = error;
+    match error {
+        EvalError::Missing(metric) => match metrics.get(metric) {
+            Some(Err(why)) => {
+                format!("the {kind} target `{source}` needs {metric}, which has no value: {why}")
+            }
+            _ => format!("the {kind} target `{source}` needs {metric}, which has no value"),
+        },
+        error => format!("the {kind} target `{source}`: {error}"),
     }
 }

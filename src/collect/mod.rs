@@ -12,7 +12,7 @@ mod temporal;
 #[cfg(test)]
 pub(crate) mod test_keys;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
@@ -24,6 +24,8 @@ pub use self::{
 use self::{prometheus::Prometheus, temporal::Temporal};
 use crate::{
     config::{CollectorConfig, CollectorSource, QueryTemplate},
+    error_chain::chain,
+    expr::{Names, Values},
     metrics::{CallResult, Metrics},
     transport::Transport,
 };
@@ -151,21 +153,54 @@ impl Collector {
     }
 }
 
-/// Asks all of them side by side, for `app`, and counts their requests; the results are in the order of `collectors`, each
-/// with its metric's name.
+/// What each collector said in one pass, by its metric.
+#[derive(Debug)]
+pub struct Readings(Vec<(String, Result<Sample, CollectError>)>);
+
+impl Readings {
+    /// Each metric with what was said of it, in the order of the collectors.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Result<Sample, CollectError>)> {
+        self.0.iter().map(|(metric, result)| (&**metric, result))
+    }
+
+    /// The values, as expressions read them.
+    #[must_use]
+    pub fn values(&self, names: &Names) -> Values {
+        let mut values = Values::new(names);
+        for (metric, result) in self.iter() {
+            values.set(metric, result.as_ref().ok().map(|sample| sample.value));
+        }
+        values
+    }
+
+    /// Each metric's value, or why it has none in words.
+    #[must_use]
+    pub fn into_texts(self) -> BTreeMap<String, Result<f64, String>> {
+        let texts = self.0.into_iter();
+        let texts = texts.map(|(metric, result)| {
+            let value = result
+                .map(|sample| sample.value)
+                .map_err(|error| chain(&error));
+            (metric, value)
+        });
+        texts.collect()
+    }
+}
+
+/// Asks all of them side by side, for `app`, and counts their requests; the results are in the order of `collectors`.
 ///
 /// `now` is the evaluation time. It ends by half of `timeout` (`FAS_TIMEOUT`) after `began`, whatever hangs: this is the
 /// one place for the share that metrics get of a pass.
-pub async fn collect_all<'all>(
-    collectors: &'all [Collector],
+pub async fn collect_all(
+    collectors: &[Collector],
     app: &str,
     now: jiff::Timestamp,
     began: Instant,
     timeout: Duration,
     metrics: &Metrics,
-) -> Vec<(&'all str, Result<Sample, CollectError>)> {
+) -> Readings {
     let until = began + timeout / SHARE;
-    join_all(collectors.iter().map(|collector| async move {
+    let readings = join_all(collectors.iter().map(|collector| async move {
         tracing::debug!(
             app,
             metric = collector.metric(),
@@ -178,9 +213,9 @@ pub async fn collect_all<'all>(
             .await
             .unwrap_or(Err(CollectError::OutOfTime { timeout }));
         metrics.collector_request(collector.api(), call_result(&result), asked.elapsed());
-        (collector.metric(), result)
-    }))
-    .await
+        (collector.metric().to_owned(), result)
+    }));
+    Readings(readings.await)
 }
 
 /// How a collector's request is counted.

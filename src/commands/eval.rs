@@ -1,11 +1,6 @@
 //! `eval`: collects once and prints what the expressions ask for, before floor and limits. It writes nothing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt::Write as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
@@ -15,13 +10,13 @@ use super::{block_on, extra_roots, load, say};
 use crate::{
     clock::Clock,
     collect::{Collector, collect_all},
-    config::{Config, ExpressionBand, Purpose},
-    error_chain::chain,
+    config::{Config, Purpose},
     expr::{EvalError, Expression, Names, Values},
     machines::{Api, ApiOptions, AppClient},
     metrics::Metrics,
-    reconcile::{evaluate_band, explain_target, to_count},
-    scaling::{Bounds, Kind, Memory, Note, Now, Target},
+    pass_log::PassLog,
+    report::explain_target,
+    scaling::{Bounds, Counts, ExpressionBand, Kind, Memory, Note, Now, Target, to_count},
     shutdown::{Shutdown, shutdown},
     telemetry,
     transport::{HttpTransport, Transport},
@@ -94,38 +89,25 @@ async fn evaluate(
         tracing::warn!("{warning}");
     }
 
-    let mut values = Values::new(&config.names);
-    let mut metrics: BTreeMap<String, Result<f64, String>> = BTreeMap::new();
     let began = Instant::from_std(now.monotonic);
     let uncounted = Metrics::new();
     let timeout = config.policy.timeout;
-    let samples = collect_all(&collectors, &app, now.wall, began, timeout, &uncounted).await;
-    for (metric, result) in samples {
-        let value = match result {
-            Ok(sample) => {
-                if sample.element_count > 1 {
-                    tracing::warn!(
-                        "the query of {metric} returned {} elements, and the first one is used; aggregate them, as with sum()",
-                        sample.element_count
-                    );
-                }
-                for warning in &sample.warnings {
-                    tracing::warn!("the server warns about the query of {metric}: {warning}");
-                }
-                Ok(sample.value)
-            }
-            Err(error) => Err(chain(&error)),
-        };
-        values.set(metric, value.as_ref().ok().copied());
-        metrics.insert(metric.to_owned(), value);
+    let readings = collect_all(&collectors, &app, now.wall, began, timeout, &uncounted).await;
+    let mut log = PassLog::default();
+    for (metric, result) in readings.iter() {
+        if let Ok(sample) = result {
+            log.warn_of(&app, metric, sample);
+        }
     }
+    let mut values = readings.values(&config.names);
+    let mut metrics = readings.into_texts();
     let counts = wanted_counts(&config);
     if !counts.is_empty() {
         let machines = count_machines(&config, transport, &app, now, deadline, shutdown).await?;
-        for (name, count) in Names::COUNTS.into_iter().zip(machines) {
+        for (name, count) in machines.by_name() {
             if counts.contains(&name) {
-                values.set(name, Some(count));
-                metrics.insert(name.to_owned(), Ok(count));
+                values.set(name, Some(count.into()));
+                metrics.insert(name.to_owned(), Ok(count.into()));
             }
         }
     }
@@ -146,34 +128,32 @@ async fn evaluate(
             writeln!(explanation, "  query: {query}")?;
         }
     }
-    let mut of_kind = |kind: Kind, band: Option<&ExpressionBand>| -> Printed {
-        let Some(band) = band else {
-            return Printed::default();
-        };
-        explanation.push_str(&explained(kind, band, &values, now));
-        match evaluate_band(kind, band, &values, now) {
-            Ok(target) => {
-                if let Target::Capped { min, max } = target {
-                    tracing::warn!("{}", Note::MinimumCapped { kind, min, max });
-                }
-                Printed::of(target.bounds())
-            }
-            Err(error) => {
-                let why = explain_target(kind, &error, &metrics);
-                errors.push(why.clone());
-                if let EvalError::Missing(metric) = error.error {
-                    needed.insert(metric);
-                }
-                Printed {
-                    error: Some(why),
-                    ..Printed::default()
-                }
-            }
+    let evaluated = config.targets.evaluate(&values, now);
+    for kind in Kind::ALL {
+        if let Some(band) = config.targets.of_kind(kind) {
+            explanation.push_str(&explained(kind, band, &values, now));
+        }
+    }
+    for error in &evaluated.errors {
+        if let EvalError::Missing(metric) = &error.error {
+            needed.insert(metric);
+        }
+    }
+    let mut printed = |kind: Kind, target: Target| {
+        if let Target::Capped { min, max } = target {
+            tracing::warn!("{}", Note::MinimumCapped { kind, min, max });
+        }
+        let error = evaluated.errors.iter().find(|error| error.kind == kind);
+        let error = error.map(|error| explain_target(error, &metrics));
+        errors.extend(error.clone());
+        Printed {
+            error,
+            ..Printed::of(target.bounds())
         }
     };
     let evaluation = Evaluation {
-        created: of_kind(Kind::Created, config.targets.created.as_ref()),
-        started: of_kind(Kind::Started, config.targets.started.as_ref()),
+        created: printed(Kind::Created, evaluated.targets.created),
+        started: printed(Kind::Started, evaluated.targets.started),
     };
     // Also where `??` makes it good: this is the tool for trying a query. An error names the one that it needs.
     for (metric, value) in &metrics {
@@ -207,8 +187,8 @@ fn explained(kind: Kind, band: &ExpressionBand, values: &Values, now: Now) -> St
         let result = match expression.evaluate(values, now.wall) {
             Err(error) => format!("failed: {error}"),
             Ok(value) => match to_count(kind, value) {
-                Some(count) => format!("{value} -> {count}"),
-                None => format!("{value}, which is too large to be a count"),
+                Ok(count) => format!("{value} -> {count}"),
+                Err(_) => format!("{value}, which is too large to be a count"),
             },
         };
         let space = if bound.is_empty() { "" } else { " " };
@@ -219,22 +199,13 @@ fn explained(kind: Kind, band: &ExpressionBand, values: &Values, now: Now) -> St
 
 /// The built-in counts that the expressions read and no metric provides.
 fn wanted_counts(config: &Config) -> Vec<&'static str> {
-    let bands = [&config.targets.created, &config.targets.started];
-    let expressions: Vec<_> = bands
-        .into_iter()
-        .flatten()
-        .flat_map(ExpressionBand::expressions)
-        .map(|(_, expression)| expression)
-        .collect();
-    Names::COUNTS
-        .into_iter()
-        .filter(|name| {
-            config
-                .collectors
-                .iter()
-                .all(|collector| collector.metric != *name)
-        })
-        .filter(|name| expressions.iter().any(|expression| expression.reads(name)))
+    let is_metric = |name: &str| {
+        let mut collectors = config.collectors.iter();
+        collectors.any(|collector| collector.metric == name)
+    };
+    let counts = Names::COUNTS.into_iter();
+    counts
+        .filter(|name| !is_metric(name) && config.targets.read(name))
         .collect()
 }
 
@@ -245,7 +216,7 @@ async fn count_machines(
     now: Now,
     deadline: Instant,
     shutdown: Shutdown,
-) -> anyhow::Result<[f64; 3]> {
+) -> anyhow::Result<Counts> {
     let token = config.api.token.clone().context(
         "an expression counts machines, which need a token to be listed: set FAS_API_TOKEN (`fly tokens create deploy`)",
     )?;
@@ -262,9 +233,5 @@ async fn count_machines(
         .list_machines(deadline)
         .await?;
     let observed = Memory::default().observe(listed.machines, &config.policy, now);
-    Ok([
-        observed.created.into(),
-        observed.started.into(),
-        observed.stopped.into(),
-    ])
+    Ok(Counts::of(&observed))
 }

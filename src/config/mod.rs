@@ -26,14 +26,14 @@ mod validate;
 mod values;
 mod yaml_integer;
 
-use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 use url::Url;
 
 use crate::{
-    expr::{Expression, Names},
-    scaling::Policy,
+    expr::Names,
+    scaling::{Policy, TargetExpressions},
     shown::{self, Secrets},
     transport::{ProxyAddress, ProxyRules},
 };
@@ -134,50 +134,6 @@ pub struct AppSelection {
     pub pattern: AppPattern,
     /// `FAS_ORG`: the organization slug; always present when the pattern has a `*`.
     pub org: Option<String>,
-}
-
-/// The expressions of one configuration; at least one kind is present.
-#[derive(Debug, Clone, Default)]
-pub struct TargetExpressions {
-    /// `FAS_CREATED_MACHINE_COUNT`, or the min and max form.
-    pub created: Option<ExpressionBand>,
-    /// `FAS_STARTED_MACHINE_COUNT`, or the min and max form.
-    pub started: Option<ExpressionBand>,
-}
-
-/// A target's lower and upper bound.
-#[derive(Debug, Clone)]
-pub enum ExpressionBand {
-    /// One expression is both bounds.
-    Exact(Arc<Expression>),
-    /// The min and max forms.
-    Band {
-        /// The lower bound.
-        min: Arc<Expression>,
-        /// The upper bound.
-        max: Arc<Expression>,
-    },
-}
-
-impl ExpressionBand {
-    /// The expressions, each with what it bounds: nothing for one that is both, else `min`, then `max`.
-    pub fn expressions(&self) -> impl Iterator<Item = (&'static str, &Arc<Expression>)> {
-        let (first, second) = match self {
-            Self::Exact(expression) => (("", expression), None),
-            Self::Band { min, max } => (("min", min), Some(("max", max))),
-        };
-        [Some(first), second].into_iter().flatten()
-    }
-}
-
-impl fmt::Display for ExpressionBand {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (_, expression)) in self.expressions().enumerate() {
-            formatter.write_str(if index > 0 { " to " } else { "" })?;
-            formatter.write_str(expression.source())?;
-        }
-        Ok(())
-    }
 }
 
 /// How Fly's APIs are spoken to.

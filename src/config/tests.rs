@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::scaling::{InitialState, Step, StopAction};
+use crate::scaling::{ExpressionBand, InitialState, Step, StopAction};
 
 /// Valid as it is, with one collector.
 const VALID: &[(&str, &str)] = &[

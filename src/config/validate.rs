@@ -14,8 +14,8 @@ use std::{
 use url::Url;
 
 use super::{
-    ApiConfig, AppPattern, AppSelection, Config, ConfigError, ConfigErrors, ExpressionBand,
-    LogFormat, MetricsAddress, OwnMachine, Place, Purpose, Sources, TargetExpressions,
+    ApiConfig, AppPattern, AppSelection, Config, ConfigError, ConfigErrors, LogFormat,
+    MetricsAddress, OwnMachine, Place, Purpose, Sources,
     collectors::{CheckedCollector, collectors},
     env::Environment,
     file,
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     expr::{Expression, Names},
-    scaling::{EVERY_GROUP, InitialState, Policy, Step},
+    scaling::{EVERY_GROUP, ExpressionBand, InitialState, Policy, Step, TargetExpressions},
     shown::Secrets,
     transport::{InvalidProxy, ProxyRules},
 };

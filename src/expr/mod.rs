@@ -206,14 +206,3 @@ impl Expression {
         evaluate::evaluate(&self.0, values, now)
     }
 }
-
-/// Rounds a result to a count of machines: half away from zero, negatives are 0, more than `u32::MAX` is `u32::MAX`.
-pub fn round_to_count(value: f64) -> u32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the cast saturates"
-    )]
-    let count = value.round() as u32;
-    count
-}

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod doubt;
+mod evaluate;
 mod fingerprint;
 #[cfg(test)]
 mod fleet;
@@ -33,6 +34,7 @@ mod unsettled;
 mod window;
 
 pub use doubt::Doubt;
+pub use evaluate::{Counts, Evaluation, ExpressionBand, TargetError, TargetExpressions, to_count};
 pub use fingerprint::Fingerprint;
 pub use lately::Lately;
 pub use limits::{Limited, limit};

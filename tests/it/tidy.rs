@@ -12,7 +12,7 @@ use syn::{Attribute, ImplItem, Item};
 /// For each part of the program, the parts that it may name. `lib.rs` explains the picture.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("expr", &["shown"]),
-    ("scaling", &["shown"]),
+    ("scaling", &["expr", "shown"]),
     ("shutdown", &[]),
     ("error_chain", &[]),
     ("shown", &[]),
@@ -34,7 +34,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("collect", &["config", "metrics", "shown", "transport"]),
+    (
+        "collect",
+        &[
+            "config",
+            "error_chain",
+            "expr",
+            "metrics",
+            "shown",
+            "transport",
+        ],
+    ),
     (
         "act",
         &["clock", "machines", "metrics", "scaling", "waiting"],
@@ -57,7 +67,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "waiting",
         ],
     ),
-    ("report", &["error_chain", "machines", "metrics", "scaling"]),
+    (
+        "report",
+        &[
+            "collect",
+            "error_chain",
+            "expr",
+            "machines",
+            "metrics",
+            "scaling",
+        ],
+    ),
     (
         "pass_log",
         &[
@@ -115,7 +135,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "expr",
             "machines",
             "metrics",
-            "reconcile",
+            "pass_log",
+            "report",
             "scaling",
             "shown",
             "shutdown",

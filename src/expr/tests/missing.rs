@@ -1,7 +1,7 @@
 //! What a metric without a value does, and that only what is read matters.
 
 use super::{
-    super::{EvalError, Expression, Names, Values, round_to_count},
+    super::{EvalError, Expression, Names, Values},
     evaluate, names_of, now, values_of,
 };
 
@@ -209,22 +209,4 @@ fn what_cannot_be_a_count_is_named() {
     }
     // Far below zero is still no machine, as upstream has it.
     assert_eq!(evaluate("q * -1e300", &values), Ok(-7e300));
-}
-
-#[test]
-fn results_round_half_away_from_zero_into_a_count() {
-    for (value, expected) in [
-        (0.0, 0),
-        (0.5, 1),
-        (0.499_999_999_999_999_94, 0),
-        (1.5, 2),
-        (2.5, 3),
-        (-0.5, 0),
-        (-3.0, 0),
-        (-7e300, 0),
-        (4_294_967_295.4, u32::MAX),
-        (1e18, u32::MAX),
-    ] {
-        assert_eq!(round_to_count(value), expected, "{value}");
-    }
 }
