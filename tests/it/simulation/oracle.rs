@@ -543,7 +543,8 @@ impl Oracle {
             .any(|other| {
                 other.operation == exchange.operation
                     && other.machine == exchange.machine
-                    && matches!(other.ended, Some((ended, Ended::Status(401 | 403))) if ended <= exchange.at)
+                    // What is answered at the same moment may be heard after it.
+                    && matches!(other.ended, Some((ended, Ended::Status(401 | 403))) if ended < exchange.at)
             });
         demand!(!refused_token, "the token was not accepted for this before");
 
@@ -601,15 +602,26 @@ impl Oracle {
             "nobody says whether a deploy is under way, and it shrinks"
         );
         let machines = || {
-            view.machines.iter().filter_map(|(id, seen)| {
+            view.machines.iter().filter(|(id, seen)| {
                 let gone = self.is_gone(wire, id, exchange.at);
-                (seen.mine && seen.host_ok && seen.state.is_living() && !gone).then_some(seen)
+                seen.mine && seen.host_ok && seen.state.is_living() && !gone
             })
         };
-        let releases: BTreeSet<u64> = machines().filter_map(|seen| seen.release).collect();
-        let turned = machines().any(|seen| {
-            seen.cordoned || matches!(seen.state, MachineState::Updating | MachineState::Replacing)
-        });
+        let releases: BTreeSet<u64> = machines().filter_map(|(_, seen)| seen.release).collect();
+        let turns = |state: &str| matches!(state, "updating" | "replacing");
+        // What asking for a machine told less than a minute ago is newer than a list from before that.
+        let has_turned = |id: &Arc<str>| {
+            let passes = wire.passes[..=exchange.pass].iter().rev();
+            passes
+                .take_while(|pass| pass.start + SETTLE > wire.passes[exchange.pass].start)
+                .take_while(|pass| pass.start > view.of)
+                .any(|pass| {
+                    let told = pass.answers.get(id);
+                    told.is_some_and(|(_, state)| !turns(state))
+                })
+        };
+        let turned = machines()
+            .any(|(id, seen)| seen.cordoned || turns(seen.state.as_str()) && !has_turned(id));
         demand!(
             releases.len() < 2 && !turned,
             "nobody says whether a deploy is under way, and the machines show one"
@@ -1863,19 +1875,16 @@ impl Oracle {
                 exchange.operation == Operation::Get
                     && matches!(exchange.ended, Some((_, Ended::Dropped)))
             });
-            // And one that learned of machines in its list what makes others worth asking for that it lacks.
-            let finds_more = pass.view.as_ref().is_some_and(|view| {
-                asked.iter().any(|id| view.machines.contains_key(*id))
-                    && self.may_be_missing(wire, index, view) > 0
-            });
-            // Or of some that it lacks, and nobody has asked for the others, which were not needed before.
+            // And one that was told what makes machines worth asking for that its list lacks and nobody has asked for.
             let is_told = own.iter().any(|exchange| {
                 exchange.operation == Operation::Get
                     && matches!(exchange.ended, Some((_, Ended::Status(200 | 404))))
             });
-            let finds_more = finds_more || is_told && self.lacks_one_never_asked_for(wire, index);
-            if !planned && !cut_short && !finds_more && asked.len() < 20 && next.start + SLACK < due
-            {
+            let finds_more = is_told && self.lacks_one_never_asked_for(wire, index);
+            // And one in which the process stood still, so that it acted on nothing that it saw.
+            let stood_still = self.freezes.longest_within(pass.start, next.start) >= seconds(5);
+            let goes_on = planned || cut_short || finds_more || stood_still || asked.len() >= 20;
+            if !goes_on && next.start + SLACK < due {
                 return Err(context(format!(
                     "the next one came already at {:?}",
                     next.start
