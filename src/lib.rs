@@ -27,7 +27,7 @@
 //!
 //! The edge of the core, text in and values out:
 //!
-//! - [`config`]: `FAS_*` variables and the YAML file to one validated [`config::Config`].
+//! - [`config`]: `FAS_*` variables and the YAML file to one validated [`config::Config`]. [`duration`]: Go's durations.
 //!
 //! The imperative shell:
 //!
@@ -45,14 +45,14 @@
 //! # Who may import whom
 //!
 //! ```text
-//! shutdown, error_chain, shown, stderr, transport, waiting, listener, sim   nothing of ours
-//! expr                     shown (a user's text in messages)
+//! shutdown, duration, error_chain, shown, stderr, transport, waiting, listener, sim   nothing of ours
+//! expr                     duration, shown (a user's text in messages)
 //! scaling                  expr, shown
 //! clock                    scaling
-//! config                   expr, scaling, shown, transport (which proxies there are)
+//! config                   duration, expr, scaling, shown, transport (which proxies there are)
 //! telemetry                config, shown, stderr
 //! metrics                  scaling, machines (closed labels), transport
-//! machines                 scaling, config (durations), metrics, shown, shutdown, transport
+//! machines                 duration, scaling, metrics, shown, shutdown, transport
 //! collect                  config, expr, metrics, shown, transport
 //! act                      clock, scaling, machines, metrics, waiting
 //! report                   collect, expr, scaling, machines, metrics
@@ -98,6 +98,7 @@ pub mod collect;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod duration;
 pub mod error_chain;
 pub mod expr;
 pub mod health;

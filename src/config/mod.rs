@@ -6,7 +6,6 @@
 
 mod collectors;
 mod documents;
-pub mod duration;
 mod env;
 mod error;
 mod expansion;

@@ -13,15 +13,11 @@ use secrecy::SecretString;
 use url::{Position, Url};
 
 use super::{
-    ConfigError, LogFormat, MetricsAddress, Place,
-    duration::{self, DurationError},
-    problems::Problems,
-    regions,
-    secrets::warn_of_unfilled,
-    settings::Value,
-    yaml_integer,
+    ConfigError, LogFormat, MetricsAddress, Place, problems::Problems, regions,
+    secrets::warn_of_unfilled, settings::Value, yaml_integer,
 };
 use crate::{
+    duration::{self, DurationError},
     scaling::{InitialState, Step, StopAction},
     shown::{self, written_address},
 };

@@ -18,6 +18,7 @@ use super::{
     syntax::{Binary, Syntax, SyntaxKind, Unary},
     time::{self, Method},
 };
+use crate::duration;
 
 /// The program of a syntax tree; the result must be a number.
 pub(super) fn check(source: &str, names: &Names, syntax: &Syntax) -> Result<Program, CompileError> {
@@ -1215,7 +1216,7 @@ impl Checker<'_> {
             ),
             Function::Duration => (
                 Type::Duration,
-                time::parse_duration(text).map(Datum::Duration),
+                duration::nanoseconds(text).ok().map(Datum::Duration),
                 "a duration such as \"90s\" or \"1h30m\"",
             ),
             _ => (

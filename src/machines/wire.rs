@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use super::{client::cleaned, fingerprint::fingerprint};
 use crate::{
-    config::duration,
+    duration,
     scaling::{DEFAULT_KILL_TIMEOUT, Machine, State},
 };
 

@@ -11,9 +11,10 @@ use syn::{Attribute, ImplItem, Item};
 
 /// For each part of the program, the parts that it may name. `lib.rs` explains the picture.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("expr", &["shown"]),
+    ("expr", &["duration", "shown"]),
     ("scaling", &["expr", "shown"]),
     ("shutdown", &[]),
+    ("duration", &[]),
     ("error_chain", &[]),
     ("shown", &[]),
     ("stderr", &[]),
@@ -21,12 +22,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("waiting", &[]),
     ("sim", &[]),
     ("clock", &["scaling"]),
-    ("config", &["expr", "scaling", "shown", "transport"]),
+    (
+        "config",
+        &["duration", "expr", "scaling", "shown", "transport"],
+    ),
     ("metrics", &["machines", "scaling", "transport"]),
     (
         "machines",
         &[
-            "config",
+            "duration",
             "metrics",
             "scaling",
             "shown",

@@ -1,8 +1,8 @@
 //! Durations as Go writes and reads them: `15s`, `1m30s`, `.5s`, `1.5h`.
 //!
 //! The grammar is that of Go's `time.ParseDuration`, because the settings and their habits come from a Go program:
-//! `1d`, `1 m` and a bare `15` are refused, `+1s`, `1.s` and `0` are not. Durations here are never negative; a negative
-//! one is an error of its own, so that the user reads why.
+//! `1d`, `1 m` and a bare `15` are refused, `+1s`, `1.s` and `0` are not. A setting is never negative; there that is an
+//! error of its own, so that the user reads why.
 
 use std::time::Duration;
 
@@ -43,18 +43,15 @@ pub enum DurationError {
     Negative,
 }
 
-/// Reads a duration in Go's grammar.
+/// Reads a duration in Go's grammar, as Go's nanoseconds: from -2^63 to 2^63 - 1.
 ///
 /// # Errors
-/// Everything that Go refuses, and negative durations.
-pub fn parse(text: &str) -> Result<Duration, DurationError> {
-    let (negative, mut rest) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    };
+/// Everything that Go refuses.
+pub fn nanoseconds(text: &str) -> Result<i64, DurationError> {
+    let negative = text.starts_with('-');
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     if rest == "0" {
-        return Ok(Duration::ZERO);
+        return Ok(0);
     }
     if rest.is_empty() {
         return Err(DurationError::Malformed);
@@ -68,12 +65,18 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
             .ok_or(DurationError::Overflow)?;
         rest = tail;
     }
-    match (negative, total) {
-        (_, 0) => Ok(Duration::ZERO),
-        (true, _) => Err(DurationError::Negative),
-        (false, END) => Err(DurationError::Overflow),
-        (false, _) => Ok(Duration::from_nanos(total)),
-    }
+    let signed = i128::from(total) * if negative { -1 } else { 1 };
+    i64::try_from(signed).map_err(|_| DurationError::Overflow)
+}
+
+/// Reads a duration in Go's grammar.
+///
+/// # Errors
+/// Everything that Go refuses, and negative durations.
+pub fn parse(text: &str) -> Result<Duration, DurationError> {
+    let nanoseconds = nanoseconds(text)?;
+    let nanoseconds = u64::try_from(nanoseconds).map_err(|_| DurationError::Negative)?;
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
 /// Reads one number with its unit; gives its nanoseconds and what follows.
@@ -116,16 +119,24 @@ fn split_digits(text: &str) -> (&str, &str) {
     )
 }
 
-/// `0.digits` of `scale` nanoseconds, cut (not rounded) to whole ones.
-///
-/// 18 digits always fit 64 bits, and an hour has no more than 13 digits of nanoseconds: the rest cannot matter.
+/// `0.digits` of `scale` nanoseconds, cut to whole ones, by Go's own arithmetic: digits beyond what fits in 63 bits are
+/// dropped, and the rest is a product of floats.
 fn fraction_of(digits: &str, scale: u64) -> u64 {
-    let digits = &digits[..digits.len().min(18)];
-    let Ok(value) = digits.parse::<u64>() else {
-        return 0;
-    };
-    let divisor = 10_u128.pow(u32::try_from(digits.len()).expect("at most 18 digits"));
-    u64::try_from(u128::from(value) * u128::from(scale) / divisor).expect("less than one unit")
+    let (mut value, mut divisor) = (0_u64, 1.0);
+    for digit in digits.bytes().map(|digit| u64::from(digit - b'0')) {
+        if value > i64::MAX as u64 / 10 {
+            break;
+        }
+        value = value * 10 + digit;
+        divisor *= 10.0;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "below one unit, which is positive"
+    )]
+    let part = (value as f64 * (scale as f64 / divisor)) as u64;
+    part
 }
 
 /// Writes a duration as Go does: `15s`, `1m30s`, `500ms`, `1h0m0s`, `0s`.
@@ -192,7 +203,7 @@ mod tests {
             ("1h1h", 7_200 * SECOND),
             ("0100ms", 100_000_000),
             ("52763797000ns", 52_763_797_000),
-            ("0.3333333333333333333h", 1_200 * SECOND - 1),
+            ("0.3333333333333333333h", 1_200 * SECOND),
             ("9223372036854775807ns", i64::MAX as u64),
             ("9223372036854775.807us", i64::MAX as u64),
             ("9223372036s854ms775us807ns", i64::MAX as u64),
