@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, StatusCode, Uri,
@@ -18,7 +19,7 @@ use url::{Url, form_urlencoded};
 
 use super::{CollectError, Sample, parse_instant};
 use crate::{
-    shown::{address as shown, base64, excerpt},
+    shown::{address as shown, excerpt},
     transport::{REDIRECT_LIMIT, Redirect, Transport, TransportError, redirect},
 };
 
@@ -244,7 +245,7 @@ fn authorization(
     let value = match (token, basic) {
         (Some(token), _) if token.starts_with("Fly") => token.to_owned(),
         (Some(token), _) => format!("Bearer {token}"),
-        (None, Some(basic)) => format!("Basic {}", base64(basic.as_bytes())),
+        (None, Some(basic)) => format!("Basic {}", BASE64_STANDARD.encode(basic)),
         (None, None) => return Ok(None),
     };
     let mut value = HeaderValue::try_from(value).map_err(|_| CollectError::Token)?;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::Url;
 
@@ -498,18 +499,6 @@ fn item_place(collector: &Collector) -> Place {
 
 /// Undoes `%41`; `None` if the result is not UTF-8. A `%` without two digits stays.
 fn percent_decoded(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while let Some(byte) = bytes.get(index) {
-        let digits = bytes
-            .get(index + 1..index + 3)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = digits
-            .filter(|digits| *byte == b'%' && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(escaped.unwrap_or(*byte));
-        index += if escaped.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8(decoded).ok()
+    let decoded = percent_decode_str(text).decode_utf8();
+    Some(decoded.ok()?.into_owned())
 }

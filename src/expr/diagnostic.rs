@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthChar as _;
+
 use crate::shown::is_unprintable;
 
 /// A half-open range of bytes in an expression's text; both ends lie on character boundaries.
@@ -128,22 +130,10 @@ fn printable(character: char) -> char {
     }
 }
 
-/// Columns that a character takes on a terminal, near enough: combining marks none, East Asian wide ones and emoji two.
+/// Columns that a character takes on a terminal.
 fn width(character: char) -> usize {
-    match u32::from(character) {
-        0x0300..=0x036F | 0x200B..=0x200F | 0xFE00..=0xFE0F => 0,
-        0x1100..=0x115F
-        | 0x2E80..=0xA4CF
-        | 0xAC00..=0xD7A3
-        | 0xF900..=0xFAFF
-        | 0xFE30..=0xFE6F
-        | 0xFF00..=0xFF60
-        | 0xFFE0..=0xFFE6
-        | 0x1F300..=0x1F64F
-        | 0x1F900..=0x1F9FF
-        | 0x20000..=0x3FFFD => 2,
-        _ => 1,
-    }
+    // A tab has none of its own.
+    character.width().unwrap_or(1)
 }
 
 /// The candidate that `name` was probably meant to be: the one with the fewest letters to change, if those are few.
@@ -151,37 +141,17 @@ pub(super) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let wanted: Vec<char> = name.to_lowercase().chars().collect();
-    let limit = (wanted.len() / 3).max(1);
+    let wanted = name.to_lowercase();
+    let limit = (wanted.chars().count() / 3).max(1);
     candidates
         .into_iter()
         .map(|candidate| {
-            (
-                distance(
-                    &wanted,
-                    &candidate.to_lowercase().chars().collect::<Vec<_>>(),
-                ),
-                candidate,
-            )
+            let changes = strsim::levenshtein(&wanted, &candidate.to_lowercase());
+            (changes, candidate)
         })
         .filter(|(changes, candidate)| *changes <= limit && *changes < candidate.chars().count())
         .min_by_key(|(changes, _)| *changes)
         .map(|(_, candidate)| candidate)
-}
-
-/// Insertions, deletions and replacements that turn one word into the other.
-fn distance(from: &[char], to: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -11,7 +11,6 @@ use std::{
 
 use backon::BackoffBuilder as _;
 use bytes::Bytes;
-use cookie_store::CookieStore;
 use http::{HeaderMap, Method, Request, Response, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -21,6 +20,7 @@ use url::Url;
 
 use super::{
     clone::CloneTemplate,
+    cookies::Cookies,
     error::{ApiError, Cause, Operation},
     graphql,
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, attempt_limit, pause_after, pauses},
@@ -47,12 +47,6 @@ const WAIT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How much longer than it asks for a wait call may take: the API answers when that time is over.
 const WAIT_ANSWER: Duration = Duration::from_secs(1);
-
-/// The longest cookie that is kept, attributes included, in bytes.
-const COOKIE_LIMIT: usize = 1024;
-
-/// The most cookies that are kept for one app; Fly sends one.
-const COOKIES_LIMIT: usize = 8;
 
 /// The most of an error's text that is kept.
 const MESSAGE_LIMIT: usize = 300;
@@ -82,14 +76,14 @@ pub struct Api {
     metrics: Metrics,
     shutdown: Shutdown,
     jitter: JitterSeeds,
-    cookies: Mutex<CookieStore>,
+    cookies: Cookies,
 }
 
 /// The calls about one app: its cookies and the pace of its creates belong to it alone.
 pub struct AppClient {
     api: Arc<Api>,
     app: String,
-    cookies: Mutex<CookieStore>,
+    cookies: Cookies,
     machine_pace: CreatePace,
     volume_pace: CreatePace,
 }
@@ -144,7 +138,7 @@ struct Call<'call> {
     halted: Option<&'call AtomicBool>,
     /// The same, set by somebody else.
     outdated: Option<&'call AtomicBool>,
-    cookies: &'call Mutex<CookieStore>,
+    cookies: &'call Cookies,
 }
 
 /// Why one attempt failed.
@@ -175,7 +169,7 @@ impl Api {
             metrics,
             shutdown,
             jitter,
-            cookies: Mutex::default(),
+            cookies: Cookies::default(),
         })
     }
 
@@ -344,7 +338,7 @@ impl Api {
                 request_id: None,
             }),
             Ok(Ok(response)) => {
-                call.keep_cookies(response.headers());
+                call.cookies.keep(&call.url, response.headers());
                 if response.status().is_success() {
                     Ok(response)
                 } else {
@@ -372,7 +366,7 @@ impl Api {
         if !call.body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        if let Some(cookie) = call.cookie() {
+        if let Some(cookie) = call.cookies.header(&call.url) {
             request = request.header(header::COOKIE, cookie);
         }
         request
@@ -388,7 +382,7 @@ impl AppClient {
         Self {
             api,
             app: app.into(),
-            cookies: Mutex::default(),
+            cookies: Cookies::default(),
             machine_pace: CreatePace::new(),
             volume_pace: CreatePace::new(),
         }
@@ -793,33 +787,6 @@ impl Call<'_> {
     fn refused(&self, message: String) -> ApiError {
         self.bare_error(Cause::NotSent(message))
     }
-
-    fn cookie(&self) -> Option<String> {
-        let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
-        let pairs: Vec<String> = cookies
-            .get_request_values(&self.url)
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        (!pairs.is_empty()).then(|| pairs.join("; "))
-    }
-
-    fn keep_cookies(&self, headers: &HeaderMap) {
-        for cookie in headers.get_all(header::SET_COOKIE) {
-            if let Some(text) = cookie
-                .to_str()
-                .ok()
-                .filter(|text| text.len() <= COOKIE_LIMIT)
-            {
-                let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
-                // They only choose a server: without any, the next answer brings new ones.
-                if cookies.iter_any().count() >= COOKIES_LIMIT {
-                    cookies.clear();
-                }
-                // A cookie that cannot be used is no reason to fail a call.
-                let _ = cookies.parse(text, &self.url);
-            }
-        }
-    }
 }
 
 /// Pauses between attempts; a shutdown ends the pause, and the next attempt is then not begun.
@@ -915,7 +882,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::{Mutex, atomic::AtomicUsize};
 
     use futures_util::future::BoxFuture;
     use serde_json::value::RawValue;

@@ -6,6 +6,7 @@
 
 mod client;
 mod clone;
+mod cookies;
 mod error;
 mod fingerprint;
 mod graphql;

@@ -1,8 +1,8 @@
 //! Addresses: how they are shown, and which of their parts are secrets.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use percent_encoding::percent_decode_str;
 use url::{Url, form_urlencoded};
-
-use super::base64;
 
 /// Parameters that name things and no secrets, whatever their values: `PromQL` servers' own.
 const HARMLESS: &[&str] = &[
@@ -96,7 +96,7 @@ pub(super) fn secret_parts(address: &str) -> Vec<String> {
         match user_information.split_once(':') {
             Some((user, password)) if !password.is_empty() => {
                 let plain = format!("{}:{}", percent_decoded(user), percent_decoded(password));
-                parts.push(base64(plain.as_bytes()));
+                parts.push(BASE64_STANDARD.encode(plain));
                 parts.push(password.to_owned());
                 parts.push(percent_decoded(password));
             }
@@ -105,7 +105,7 @@ pub(super) fn secret_parts(address: &str) -> Vec<String> {
                 // Otherwise the @ is a part of the path.
                 if !user.is_empty() && !user.contains(['/', '?', '#']) {
                     let plain = format!("{}:", percent_decoded(user));
-                    parts.push(base64(plain.as_bytes()));
+                    parts.push(BASE64_STANDARD.encode(plain));
                     parts.push(user.to_owned());
                     parts.push(percent_decoded(user));
                 }
@@ -146,15 +146,7 @@ fn is_secret(name: &str, value: &str) -> bool {
 
 /// Undoes `%41`; what is no UTF-8 then is replaced.
 fn percent_decoded(text: &str) -> String {
-    // The one decoder of the `url` crate reads forms, where a plus is a space.
-    let escaped = text
-        .replace('+', "%2B")
-        .replace('&', "%26")
-        .replace('=', "%3D");
-    form_urlencoded::parse(escaped.as_bytes())
-        .next()
-        .map(|(name, _)| name.into_owned())
-        .unwrap_or_default()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

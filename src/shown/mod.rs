@@ -9,7 +9,6 @@
 //! afterwards: it is looked for before every cleaning, over such characters, and once more at the end. [`address()`] is how an address is written.
 
 mod address;
-mod base64;
 mod clean;
 mod readings;
 mod secrets;
@@ -18,7 +17,6 @@ use std::sync::{PoisonError, RwLock};
 
 pub use self::{
     address::{address, written_address},
-    base64::base64,
     clean::is_unprintable,
     secrets::{HIDDEN, Secrets, has_token_shape},
 };

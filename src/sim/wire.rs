@@ -2,30 +2,15 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// A text without its percent-encoding; `plus` also turns `+` into a blank, as forms have it.
 ///
 /// What is no valid encoding stays as it is; bytes that are no UTF-8 become the replacement character.
 pub(super) fn decode(text: &str, plus: bool) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while let Some(&byte) = bytes.get(index) {
-        let hex = bytes
-            .get(index + 1..index + 3)
-            .filter(|digits| byte == b'%' && digits.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        if let Some(value) = hex {
-            decoded.push(value);
-            index += 3;
-        } else {
-            decoded.push(if plus && byte == b'+' { b' ' } else { byte });
-            index += 1;
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+    let text = text.replace('+', if plus { " " } else { "+" });
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
 /// The decoded pairs of a query string or a form.
