@@ -1,15 +1,16 @@
 //! Reading the answer to an instant query: pure, bounded in memory, and total over any bytes.
 //!
-//! The answer is parsed into typed values that keep the first elements and count the rest; what is not looked at is
-//! skipped without being stored. `serde_json`'s recursion limit guards the stack against deep nesting.
+//! The first elements are kept as they are written and the rest is counted; what is not looked at is skipped without being
+//! stored. `serde_json` skips without recursion, and its limit guards the stack where it reads.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use http::StatusCode;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
 use super::{CollectError, Sample};
 use crate::shown::{excerpt, printable};
@@ -42,7 +43,7 @@ pub fn parse_instant(
             body: printable(body, TEXT_LIMIT),
         });
     }
-    let answer = serde_json::from_slice::<Answer>(body);
+    let answer = serde_json::from_slice::<Answer<'_>>(body);
     if !status.is_success() {
         return Err(match answer {
             Ok(answer) if answer.is_error() => answer.into_api_error(status),
@@ -60,33 +61,34 @@ pub fn parse_instant(
     if answer.is_error() {
         return Err(answer.into_api_error(status));
     }
-    if answer.status.0 != "success" {
+    if answer.status.as_deref() != Some("success") {
         return Err(malformed("`status` is neither `success` nor `error`"));
     }
     if answer.is_partial == Some(true) {
         return Err(CollectError::Partial);
     }
-    let warnings = answer.warnings.unwrap_or_default().into_texts();
     let data = answer.data.ok_or_else(|| malformed("`data` is missing"))?;
     let result = data
         .result
         .ok_or_else(|| malformed("`data.result` is missing"))?;
-    let (value, element_count) = match data.result_type.0.as_str() {
-        "vector" => match result.first {
+    let (value, element_count) = match data.result_type.as_deref().unwrap_or_default() {
+        "vector" => match result.first.first() {
             None => (empty_value.ok_or(CollectError::Empty)?, 0),
-            Some(Element::Series(series)) => (series.into_value()?, result.count),
+            Some(element) if element.get().starts_with('{') => (of_series(element)?, result.count),
             Some(_) => return Err(malformed("an element of the vector is no object")),
         },
-        "scalar" => match (result.first, result.second, result.count) {
-            (Some(Element::Number(_)), Some(Element::Text(value)), 2) => (value.into_number()?, 1),
+        "scalar" => match result.first[..] {
+            [time, value] if result.count == 2 && is_number(time) && is_text(value) => {
+                (number(&read::<String>(value)?)?, 1)
+            }
             _ => return Err(malformed("the scalar is no pair of a time and a value")),
         },
         "matrix" => return Err(CollectError::Matrix),
         "string" => return Err(CollectError::StringResult),
         "" => return Err(malformed("`data.resultType` is missing")),
-        _ => {
+        found => {
             return Err(CollectError::ResultType {
-                found: data.result_type.0,
+                found: excerpt(found, NAME_LIMIT),
             });
         }
     };
@@ -98,7 +100,60 @@ pub fn parse_instant(
     Ok(Sample {
         value,
         element_count,
-        warnings,
+        warnings: answer.warnings.map_or_else(Vec::new, texts),
+    })
+}
+
+/// The first warnings, and how many more there are.
+fn texts(warnings: Head<Option<String>, WARNING_LIMIT>) -> Vec<String> {
+    let more = warnings.count - warnings.first.len();
+    let first = warnings.first.into_iter();
+    let texts = first.map(|text| excerpt(&text.unwrap_or_default(), TEXT_LIMIT));
+    let rest = (more > 0).then(|| format!("and {more} more"));
+    texts.chain(rest).collect()
+}
+
+fn is_number(value: &RawValue) -> bool {
+    value
+        .get()
+        .starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+fn is_text(value: &RawValue) -> bool {
+    value.get().starts_with('"')
+}
+
+/// The value of an element of a vector.
+fn of_series(element: &RawValue) -> Result<f64, CollectError> {
+    let series: Series = read(element)?;
+    match (series.value, series.histogram) {
+        (Some((_, value)), _) => number(&value),
+        (None, Some(IgnoredAny)) => Err(CollectError::Histogram),
+        (None, None) => Err(malformed("the first element of the vector has no value")),
+    }
+}
+
+/// A sample value, which Prometheus writes as a string.
+fn number(text: &str) -> Result<f64, CollectError> {
+    let is = |name: &str| text.eq_ignore_ascii_case(name);
+    if is("NaN") {
+        Ok(f64::NAN)
+    } else if is("+Inf") || is("Inf") {
+        Ok(f64::INFINITY)
+    } else if is("-Inf") {
+        Ok(f64::NEG_INFINITY)
+    } else {
+        // A number too large for a float is read as infinite, which it is not.
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+        number.ok_or_else(|| CollectError::NotANumber {
+            found: excerpt(text, NAME_LIMIT),
+        })
+    }
+}
+
+fn read<'body, T: Deserialize<'body>>(value: &'body RawValue) -> Result<T, CollectError> {
+    serde_json::from_str(value.get()).map_err(|error| CollectError::Malformed {
+        problem: excerpt(&error.to_string(), TEXT_LIMIT),
     })
 }
 
@@ -129,302 +184,100 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> CollectError {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
-    #[serde(default)]
-    status: Text<NAME_LIMIT>,
-    data: Option<Data>,
-    #[serde(default)]
-    error_type: Text<NAME_LIMIT>,
-    #[serde(default)]
-    error: Text<TEXT_LIMIT>,
-    warnings: Option<Warnings>,
+struct Answer<'body> {
+    status: Option<String>,
+    #[serde(borrow)]
+    data: Option<Data<'body>>,
+    error_type: Option<String>,
+    error: Option<String>,
+    warnings: Option<Head<Option<String>, WARNING_LIMIT>>,
     is_partial: Option<bool>,
 }
 
-impl Answer {
+impl Answer<'_> {
     fn is_error(&self) -> bool {
-        self.status.0 == "error"
+        self.status.as_deref() == Some("error")
     }
 
     fn into_api_error(self, status: StatusCode) -> CollectError {
         CollectError::Api {
             status,
-            error_type: self.error_type.0,
-            text: self.error.0,
+            error_type: excerpt(&self.error_type.unwrap_or_default(), NAME_LIMIT),
+            text: excerpt(&self.error.unwrap_or_default(), TEXT_LIMIT),
         }
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Data {
-    #[serde(default)]
-    result_type: Text<NAME_LIMIT>,
+struct Data<'body> {
+    result_type: Option<String>,
     /// `null` is how some servers write a vector without elements, and is not the same as no `result` at all.
-    #[serde(default, deserialize_with = "present")]
-    result: Option<Elements>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<Head<&'body RawValue, 2>>,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Elements>, D::Error> {
-    Elements::deserialize(deserializer).map(Some)
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
-/// A string of the answer, fit to be shown; `null` is the empty one.
-#[derive(Default)]
-struct Text<const LIMIT: usize>(String);
-
-impl<'de, const LIMIT: usize> Deserialize<'de> for Text<LIMIT> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor<const LIMIT: usize>;
-
-        impl<const LIMIT: usize> Visitor<'_> for TextVisitor<LIMIT> {
-            type Value = Text<LIMIT>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(excerpt(text, LIMIT)))
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Text(String::new()))
-            }
-        }
-
-        deserializer.deserialize_any(TextVisitor)
-    }
-}
-
-/// The first warnings, and how many there were.
-#[derive(Default)]
-struct Warnings {
-    first: Vec<String>,
-    count: usize,
-}
-
-impl Warnings {
-    fn into_texts(self) -> Vec<String> {
-        let more = self.count - self.first.len();
-        let mut texts = self.first;
-        if more > 0 {
-            texts.push(format!("and {more} more"));
-        }
-        texts
-    }
-}
-
-impl<'de> Deserialize<'de> for Warnings {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct WarningsVisitor;
-
-        impl<'de> Visitor<'de> for WarningsVisitor {
-            type Value = Warnings;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of warnings")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut warnings = Warnings::default();
-                while warnings.first.len() < WARNING_LIMIT {
-                    match seq.next_element::<Text<TEXT_LIMIT>>()? {
-                        Some(text) => warnings.first.push(text.0),
-                        None => break,
-                    }
-                }
-                warnings.count = warnings.first.len() + rest(&mut seq)?;
-                Ok(warnings)
-            }
-        }
-
-        deserializer.deserialize_seq(WarningsVisitor)
-    }
-}
-
-/// Skips what is left of a sequence, and counts it.
-fn rest<'de, A: SeqAccess<'de>>(seq: &mut A) -> Result<usize, A::Error> {
-    let mut count = 0;
-    while seq.next_element::<IgnoredAny>()?.is_some() {
-        count += 1;
-    }
-    Ok(count)
-}
-
-/// The first two elements of a result, whatever its type (which may come after it), and how many there are.
-#[derive(Default)]
-struct Elements {
-    first: Option<Element>,
-    second: Option<Element>,
-    count: usize,
-}
-
-impl<'de> Deserialize<'de> for Elements {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ElementsVisitor;
-
-        impl<'de> Visitor<'de> for ElementsVisitor {
-            type Value = Elements;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array of samples")
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Elements::default())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let first = seq.next_element()?;
-                let second = match first {
-                    // Only the value of a scalar comes second; a second series is none of our business.
-                    Some(Element::Number(_)) => seq.next_element()?,
-                    _ => None,
-                };
-                let kept = usize::from(first.is_some()) + usize::from(second.is_some());
-                let count = kept + rest(&mut seq)?;
-                Ok(Elements {
-                    first,
-                    second,
-                    count,
-                })
-            }
-        }
-
-        deserializer.deserialize_any(ElementsVisitor)
-    }
-}
-
-/// One element of a result.
-enum Element {
-    /// An element of a vector or a matrix.
-    Series(Series),
-    /// The time of a scalar or a string.
-    Number(IgnoredAny),
-    /// The value of a scalar or a string.
-    Text(Value),
-    /// What no result has.
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Element {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ElementVisitor;
-
-        impl<'de> Visitor<'de> for ElementVisitor {
-            type Value = Element;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an element of a result")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                Series::deserialize(MapAccessDeserializer::new(map)).map(Element::Series)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                rest(&mut seq).map(|_| Element::Other)
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Element::Text(Value::parse(text)))
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                Ok(Element::Number(IgnoredAny))
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(Element::Number(IgnoredAny))
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-                Ok(Element::Number(IgnoredAny))
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(Element::Other)
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Element::Other)
-            }
-        }
-
-        deserializer.deserialize_any(ElementVisitor)
-    }
-}
-
+/// An element of a vector; a matrix is refused by its type.
 #[derive(Deserialize)]
 struct Series {
-    value: Option<Point>,
+    /// A time and a value.
+    value: Option<(IgnoredAny, String)>,
     histogram: Option<IgnoredAny>,
 }
 
-impl Series {
-    fn into_value(self) -> Result<f64, CollectError> {
-        match (self.value, self.histogram) {
-            (Some(Point(_, value)), _) => value.into_number(),
-            (None, Some(IgnoredAny)) => Err(CollectError::Histogram),
-            (None, None) => Err(malformed("the first element of the vector has no value")),
-        }
-    }
+/// The first elements of an array, and how many there are; `null` has none. Ten megabytes of elements of two bytes would
+/// take far more room if all were kept.
+struct Head<T, const KEPT: usize> {
+    first: Vec<T>,
+    count: usize,
 }
 
-/// A time and a value.
-#[derive(Deserialize)]
-struct Point(IgnoredAny, Value);
-
-/// A sample value, which Prometheus writes as a string.
-enum Value {
-    Number(f64),
-    NotANumber(String),
-}
-
-impl Value {
-    fn parse(text: &str) -> Self {
-        let is = |name: &str| text.eq_ignore_ascii_case(name);
-        if is("NaN") {
-            Self::Number(f64::NAN)
-        } else if is("+Inf") || is("Inf") {
-            Self::Number(f64::INFINITY)
-        } else if is("-Inf") {
-            Self::Number(f64::NEG_INFINITY)
-        } else {
-            // A number too large for a float is read as infinite, which it is not.
-            match text.parse::<f64>() {
-                Ok(number) if number.is_finite() => Self::Number(number),
-                _ => Self::NotANumber(excerpt(text, NAME_LIMIT)),
-            }
-        }
-    }
-
-    fn into_number(self) -> Result<f64, CollectError> {
-        match self {
-            Self::Number(number) => Ok(number),
-            Self::NotANumber(found) => Err(CollectError::NotANumber { found }),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
+impl<'de, T: Deserialize<'de>, const KEPT: usize> Deserialize<'de> for Head<T, KEPT> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ValueVisitor;
+        struct HeadVisitor<T, const KEPT: usize>(PhantomData<T>);
 
-        impl Visitor<'_> for ValueVisitor {
-            type Value = Value;
+        impl<'de, T: Deserialize<'de>, const KEPT: usize> Visitor<'de> for HeadVisitor<T, KEPT> {
+            type Value = Head<T, KEPT>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a sample value as a string")
+                let elements = if KEPT == WARNING_LIMIT {
+                    "warnings"
+                } else {
+                    "samples"
+                };
+                write!(f, "an array of {elements}")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Value::parse(text))
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Head {
+                    first: Vec::new(),
+                    count: 0,
+                })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut first = Vec::new();
+                while first.len() < KEPT {
+                    match seq.next_element()? {
+                        Some(element) => first.push(element),
+                        None => break,
+                    }
+                }
+                let mut count = first.len();
+                while seq.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Head { first, count })
             }
         }
 
-        deserializer.deserialize_str(ValueVisitor)
+        deserializer.deserialize_any(HeadVisitor(PhantomData))
     }
 }
 
