@@ -62,14 +62,6 @@ impl Token {
         self.org.as_ref().is_none_or(|covered| covered == org)
     }
 
-    pub(super) fn org(&self) -> Option<&str> {
-        self.org.as_deref()
-    }
-
-    pub(super) fn apps(&self) -> Option<&[String]> {
-        self.apps.as_deref()
-    }
-
     fn accepts(&self, header: &str) -> bool {
         if self.verbatim {
             return header == self.text;

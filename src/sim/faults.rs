@@ -14,8 +14,6 @@ use http::Method;
 pub enum Operation {
     /// The apps of an organisation.
     ListApps,
-    /// One app.
-    GetApp,
     /// The machines of an app.
     List,
     /// One machine.
@@ -32,22 +30,10 @@ pub enum Operation {
     Suspend,
     /// To be told when a machine is in a state.
     Wait,
-    /// A machine to get no requests.
-    Cordon,
-    /// A machine to get requests again.
-    Uncordon,
-    /// A lease to be taken or refreshed.
-    AcquireLease,
-    /// The lease on a machine.
-    GetLease,
-    /// A lease to be given back.
-    ReleaseLease,
     /// The volumes of an app.
     ListVolumes,
     /// A new volume.
     CreateVolume,
-    /// What the token covers.
-    CurrentToken,
     /// A GraphQL query.
     Graphql,
     /// An instant `PromQL` query.
@@ -69,10 +55,6 @@ impl Operation {
                 | Self::Start
                 | Self::Stop
                 | Self::Suspend
-                | Self::Cordon
-                | Self::Uncordon
-                | Self::AcquireLease
-                | Self::ReleaseLease
                 | Self::CreateVolume
         )
     }
@@ -326,10 +308,6 @@ impl Faults {
         id
     }
 
-    pub(super) fn remaining(&self, id: FaultId) -> Option<u32> {
-        self.active.get(&id).map_or(Some(0), |fault| fault.times)
-    }
-
     pub(super) fn remove(&mut self, id: FaultId) {
         self.active.remove(&id);
     }
@@ -426,6 +404,10 @@ mod tests {
         }
     }
 
+    fn remaining(faults: &Faults, id: FaultId) -> Option<u32> {
+        faults.active.get(&id).map_or(Some(0), |fault| fault.times)
+    }
+
     #[test]
     fn a_fault_is_counted_down_and_its_rest_can_be_read() {
         let mut faults = Faults::default();
@@ -433,7 +415,7 @@ mod tests {
         let list = request(Operation::List, "web", None);
         let mut struck = Vec::new();
         for _ in 0..4 {
-            struck.push((faults.draw(&list).is_some(), faults.remaining(id)));
+            struck.push((faults.draw(&list).is_some(), remaining(&faults, id)));
         }
         assert_eq!(
             struck,
@@ -446,7 +428,7 @@ mod tests {
         );
         assert!(faults.draw(&request(Operation::Get, "web", None)).is_none());
         let endless = faults.add(Fault::new(Effect::Hang));
-        assert_eq!(faults.remaining(endless), None);
+        assert_eq!(remaining(&faults, endless), None);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use super::{
     records::Actor,
     server::Incoming,
     state::{
-        App, Creation, HostStatus, Machine, MachineConfig, MachineState, NewVolume, Platform,
-        Refusal, Shown, StopOrder, Volume, parse_duration,
+        Creation, HostStatus, Machine, MachineConfig, MachineState, NewVolume, Platform, Refusal,
+        Shown, StopOrder, Volume, parse_duration,
     },
     wire::{self, Answer},
 };
@@ -149,8 +149,6 @@ fn perform(
     let actor = Actor::Api;
     let answer = match incoming.route.operation {
         Operation::ListApps => list_apps(platform, incoming, token)?,
-        Operation::GetApp => get_app(platform, app)?,
-        Operation::CurrentToken => current_token(platform, token),
         Operation::List => list(platform, incoming, app)?,
         Operation::Get => {
             let machine = platform.readable(app, id)?;
@@ -189,30 +187,6 @@ fn perform(
             ok()
         }
         Operation::Wait => return Ok(Processed::Wait(wait_order(platform, incoming, app, id)?)),
-        Operation::Cordon | Operation::Uncordon => {
-            let cordoned = incoming.route.operation == Operation::Cordon;
-            platform.cordon_machine(app, id, actor, nonce, cordoned)?;
-            ok()
-        }
-        Operation::AcquireLease => acquire_lease(platform, incoming, app, id, nonce)?,
-        Operation::GetLease => {
-            let now = platform.now();
-            let lease = platform
-                .readable(app, id)?
-                .lease_at(now)
-                .cloned()
-                .ok_or_else(|| Refusal::new(404, "lease not found"))?;
-            let expires = platform.wall_at(lease.expires).as_second();
-            Answer::json(
-                200,
-                &json!({ "status": "success", "data": {
-                    "expires_at": expires, "owner": lease.owner, "description": lease.description } }),
-            )
-        }
-        Operation::ReleaseLease => {
-            platform.release_lease(app, id, nonce)?;
-            Answer::json(200, &json!({ "status": "success", "data": { "ok": true } }))
-        }
         Operation::ListVolumes => {
             let found = platform.app(app).ok_or_else(Refusal::no_app)?;
             let volumes: Vec<Value> = found.volumes().map(Volume::render).collect();
@@ -260,40 +234,6 @@ fn list_apps(platform: &Platform, incoming: &Incoming, token: &Token) -> Result<
         200,
         &json!({ "total_apps": apps.len(), "apps": apps }),
     ))
-}
-
-fn get_app(platform: &Platform, app: &str) -> Result<Answer, Refusal> {
-    let app = platform.app(app).ok_or_else(Refusal::no_app)?;
-    Ok(Answer::json(
-        200,
-        &json!({
-            "id": format!("{:014x}", hash(app.name()) >> 8),
-            "name": app.name(),
-            "status": app.status(),
-            "organization": { "name": app.org(), "slug": app.org() },
-        }),
-    ))
-}
-
-fn current_token(platform: &Platform, token: &Token) -> Answer {
-    let apps: Vec<String> = match token.apps() {
-        Some(apps) => apps.to_vec(),
-        None => platform
-            .apps()
-            .filter(|app| token.covers(app.name(), app.org()))
-            .map(|app| app.name().to_owned())
-            .collect(),
-    };
-    let org = token
-        .org()
-        .or_else(|| platform.apps().next().map(App::org))
-        .unwrap_or("personal");
-    Answer::json(
-        200,
-        &json!({ "tokens": [{
-            "token_id": "simulated", "org_slug": org, "organization": org, "apps": apps,
-            "user": null, "restricted_to_machine": null, "source_machine_id": null }] }),
-    )
 }
 
 fn list(platform: &mut Platform, incoming: &Incoming, app: &str) -> Result<Answer, Refusal> {
@@ -523,43 +463,6 @@ pub(super) fn waited(platform: &Platform, order: &WaitOrder) -> Option<Answer> {
     })
 }
 
-#[derive(Deserialize, Default)]
-struct LeaseBody {
-    #[serde(default)]
-    ttl: Option<u64>,
-    #[serde(default)]
-    description: Option<String>,
-}
-
-fn acquire_lease(
-    platform: &mut Platform,
-    incoming: &Incoming,
-    app: &str,
-    id: &str,
-    nonce: Option<&str>,
-) -> Result<Answer, Refusal> {
-    let body: LeaseBody = if incoming.body.is_empty() {
-        LeaseBody::default()
-    } else {
-        read(&incoming.body)?
-    };
-    let asked = wire::parameter(&incoming.query, "ttl").and_then(|ttl| ttl.parse().ok());
-    let ttl = Duration::from_secs(body.ttl.or(asked).unwrap_or(60));
-    let description = body.description.unwrap_or_default();
-    let lease = platform.acquire_lease(app, id, nonce, ttl, &description)?;
-    let version = Arc::clone(&platform.readable(app, id)?.instance_id);
-    Ok(Answer::json(
-        201,
-        &json!({ "status": "success", "data": {
-            "nonce": lease.nonce,
-            "expires_at": platform.wall_at(lease.expires).as_second(),
-            "owner": lease.owner,
-            "description": lease.description,
-            "version": &*version,
-        } }),
-    ))
-}
-
 #[derive(Deserialize)]
 struct VolumeBody {
     #[serde(default)]
@@ -646,8 +549,6 @@ mod tests {
             ("GET /v1/apps?org_slug=none", "all", "", 404),
             ("GET /v1/apps", "all", "", 400),
             ("GET /v1/apps?org_slug=acme", "else", "", 403),
-            ("GET /v1/apps/web", "all", "", 200),
-            ("GET /v1/apps/gone", "all", "", 404),
             ("GET /v1/apps/web/machines", "all", "", 200),
             ("GET /v1/apps/web/machines", "web", "", 200),
             ("GET /v1/apps/other/machines", "web", "", 403),
@@ -717,8 +618,6 @@ mod tests {
                 400,
             ),
             ("POST /v1/apps/web/machines/{id}/suspend", "all", "", 200),
-            ("POST /v1/apps/web/machines/{id}/cordon", "all", "", 200),
-            ("POST /v1/apps/web/machines/{id}/uncordon", "all", "", 200),
             ("GET /v1/apps/web/machines/{id}/wait", "all", "", 200),
             (
                 "GET /v1/apps/web/machines/{id}/wait?state=stopped&timeout=5",
@@ -756,14 +655,6 @@ mod tests {
                 "",
                 404,
             ),
-            ("GET /v1/apps/web/machines/{id}/lease", "all", "", 404),
-            (
-                "POST /v1/apps/web/machines/{id}/lease?ttl=30",
-                "all",
-                "",
-                201,
-            ),
-            ("DELETE /v1/apps/web/machines/{id}/lease", "all", "", 400),
             ("GET /v1/apps/web/volumes", "all", "", 200),
             (
                 "POST /v1/apps/web/volumes",
@@ -777,8 +668,6 @@ mod tests {
                 r#"{"region":"ord"}"#,
                 422,
             ),
-            ("GET /v1/tokens/current", "web", "", 200),
-            ("GET /v1/tokens/current", "wrong", "", 401),
             ("POST /v1/apps/web/machines/{id}", "all", "{}", 404),
         ];
         for (line, token, body, status) in cases {
@@ -927,8 +816,8 @@ mod tests {
     }
 
     #[test]
-    fn apps_volumes_leases_and_tokens_have_the_real_shape() {
-        let (mut platform, id) = platform();
+    fn apps_and_volumes_have_the_real_shape() {
+        let (mut platform, _) = platform();
         let (_, body) = answered(&ask(&mut platform, "GET /v1/apps?org_slug=acme", "web", ""));
         assert_eq!(
             json!([
@@ -960,22 +849,5 @@ mod tests {
         );
         let (_, volumes) = answered(&ask(&mut platform, "GET /v1/apps/web/volumes", "all", ""));
         assert_eq!(volumes, json!([volume]));
-        let line = format!("POST /v1/apps/web/machines/{id}/lease");
-        let (_, lease) = answered(&ask(
-            &mut platform,
-            &line,
-            "all",
-            r#"{"ttl":30,"description":"d"}"#,
-        ));
-        assert_eq!(
-            json!([
-                lease["status"],
-                lease["data"]["expires_at"],
-                lease["data"]["description"]
-            ]),
-            json!(["success", 1_767_323_075, "d"])
-        );
-        let (_, token) = answered(&ask(&mut platform, "GET /v1/tokens/current", "web", ""));
-        assert_eq!(token["tokens"][0]["apps"], json!(["web"]));
     }
 }

@@ -406,7 +406,6 @@ impl Route {
         }
         route.operation = match (method.as_str(), segments.as_slice()) {
             ("GET", ["v1", "apps"]) => O::ListApps,
-            ("GET", ["v1", "apps", _]) => O::GetApp,
             ("GET", ["v1", "apps", _, "machines"]) => O::List,
             ("POST", ["v1", "apps", _, "machines"]) => O::Create,
             ("GET", ["v1", "apps", _, "machines", _]) => O::Get,
@@ -415,14 +414,8 @@ impl Route {
             ("POST", ["v1", "apps", _, "machines", _, "stop"]) => O::Stop,
             ("POST", ["v1", "apps", _, "machines", _, "suspend"]) => O::Suspend,
             ("GET", ["v1", "apps", _, "machines", _, "wait"]) => O::Wait,
-            ("POST", ["v1", "apps", _, "machines", _, "cordon"]) => O::Cordon,
-            ("POST", ["v1", "apps", _, "machines", _, "uncordon"]) => O::Uncordon,
-            ("POST", ["v1", "apps", _, "machines", _, "lease"]) => O::AcquireLease,
-            ("GET", ["v1", "apps", _, "machines", _, "lease"]) => O::GetLease,
-            ("DELETE", ["v1", "apps", _, "machines", _, "lease"]) => O::ReleaseLease,
             ("GET", ["v1", "apps", _, "volumes"]) => O::ListVolumes,
             ("POST", ["v1", "apps", _, "volumes"]) => O::CreateVolume,
-            ("GET", ["v1", "tokens", "current"]) => O::CurrentToken,
             ("POST", ["graphql"]) => O::Graphql,
             ("GET" | "POST", ["api", "v1", "query"] | ["prometheus", _, "api", "v1", "query"]) => {
                 O::Query
@@ -965,7 +958,7 @@ pub(super) mod tests {
         let server = simulator.clone();
         let serving = tokio::spawn(async move { server.serve(listener).await });
         let mut socket = TcpStream::connect(address).await.unwrap();
-        let head = "GET /v1/apps/web HTTP/1.1\r\nhost: sim\r\nconnection: close\r\n\r\n";
+        let head = "GET /v1/apps?org_slug=acme HTTP/1.1\r\nhost: sim\r\nconnection: close\r\n\r\n";
         socket.write_all(head.as_bytes()).await.unwrap();
         let mut text = Vec::new();
         let mut part = [0; 4096];

@@ -348,12 +348,6 @@ impl Platform {
         self.now = self.now.max(now);
     }
 
-    /// When something falls due next, if anything does.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Duration> {
-        self.agenda.first_key_value().map(|((at, _), _)| *at)
-    }
-
     fn schedule(&mut self, at: Duration, due: Due) {
         self.serial += 1;
         self.agenda.insert((at, self.serial), due);
@@ -566,13 +560,6 @@ impl Platform {
         }
     }
 
-    /// What the API says about an app: `deployed`, `pending`, `suspended`.
-    pub fn set_app_status(&mut self, app: &str, status: &str) {
-        if let Some(app) = self.apps.get_mut(app) {
-            status.clone_into(&mut app.status);
-        }
-    }
-
     /// Makes an app's list show the past: machines as they were `lag` ago.
     ///
     /// It cannot look back further than [`Options::history`].
@@ -613,11 +600,6 @@ impl Platform {
     /// How many machines an organisation can have; `None` is no limit.
     pub fn set_machine_limit(&mut self, machines: Option<usize>) {
         self.machine_limit = machines;
-    }
-
-    /// Replaces who may use the Machines API and GraphQL.
-    pub fn set_machines_access(&mut self, access: Access) {
-        self.machines_access = access;
     }
 
     /// Replaces who may query metrics.
@@ -706,11 +688,6 @@ impl Platform {
         self.course(name, labels).set(now, value, horizon);
     }
 
-    /// Lets a metric of an app follow a curve of the time since the simulation's start.
-    pub fn set_gauge_curve(&mut self, app: &str, name: &str, curve: Curve) {
-        self.course(name, &[("app", app)]).follow(curve);
-    }
-
     fn course(&mut self, name: &str, labels: &[(&str, &str)]) -> &mut Course {
         let labels: Labels = labels
             .iter()
@@ -728,12 +705,6 @@ impl Platform {
     /// Adds a fault.
     pub fn add_fault(&mut self, fault: Fault) -> FaultId {
         self.faults.add(fault)
-    }
-
-    /// How often a fault will still strike: `None` is without end, and one that was removed never does.
-    #[must_use]
-    pub fn fault_remaining(&self, id: FaultId) -> Option<u32> {
-        self.faults.remaining(id)
     }
 
     /// Removes a fault.

@@ -528,73 +528,6 @@ impl Platform {
         Ok(())
     }
 
-    /// Cordons or uncordons a machine.
-    pub(in crate::sim) fn cordon_machine(
-        &mut self,
-        app: &str,
-        id: &str,
-        actor: Actor,
-        nonce: Option<&str>,
-        cordoned: bool,
-    ) -> Result<(), Refusal> {
-        if self.changeable(app, id, nonce)?.cordoned == cordoned {
-            return Ok(());
-        }
-        let kind = if cordoned {
-            ChangeKind::Cordon
-        } else {
-            ChangeKind::Uncordon
-        };
-        self.change(app, id, actor, kind, |machine| machine.cordoned = cordoned);
-        Ok(())
-    }
-
-    /// Takes a lease, or prolongs the one whose nonce is given; says the lease.
-    pub(in crate::sim) fn acquire_lease(
-        &mut self,
-        app: &str,
-        id: &str,
-        nonce: Option<&str>,
-        ttl: Duration,
-        description: &str,
-    ) -> Result<Lease, Refusal> {
-        let held = self.changeable(app, id, nonce)?.lease_at(self.now).cloned();
-        let lease = Lease {
-            nonce: match held {
-                Some(held) => held.nonce,
-                None => self.random.text("0123456789abcdef", 12),
-            },
-            expires: self.now.saturating_add(ttl),
-            owner: "api".to_owned(),
-            description: description.to_owned(),
-        };
-        let taken = lease.clone();
-        self.change(app, id, Actor::Api, ChangeKind::Update, |machine| {
-            machine.lease = Some(taken);
-        });
-        Ok(lease)
-    }
-
-    /// Gives a lease back.
-    pub(in crate::sim) fn release_lease(
-        &mut self,
-        app: &str,
-        id: &str,
-        nonce: Option<&str>,
-    ) -> Result<(), Refusal> {
-        if self
-            .changeable(app, id, nonce)?
-            .lease_at(self.now)
-            .is_none()
-        {
-            return Err(Refusal::new(400, "no lease is held"));
-        }
-        self.change(app, id, Actor::Api, ChangeKind::Update, |machine| {
-            machine.lease = None;
-        });
-        Ok(())
-    }
-
     /// Creates a volume and says its id.
     ///
     /// # Errors
@@ -1047,33 +980,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leased_machine_is_changed_only_by_who_knows_the_nonce() {
-        let (mut platform, id) = with(MachineState::Stopped);
-        let lease = platform
-            .acquire_lease("web", &id, None, Duration::from_secs(30), "test")
-            .unwrap();
-        let refusal = platform
-            .start_machine("web", &id, Actor::Api, None)
-            .unwrap_err();
-        assert_eq!(refusal.status, 409);
-        assert!(refusal.message.contains("lease currently held by api"));
-        let again = platform
-            .acquire_lease(
-                "web",
-                &id,
-                Some(&lease.nonce),
-                Duration::from_secs(60),
-                "test",
-            )
-            .unwrap();
-        assert_eq!(again.nonce, lease.nonce);
-        platform
-            .release_lease("web", &id, Some(&lease.nonce))
-            .unwrap();
-        platform
-            .start_machine("web", &id, Actor::Api, None)
-            .unwrap();
-
+    fn a_leased_machine_is_not_changed_until_the_lease_is_over() {
         let (mut platform, id) = with(MachineState::Stopped);
         assert!(platform.lease("web", &id, "deployer", Duration::from_secs(30)));
         let start = |platform: &mut Platform| {
