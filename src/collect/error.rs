@@ -335,8 +335,8 @@ pub enum IdentityError {
     },
 }
 
-/// What kind of failure a [`CollectError`] is: a closed set, fit for a metric's label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What kind of failure a [`CollectError`] is: a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CollectErrorKind {
     /// The configuration cannot be used; only [`Collector::new`](super::Collector::new) says so.
     Setup,
@@ -368,48 +368,6 @@ pub enum CollectErrorKind {
     WrongType,
     /// The value is no number.
     NotANumber,
-}
-
-impl CollectErrorKind {
-    /// Every kind.
-    pub const ALL: [Self; 15] = [
-        Self::Setup,
-        Self::Connection,
-        Self::Tls,
-        Self::Timeout,
-        Self::Interrupted,
-        Self::Oversized,
-        Self::Unauthorized,
-        Self::Status,
-        Self::Query,
-        Self::Namespace,
-        Self::Unreadable,
-        Self::Partial,
-        Self::Empty,
-        Self::WrongType,
-        Self::NotANumber,
-    ];
-
-    /// The label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Setup => "setup",
-            Self::Connection => "connection",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Interrupted => "interrupted",
-            Self::Oversized => "oversized",
-            Self::Unauthorized => "unauthorized",
-            Self::Status => "status",
-            Self::Query => "query",
-            Self::Namespace => "namespace",
-            Self::Unreadable => "unreadable",
-            Self::Partial => "partial",
-            Self::Empty => "empty",
-            Self::WrongType => "wrong_type",
-            Self::NotANumber => "not_a_number",
-        }
-    }
 }
 
 impl CollectError {
