@@ -19,7 +19,7 @@ use url::{Url, form_urlencoded};
 
 use super::{CollectError, Sample, parse_instant};
 use crate::{
-    shown::{address as shown, excerpt},
+    shown::{address as shown, excerpt, without_user},
     transport::{REDIRECT_LIMIT, Redirect, Transport, TransportError, redirect},
 };
 
@@ -211,20 +211,12 @@ fn endpoint(address: &Url) -> Result<Url, CollectError> {
             problem: "expected `http://` or `https://` and a host",
         });
     }
-    let mut endpoint = without_user(address);
+    let mut endpoint = without_user(address.clone());
     let path = format!("{}/api/v1/query", address.path().trim_end_matches('/'));
     endpoint.set_path(&path);
     endpoint.set_fragment(None);
     uri(&endpoint)?;
     Ok(endpoint)
-}
-
-fn without_user(address: &Url) -> Url {
-    let mut address = address.clone();
-    // Both fail only where there is no host, and then there is no user information either.
-    let _ = address.set_username("");
-    let _ = address.set_password(None);
-    address
 }
 
 fn uri(url: &Url) -> Result<Uri, CollectError> {

@@ -19,7 +19,6 @@ use hyper_util::client::{
     proxy::matcher::Matcher,
 };
 use rustls::{
-    RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::CertifiedKey,
@@ -39,7 +38,9 @@ use super::{CollectError, IdentityError, Sample};
 use crate::{
     config::{TemporalAddress, TemporalIdentity},
     shown::excerpt,
-    transport::{ProxyAddress, certificate_advice, install_crypto_provider, tls_error},
+    transport::{
+        ProxyAddress, certificate_advice, install_crypto_provider, tls_error, usable_roots,
+    },
 };
 
 /// How long a connection, TLS included, may take to be made.
@@ -120,7 +121,9 @@ impl Temporal {
                 .with_webpki_roots()
                 .timeout(CONNECT_TIMEOUT);
             if let Some(pem) = extra_roots {
-                tls = tls.ca_certificate(checked_roots(pem)?);
+                // tonic leaves those out that it cannot parse, and says nothing if none is left.
+                usable_roots(pem).ok_or(CollectError::Roots)?;
+                tls = tls.ca_certificate(Certificate::from_pem(pem));
             }
             if let Some(identity) = identity {
                 tls = tls.identity(checked_identity(identity).map_err(CollectError::Identity)?);
@@ -402,18 +405,6 @@ pub(super) fn running(query: Option<&str>) -> String {
     }
 }
 
-fn checked_roots(pem: &[u8]) -> Result<Certificate, CollectError> {
-    let certificates = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| CollectError::Roots)?;
-    // tonic leaves those out that it cannot parse, and says nothing if none is left.
-    let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates);
-    if usable == 0 {
-        return Err(CollectError::Roots);
-    }
-    Ok(Certificate::from_pem(pem))
-}
-
 /// The identity, if the certificate and the key can be read and belong together.
 fn checked_identity(identity: &TemporalIdentity) -> Result<Identity, IdentityError> {
     let certificate = with_line_breaks(&identity.certificate);
@@ -565,7 +556,7 @@ mod tests {
     use futures_util::FutureExt;
     use http::{HeaderMap, Response};
     use http_body_util::{BodyExt, Full};
-    use rustls::{ServerConfig, ServerConnection, server::WebPkiClientVerifier};
+    use rustls::{RootCertStore, ServerConfig, ServerConnection, server::WebPkiClientVerifier};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},

@@ -48,10 +48,7 @@ const TELLING: &[&str] = &[
 /// An address as it may be shown: without user information and fragment, and with its query string as `?…`.
 #[must_use]
 pub fn address(url: &Url) -> String {
-    let mut url = url.clone();
-    // Both fail only for URLs that cannot have user information.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
+    let mut url = without_user(url.clone());
     url.set_fragment(None);
     let has_query = url.query().is_some();
     url.set_query(None);
@@ -61,6 +58,15 @@ pub fn address(url: &Url) -> String {
     } else {
         bare.to_owned()
     }
+}
+
+/// An address without its user information.
+#[must_use]
+pub fn without_user(mut url: Url) -> Url {
+    // Both fail only where there is no host, and then there is no user information either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
 }
 
 /// An address that may be none, as far as it may be shown: nothing before an `@`, nothing after a `?`.

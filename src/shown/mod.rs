@@ -16,7 +16,7 @@ mod secrets;
 use std::sync::{PoisonError, RwLock};
 
 pub use self::{
-    address::{address, written_address},
+    address::{address, without_user, written_address},
     clean::is_unprintable,
     secrets::{HIDDEN, Secrets, has_token_shape},
 };

@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     ProxyAddress, ProxyRules, Transport, TransportError, certificate_advice,
     decoding::{Body, DecodeError},
-    tls_error,
+    tls_error, usable_roots,
 };
 
 /// How long a connection may take to be made; the pass deadline bounds the whole exchange besides.
@@ -82,11 +82,9 @@ fn builder(extra_roots: Option<&[u8]>) -> Result<reqwest::ClientBuilder, SetupEr
         roots.push(reqwest::Certificate::from_der(der).map_err(unbuilt)?);
     }
     if let Some(pem) = extra_roots {
-        let extra = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| SetupError::Roots)?;
-        if extra.is_empty() {
-            return Err(SetupError::Roots);
+        for der in usable_roots(pem).ok_or(SetupError::Roots)? {
+            roots.push(reqwest::Certificate::from_der(&der).map_err(unbuilt)?);
         }
-        roots.extend(extra);
     }
     Ok(reqwest::Client::builder()
         .tls_certs_only(roots)

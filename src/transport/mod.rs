@@ -23,7 +23,7 @@ pub use self::{
     client::{HttpTransport, SetupError, install_crypto_provider},
     proxy::{InvalidProxy, ProxyAddress, ProxyRules},
     redirect::{REDIRECT_LIMIT, Redirect, redirect},
-    roots::{ExtraRoots, RootsError, read_roots},
+    roots::{ExtraRoots, RootsError, read_roots, usable_roots},
     tls::{certificate_advice, tls_error},
 };
 

@@ -81,6 +81,15 @@ pub fn read_roots(file: Option<&Path>, directories: &[PathBuf]) -> Result<ExtraR
     })
 }
 
+/// The certificates of a PEM text that can be used as roots; `None` where there is none, or a part of it is broken.
+#[must_use]
+pub fn usable_roots(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_slice_iter(pem);
+    let mut certificates = certificates.collect::<Result<Vec<_>, _>>().ok()?;
+    certificates.retain(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());
+    (!certificates.is_empty()).then_some(certificates)
+}
+
 #[derive(Default)]
 struct Found {
     /// PEM blocks, each with a line break behind it.
