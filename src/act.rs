@@ -20,13 +20,13 @@ use tokio::time::Instant;
 use crate::{
     clock::Watch,
     machines::{
-        ApiError, AppClient, Cause, Chosen, CloneTemplate, CreateWindow, Listed, Operation,
-        PassVolumes, WriteWindow,
+        ApiError, AppClient, Cause, Chosen, CloneTemplate, CreateWindow, Operation, PassVolumes,
+        WriteWindow,
     },
     metrics::{MachineWrite, Metrics},
     scaling::{
-        Action, Decision, Effect, InitialState, Member, Memory, Note, Observed, Placement, Policy,
-        StopAction, Victim,
+        Action, CloneSource, Decision, Effect, InitialState, Member, Memory, Note, Observed,
+        Placement, Policy, StopAction, Victim,
     },
     waiting::Waiting,
 };
@@ -57,8 +57,6 @@ pub struct Actor<'pass> {
     pub metrics: &'pass Metrics,
     /// What the pass saw.
     pub observed: &'pass Observed,
-    /// The list that it saw it in.
-    pub listed: &'pass Listed,
     /// What is remembered: volumes that no clone is to be given, and which machines there were.
     pub memory: &'pass Memory,
     /// Whether the process has stood still since the pass began: nothing is begun after that.
@@ -111,7 +109,6 @@ impl Actor<'_> {
                 source,
                 count,
                 placement,
-                ..
             } => self.create(&source, count, placement).await,
             Action::Destroy { victims } => self.destroy(victims).await,
             Action::Start { candidates, count } => {
@@ -130,21 +127,18 @@ impl Actor<'_> {
         outcome.done.push(line);
     }
 
-    async fn create(&self, source: &str, count: u32, mut placement: Placement) -> Outcome {
+    async fn create(&self, source: &CloneSource, count: u32, mut placement: Placement) -> Outcome {
         let mut outcome = Outcome::default();
-        let template = self
-            .listed
-            .configs
-            .get(source)
-            .ok_or_else(|| "the list has no config for it".to_owned());
-        let template = match template.and_then(CloneTemplate::new) {
+        let template = match CloneTemplate::new(&source.config) {
             Ok(template) => template,
             Err(reason) => {
                 outcome.notes.push(Note::Skipped {
-                    machine: source.to_owned(),
+                    machine: source.id.clone(),
                     reason,
                 });
-                outcome.errors.push(uncloneable(self.client.app(), source));
+                outcome
+                    .errors
+                    .push(uncloneable(self.client.app(), &source.id));
                 return outcome;
             }
         };
@@ -165,54 +159,34 @@ impl Actor<'_> {
         };
         let mut calls = FuturesUnordered::new();
         loop {
-            let mut wait = None;
-            while !stopped && missing > 0 && attempts_left > 0 && calls.len() < self.concurrency {
-                if self.is_outdated(&mut outcome) {
-                    stopped = true;
-                    halted.store(true, Ordering::Relaxed);
-                    break;
-                }
-                if Instant::now() >= begin_before {
-                    stopped = true;
-                    outcome.out_of_time = true;
-                    break;
-                }
-                if placement.is_exhausted() {
-                    stopped = true;
-                    break;
-                }
-                // A clone with volumes takes its turn when it has them.
-                if !template.has_mounts() {
-                    wait = self.client.create_turn();
-                    if wait.is_some() {
-                        break;
-                    }
-                }
-                let Some(region) = placement.next_region() else {
-                    stopped = true;
-                    break;
-                };
-                missing -= 1;
-                attempts_left -= 1;
-                calls.push(self.create_one(&template, region, &volumes, window));
+            if self.is_outdated(&mut outcome) {
+                stopped = true;
+                halted.store(true, Ordering::Relaxed);
             }
-            // The next turn may come before the next answer.
-            let answer = match wait {
-                None => calls.next().await,
-                Some(wait) => {
-                    let turn = tokio::time::sleep(wait);
-                    tokio::select! {
-                        biased;
-                        // Cancel safe: an answer that is not taken here is taken in the next round.
-                        Some(answer) = calls.next(), if !calls.is_empty() => Some(answer),
-                        // Cancel safe: a turn that is not waited for to its end is asked for again.
-                        () = turn => continue,
+            stopped |= placement.is_exhausted();
+            let has_work = !stopped && missing > 0 && attempts_left > 0;
+            let begins = has_work && calls.len() < self.concurrency;
+            // A clone with volumes takes its turn when it has them.
+            let turn = async { template.has_mounts() || self.client.wait_turn(window).await };
+            let answer = tokio::select! {
+                biased;
+                // Cancel safe: a turn is taken at the very end.
+                has_turn = turn, if begins => {
+                    if Instant::now() >= begin_before {
+                        stopped = true;
+                        outcome.out_of_time = true;
+                    } else if let Some(region) = placement.next_region().filter(|_| has_turn) {
+                        missing -= 1;
+                        attempts_left -= 1;
+                        calls.push(self.create_one(&template, region, &volumes, window));
                     }
+                    continue;
                 }
+                // Cancel safe: an answer that is not taken here is taken in the next round.
+                Some(answer) = calls.next(), if !calls.is_empty() => answer,
+                else => break,
             };
-            let Some((region, reused, result)) = answer else {
-                break;
-            };
+            let (region, reused, result) = answer;
             let not_begun = matches!(&result, Err(error) if matches!(error.cause, Cause::NotBegun));
             missing += u32::from(not_begun);
             if not_begun && self.is_outdated(&mut outcome) {
@@ -259,12 +233,7 @@ impl Actor<'_> {
         };
         if template.has_mounts() {
             // One that must not begin any more takes no turn; the client refuses it.
-            while window.is_open() {
-                let Some(wait) = self.client.create_turn() else {
-                    break;
-                };
-                tokio::time::sleep(wait).await;
-            }
+            self.client.wait_turn(window).await;
         }
         self.watch.stood_still();
         let result = self
@@ -340,7 +309,7 @@ impl Actor<'_> {
             |effect: &Effect| matches!(effect, Effect::Created { id: made, .. } if made == id);
         self.memory.knows(id)
             || self.observed.others.contains(id)
-            || self.listed.configs.contains_key(id)
+            || self.observed.member(id).is_some()
             || outcome.effects.iter().any(|(effect, _)| made(effect))
     }
 
@@ -364,7 +333,7 @@ impl Actor<'_> {
         let _waiting = self.waiting.begin();
         let until = (Instant::now() + VICTIM_WAIT).min(self.deadline - DESTROY_RESERVE);
         let destroyed = stream::iter(stopping)
-            .map(|id| self.await_and_destroy(id, until, &halted))
+            .map(|victim| self.await_and_destroy(victim, until, &halted))
             .buffer_unordered(self.concurrency)
             .fold(Outcome::default(), async |mut outcome, one| {
                 outcome.merge(one);
@@ -375,8 +344,8 @@ impl Actor<'_> {
         outcome
     }
 
-    /// Destroys a victim at rest, or stops one that runs; returns its id where it has to be waited for.
-    async fn take(&self, victim: Victim, halted: &AtomicBool) -> (Outcome, Option<String>) {
+    /// Destroys a victim at rest, or stops one that runs; returns it where it has to be waited for.
+    async fn take(&self, victim: Victim, halted: &AtomicBool) -> (Outcome, Option<Victim>) {
         let mut outcome = Outcome::default();
         if halted.load(Ordering::Relaxed) || self.is_outdated(&mut outcome) {
             return (outcome, None);
@@ -386,16 +355,21 @@ impl Actor<'_> {
             return (outcome, None);
         }
         let stopping = self.stop_victim(&victim.id, &mut outcome, halted).await;
-        (outcome, stopping.then_some(victim.id))
+        (outcome, stopping.then_some(victim))
     }
 
-    async fn await_and_destroy(&self, id: String, until: Instant, halted: &AtomicBool) -> Outcome {
+    async fn await_and_destroy(
+        &self,
+        victim: Victim,
+        until: Instant,
+        halted: &AtomicBool,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         if !halted.load(Ordering::Relaxed)
-            && self.has_stopped(&id, until, &mut outcome).await
+            && self.has_stopped(&victim, until, &mut outcome).await
             && !self.is_outdated(&mut outcome)
         {
-            self.destroy_one(id, &mut outcome, halted).await;
+            self.destroy_one(victim.id, &mut outcome, halted).await;
         }
         outcome
     }
@@ -438,16 +412,14 @@ impl Actor<'_> {
     }
 
     /// Waits for a victim to stop; whether it has.
-    async fn has_stopped(&self, id: &str, until: Instant, outcome: &mut Outcome) -> bool {
-        let instance_id = self
-            .observed
-            .member(id)
-            .map(|member| member.machine.instance_id.as_str())
-            .unwrap_or_default();
-        match self.client.wait_until_stopped(id, instance_id, until).await {
+    async fn has_stopped(&self, victim: &Victim, until: Instant, outcome: &mut Outcome) -> bool {
+        let stopped = self
+            .client
+            .wait_until_stopped(&victim.id, &victim.instance_id, until);
+        match stopped.await {
             Ok(true) => return true,
             Ok(false) => outcome.notes.push(Note::Skipped {
-                machine: id.to_owned(),
+                machine: victim.id.clone(),
                 reason: "it takes longer to stop; a later pass destroys it".to_owned(),
             }),
             Err(error) => outcome.errors.push(error),

@@ -18,13 +18,14 @@ use crate::{
     clock::{Clock, Watch},
     collect::{Collector, collect_all},
     expr::{Names, Values},
-    machines::{ApiError, AppClient, Listed},
+    machines::{ApiError, AppClient},
     metrics::{Metrics, PassError},
     pass_log::PassLog,
     report::{About, PassReport},
     scaling::{
-        Answer, Counts, Decision, Evaluation, Kind, Limited, Memory, Note, Now, Observed, Plan,
-        Policy, Pulse, Reason, ReleaseView, TargetExpressions, Targets, ids_to_ask, limit, plan,
+        Action, Answer, Counts, Decision, Evaluation, Kind, Limited, Memory, Note, Now, Observed,
+        Plan, Policy, Pulse, Reason, ReleaseView, TargetExpressions, Targets, ids_to_ask, limit,
+        plan,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -198,15 +199,13 @@ impl Reconciler {
         report.metrics = readings.into_texts();
 
         match listed {
-            Ok(mut listed) => {
-                let machines = std::mem::take(&mut listed.machines);
+            Ok(machines) => {
                 let none_listed = machines.is_empty();
                 let observed = memory.observe(machines, &self.policy, began);
                 report.counts = Some(Counts::of(&observed));
                 self.metrics.machines(client.app(), &observed.by_state);
                 Some(Seen {
                     nothing: none_listed && observed.members.is_empty(),
-                    listed,
                     observed,
                     values,
                 })
@@ -234,10 +233,7 @@ impl Reconciler {
         report: &mut PassReport,
     ) {
         let Seen {
-            observed,
-            values,
-            listed,
-            ..
+            observed, values, ..
         } = seen;
         let ids = ids_to_ask(observed, &self.policy, &state.memory, began, |observed| {
             self.evaluate(observed, values, began).targets
@@ -258,14 +254,7 @@ impl Reconciler {
         let mut told = false;
         let answers = answers.into_iter().map(|(id, answer)| {
             let answer = match answer {
-                Ok(Some((machine, config))) => {
-                    // What is cloned is what the decision is about, and not what an old list had.
-                    listed.configs.remove(&id);
-                    listed
-                        .configs
-                        .extend(config.map(|config| (id.clone(), config)));
-                    Answer::Machine(Box::new(machine))
-                }
+                Ok(Some(machine)) => Answer::Machine(Box::new(machine)),
                 Ok(None) => Answer::Gone,
                 Err(error) => {
                     // One of them says what is wrong with all.
@@ -383,15 +372,10 @@ impl Reconciler {
             report.notes.push(Note::DryRun);
             return;
         }
-        if let crate::scaling::Action::Create {
-            source,
-            fingerprint,
-            ..
-        } = &action
-        {
-            let source = seen.observed.member(source);
-            let ends_by_itself = source.is_some_and(|member| member.machine.auto_destroy);
-            state.memory.note_source(*fingerprint, ends_by_itself);
+        if let Action::Create { source, .. } = &action {
+            state
+                .memory
+                .note_source(source.fingerprint, source.ends_by_itself);
         }
         let actor = Actor {
             client: &state.client,
@@ -401,7 +385,6 @@ impl Reconciler {
             policy: &self.policy,
             metrics: &self.metrics,
             observed: &seen.observed,
-            listed: &seen.listed,
             concurrency: self.api_concurrency,
             deadline,
         };
@@ -506,7 +489,6 @@ impl Reconciler {
 struct Seen {
     /// Whether the app has no machine of any group, as far as is known.
     nothing: bool,
-    listed: Listed,
     observed: Observed,
     values: Values,
 }

@@ -229,9 +229,9 @@ async fn count_machines(
     };
     let api = Api::new(transport, options, Metrics::new(), shutdown)
         .map_err(|message| anyhow!(message))?;
-    let listed = AppClient::new(Arc::new(api), app)
+    let machines = AppClient::new(Arc::new(api), app)
         .list_machines(deadline)
         .await?;
-    let observed = Memory::default().observe(listed.machines, &config.policy, now);
+    let observed = Memory::default().observe(machines, &config.policy, now);
     Ok(Counts::of(&observed))
 }

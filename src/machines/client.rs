@@ -26,7 +26,7 @@ use super::{
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, attempt_limit, pause_after, pauses},
     token::Authorization,
     volumes::{self, Chosen, NewVolume, PassVolumes},
-    wire::{self, Listed, MachineConfig},
+    wire,
 };
 use crate::{
     metrics::{CallResult, Metrics},
@@ -273,27 +273,16 @@ impl Api {
                 return Err(error);
             };
             pause(self.shutdown.clone(), length).await;
-            if !self.turn_comes(call, begin_before).await {
-                return Err(error);
+            if let Some(pace) = call.pace {
+                let is_open = || !self.shutdown.is_set() && !call.is_halted();
+                // Where it may not be made any more at all the attempt says why.
+                if !pace.wait_turn(begin_before, is_open).await && is_open() {
+                    return Err(error);
+                }
             }
             after_unknown |= !surely_did_nothing;
             before = Some(error);
         }
-    }
-
-    /// Waits for the turn of a call that is paced to be made again; whether it comes in time.
-    ///
-    /// Where the call may not be made any more at all no turn is spent: [`Api::attempt`] then says why.
-    async fn turn_comes(&self, call: &Call<'_>, begin_before: Instant) -> bool {
-        let Some(pace) = call.pace else { return true };
-        while !self.shutdown.is_set() && !call.is_halted() {
-            let Some(wait) = pace.turn() else { break };
-            if Instant::now() + wait >= begin_before {
-                return false;
-            }
-            pause(self.shutdown.clone(), wait).await;
-        }
-        true
     }
 
     async fn attempt(
@@ -405,7 +394,7 @@ impl AppClient {
     /// # Errors
     ///
     /// See [`ApiError`].
-    pub async fn list_machines(&self, deadline: Instant) -> Result<Listed, ApiError> {
+    pub async fn list_machines(&self, deadline: Instant) -> Result<Vec<Machine>, ApiError> {
         let mut call = self.call(Operation::ListMachines, Method::GET, &["machines"]);
         call.answer_limit = LIST_LIMIT;
         let answer = self.api.make(&call, deadline).await?;
@@ -422,7 +411,7 @@ impl AppClient {
         &self,
         machine: &str,
         deadline: Instant,
-    ) -> Result<Option<(Machine, Option<MachineConfig>)>, ApiError> {
+    ) -> Result<Option<Machine>, ApiError> {
         let mut call = self.call(Operation::GetMachine, Method::GET, &["machines", machine]);
         call.subject = self.machine(machine);
         let answer = match self.api.make(&call, deadline).await {
@@ -453,14 +442,18 @@ impl AppClient {
         graphql::answer(answer.body()).map_err(|cause| call.error(cause, &answer))
     }
 
-    /// How long to wait for the next turn to create a machine; `None`: the turn is taken, create now.
-    #[must_use]
-    pub fn create_turn(&self) -> Option<Duration> {
-        self.machine_pace.turn()
+    /// Waits for the next turn to create a machine and takes it; whether there is one within the `window`.
+    ///
+    /// Cancel safe: a turn is taken at the very end.
+    pub async fn wait_turn(&self, window: CreateWindow<'_>) -> bool {
+        let is_open = || window.is_open();
+        self.machine_pace
+            .wait_turn(window.begin_before, is_open)
+            .await
     }
 
     /// Creates one machine and returns its id. Repeated only where it surely did not happen, each time with a turn of the
-    /// pace as [`AppClient::create_turn`] gives it for the first attempt, and begun only within the `window`.
+    /// pace as [`AppClient::wait_turn`] gives it for the first attempt, and begun only within the `window`.
     ///
     /// # Errors
     ///
@@ -701,11 +694,8 @@ impl AppClient {
             Ok(body) => body.into(),
             Err(error) => return Err(call.refused(error.to_string())),
         };
-        while let Some(wait) = self.volume_pace.turn() {
-            if Instant::now() + wait >= deadline {
-                return Err(call.bare_error(Cause::NotBegun));
-            }
-            tokio::time::sleep(wait).await;
+        if !self.volume_pace.wait_turn(deadline, || true).await {
+            return Err(call.bare_error(Cause::NotBegun));
         }
         let answer = self.api.make(&call, deadline).await?;
         let created: Created = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
@@ -885,9 +875,9 @@ mod tests {
     use std::sync::{Mutex, atomic::AtomicUsize};
 
     use futures_util::future::BoxFuture;
-    use serde_json::value::RawValue;
 
     use super::*;
+    use crate::scaling::MachineConfig;
     use crate::shutdown::shutdown;
 
     /// Answers every request with an empty object, and keeps what it was asked with.
@@ -973,10 +963,7 @@ mod tests {
             outdated: &AtomicBool::new(false),
             deadline,
         };
-        let config = MachineConfig {
-            raw: RawValue::from_string(r#"{"image":"i"}"#.to_owned()).expect("a literal object"),
-            image: None,
-        };
+        let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
         let create = client.create_machine(&template, "ord", &[], false, window);
         let error = create.await.expect_err("it is refused");
@@ -997,10 +984,7 @@ mod tests {
             deadline,
             outdated: &AtomicBool::new(false),
         };
-        let config = MachineConfig {
-            raw: RawValue::from_string(r#"{"image":"i"}"#.to_owned()).expect("a literal object"),
-            image: None,
-        };
+        let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
         let create = client.create_machine(&template, "ord", &[], false, window);
         let outcomes = [

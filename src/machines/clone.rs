@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::wire::{MachineConfig, explain};
+use super::wire::explain;
+use crate::scaling::MachineConfig;
 
 /// JSON objects are edited as maps from names to raw text, so that everything that is not edited stays as it came.
 type RawObject = BTreeMap<String, Box<RawValue>>;
@@ -41,7 +42,7 @@ impl CloneTemplate {
     ///
     /// When the configuration is not a JSON object of the documented shape, or names no image at all.
     pub fn new(source: &MachineConfig) -> Result<Self, String> {
-        let mut config: RawObject = object(&source.raw, "config")?;
+        let mut config: RawObject = object(&source.json, "config")?;
         if let Some(image) = &source.image {
             config.insert("image".to_owned(), raw(image)?);
         }
@@ -131,7 +132,7 @@ fn edit(config: &mut RawObject, key: &str, dropped: impl Fn(&str) -> bool) -> Re
     let Some(text) = config.get(key).filter(|text| text.get() != "null") else {
         return Ok(());
     };
-    let mut members = object(text, key)?;
+    let mut members = object(text.get(), key)?;
     let before = members.len();
     members.retain(|name, _| !dropped(name));
     if members.len() < before {
@@ -140,8 +141,8 @@ fn edit(config: &mut RawObject, key: &str, dropped: impl Fn(&str) -> bool) -> Re
     Ok(())
 }
 
-fn object(text: &RawValue, what: &str) -> Result<RawObject, String> {
-    serde_json::from_str(text.get()).map_err(|error| format!("its {what}: {}", explain(&error)))
+fn object(text: &str, what: &str) -> Result<RawObject, String> {
+    serde_json::from_str(text).map_err(|error| format!("its {what}: {}", explain(&error)))
 }
 
 fn raw(value: &(impl Serialize + ?Sized)) -> Result<Box<RawValue>, String> {
@@ -155,10 +156,7 @@ mod tests {
 
     fn clone_body(machine: &str, volumes: &[&str]) -> String {
         let listed = parse_machines(format!("[{machine}]").as_bytes()).expect("a valid list");
-        let (_, config) = listed
-            .configs
-            .first_key_value()
-            .expect("a machine with a config");
+        let config = listed[0].config.as_ref().expect("a machine with a config");
         let volumes: Vec<String> = volumes.iter().map(|volume| (*volume).to_owned()).collect();
         let body = CloneTemplate::new(config)
             .expect("a clonable config")

@@ -9,8 +9,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::MachineConfig;
-use crate::scaling::Fingerprint;
+use crate::scaling::{Fingerprint, MachineConfig};
 
 /// An object as names and raw text, in the order of the names.
 #[derive(Deserialize, Hash)]
@@ -31,8 +30,8 @@ impl Hash for Text<'_> {
 ///
 /// A configuration that is no object stands for itself: it cannot be cloned.
 pub(super) fn fingerprint(source: &MachineConfig) -> Fingerprint {
-    let Ok(Object(mut fields)) = serde_json::from_str(source.raw.get()) else {
-        return hash(source.raw.get()).into();
+    let Ok(Object(mut fields)) = serde_json::from_str(&source.json) else {
+        return hash(&source.json).into();
     };
     for own in ["metadata", "standbys"] {
         fields.remove(own);
@@ -107,7 +106,7 @@ mod tests {
                 r#"[{{"id":"a","state":"started","image_ref":{image_ref},"config":{config}}}]"#
             );
             let listed = parse_machines(list.as_bytes()).expect("a valid list");
-            listed.machines[0].fingerprint
+            listed[0].fingerprint
         };
         let base = r#"{"image":"r/p:t","env":{"A":"1"},"metadata":{"fas_x":"1"},
             "mounts":[{"volume":"vol_1","path":"/data","name":"data"}]}"#;

@@ -2,7 +2,7 @@
 //!
 //! It knows the wire: paths, headers, tokens, cookies, JSON, and which call may be repeated. It decides nothing about
 //! machines. Every call is given a deadline and ends by it; every write is refused here under `FAS_DRY_RUN`. Wire types
-//! stop in this module: callers get [`Listed`] machines and the outcomes of calls.
+//! stop in this module: callers get machines as decisions see them and the outcomes of calls.
 
 mod client;
 mod clone;
@@ -19,4 +19,4 @@ pub use client::{Api, ApiOptions, AppClient, CreateWindow, WriteWindow};
 pub use clone::CloneTemplate;
 pub use error::{ApiError, Cause, Operation};
 pub use volumes::{Chosen, PassVolumes};
-pub use wire::{Listed, parse_machines};
+pub use wire::parse_machines;

@@ -112,8 +112,29 @@ impl CreatePace {
         ))
     }
 
+    /// Waits for the next turn and takes it; whether one came before `begin_before`. None is taken once `is_open` no longer
+    /// holds.
+    ///
+    /// Cancel safe: a turn is taken at the very end.
+    pub(super) async fn wait_turn(
+        &self,
+        begin_before: tokio::time::Instant,
+        is_open: impl Fn() -> bool,
+    ) -> bool {
+        loop {
+            let now = tokio::time::Instant::now();
+            if !is_open() || now >= begin_before {
+                return false;
+            }
+            let Some(wait) = self.turn() else {
+                return true;
+            };
+            tokio::time::sleep_until(begin_before.min(now + wait)).await;
+        }
+    }
+
     /// Takes the next turn: how long to wait for it, `None` when it is now.
-    pub(super) fn turn(&self) -> Option<Duration> {
+    fn turn(&self) -> Option<Duration> {
         let refused = self.0.check().err()?;
         Some(
             refused

@@ -3,10 +3,7 @@
 //! A machine's `config` is never decoded into a struct of known fields and written back: fields that this program does
 //! not know would be lost in clones. It stays raw JSON; only what decisions read is looked at.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use serde::{
@@ -18,56 +15,34 @@ use serde_json::value::RawValue;
 use super::{client::cleaned, fingerprint::fingerprint};
 use crate::{
     duration,
-    scaling::{DEFAULT_KILL_TIMEOUT, Machine, State},
+    scaling::{DEFAULT_KILL_TIMEOUT, Machine, MachineConfig, State},
 };
 
 /// The longest id, in bytes; Fly's have 14.
 const ID_LIMIT: usize = 100;
 
-/// The machines of one list.
-#[derive(Debug, Default)]
-pub struct Listed {
-    /// As decisions see them, in the order of the list.
-    pub machines: Vec<Machine>,
-    /// What a clone of each needs, by id.
-    pub configs: BTreeMap<String, MachineConfig>,
-}
-
-/// What a clone of a machine is made from.
-#[derive(Debug, Clone)]
-pub struct MachineConfig {
-    /// The configuration as the API sent it.
-    pub(super) raw: Box<RawValue>,
-    /// The full reference of its image, where the list has one.
-    pub(super) image: Option<String>,
-}
-
-/// Reads a machine list.
+/// Reads a machine list: the machines as decisions see them, in its order.
 ///
 /// # Errors
 ///
 /// When it is not a list of machines, when something that a decision reads has another type than the API documents, or
 /// when an id comes twice. Unknown fields and states are no errors.
-pub fn parse_machines(body: &[u8]) -> Result<Listed, String> {
+pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
     let wire: Vec<WireMachine> =
         serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
-    let mut listed = Listed::default();
+    let mut machines = Vec::with_capacity(wire.len());
     let mut ids = BTreeSet::new();
-    listed.machines.reserve(wire.len());
     for machine in wire {
         if !ids.insert(machine.id.clone()) {
             return Err(format!("machine {} is in the list twice", machine.id));
         }
         let id = machine.id.clone();
-        let (machine, config) = machine
+        let machine = machine
             .read()
             .map_err(|error| format!("machine {id}: {error}"))?;
-        if let Some(config) = config {
-            listed.configs.insert(machine.id.clone(), config);
-        }
-        listed.machines.push(machine);
+        machines.push(machine);
     }
-    Ok(listed)
+    Ok(machines)
 }
 
 /// Reads one machine; what is wrong with it is wrong as in a list.
@@ -75,10 +50,7 @@ pub fn parse_machines(body: &[u8]) -> Result<Listed, String> {
 /// # Errors
 ///
 /// When it is no machine, or not the one with this id.
-pub(super) fn parse_machine(
-    body: &[u8],
-    id: &str,
-) -> Result<(Machine, Option<MachineConfig>), String> {
+pub(super) fn parse_machine(body: &[u8], id: &str) -> Result<Machine, String> {
     let wire: WireMachine = serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
     if wire.id != id {
         return Err(format!("machine {} was not asked for", wire.id));
@@ -178,7 +150,7 @@ impl Loose {
 }
 
 impl WireMachine {
-    fn read(self) -> Result<(Machine, Option<MachineConfig>), String> {
+    fn read(self) -> Result<Machine, String> {
         let host_ok = self
             .host_status
             .as_deref()
@@ -221,17 +193,16 @@ impl WireMachine {
             .fly_release_version
             .and_then(|version| version.text().parse().ok());
         machine.has_mounts = view.mounts.is_some_and(|mounts| !mounts.is_empty());
-        machine.has_config = host_ok && config.is_some();
         machine.kill_timeout = view
             .stop_config
             .map_or(DEFAULT_KILL_TIMEOUT, |stop| stop.kill_timeout());
         machine.created_at = self.created_at.as_deref().and_then(timestamp);
         machine.updated_at = self.updated_at.as_deref().and_then(timestamp);
-        let config = config
+        machine.config = config
             .filter(|_| host_ok)
-            .map(|raw| MachineConfig { raw, image });
-        machine.fingerprint = config.as_ref().map(fingerprint).unwrap_or_default();
-        Ok((machine, config))
+            .map(|raw| MachineConfig::new(Box::<str>::from(raw), image));
+        machine.fingerprint = machine.config.as_ref().map(fingerprint).unwrap_or_default();
+        Ok(machine)
     }
 }
 

@@ -184,7 +184,7 @@ pub(super) fn machine(text: &str) -> Machine {
             "cordoned" => machine.cordoned = true,
             "critical" => machine.critical = true,
             "mounts" => machine.has_mounts = true,
-            "no-config" => machine.has_config = false,
+            "no-config" => machine.config = None,
             _ => panic!("unknown word {word} in {text}"),
         }
     }

@@ -113,8 +113,8 @@ impl Scenario {
         let list = self.list.iter().map(|text| machine(text)).collect();
         let now = self.fleet.at(self.second);
         let pass = self.fleet.pass_over(now, self.targets, list);
-        if let Some(Action::Create { fingerprint, .. }) = &pass.plan.action {
-            self.fleet.memory.note_source(*fingerprint, false);
+        if let Some(Action::Create { source, .. }) = &pass.plan.action {
+            self.fleet.memory.note_source(source.fingerprint, false);
         }
         describe(&pass, written);
         self.observed = pass.observed;
@@ -186,13 +186,13 @@ fn describe(pass: &Pass, written: &mut String) {
             source,
             count,
             placement,
-            ..
         }) => {
             let mut placement = placement.clone();
             let regions: Vec<String> = (0..*count).map_while(|_| placement.next_region()).collect();
             let _ = write!(
                 decision,
-                " {count}: clones of {source} in {}",
+                " {count}: clones of {} in {}",
+                source.id,
                 regions.join(", ")
             );
         }

@@ -1,6 +1,6 @@
 //! A Fly Machine as decisions see it, and what each of its states means.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -42,8 +42,8 @@ pub struct Machine {
     pub fingerprint: Fingerprint,
     /// Its configuration has mounts.
     pub has_mounts: bool,
-    /// Its full configuration is known, so that it can be cloned.
-    pub has_config: bool,
+    /// Its full configuration, where it is known, so that it can be cloned.
+    pub config: Option<MachineConfig>,
     /// The time its configuration gives it between the stop signal and the kill.
     pub kill_timeout: Duration,
     /// When it was created, as the API says.
@@ -72,11 +72,38 @@ impl Machine {
             instance_id: String::new(),
             fingerprint: Fingerprint::default(),
             has_mounts: false,
-            has_config: true,
+            config: Some(MachineConfig::new("{}", None)),
             kill_timeout: DEFAULT_KILL_TIMEOUT,
             created_at: None,
             updated_at: None,
         }
+    }
+}
+
+/// What clones of a machine are made from. Decisions do not look into it, but what they decide to clone is this.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MachineConfig {
+    /// The configuration as the API sent it: JSON.
+    pub json: Arc<str>,
+    /// The full reference of its image, where the API has one.
+    pub image: Option<String>,
+}
+
+impl MachineConfig {
+    /// A configuration as the API sent it.
+    #[must_use]
+    pub fn new(json: impl Into<Arc<str>>, image: Option<String>) -> Self {
+        Self {
+            json: json.into(),
+            image,
+        }
+    }
+}
+
+/// Shows no more than its length: a configuration holds environments.
+impl fmt::Debug for MachineConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "MachineConfig({} bytes)", self.json.len())
     }
 }
 

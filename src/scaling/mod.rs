@@ -38,12 +38,12 @@ pub use evaluate::{Counts, Evaluation, ExpressionBand, TargetError, TargetExpres
 pub use fingerprint::Fingerprint;
 pub use lately::Lately;
 pub use limits::{Limited, limit};
-pub use machine::{DEFAULT_KILL_TIMEOUT, Machine, State, StateLabel};
+pub use machine::{DEFAULT_KILL_TIMEOUT, Machine, MachineConfig, State, StateLabel};
 pub use memory::{Effect, Memory};
 pub use note::Note;
 pub use observe::{Member, Observed, Presence, SETTLE_TIME};
 pub use placement::Placement;
-pub use plan::{Action, Decision, Plan, PlanFailure, Reason, Victim, plan};
+pub use plan::{Action, CloneSource, Decision, Plan, PlanFailure, Reason, Victim, plan};
 pub use policy::{EVERY_GROUP, Fallback, InitialState, Policy, Step, StopAction, UpDown};
 pub use pulse::{BEAT, Pulse};
 pub use release::{DeploySign, Release, ReleaseView, Withheld};

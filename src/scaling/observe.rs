@@ -132,7 +132,7 @@ impl Member {
     #[must_use]
     pub fn may_be_cloned(&self, policy: &Policy) -> bool {
         self.is_listed()
-            && self.machine.has_config
+            && self.machine.config.is_some()
             && self.machine.state.may_be_cloned()
             && (policy.clone_volumes || !self.machine.has_mounts)
     }
@@ -578,7 +578,7 @@ impl Memory {
             let id = format!("(create {} of unknown outcome)", number + 1);
             let mut machine = Machine::new(id, create.region.clone(), State::Created);
             machine.process_group.clone_from(&policy.process_group);
-            machine.has_config = false;
+            machine.config = None;
             observed.members.push(Member {
                 machine,
                 presence: Presence::Expected,

@@ -8,8 +8,8 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    Bounds, EVERY_GROUP, Fingerprint, Kind, Limited, Member, Memory, Note, Now, Observed,
-    Placement, Policy, ReleaseView, State, Unsettled,
+    Bounds, EVERY_GROUP, Fingerprint, Kind, Limited, Machine, MachineConfig, Member, Memory, Note,
+    Now, Observed, Placement, Policy, ReleaseView, State, Unsettled,
     machine::DestroyRank,
     observe::Presence,
     order::{
@@ -38,10 +38,8 @@ pub struct Plan {
 pub enum Action {
     /// Clone a machine.
     Create {
-        /// The machine to clone.
-        source: String,
-        /// Stands for what is cloned; see [`super::Machine::fingerprint`].
-        fingerprint: Fingerprint,
+        /// What is cloned.
+        source: CloneSource,
         /// How many clones.
         count: u32,
         /// Where they go.
@@ -68,11 +66,38 @@ pub enum Action {
     },
 }
 
+/// What is cloned: the machine that was chosen, as it was seen when it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloneSource {
+    /// The machine's id.
+    pub id: String,
+    /// Its configuration.
+    pub config: MachineConfig,
+    /// Stands for the configuration; see [`super::Machine::fingerprint`].
+    pub fingerprint: Fingerprint,
+    /// Whether its clones are removed by the platform when they end.
+    pub ends_by_itself: bool,
+}
+
+impl CloneSource {
+    /// A machine whose configuration is known.
+    fn of(machine: &Machine) -> Option<Self> {
+        Some(Self {
+            id: machine.id.clone(),
+            config: machine.config.clone()?,
+            fingerprint: machine.fingerprint,
+            ends_by_itself: machine.auto_destroy,
+        })
+    }
+}
+
 /// One machine to destroy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Victim {
     /// Its id.
     pub id: String,
+    /// Names this version of it, as waiting for it wants; empty where the API says none.
+    pub instance_id: String,
     /// Whether it runs: it is then stopped first and waited for.
     pub running: bool,
 }
@@ -285,8 +310,9 @@ impl fmt::Display for Action {
             Self::Create { source, count, .. } => {
                 write!(
                     formatter,
-                    "create {count} {} like {source}",
-                    machines(*count)
+                    "create {count} {} like {}",
+                    machines(*count),
+                    source.id
                 )
             }
             Self::Destroy { victims } => {
@@ -427,7 +453,11 @@ fn plan_create(
     now: Now,
     plan: &mut Plan,
 ) {
-    let Some(source) = clone_source(observed, policy, release) else {
+    let chosen = clone_source(observed, policy, release);
+    let Some((machine, source)) = chosen.and_then(|member| {
+        let source = CloneSource::of(&member.machine)?;
+        Some((&member.machine, source))
+    }) else {
         let with_mounts = observed
             .members
             .iter()
@@ -467,7 +497,7 @@ fn plan_create(
     if allowed == 0 {
         return;
     }
-    if let Some(remaining) = memory.create_pause(source.machine.fingerprint, now.monotonic) {
+    if let Some(remaining) = memory.create_pause(source.fingerprint, now.monotonic) {
         plan.notes.push(Note::CreatePaused {
             wanted: allowed,
             remaining,
@@ -475,16 +505,9 @@ fn plan_create(
         return;
     }
     plan.action = Some(Action::Create {
-        source: source.machine.id.clone(),
-        fingerprint: source.machine.fingerprint,
+        source,
         count: allowed,
-        placement: Placement::new(
-            &source.machine.region,
-            observed,
-            policy,
-            memory,
-            now.monotonic,
-        ),
+        placement: Placement::new(&machine.region, observed, policy, memory, now.monotonic),
     });
 }
 
@@ -784,6 +807,7 @@ impl Plan {
             .into_iter()
             .map(|member| Victim {
                 id: member.machine.id.clone(),
+                instance_id: member.machine.instance_id.clone(),
                 running: member.machine.state == State::Started,
             })
             .collect();
@@ -846,6 +870,7 @@ mod tests {
         let ids = ["a", "b"].map(str::to_owned).to_vec();
         let victim = Victim {
             id: "a".to_owned(),
+            instance_id: String::new(),
             running: false,
         };
         let cases = [
@@ -991,6 +1016,7 @@ mod tests {
         let pass = fleet.pass(0, created(1, 1), &["a ord started", "b ord started"]);
         let victims = vec![Victim {
             id: "a".to_owned(),
+            instance_id: String::new(),
             running: true,
         }];
         assert_eq!(pass.plan.action, Some(Action::Destroy { victims }));
@@ -1003,6 +1029,7 @@ mod tests {
         let plan = fleet.pass(0, created(0, 0), &list).plan;
         let victims = vec![Victim {
             id: "a".to_owned(),
+            instance_id: String::new(),
             running: false,
         }];
         assert_eq!(plan.action, Some(Action::Destroy { victims }));

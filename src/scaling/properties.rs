@@ -76,7 +76,9 @@ fn any_machine() -> impl Strategy<Value = Machine> {
         machine.critical = flags.6;
         machine.has_mounts = flags.7;
         (machine.release, machine.fingerprint) = (rest.0, rest.1.into());
-        machine.has_config = !rest.2 && machine.host_ok;
+        if rest.2 || !machine.host_ok {
+            machine.config = None;
+        }
         machine.created_at = rest.3.map(wall);
         machine.updated_at = rest.4.map(wall);
         machine
@@ -286,8 +288,8 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
                     <= bound,
                 "the ceiling"
             );
-            assert!(machine(source).state.may_be_cloned());
-            assert!(policy.clone_volumes || !machine(source).has_mounts);
+            assert!(machine(&source.id).state.may_be_cloned());
+            assert!(policy.clone_volumes || !machine(&source.id).has_mounts);
             assert!(!placement.is_empty());
         }
         Some(Action::Destroy { victims }) => {
@@ -618,12 +620,11 @@ impl World {
         match action {
             None => {}
             Some(Action::Create {
+                source,
                 count,
                 mut placement,
-                fingerprint,
-                ..
             }) => {
-                self.fleet.memory.note_source(fingerprint, false);
+                self.fleet.memory.note_source(source.fingerprint, false);
                 for _ in 0..count {
                     let Some(region) = placement.next_region() else {
                         break;

@@ -62,6 +62,7 @@ mod tests {
         let ids = |count: u32| (0..count).map(|number| format!("m{number}")).collect();
         let victim = |id: &str, running| Victim {
             id: id.to_owned(),
+            instance_id: String::new(),
             running,
         };
         let cases = [

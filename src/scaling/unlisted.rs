@@ -110,7 +110,7 @@ impl Sight {
         machine.auto_destroy = self.auto_destroy;
         machine.cordoned = self.cordoned;
         machine.release = self.release;
-        machine.has_config = false;
+        machine.config = None;
         machine
     }
 }
