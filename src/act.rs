@@ -526,7 +526,7 @@ impl Actor<'_> {
             spent += usize::from(slot != Slot::Free);
             match slot {
                 _ if error.status() == Some(404) => {
-                    outcome.effect(Effect::Destroyed { id: id.clone() });
+                    outcome.effect(Effect::Gone { id: id.clone() });
                 }
                 Slot::Unknown if write == MachineWrite::Start => {
                     outcome.effect(Effect::StartUnknown { id: id.clone() });

@@ -4,8 +4,8 @@
 //! list then still says that nothing came of a write, another machine must not be taken in its place on the list's word
 //! alone. Such a machine is in doubt: its slot stays spent, and it is asked for by its id where something is to be done. An
 //! answer that the write did happen puts it in place of the list for another minute; one that it did not makes the machine go
-//! last, as whatever did not hold does. A machine that was missing, that is gone by such an answer, and that a later list shows
-//! again is in doubt too. `lately` says which machines are in doubt, and `unlisted` which are asked for.
+//! last, as whatever did not hold does. A machine that was missing and is gone by such an answer, or that a list showed on its
+//! way out, is in doubt too where a later list shows it again: lists can go back in time. `lately` says which machines are in doubt, and `unlisted` which are asked for.
 
 use super::{
     Answer, Machine, Member, Memory, Now, Observed, Policy, State, Unsettled, memory::Expected,
@@ -14,7 +14,7 @@ use super::{
 /// What was written to a machine of which a list denies it, or what was told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// A destroy, or the stop before it; or an answer about the machine alone, that it is gone.
+    /// A destroy, or the stop before it; or an answer about the machine alone that it is gone, or a list that said so.
     Destroy,
     /// A start.
     Start,
@@ -127,10 +127,12 @@ impl Memory {
         observed.lately.doubts.remove(id);
         let Some(machine) = machine else {
             self.deny(id, Expected::Destroy, None, None, now);
-            self.lately.destroy_tried(id, now.monotonic);
-            self.lately.forget_victim(id);
+            self.lately.told_gone(id, now.monotonic);
             self.unsettled_destroys.remove(id);
-            self.clones.remove(id);
+            // A clone that was not ours to end has failed, which is judged with the others.
+            if doubt == Doubt::Destroy {
+                self.clones.remove(id);
+            }
             self.mark_gone(id, now.monotonic);
             observed.remove(id);
             return;
@@ -301,6 +303,59 @@ mod tests {
                 assert!(asked.len() <= most, "{word}, {state}");
             }
         }
+    }
+
+    #[test]
+    fn a_clone_that_was_not_ours_to_end_has_failed_where_it_is_gone() {
+        for word in WORDS {
+            let (mut fleet, targets, list) = fleet(word);
+            let observed = fleet.observe(1, list);
+            let clone = Effect::Created {
+                id: "a".to_owned(),
+                region: "ord".to_owned(),
+            };
+            fleet.record(1, &observed, &[clone]);
+            fleet.answers.insert("a".to_owned(), Answer::Gone);
+            let pass = fleet.pass(60, targets, list);
+            assert_eq!(pass.asked, ["a"], "{word}");
+            let failed = fleet.memory.region_backs_off("ord", fleet.at(60).monotonic);
+            assert_eq!(failed, word.starts_with("st"), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_a_list_showed_on_its_way_out_is_asked_for_where_an_older_list_shows_it_again() {
+        let resting = ["a ord stopped", "b ord stopped cordoned", "c ord stopped"];
+        for state in ["destroying", "destroyed", "replaced", "migrated"] {
+            for second in [30, 75, 300] {
+                for is_there in [false, true] {
+                    let mut fleet = Fleet::new(Policy::default());
+                    fleet.observe(0, &resting);
+                    let leaving = format!("b ord {state}");
+                    fleet.observe(15, &["a ord stopped", &leaving, "c ord stopped"]);
+                    if is_there {
+                        fleet.exists(resting[1]);
+                    } else {
+                        fleet.answers.insert("b".to_owned(), Answer::Gone);
+                    }
+                    let pass = fleet.pass(second, created(2, 2), &resting);
+                    let case = format!("{state}, at {second}, {is_there}");
+                    assert_eq!(pass.asked, ["b"], "{case}");
+                    assert_eq!(first(&pass), if is_there { "b" } else { "" }, "{case}");
+                    let failed = |note: &Note| matches!(note, Note::DestroysFailed { .. });
+                    assert!(!pass.plan.notes.iter().any(failed), "nothing was tried");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_destroy_of_ours_has_failed_where_the_machine_is_there_though_a_list_showed_it_leave() {
+        let (mut fleet, targets, list) = fleet("destroyed");
+        fleet.observe(15, &["a ord destroying", list[1], list[2], list[3]]);
+        let pass = fleet.pass(90, targets, list);
+        assert_eq!(pass.asked, ["a"]);
+        assert_eq!(first(&pass), "b", "it goes last");
     }
 
     #[test]

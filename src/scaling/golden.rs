@@ -134,6 +134,7 @@ impl Scenario {
                 region: region.to_owned(),
             },
             ["destroyed", id] => Effect::Destroyed { id: id.to_owned() },
+            ["gone", id] => Effect::Gone { id: id.to_owned() },
             ["destroy-unknown", id] => Effect::DestroyUnknown { id: id.to_owned() },
             ["destroy-refused", id] => Effect::DestroyRefused {
                 id: id.to_owned(),

@@ -102,7 +102,7 @@ struct Attempts {
     asked: Option<Instant>,
     /// Whether it was the stop before a destroy: a machine on its way down then has only to be waited for.
     is_stop: bool,
-    /// Whether nothing was tried at all: asking for the machine told that it is gone, which only doubts lists that show it.
+    /// Whether nothing was tried at all: the machine was only said to be gone, which doubts lists that show it.
     is_told: bool,
     /// The machine's time of change that was seen before the last one, as the API says.
     changed_before: Option<Timestamp>,
@@ -188,12 +188,14 @@ impl LatelyMemory {
         attempt(&mut self.destroys, id, None, at);
     }
 
-    /// Asking for a machine that a list lacks told that it is gone, which ends whatever was tried with it: a list that shows
-    /// it again may be older than that.
+    /// An answer about a machine told that it is gone, or a list showed it on its way out, which ends whatever was tried
+    /// with it: a list that shows it again may be older than that. A destroy of ours that may have brought it about stays one.
     pub(super) fn told_gone(&mut self, id: &str, at: Instant) {
+        let destroys = self.destroys.get(id);
+        let was_tried = destroys.is_some_and(|attempts| attempts.open && !attempts.is_told);
         self.destroy_tried(id, at);
         if let Some(attempts) = self.destroys.get_mut(id) {
-            attempts.is_told = true;
+            attempts.is_told = !was_tried;
         }
         self.forget_victim(id);
     }
@@ -315,6 +317,12 @@ impl LatelyMemory {
     pub(super) fn was_told(&mut self, id: &str, doubt: Doubt) -> bool {
         let attempts = self.of(doubt).get(id);
         attempts.is_some_and(|attempts| attempts.is_told)
+    }
+
+    /// Whether a machine that is gone may have been ended by a destroy of ours, or by the stop before that.
+    pub(super) fn may_have_ended(&self, id: &str) -> bool {
+        let attempts = self.destroys.get(id);
+        attempts.is_some_and(|attempts| attempts.open && !attempts.is_told)
     }
 
     /// What a list denies is neither so nor otherwise: it is let go.

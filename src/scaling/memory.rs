@@ -236,6 +236,11 @@ pub enum Effect {
         /// The machine.
         id: String,
     },
+    /// A start or stop for the started target found the machine gone: it ended without us.
+    Gone {
+        /// The machine.
+        id: String,
+    },
     /// A destroy whose outcome is unknown: no other goes in its place until lists must show what came of it.
     DestroyUnknown {
         /// The machine.
@@ -341,6 +346,14 @@ impl Memory {
                 self.lately.destroy_tried(&id, at);
                 self.lately.forget_victim(&id);
                 self.mark_gone(&id, at);
+                self.expect(id, Expected::Destroy, Accepted, observed, (pass_start, at));
+            }
+            Effect::Gone { id } => {
+                self.unsettled_destroys.remove(&id);
+                self.lately.told_gone(&id, at);
+                self.mark_gone(&id, at);
+                // The next list may come when nothing is remembered of the machine any more.
+                self.judge_clones(policy, began);
                 self.expect(id, Expected::Destroy, Accepted, observed, (pass_start, at));
             }
             Effect::DestroyUnknown { id } => {
@@ -878,14 +891,49 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_that_we_destroy_is_no_failed_create() {
-        let (mut fleet, observed) = fleet();
-        fleet.record(0, &observed, &[accepted("b", "ord")]);
-        let observed = fleet.observe(15, &["a ord started", "b ord stopped"]);
-        let destroyed = Effect::Destroyed { id: "b".to_owned() };
-        fleet.record(15, &observed, &[destroyed]);
-        fleet.observe(90, &["a ord started"]);
-        assert_eq!(pause(&fleet, 90), None);
+    fn a_clone_that_we_destroy_or_may_have_destroyed_is_no_failed_create() {
+        let id = || "b".to_owned();
+        let effects = [
+            Effect::Destroyed { id: id() },
+            Effect::DestroyUnknown { id: id() },
+            Effect::VictimStopped { id: id() },
+        ];
+        for effect in effects {
+            for shown in [None, Some("b ord destroying")] {
+                let (mut fleet, observed) = fleet();
+                fleet.record(0, &observed, &[accepted("b", "ord")]);
+                let observed = fleet.observe(15, &["a ord started", "b ord stopped"]);
+                fleet.record(15, &observed, std::slice::from_ref(&effect));
+                let list: Vec<&str> = ["a ord started"].into_iter().chain(shown).collect();
+                fleet.pass(30, created(2, 2), &list);
+                assert_eq!(pause(&fleet, 30), None, "{effect:?}, {shown:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clone_that_a_start_or_stop_found_gone_is_a_failed_create() {
+        let cases = [
+            (30, "", Some(15)),
+            (299, "", Some(15)),
+            (300, "", None),
+            (30, "auto-destroy", None),
+        ];
+        for (second, special, expected) in cases {
+            let (mut fleet, observed) = fleet();
+            fleet.record(0, &observed, &[accepted("b", "ord")]);
+            let clone = format!("b ord stopped {special}");
+            let list = ["a ord started", &clone];
+            let observed = fleet.observe(second, &list);
+            let gone = Effect::Gone { id: "b".to_owned() };
+            fleet.record(second, &observed, &[gone]);
+            assert_eq!(pause(&fleet, second), expected, "{special} at {second}");
+            let observed = fleet.observe(second + 15, &list);
+            assert_eq!(observed.created, 1, "whatever a list still shows");
+            fleet.observe(second + 90, &list[..1]);
+            let again = pause(&fleet, second + 90);
+            assert_eq!(again, None, "it is judged once");
+        }
     }
 
     #[test]

@@ -230,6 +230,9 @@ impl Memory {
             }
             let host_ok = machine.host_ok;
             let state = machine.state.label();
+            if !machine.state.is_living() {
+                self.lately.told_gone(&id, now.monotonic);
+            }
             let member = self.place(machine, &mut observed, policy, now);
             self.mark_listed(&id, now.monotonic);
             let label = match &member {
@@ -539,7 +542,7 @@ impl Memory {
 
     /// Tells clones that lived from those that failed or vanished soon after they were created.
     ///
-    /// One that the platform removes when it ends has not failed by ending. One that a list lacks is not judged until
+    /// One that the platform removes when it ends has not failed by ending, nor has one that we may have destroyed. One that a list lacks is not judged until
     /// somebody knows.
     pub(super) fn judge_clones(&mut self, policy: &Policy, now: Instant) {
         let mut clones = std::mem::take(&mut self.clones);
@@ -552,7 +555,10 @@ impl Memory {
             }
             let lived_until = |moment: Instant| moment.saturating_duration_since(clone.since);
             let (age, lost) = match sight.standing {
-                Standing::Gone { ended, .. } => (lived_until(ended), !sight.auto_destroy),
+                Standing::Gone { ended, .. } => {
+                    let was_to_end = sight.auto_destroy || self.lately.may_have_ended(id);
+                    (lived_until(ended), !was_to_end)
+                }
                 _ if sight.state.is_failed() => (lived_until(now), true),
                 Standing::Listed if lived_until(now) >= CLONE_TRIAL => {
                     self.clone_lived(&clone.region);

@@ -180,6 +180,7 @@ fn any_effect() -> impl Strategy<Value = Effect> {
         region().prop_map(|region| Effect::CreateRefused { region }),
         region().prop_map(|region| Effect::CreateUnknown { region }),
         id().prop_map(|id| Effect::Destroyed { id }),
+        id().prop_map(|id| Effect::Gone { id }),
         id().prop_map(|id| Effect::DestroyUnknown { id }),
         (id(), any::<bool>()).prop_map(|(id, woken)| Effect::DestroyRefused { id, woken }),
         id().prop_map(|id| Effect::VictimStopped { id }),

@@ -294,6 +294,28 @@ async fn a_machine_whose_start_found_it_gone_no_longer_counts_though_lists_show_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clone_that_its_start_finds_gone_is_a_failed_create() {
+    let mut world = world(
+        "2",
+        &[
+            ("FAS_STARTED_MACHINE_COUNT", "2"),
+            ("FAS_INITIAL_MACHINE_STATE", "stopped"),
+        ],
+    );
+    {
+        let mut platform = world.platform();
+        platform
+            .add_machine(APP, NewMachine::in_region("ord"))
+            .unwrap();
+        platform.add_fault(Fault::status(404).on(Operation::Start));
+    }
+    // Created at 0 and 30 s and gone at 15 and 45 s: after the second one two intervals go by.
+    world.run_for(70).await;
+    assert_eq!(named(&world, Operation::Start).len(), 2);
+    assert_eq!(world.requests(Operation::Create), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_create_that_is_answered_with_a_machine_that_there_was_has_no_known_outcome() {
     for (lag, of_the_group) in [(0, true), (40, true), (0, false)] {
         let logs = Logs::capture();
