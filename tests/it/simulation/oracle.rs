@@ -114,6 +114,8 @@ pub(super) struct Oracle {
     /// Questions about each machine, by their numbers.
     questions: BTreeMap<Arc<str>, Vec<usize>>,
     creates: Vec<usize>,
+    /// In which life and when a list of a pass that is over first showed a machine on its way out.
+    leaving: BTreeMap<Arc<str>, (u32, Duration)>,
     failing: Failing,
     /// When somebody else last made a machine of the group.
     others_created: Option<Duration>,
@@ -175,6 +177,7 @@ impl Oracle {
             by_machine: BTreeMap::new(),
             questions: BTreeMap::new(),
             creates: Vec::new(),
+            leaving: BTreeMap::new(),
             failing: Failing::default(),
             others_created: None,
             pace: (3.0, Duration::ZERO),
@@ -1190,8 +1193,8 @@ impl Oracle {
         ordinals.map(|ordinal| &wire.exchanges[*ordinal])
     }
 
-    /// Whether one of our destroys had taken a machine by then, or a write to it or a question about it was told that it is
-    /// gone.
+    /// Whether one of our destroys had taken a machine by then, a write to it or a question about it was told that it is
+    /// gone, or a list has shown it on its way out.
     fn is_gone(&self, wire: &Wire, machine: &Arc<str>, by: Duration) -> bool {
         let Some(truth) = self.machines.get(machine) else {
             return false;
@@ -1202,7 +1205,12 @@ impl Oracle {
                 .chain(questions.map(|ordinal| &wire.exchanges[*ordinal]))
                 .any(|told| matches!(told.ended, Some((at, Ended::Status(404))) if at <= by))
         };
-        truth.destroyed.is_some_and(|at| at <= by) || (!truth.living && was_told())
+        let was_shown_leaving = || {
+            let shown = self.leaving.get(machine);
+            shown.is_some_and(|(life, at)| *life == self.life && *at <= by)
+        };
+        truth.destroyed.is_some_and(|at| at <= by)
+            || (!truth.living && (was_told() || was_shown_leaving()))
     }
 
     /// Whether a machine whose host is lost still counts, because it was seen less than a minute ago.
@@ -1296,7 +1304,21 @@ impl Oracle {
                     listed.is_some_and(|listed| wire.exchanges[*ordinal].pass > listed)
                 });
             let ours = truth.ours.is_some_and(|at| at < this.start);
-            let may_exist = !self.is_gone(wire, id, this.start);
+            let last = listed.map(|listed| &wire.passes[listed]);
+            // A destroy whose answer was lost tells nothing; of an accepted one, and of a write that found it gone, lists may
+            // lag for a minute.
+            let is_told = self.writes_to(wire, id).any(|told| {
+                told.ended.is_some_and(|(at, how)| {
+                    let leaves = told.operation == Operation::Destroy && told.accepted();
+                    (leaves || how == Ended::Status(404))
+                        && at <= this.start
+                        && last.is_none_or(|last| last.start < at + SETTLE)
+                })
+            });
+            let is_shown_leaving = last
+                .and_then(|last| last.view.as_ref()?.machines.get(id))
+                .is_some_and(|seen| !seen.state.is_living());
+            let may_exist = !is_told && !is_shown_leaving;
             truth.mine
                 && !view.machines.contains_key(id)
                 && (known || listed.is_none() && ours)
@@ -1906,6 +1928,14 @@ impl Oracle {
         let Some(view) = &pass.view else {
             return Ok(());
         };
+        for (id, seen) in &view.machines {
+            let shown = self.leaving.get(id);
+            let is_known = shown.is_some_and(|(life, _)| *life == pass.life);
+            if !seen.state.is_living() && !is_known {
+                let now = (pass.life, view.completed);
+                self.leaving.insert(Arc::clone(id), now);
+            }
+        }
         let certain = view
             .machines
             .iter()
