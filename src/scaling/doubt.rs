@@ -178,6 +178,9 @@ impl Memory {
             };
             self.deny(&id, expected, updated_at, denied, now);
             self.lately.happened(&id, doubt, now.monotonic);
+        } else if doubt == Doubt::Destroy && state.is_up() && self.lately.was_woken(&id) {
+            self.lately.forget_destroys(&id);
+            observed.lately.destroys_failed.remove(&id);
         } else if doubt.has_failed(&state) && !self.lately.was_told(&id, doubt) {
             self.lately.failed(&id, doubt, now.monotonic);
             observed.lately.add_failed(id, doubt);
@@ -356,6 +359,31 @@ mod tests {
         let pass = fleet.pass(90, targets, list);
         assert_eq!(pass.asked, ["a"]);
         assert_eq!(first(&pass), "b", "it goes last");
+    }
+
+    #[test]
+    fn a_stopped_victim_stays_in_doubt_where_its_destroy_was_refused() {
+        // What it is by its id, whether the refusal was that it is in another state, who goes then.
+        let started = "a ord started updated=30";
+        let cases = [
+            (None, false, ""),
+            (None, true, ""),
+            (Some(started), false, "b"),
+            (Some(started), true, "a"),
+        ];
+        for (now, woken, expected) in cases {
+            let (mut fleet, targets, list) = fleet("victim stopped");
+            let observed = fleet.observe(1, list);
+            let id = "a".to_owned();
+            fleet.record(1, &observed, &[Effect::DestroyRefused { id, woken }]);
+            match now {
+                Some(text) => fleet.exists(text),
+                None => drop(fleet.answers.insert("a".to_owned(), Answer::Gone)),
+            }
+            let pass = fleet.pass(61, targets, list);
+            assert_eq!(pass.asked, ["a"], "{now:?}, {woken}");
+            assert_eq!(first(&pass), expected, "{now:?}, {woken}");
+        }
     }
 
     #[test]

@@ -201,12 +201,20 @@ impl LatelyMemory {
     }
 
     /// A destroy surely did not happen. `woken`: the answer was that the machine is in another state by now, which is
-    /// no failure of a machine that turns out to be running.
+    /// no failure of a machine that turns out to be running. Lists have yet to show what came of the stop before it: it may
+    /// have removed the machine.
     pub(super) fn destroy_refused(&mut self, id: &str, woken: bool, at: Instant) {
+        let before = self.destroys.get(id);
+        let stop = before.filter(|attempts| attempts.open && attempts.is_stop);
+        let stop = stop.map(|attempts| (attempts.at, attempts.changed_before));
         attempt(&mut self.destroys, id, None, at);
         if let Some(attempts) = self.destroys.get_mut(id) {
             attempts.woken = woken;
             attempts.failed(at);
+            if let Some((at, changed_before)) = stop {
+                (attempts.at, attempts.changed_before) = (at, changed_before);
+                (attempts.open, attempts.is_stop) = (true, true);
+            }
         }
     }
 
@@ -319,6 +327,17 @@ impl LatelyMemory {
         attempts.is_some_and(|attempts| attempts.is_told)
     }
 
+    /// Whether the last destroy was refused with no more than that the machine is in another state by now.
+    pub(super) fn was_woken(&self, id: &str) -> bool {
+        let attempts = self.destroys.get(id);
+        attempts.is_some_and(|attempts| attempts.woken)
+    }
+
+    /// A machine that was only woken when it was to be destroyed has not failed to go.
+    pub(super) fn forget_destroys(&mut self, id: &str) {
+        self.destroys.remove(id);
+    }
+
     /// Whether a machine that is gone may have been ended by a destroy of ours, or by the stop before that.
     pub(super) fn may_have_ended(&self, id: &str) -> bool {
         let attempts = self.destroys.get(id);
@@ -362,7 +381,7 @@ impl LatelyMemory {
             attempts.open &= !attempts.is_stop || runs_on;
             let is_settled = !member.unsettled_destroy && !in_doubt.contains_key(id);
             attempts.denied = attempts.open && is_settled;
-            let was_woken = attempts.woken && member.machine.state.is_up();
+            let was_woken = attempts.woken && member.machine.state.is_up() && !attempts.denied;
             !was_woken && !attempts.is_over(at)
         });
         self.starts.retain(|id, attempts| {
