@@ -1599,17 +1599,10 @@ impl Oracle {
                 let started = self.writes_to(wire, id).any(|exchange| {
                     exchange.operation == Operation::Start && exchange.at >= recent
                 });
-                let listed = matches!(
-                    seen.state,
-                    MachineState::Started
-                        | MachineState::Starting
-                        | MachineState::Restarting
-                        | MachineState::Updating
-                        | MachineState::Replacing
-                        | MachineState::Created
-                        | MachineState::Creating
-                );
-                seen.mine && seen.host_ok && (listed || started) && !stopped
+                // What asking for it told in this pass is newer than the list.
+                let state = Self::known_state(this, id, seen);
+                let runs = is_up_or_new(&state);
+                seen.mine && seen.host_ok && (runs || started) && !stopped
             })
             .count();
         let hidden = self
@@ -2088,16 +2081,10 @@ impl Oracle {
             let Some(max) = self.highest(wire, index, false, max) else {
                 return Err("something was stopped before the window was filled".to_owned());
             };
-            let listed = count(&|_, seen| {
-                matches!(
-                    seen.state,
-                    MachineState::Started
-                        | MachineState::Starting
-                        | MachineState::Restarting
-                        | MachineState::Updating
-                        | MachineState::Replacing
-                ) || self.rules.initial_started
-                    && matches!(seen.state, MachineState::Created | MachineState::Creating)
+            let listed = count(&|id, seen| {
+                let state = Self::known_state(&wire.passes[index], id, seen);
+                let is_new = matches!(&*state, "created" | "creating");
+                is_up_or_new(&state) && (self.rules.initial_started || !is_new)
             });
             let hidden = self.machines.iter().filter(|(id, truth)| {
                 let made = truth.ours.is_some_and(|at| at + self.recent > start)
@@ -2272,6 +2259,14 @@ impl Oracle {
 /// Whether a machine in this state serves nobody, and is to be replaced.
 fn is_broken(state: &MachineState) -> bool {
     matches!(state, MachineState::Failed | MachineState::LaunchFailed)
+}
+
+/// Whether a machine in this state runs, or is on its way to it, or may be as a new one.
+fn is_up_or_new(state: &str) -> bool {
+    matches!(
+        state,
+        "started" | "starting" | "restarting" | "updating" | "replacing" | "created" | "creating"
+    )
 }
 
 /// A list in one line.
