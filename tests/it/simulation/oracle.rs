@@ -933,12 +933,10 @@ impl Oracle {
                     && (!seen.mounts || self.rules.clone_volumes)
                     && self.own.as_ref() != Some(*id)
                     && matches!(
-                        seen.state,
-                        MachineState::Stopped
-                            | MachineState::Suspended
-                            | MachineState::Failed
-                            | MachineState::LaunchFailed
+                        &*Self::known_state(pass, id, seen),
+                        "stopped" | "suspended" | "failed" | "launch_failed"
                     )
+                    && !self.is_gone(wire, id, exchange.at)
                     && !self.touched(
                         wire,
                         id,
@@ -963,10 +961,10 @@ impl Oracle {
                 )
                 && (!seen.mounts || self.rules.clone_volumes)
         };
-        let others = view
-            .machines
-            .iter()
-            .filter(|(id, seen)| clonable(seen) && !told_to_go(id));
+        let others = view.machines.iter().filter(|(id, seen)| {
+            let gone = self.is_gone(wire, id, exchange.at);
+            clonable(seen) && !told_to_go(id) && !gone
+        });
         let all_rest = resting.iter().copied().filter(clonable).count() == others.count();
         let resting = resting.len() - usize::from(all_rest && !resting.is_empty());
         let mut running: BTreeSet<&Arc<str>> = wire.exchanges[..ordinal]
@@ -1552,9 +1550,11 @@ impl Oracle {
                     .and_then(|truth| truth.started)
                     .is_some_and(|started| started >= recent && started <= at)
                     && (is_up(&seen.state) || !self.has_news(wire, pass, id));
-                let listed =
-                    seen.state == MachineState::Started && !self.touched(wire, id, recent, pass);
-                seen.mine && seen.host_ok && (ours || listed)
+                let listed = Self::known_state(&wire.passes[pass], id, seen) == "started"
+                    && !self.touched(wire, id, recent, pass);
+                // One that is gone runs in old lists only.
+                let gone = self.is_gone(wire, id, at);
+                seen.mine && seen.host_ok && (ours || listed) && !gone
             })
             .count();
         let wanted = (pass..wire.passes.len())
@@ -1602,7 +1602,8 @@ impl Oracle {
                 // What asking for it told in this pass is newer than the list.
                 let state = Self::known_state(this, id, seen);
                 let runs = is_up_or_new(&state);
-                seen.mine && seen.host_ok && (runs || started) && !stopped
+                let gone = self.is_gone(wire, id, this.start);
+                seen.mine && seen.host_ok && (runs || started) && !stopped && !gone
             })
             .count();
         let hidden = self
@@ -2047,6 +2048,7 @@ impl Oracle {
                 let told = wire.passes[index].answers.get(id);
                 told.is_none_or(|(_, state)| state == "started")
                     && matches!(seen.state, MachineState::Started | MachineState::Restarting)
+                    && !self.is_gone(wire, id, Duration::MAX)
                     && !self.touched(wire, id, start.saturating_sub(self.recent), index)
             });
             // Those that the list lacks run all the same, where they ran when they were last seen.
