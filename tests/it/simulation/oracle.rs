@@ -1530,6 +1530,23 @@ impl Oracle {
         })
     }
 
+    /// Whether every list of this life has shown a machine on its way up for five minutes: it is then stuck, and counts as
+    /// started no longer, whatever it is behind lists that lag.
+    fn is_stuck(wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
+        let this = &wire.passes[pass];
+        let since = wire.passes[..=pass]
+            .iter()
+            .rev()
+            .take_while(|earlier| earlier.life == this.life)
+            .filter_map(|earlier| Some((earlier.start, earlier.view.as_ref()?)))
+            .take_while(|(_, view)| {
+                let seen = view.machines.get(machine);
+                seen.is_some_and(|seen| seen.state == MachineState::Starting)
+            })
+            .last();
+        since.is_some_and(|(since, _)| since + seconds(300) <= this.start)
+    }
+
     /// No more are started by our hand than are wanted, starts whose answers were lost included.
     fn brought_up(&self, wire: &Wire, pass: usize, at: Duration) -> Verdict {
         // Each of the victims that return was judged by itself.
@@ -1549,7 +1566,8 @@ impl Oracle {
                     .get(*id)
                     .and_then(|truth| truth.started)
                     .is_some_and(|started| started >= recent && started <= at)
-                    && (is_up(&seen.state) || !self.has_news(wire, pass, id));
+                    && (is_up(&seen.state) || !self.has_news(wire, pass, id))
+                    && !Self::is_stuck(wire, pass, id);
                 let listed = Self::known_state(&wire.passes[pass], id, seen) == "started"
                     && !self.touched(wire, id, recent, pass);
                 // One that is gone runs in old lists only.
