@@ -387,6 +387,17 @@ mod tests {
     }
 
     #[test]
+    fn a_destroy_stays_in_doubt_where_a_later_start_had_no_answer_either() {
+        let (mut fleet, targets, list) = fleet("destroy unknown");
+        fleet.answers.insert("a".to_owned(), Answer::Gone);
+        let observed = fleet.observe(45, list);
+        fleet.record(45, &observed, &[effect("start unknown", "a")]);
+        let pass = fleet.pass(75, targets, list);
+        assert_eq!(pass.asked, ["a"]);
+        assert_eq!(first(&pass), "", "three are left");
+    }
+
+    #[test]
     fn one_that_a_list_goes_on_showing_before_its_first_start_is_asked_for_too() {
         for word in ["started", "start unknown"] {
             let (mut fleet, targets, list) = fleet(word);

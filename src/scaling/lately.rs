@@ -373,7 +373,9 @@ impl LatelyMemory {
         let in_doubt = &self.victims_in_doubt;
         self.destroys.retain(|id, attempts| {
             attempts.denied = false;
-            let Some(member) = shown(id) else {
+            // A start or stop that may have happened since says nothing of the destroy before it.
+            let member = observed.member(id);
+            let Some(member) = member.filter(|member| member.is_free()) else {
                 return !attempts.is_over(at);
             };
             // One that runs since then has been woken.
