@@ -856,6 +856,19 @@ impl Oracle {
         self.nothing_else(wire, ordinal, machine, pass)
     }
 
+    /// When a pass ended, as far as its exchanges show; at its start where it had none.
+    fn end_of(&self, wire: &Wire, pass: usize) -> Duration {
+        let first = wire
+            .exchanges
+            .partition_point(|exchange| exchange.pass < pass);
+        let own = wire.exchanges[first..]
+            .iter()
+            .take_while(|exchange| exchange.pass == pass);
+        let deadline = wire.passes[pass].start + self.rules.timeout;
+        let ends = own.map(|exchange| exchange.ended.map_or(deadline, |(ended, _)| ended));
+        ends.max().unwrap_or(wire.passes[pass].start)
+    }
+
     /// Whether there have been too many machines for as long as a running one has to be spared.
     fn surplus_lasted(&self, wire: &Wire, pass: usize) -> Verdict {
         let latest = pass;
@@ -866,8 +879,9 @@ impl Oracle {
         for index in (0..=latest).rev() {
             let earlier = &wire.passes[index];
             // Where apps wait for each other, others were looked at meanwhile unless the process stood still.
+            // Where it is alone, there are two intervals and the timeout between the end of a pass and the next.
             let blind = match self.waits_for_others {
-                None => later.saturating_sub(earlier.start),
+                None => later.saturating_sub(self.end_of(wire, index)),
                 Some(_) => self.freezes.longest_within(earlier.start, later),
             };
             demand!(
