@@ -19,11 +19,12 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Watch,
+    labels::{MachineWrite, Operation},
     machines::{
-        ApiError, AppClient, Cause, Chosen, CloneTemplate, CreateWindow, Operation, PassVolumes,
+        ApiError, AppClient, Cause, Chosen, CloneTemplate, CreateWindow, PassVolumes, Verdict,
         WriteWindow,
     },
-    metrics::{MachineWrite, Metrics},
+    metrics::Metrics,
     scaling::{
         Action, CloneSource, Decision, Effect, InitialState, Member, Memory, Note, Observed,
         Placement, Policy, StopAction, Victim,
@@ -274,8 +275,8 @@ impl Actor<'_> {
         self.metrics.wrote(MachineWrite::Create, false);
         // Where a volume could not be had, no machine was asked for.
         let surely_none = error.operation != Operation::CreateMachine || error.surely_did_nothing();
-        let next = match error.status() {
-            Some(400 | 402 | 405..=407 | 409..=428 | 430..=499) => {
+        let next = match error.verdict() {
+            Verdict::Busy | Verdict::OtherState | Verdict::Refused => {
                 placement.refuse(&region);
                 Created::TryElsewhere
             }
@@ -399,7 +400,7 @@ impl Actor<'_> {
                 outcome.effect(Effect::VictimStopped { id: id.to_owned() });
                 true
             }
-            Err(error) if error.status() == Some(404) => {
+            Err(error) if error.verdict() == Verdict::Gone => {
                 outcome.effect(Effect::Destroyed { id: id.to_owned() });
                 false
             }
@@ -440,7 +441,8 @@ impl Actor<'_> {
             _ if error.surely_did_nothing() => outcome.effect(Effect::DestroyRefused {
                 id: id.clone(),
                 // A running victim is not woken: one that is in no state to be stopped is no better than another refusal.
-                woken: error.operation == Operation::DestroyMachine && error.status() == Some(412),
+                woken: error.operation == Operation::DestroyMachine
+                    && error.verdict() == Verdict::OtherState,
             }),
             Operation::StopMachine => outcome.effect(Effect::VictimStopUnknown { id: id.clone() }),
             _ => outcome.effect(Effect::DestroyUnknown { id: id.clone() }),
@@ -458,13 +460,13 @@ impl Actor<'_> {
         if error.is_unauthorized() {
             halted.store(true, Ordering::Relaxed);
         }
-        match error.status() {
-            Some(409) => outcome.notes.push(skipped(
+        match error.verdict() {
+            Verdict::Busy => outcome.notes.push(skipped(
                 id,
                 "it is leased, or something else is being done with it",
                 &error,
             )),
-            Some(412) => outcome.notes.push(skipped(
+            Verdict::OtherState => outcome.notes.push(skipped(
                 id,
                 "it is in no state to be destroyed (woken meanwhile?)",
                 &error,
@@ -525,7 +527,7 @@ impl Actor<'_> {
             let slot = slot_after(write, &error, self.may_have_happened(&id));
             spent += usize::from(slot != Slot::Free);
             match slot {
-                _ if error.status() == Some(404) => {
+                _ if error.verdict() == Verdict::Gone => {
                     outcome.effect(Effect::Gone { id: id.clone() });
                 }
                 Slot::Unknown if write == MachineWrite::Start => {
@@ -572,12 +574,14 @@ impl Actor<'_> {
 impl Outcome {
     /// Says why a start or stop did not work.
     fn bring_failed(&mut self, id: String, error: ApiError) {
-        let reason = match error.status() {
+        let reason = match error.verdict() {
             _ if matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown) => return,
-            Some(409 | 412) if error.after_unknown => "an earlier attempt seems to have worked",
-            Some(404) => "it is gone",
-            Some(409) => "it is leased, or its host has no room",
-            Some(412) => "it is in another state by now",
+            Verdict::Busy | Verdict::OtherState if error.after_unknown => {
+                "an earlier attempt seems to have worked"
+            }
+            Verdict::Gone => "it is gone",
+            Verdict::Busy => "it is leased, or its host has no room",
+            Verdict::OtherState => "it is in another state by now",
             _ => {
                 self.errors.push(error);
                 return;
@@ -602,13 +606,13 @@ enum Slot {
 /// became of it.
 fn slot_after(write: MachineWrite, error: &ApiError, before: bool) -> Slot {
     let suspends = error.operation == Operation::SuspendMachine;
-    match error.status() {
+    match error.verdict() {
         _ if !error.surely_did_nothing() => Slot::Unknown,
         // What was to be reached has most likely been reached by then.
-        Some(409 | 412) if before || suspends => Slot::Unknown,
-        Some(429) if suspends => Slot::Spent,
+        Verdict::Busy | Verdict::OtherState if before || suspends => Slot::Unknown,
+        Verdict::RateLimited if suspends => Slot::Spent,
         // A machine that is gone is as good as stopped.
-        Some(404) if write == MachineWrite::Stop => Slot::Spent,
+        Verdict::Gone if write == MachineWrite::Stop => Slot::Spent,
         // This attempt did nothing, but that says nothing of the earlier one.
         _ if before => Slot::Spent,
         _ => Slot::Free,
@@ -619,9 +623,7 @@ fn slot_after(write: MachineWrite, error: &ApiError, before: bool) -> Slot {
 ///
 /// Not where it may be suspended by now: a stop would discard what it has saved.
 fn cannot_be_suspended(error: &ApiError) -> bool {
-    error.surely_did_nothing()
-        && matches!(error.status(), Some(400..=499))
-        && !matches!(error.status(), Some(401 | 403 | 404 | 409 | 412 | 429))
+    error.surely_did_nothing() && error.verdict() == Verdict::Refused
 }
 
 /// What one create's answer means for the next.

@@ -108,7 +108,7 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::PassError;
+    use crate::labels::PassError;
 
     #[tokio::test(start_paused = true)]
     async fn clients_share_a_text_and_slow_ones_are_at_the_reading_of_few() {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{metrics::PassError, report::PassReport};
+use crate::{labels::PassError, report::PassReport};
 
 /// How late the loop may be before it counts as hung.
 const LATE: Duration = Duration::from_secs(30);

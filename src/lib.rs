@@ -38,6 +38,7 @@
 //! - [`act`]: carries a plan out. [`reconcile`]: the order of a pass. [`report`]: what became of it, and [`pass_log`] what
 //!   the log says of that. [`pool`]: which apps, when, how many at once.
 //! - [`waiting`]: passes that only wait, and hold no place meanwhile.
+//! - [`labels`]: the closed sets that `/metrics` and the log name things by.
 //! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show. [`listener`]: who may ask, how much.
 //! - [`daemon`]: puts it all together. [`commands`]: the program's commands. [`telemetry`]: logs.
 //! - [`sim`]: a simulated Fly platform, for the demo and for tests.
@@ -45,20 +46,20 @@
 //! # Who may import whom
 //!
 //! ```text
-//! shutdown, duration, error_chain, shown, stderr, transport, waiting, listener, sim   nothing of ours
+//! shutdown, duration, error_chain, labels, shown, stderr, transport, waiting, listener, sim   nothing of ours
 //! expr                     duration, shown (a user's text in messages)
 //! scaling                  expr, shown
 //! clock                    scaling
 //! config                   duration, expr, scaling, shown, transport (which proxies there are)
 //! telemetry                config, shown, stderr
-//! metrics                  scaling, machines (closed labels), transport
-//! machines                 duration, scaling, metrics, shown, shutdown, transport
-//! collect                  config, expr, metrics, shown, transport
-//! act                      clock, scaling, machines, metrics, waiting
-//! report                   collect, expr, scaling, machines, metrics
+//! metrics                  labels, scaling
+//! machines                 duration, labels, scaling, metrics, shown, shutdown, transport
+//! collect                  config, expr, labels, metrics, shown, transport
+//! act                      clock, labels, scaling, machines, metrics, waiting
+//! report                   collect, expr, labels, scaling, machines
 //! pass_log                 report and what it names
 //! reconcile                everything above but sim
-//! health                   report, metrics
+//! health                   labels, report
 //! pool, admin              what they run and show; shown
 //! daemon                   everything but commands and sim
 //! commands                 everything; the only one to import sim (demo is simulator and daemon side by side)
@@ -102,6 +103,7 @@ pub mod duration;
 pub mod error_chain;
 pub mod expr;
 pub mod health;
+pub mod labels;
 pub mod listener;
 pub mod machines;
 pub mod metrics;

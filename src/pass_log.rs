@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use crate::{
     collect::Sample,
     error_chain::chain,
+    labels::PassError,
     machines::ApiError,
-    metrics::PassError,
     report::PassReport,
     scaling::{
         Bounds, Decision, ExpressionBand, Kind, Note, Now, Target, TargetExpressions, Targets,

@@ -19,8 +19,9 @@ use crate::{
     config::{AppPattern, AppSelection},
     error_chain::chain,
     health::Health,
+    labels::PassError,
     machines::{Api, ApiError, AppClient},
-    metrics::{PassError, Standing},
+    metrics::Standing,
     reconcile::{AppState, Reconciler},
     report::PassReport,
 };
@@ -312,10 +313,7 @@ impl Pool {
                 self.manage(names);
                 return self.options.refresh_interval;
             }
-            Ok(Err(error)) => (
-                PassError::of_api(&error.cause, PassError::List),
-                chain(&error),
-            ),
+            Ok(Err(error)) => (error.reason(PassError::List), chain(&error)),
             Err(error) => (PassError::Panic, error.to_string()),
         };
         self.health.list_failed(error.clone());

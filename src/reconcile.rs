@@ -18,8 +18,9 @@ use crate::{
     clock::{Clock, Watch},
     collect::{Collector, collect_all},
     expr::{Names, Values},
+    labels::PassError,
     machines::{ApiError, AppClient},
-    metrics::{Metrics, PassError},
+    metrics::Metrics,
     pass_log::PassLog,
     report::{About, PassReport},
     scaling::{

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    collect::{CollectError, CollectErrorKind},
+    collect::CollectError,
     error_chain::chain,
     expr::EvalError,
+    labels::PassError,
     machines::{ApiError, Cause},
-    metrics::PassError,
     scaling::{Counts, Decision, Note, Now, Reason, TargetError, Targets},
 };
 
@@ -180,7 +180,7 @@ impl PassReport {
             return;
         }
         self.faults.push(Fault {
-            reason: PassError::of_api(&error.cause, reason),
+            reason: error.reason(reason),
             text: chain(error),
             about,
         });
@@ -188,13 +188,8 @@ impl PassReport {
 
     /// Adds a metric that could not be collected.
     pub fn metric_fault(&mut self, metric: &str, error: &CollectError) {
-        let reason = match error.kind() {
-            CollectErrorKind::Unauthorized => PassError::Unauthorized,
-            CollectErrorKind::Timeout => PassError::Timeout,
-            _ => PassError::Metric,
-        };
         self.faults.push(Fault {
-            reason,
+            reason: error.reason(),
             text: format!("metric {metric}: {}", chain(error)),
             about: About::Metric(metric.to_owned()),
         });

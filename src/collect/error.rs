@@ -7,7 +7,10 @@ use std::{error::Error as StdError, time::Duration};
 
 use http::StatusCode;
 
-use crate::shown::excerpt;
+use crate::{
+    labels::{CallResult, PassError},
+    shown::excerpt,
+};
 
 /// The longest query that is shown beside an error, in characters.
 const QUERY_LIMIT: usize = 300;
@@ -392,6 +395,37 @@ impl CollectError {
         match self {
             Self::Asked { error, .. } => error.answer(),
             other => other,
+        }
+    }
+
+    /// As what the request is counted.
+    pub(super) fn result(&self) -> CallResult {
+        match self.answer() {
+            Self::HttpStatus { status, .. } => CallResult::of_status(status.as_u16()),
+            // Prometheus may say in an answer of 200 that the query failed.
+            Self::Api { status, .. } if !status.is_success() => {
+                CallResult::of_status(status.as_u16())
+            }
+            error => match error.kind() {
+                CollectErrorKind::Timeout => CallResult::Timeout,
+                CollectErrorKind::Connection
+                | CollectErrorKind::Tls
+                | CollectErrorKind::Interrupted => CallResult::Transport,
+                CollectErrorKind::Unauthorized => CallResult::Unauthorized,
+                CollectErrorKind::Query | CollectErrorKind::Namespace => CallResult::ClientError,
+                CollectErrorKind::Status => CallResult::ServerError,
+                _ => CallResult::Invalid,
+            },
+        }
+    }
+
+    /// The reason of what fails for want of the metric.
+    #[must_use]
+    pub fn reason(&self) -> PassError {
+        match self.kind() {
+            CollectErrorKind::Unauthorized => PassError::Unauthorized,
+            CollectErrorKind::Timeout => PassError::Timeout,
+            _ => PassError::Metric,
         }
     }
 

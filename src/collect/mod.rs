@@ -26,7 +26,8 @@ use crate::{
     config::{CollectorConfig, CollectorSource, QueryTemplate},
     error_chain::chain,
     expr::{Names, Values},
-    metrics::{CallResult, Metrics},
+    labels::CallResult,
+    metrics::Metrics,
     transport::Transport,
 };
 
@@ -212,32 +213,13 @@ pub async fn collect_all(
         let result = timeout_at(until, collector.collect(app, now))
             .await
             .unwrap_or(Err(CollectError::OutOfTime { timeout }));
-        metrics.collector_request(collector.api(), call_result(&result), asked.elapsed());
+        let counted = result
+            .as_ref()
+            .map_or_else(CollectError::result, |_| CallResult::Ok);
+        metrics.collector_request(collector.api(), counted, asked.elapsed());
         (collector.metric().to_owned(), result)
     }));
     Readings(readings.await)
-}
-
-/// How a collector's request is counted.
-fn call_result(result: &Result<Sample, CollectError>) -> CallResult {
-    match result.as_ref().map_err(CollectError::answer) {
-        Ok(_) => CallResult::Ok,
-        Err(CollectError::HttpStatus { status, .. }) => CallResult::of_status(status.as_u16()),
-        // Prometheus may say in an answer of 200 that the query failed.
-        Err(CollectError::Api { status, .. }) if !status.is_success() => {
-            CallResult::of_status(status.as_u16())
-        }
-        Err(error) => match error.kind() {
-            CollectErrorKind::Timeout => CallResult::Timeout,
-            CollectErrorKind::Connection
-            | CollectErrorKind::Tls
-            | CollectErrorKind::Interrupted => CallResult::Transport,
-            CollectErrorKind::Unauthorized => CallResult::Unauthorized,
-            CollectErrorKind::Query | CollectErrorKind::Namespace => CallResult::ClientError,
-            CollectErrorKind::Status => CallResult::ServerError,
-            _ => CallResult::Invalid,
-        },
-    }
 }
 
 /// Shows the metric's name only: the rest holds tokens.
@@ -394,7 +376,7 @@ mod tests {
             let shown = format!("{text}; the query sent was: up {}\u{2026}", "x".repeat(297));
             assert_eq!(error.to_string(), if is_shown { shown } else { text });
             assert_eq!(error.kind(), kind, "{error}");
-            assert_eq!(call_result(&Err(error)), expected);
+            assert_eq!(error.result(), expected);
         }
     }
 }

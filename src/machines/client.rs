@@ -21,7 +21,7 @@ use url::Url;
 use super::{
     clone::CloneTemplate,
     cookies::Cookies,
-    error::{ApiError, Cause, Operation},
+    error::{ApiError, Cause, Verdict},
     graphql,
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, attempt_limit, pause_after, pauses},
     token::Authorization,
@@ -29,7 +29,8 @@ use super::{
     wire,
 };
 use crate::{
-    metrics::{CallResult, Metrics},
+    labels::{CallResult, Operation},
+    metrics::Metrics,
     scaling::{Machine, Release},
     shown::excerpt,
     shutdown::Shutdown,
@@ -335,7 +336,10 @@ impl Api {
                 }
             }
         };
-        let result = CallResult::of(outcome.as_ref().map_err(|failure| &failure.cause).err());
+        let result = match &outcome {
+            Ok(_) => CallResult::Ok,
+            Err(failure) => failure.cause.result(),
+        };
         self.metrics
             .api_request(call.operation, result, begun.elapsed());
         outcome
@@ -415,7 +419,7 @@ impl AppClient {
         let mut call = self.call(Operation::GetMachine, Method::GET, &["machines", machine]);
         call.subject = self.machine(machine);
         let answer = match self.api.make(&call, deadline).await {
-            Err(error) if error.status() == Some(404) => return Ok(None),
+            Err(error) if error.verdict() == Verdict::Gone => return Ok(None),
             answer => answer?,
         };
         wire::parse_machine(answer.body(), machine)
@@ -567,7 +571,7 @@ impl AppClient {
             )
             .await
         {
-            Err(error) if error.status() == Some(404) => Ok(()),
+            Err(error) if error.verdict() == Verdict::Gone => Ok(()),
             outcome => outcome,
         }
     }
@@ -967,7 +971,7 @@ mod tests {
         let template = CloneTemplate::new(&config).expect("a config with an image");
         let create = client.create_machine(&template, "ord", &[], false, window);
         let error = create.await.expect_err("it is refused");
-        assert_eq!(error.status(), Some(429), "{error}");
+        assert_eq!(error.verdict(), Verdict::RateLimited, "{error}");
     }
 
     #[tokio::test]

@@ -2,113 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use crate::transport::TransportError;
-
-/// One kind of call, as metrics and errors name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operation {
-    /// The machines of an app.
-    ListMachines,
-    /// One machine.
-    GetMachine,
-    /// A new machine.
-    CreateMachine,
-    /// Starting one.
-    StartMachine,
-    /// Stopping one.
-    StopMachine,
-    /// Suspending one.
-    SuspendMachine,
-    /// Waiting for one to stop.
-    WaitMachine,
-    /// Destroying one.
-    DestroyMachine,
-    /// The volumes of an app.
-    ListVolumes,
-    /// A new volume.
-    CreateVolume,
-    /// The apps of an organization.
-    ListApps,
-    /// An app's current release.
-    CurrentRelease,
-}
-
-impl Operation {
-    /// Every operation.
-    pub const ALL: [Self; 12] = [
-        Self::ListMachines,
-        Self::GetMachine,
-        Self::CreateMachine,
-        Self::StartMachine,
-        Self::StopMachine,
-        Self::SuspendMachine,
-        Self::WaitMachine,
-        Self::DestroyMachine,
-        Self::ListVolumes,
-        Self::CreateVolume,
-        Self::ListApps,
-        Self::CurrentRelease,
-    ];
-
-    /// The metric label.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ListMachines => "list_machines",
-            Self::GetMachine => "get_machine",
-            Self::CreateMachine => "create_machine",
-            Self::StartMachine => "start_machine",
-            Self::StopMachine => "stop_machine",
-            Self::SuspendMachine => "suspend_machine",
-            Self::WaitMachine => "wait_machine",
-            Self::DestroyMachine => "destroy_machine",
-            Self::ListVolumes => "list_volumes",
-            Self::CreateVolume => "create_volume",
-            Self::ListApps => "list_apps",
-            Self::CurrentRelease => "current_release",
-        }
-    }
-
-    /// The API it belongs to, as the metric label says.
-    #[must_use]
-    pub fn api(self) -> &'static str {
-        match self {
-            Self::CurrentRelease => "graphql",
-            _ => "machines",
-        }
-    }
-
-    /// Whether it changes anything.
-    #[must_use]
-    pub fn is_write(self) -> bool {
-        matches!(
-            self,
-            Self::CreateMachine
-                | Self::StartMachine
-                | Self::StopMachine
-                | Self::SuspendMachine
-                | Self::DestroyMachine
-                | Self::CreateVolume
-        )
-    }
-
-    fn phrase(self) -> &'static str {
-        match self {
-            Self::ListMachines => "list the machines",
-            Self::GetMachine => "ask for the machine",
-            Self::CreateMachine => "create a machine",
-            Self::StartMachine => "start the machine",
-            Self::StopMachine => "stop the machine",
-            Self::SuspendMachine => "suspend the machine",
-            Self::WaitMachine => "wait for the machine",
-            Self::DestroyMachine => "destroy the machine",
-            Self::ListVolumes => "list the volumes",
-            Self::CreateVolume => "create a volume",
-            Self::ListApps => "list the apps",
-            Self::CurrentRelease => "ask for the current release",
-        }
-    }
-}
+use crate::{
+    labels::{CallResult, Operation, PassError},
+    transport::TransportError,
+};
 
 /// A call that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +25,23 @@ pub struct ApiError {
     pub cause: Cause,
 }
 
+fn phrase(operation: Operation) -> &'static str {
+    match operation {
+        Operation::ListMachines => "list the machines",
+        Operation::GetMachine => "ask for the machine",
+        Operation::CreateMachine => "create a machine",
+        Operation::StartMachine => "start the machine",
+        Operation::StopMachine => "stop the machine",
+        Operation::SuspendMachine => "suspend the machine",
+        Operation::WaitMachine => "wait for the machine",
+        Operation::DestroyMachine => "destroy the machine",
+        Operation::ListVolumes => "list the volumes",
+        Operation::CreateVolume => "create a volume",
+        Operation::ListApps => "list the apps",
+        Operation::CurrentRelease => "ask for the current release",
+    }
+}
+
 struct Sentence<'error>(&'error ApiError);
 
 impl fmt::Display for Sentence<'_> {
@@ -135,13 +49,13 @@ impl fmt::Display for Sentence<'_> {
         write!(
             formatter,
             "cannot {} ({})",
-            self.0.operation.phrase(),
+            phrase(self.0.operation),
             self.0.subject
         )?;
         if let Some(request_id) = &self.0.request_id {
             write!(formatter, " [fly-request-id {request_id}]")?;
         }
-        if self.0.operation == Operation::ListMachines && self.0.status() == Some(404) {
+        if self.0.operation == Operation::ListMachines && self.0.verdict() == Verdict::Gone {
             formatter.write_str(" [is FAS_APP_NAME right, and does the token cover the app?]")?;
         }
         Ok(())
@@ -224,39 +138,55 @@ impl fmt::Display for Refusal<'_> {
     }
 }
 
+/// What became of a call that did not succeed: the one place where causes and HTTP statuses are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The service is away or too slow, and the call may have had its effect: 408, 5xx, no answer, half of one.
+    Unavailable,
+    /// An answer that says nothing of use; the call may have had its effect.
+    Unusable,
+    /// The service was not reached: nothing happened.
+    Unreached,
+    /// The token was not accepted: nothing happened.
+    Unauthorized,
+    /// There is no such thing, or no longer: nothing happened.
+    Gone,
+    /// Something else is being done with it, or somebody has leased it (409): nothing happened.
+    Busy,
+    /// It is in another state (412): nothing happened.
+    OtherState,
+    /// Too many calls (429): nothing happened.
+    RateLimited,
+    /// Refused for another reason, which may not hold elsewhere: nothing happened.
+    Refused,
+    /// This program did not make the call.
+    NotMade,
+}
+
 impl ApiError {
-    /// The HTTP status, where there was an answer.
+    /// What became of the last attempt.
     #[must_use]
-    pub fn status(&self) -> Option<u16> {
-        match &self.cause {
-            Cause::Status { status, .. } => Some(*status),
-            Cause::Unauthorized { status, .. } => *status,
-            _ => None,
-        }
+    pub fn verdict(&self) -> Verdict {
+        self.cause.verdict()
     }
 
     /// Whether the token was not accepted.
     #[must_use]
     pub fn is_unauthorized(&self) -> bool {
-        matches!(self.cause, Cause::Unauthorized { .. })
+        self.verdict() == Verdict::Unauthorized
     }
 
     /// Whether the service is to blame, which is away or says nothing of use, and not the question or its token.
     #[must_use]
     pub fn is_no_answer(&self) -> bool {
-        match &self.cause {
-            Cause::Status { status, .. } => matches!(status, 408 | 429 | 500..),
-            Cause::Timeout
-            | Cause::Transport(_)
-            | Cause::Decode(_)
-            | Cause::Complaint(_)
-            | Cause::NotBegun => true,
-            Cause::Unauthorized { .. }
-            | Cause::UnknownApp(_)
-            | Cause::NotSent(_)
-            | Cause::ShuttingDown
-            | Cause::DryRun => false,
-        }
+        matches!(self.cause, Cause::NotBegun)
+            || matches!(
+                self.verdict(),
+                Verdict::Unavailable
+                    | Verdict::Unusable
+                    | Verdict::Unreached
+                    | Verdict::RateLimited
+            )
     }
 
     /// Whether the call surely had no effect.
@@ -264,49 +194,120 @@ impl ApiError {
     pub fn surely_did_nothing(&self) -> bool {
         !self.after_unknown && self.cause.surely_did_nothing()
     }
+
+    /// The reason of a pass that failed by it: a refused token or a deadline is that whatever was asked for, and
+    /// `otherwise` says what was.
+    #[must_use]
+    pub fn reason(&self, otherwise: PassError) -> PassError {
+        match self.cause {
+            Cause::Unauthorized { .. } => PassError::Unauthorized,
+            Cause::Timeout | Cause::NotBegun => PassError::Timeout,
+            _ => otherwise,
+        }
+    }
 }
 
 impl Cause {
+    /// What became of an attempt that ended like this.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self {
+            Self::Status { status, .. } => match status {
+                404 => Verdict::Gone,
+                408 | 500..=599 => Verdict::Unavailable,
+                409 => Verdict::Busy,
+                412 => Verdict::OtherState,
+                429 => Verdict::RateLimited,
+                400..=499 => Verdict::Refused,
+                _ => Verdict::Unusable,
+            },
+            Self::Unauthorized { .. } => Verdict::Unauthorized,
+            Self::UnknownApp(_) => Verdict::Gone,
+            Self::Timeout => Verdict::Unavailable,
+            Self::Transport(error) if error.surely_not_sent() => Verdict::Unreached,
+            Self::Transport(
+                TransportError::BodyTooLarge { .. } | TransportError::Encoding { .. },
+            )
+            | Self::Decode(_)
+            | Self::Complaint(_) => Verdict::Unusable,
+            Self::Transport(_) => Verdict::Unavailable,
+            Self::NotSent(_) | Self::NotBegun | Self::ShuttingDown | Self::DryRun => {
+                Verdict::NotMade
+            }
+        }
+    }
+
     /// Whether an attempt that ended like this surely had no effect.
     pub(super) fn surely_did_nothing(&self) -> bool {
-        match self {
-            Self::Status { status, .. } => (400..500).contains(status) && *status != 408,
-            Self::Unauthorized { .. }
-            | Self::NotSent(_)
-            | Self::NotBegun
-            | Self::ShuttingDown
-            | Self::DryRun => true,
-            Self::Transport(error) => error.surely_not_sent(),
-            Self::Timeout | Self::Decode(_) | Self::Complaint(_) | Self::UnknownApp(_) => false,
-        }
+        !matches!(self.verdict(), Verdict::Unavailable | Verdict::Unusable)
     }
 
     /// Whether an idempotent call may be repeated after this.
     pub(super) fn is_transient(&self) -> bool {
-        match self {
-            Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
-            Self::Transport(error) => !matches!(
-                error,
-                TransportError::BodyTooLarge { .. } | TransportError::Encoding { .. }
-            ),
-            Self::Timeout => true,
-            Self::Unauthorized { .. }
-            | Self::Decode(_)
-            | Self::Complaint(_)
-            | Self::UnknownApp(_)
-            | Self::NotSent(_)
-            | Self::NotBegun
-            | Self::ShuttingDown
-            | Self::DryRun => false,
-        }
+        matches!(
+            self.verdict(),
+            Verdict::Unavailable | Verdict::Unreached | Verdict::RateLimited
+        )
     }
 
     /// Whether a create may be repeated after this: only where it surely did not happen and may work soon.
     pub(super) fn allows_another_create(&self) -> bool {
+        self.is_transient() && self.surely_did_nothing()
+    }
+
+    /// As what the attempt is counted.
+    pub(super) fn result(&self) -> CallResult {
         match self {
-            Self::Status { status, .. } => *status == 429,
-            Self::Transport(error) => error.surely_not_sent(),
-            _ => false,
+            Self::Unauthorized { .. } => CallResult::Unauthorized,
+            Self::Status { status, .. } => CallResult::of_status(*status),
+            Self::Timeout | Self::NotBegun | Self::Transport(TransportError::Timeout) => {
+                CallResult::Timeout
+            }
+            Self::Transport(_) => CallResult::Transport,
+            Self::Decode(_)
+            | Self::Complaint(_)
+            | Self::UnknownApp(_)
+            | Self::NotSent(_)
+            | Self::ShuttingDown
+            | Self::DryRun => CallResult::Invalid,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_one_verdict() {
+        use Verdict::{
+            Busy, Gone, OtherState, RateLimited, Refused, Unauthorized, Unavailable, Unusable,
+        };
+        for status in 100..700 {
+            let expected = match status {
+                401 | 403 => Unauthorized,
+                404 => Gone,
+                409 => Busy,
+                412 => OtherState,
+                429 => RateLimited,
+                408 | 500..=599 => Unavailable,
+                400..=499 => Refused,
+                _ => Unusable,
+            };
+            let message = String::new();
+            let cause = match status {
+                401 | 403 => Cause::Unauthorized {
+                    status: Some(status),
+                    message,
+                },
+                _ => Cause::Status {
+                    status,
+                    message,
+                    retry_after: None,
+                },
+            };
+            assert_eq!(cause.verdict(), expected, "{status}");
+            let is_open = matches!(expected, Unavailable | Unusable);
+            assert_eq!(cause.surely_did_nothing(), !is_open, "{status}");
         }
     }
 }
