@@ -1,9 +1,13 @@
 //! What leaves the process and when: pace, repetition, refusals, volumes, victims, deploys, lagging lists.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use fly_autoscaler::sim::{
-    Access, Canned, Effect, Failures, Fault, HostStatus, MachineConfig, MachineState,
+    Access, Canned, Effect, Failures, Fault, HostStatus, Machine, MachineConfig, MachineState,
     MetricsSettings, NewMachine, NewVolume, Operation, Options, RateLimits, Release, RequestRecord,
     Token,
 };
@@ -891,6 +895,63 @@ async fn a_refused_token_ends_the_destroys_of_a_pass() {
         assert_eq!(world.requests(operation), 1, "{operation:?}");
         assert_eq!(world.writes(), 1, "{operation:?}: and nothing else");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_the_listed_version_of_a_victim_that_is_waited_for() {
+    let settings = [CREATED, ("FAS_DESTROY_RUNNING_AFTER", "0s")];
+    let mut world = world(1.0, &settings, &[(2, machine())]);
+    let instances: BTreeMap<Arc<str>, Arc<str>> = {
+        let platform = world.platform();
+        let machines = platform.app(APP).unwrap().machines();
+        let instance =
+            |machine: &Machine| (Arc::clone(&machine.id), Arc::clone(&machine.instance_id));
+        machines.map(instance).collect()
+    };
+    world.run_for(14).await;
+    let [waited] = &requests(&world, Operation::Wait)[..] else {
+        panic!("one victim");
+    };
+    let instance = &instances[waited.machine.as_ref().unwrap()];
+    let named = format!("instance_id={instance}");
+    assert!(waited.query.contains(&named), "{}", waited.query);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_victim_that_is_gone_when_it_is_to_stop_is_neither_waited_for_nor_destroyed() {
+    let settings = [CREATED, ("FAS_DESTROY_RUNNING_AFTER", "0s")];
+    let mut world = world(1.0, &settings, &[(2, machine())]);
+    fault(&world, Operation::Stop, status(404));
+    world.run_for(14).await;
+    assert_eq!(world.requests(Operation::Stop), 1);
+    assert_eq!(world.requests(Operation::Wait), 0);
+    assert_eq!(world.requests(Operation::Destroy), 0);
+    assert_eq!(world.all_pass_errors(), [].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_that_cannot_be_made_at_all_is_not_tried_in_other_regions() {
+    let settings = [
+        CREATED,
+        ("FAS_CLONE_VOLUMES", "true"),
+        ("FAS_REGIONS", "ord,iad,lhr"),
+    ];
+    let config = json!({
+        "image": "registry.fly.io/app:v1",
+        "metadata": { "fly_process_group": "app" },
+        "mounts": [{ "volume": "vol_gone", "path": "/data" }],
+    });
+    let source = machine().config(&config.to_string());
+    let mut world = world(2.0, &settings, &[(1, source)]);
+    let logs = Logs::capture();
+    world.run_for(14).await;
+    assert_eq!(world.writes(), 0);
+    assert_eq!(
+        world.pass_errors("write"),
+        1,
+        "once, and not for each region"
+    );
+    assert_eq!(logs.with("names no volume that the app has").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
