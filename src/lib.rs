@@ -54,7 +54,7 @@
 //! telemetry                config, shown, stderr
 //! metrics                  labels, scaling
 //! machines                 duration, labels, scaling, metrics, shown, shutdown, transport
-//! collect                  config, expr, labels, metrics, shown, transport
+//! collect                  config, expr, labels, metrics, scaling (the time), shown, transport
 //! act                      clock, labels, scaling, machines, metrics, waiting
 //! report                   collect, expr, labels, scaling, machines
 //! pass_log                 report and what it names

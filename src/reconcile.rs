@@ -115,7 +115,12 @@ impl Reconciler {
             more_to_do: false,
         };
         let watch = Watch::new(self.clock, &self.policy, &self.pulse, began);
-        let work = self.work(state, &watch, began, deadline, &mut report);
+        let time = PassTime {
+            began,
+            deadline,
+            watch: &watch,
+        };
+        let work = self.work(state, time, &mut report);
         tokio::select! {
             biased;
             // Both are dropped only when the pass is over. Whoever looks comes first, so that no work goes on unlooked.
@@ -128,25 +133,18 @@ impl Reconciler {
     }
 
     /// Looks, decides and acts.
-    async fn work(
-        &self,
-        state: &mut AppState,
-        watch: &Watch<'_>,
-        began: Now,
-        deadline: Instant,
-        report: &mut PassReport,
-    ) {
+    async fn work(&self, state: &mut AppState, time: PassTime<'_>, report: &mut PassReport) {
         tokio::select! {
             biased;
             // Nothing has been written while this is awaited, so that it may be dropped at any point.
             () = self.shutdown.wait() => {}
             seen = async {
-                let mut seen = self.look(state, began, deadline, report).await?;
-                self.ask_for_unlisted(state, &mut seen, began, deadline, report).await;
+                let mut seen = self.look(state, time, report).await?;
+                self.ask_for_unlisted(state, &mut seen, time, report).await;
                 Some(seen)
             } => {
                 if let Some(seen) = seen {
-                    self.decide_and_act(state, &seen, watch, began, deadline, report).await;
+                    self.decide_and_act(state, &seen, time, report).await;
                     if self.may_be_empty && seen.nothing {
                         report.excuse_for_no_machines();
                     }
@@ -169,8 +167,9 @@ impl Reconciler {
     async fn look(
         &self,
         state: &mut AppState,
-        began: Now,
-        deadline: Instant,
+        PassTime {
+            began, deadline, ..
+        }: PassTime<'_>,
         report: &mut PassReport,
     ) -> Option<Seen> {
         let AppState {
@@ -181,8 +180,7 @@ impl Reconciler {
         let collect = collect_all(
             &self.collectors,
             client.app(),
-            began.wall,
-            Instant::from_std(began.monotonic),
+            began,
             self.policy.timeout,
             &self.metrics,
         );
@@ -229,8 +227,9 @@ impl Reconciler {
         &self,
         state: &mut AppState,
         seen: &mut Seen,
-        began: Now,
-        deadline: Instant,
+        PassTime {
+            began, deadline, ..
+        }: PassTime<'_>,
         report: &mut PassReport,
     ) {
         let Seen {
@@ -286,9 +285,11 @@ impl Reconciler {
         &self,
         state: &mut AppState,
         seen: &Seen,
-        watch: &Watch<'_>,
-        began: Now,
-        deadline: Instant,
+        PassTime {
+            began,
+            deadline,
+            watch,
+        }: PassTime<'_>,
         report: &mut PassReport,
     ) {
         let Evaluation { targets, errors } = self.evaluate(&seen.observed, &seen.values, began);
@@ -485,6 +486,17 @@ impl Reconciler {
         }
         state.log.tell(report, &self.targets);
     }
+}
+
+/// The time of one pass.
+#[derive(Clone, Copy)]
+struct PassTime<'pass> {
+    /// When it began.
+    began: Now,
+    /// When it has to be over.
+    deadline: Instant,
+    /// Whether the process has stood still since it began.
+    watch: &'pass Watch<'pass>,
 }
 
 struct Seen {

@@ -28,6 +28,7 @@ use crate::{
     expr::{Names, Values},
     labels::CallResult,
     metrics::Metrics,
+    scaling::Now,
     transport::Transport,
 };
 
@@ -190,17 +191,16 @@ impl Readings {
 
 /// Asks all of them side by side, for `app`, and counts their requests; the results are in the order of `collectors`.
 ///
-/// `now` is the evaluation time. It ends by half of `timeout` (`FAS_TIMEOUT`) after `began`, whatever hangs: this is the
+/// `began` is when the pass began, and the evaluation time. It ends by half of `timeout` (`FAS_TIMEOUT`) after that, whatever hangs: this is the
 /// one place for the share that metrics get of a pass.
 pub async fn collect_all(
     collectors: &[Collector],
     app: &str,
-    now: jiff::Timestamp,
-    began: Instant,
+    began: Now,
     timeout: Duration,
     metrics: &Metrics,
 ) -> Readings {
-    let until = began + timeout / SHARE;
+    let until = Instant::from_std(began.monotonic) + timeout / SHARE;
     let readings = join_all(collectors.iter().map(|collector| async move {
         tracing::debug!(
             app,
@@ -210,7 +210,7 @@ pub async fn collect_all(
             collector.query(app)
         );
         let asked = Instant::now();
-        let result = timeout_at(until, collector.collect(app, now))
+        let result = timeout_at(until, collector.collect(app, began.wall))
             .await
             .unwrap_or(Err(CollectError::OutOfTime { timeout }));
         let counted = result

@@ -89,10 +89,9 @@ async fn evaluate(
         tracing::warn!("{warning}");
     }
 
-    let began = Instant::from_std(now.monotonic);
     let uncounted = Metrics::new();
     let timeout = config.policy.timeout;
-    let readings = collect_all(&collectors, &app, now.wall, began, timeout, &uncounted).await;
+    let readings = collect_all(&collectors, &app, now, timeout, &uncounted).await;
     let mut log = PassLog::default();
     for (metric, result) in readings.iter() {
         if let Ok(sample) = result {

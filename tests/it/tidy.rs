@@ -48,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "expr",
             "labels",
             "metrics",
+            "scaling",
             "shown",
             "transport",
         ],
