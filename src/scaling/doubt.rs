@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::scaling::{
         Action, Effect, InitialState, Note, Targets,
-        fleet::{Fleet, Pass, created, machine, started},
+        tests::fleet::{Fleet, Pass, created, machine, started},
     };
 
     const STOPPED: [&str; 4] = [

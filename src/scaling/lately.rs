@@ -513,7 +513,7 @@ fn judge_start(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::{Effect, fleet::Fleet};
+    use crate::scaling::{Effect, tests::fleet::Fleet};
 
     const LIST: [&str; 2] = ["a ord started", "b ord stopped"];
 

@@ -6,8 +6,8 @@
 use std::time::Instant;
 
 use super::{
-    Bounds, Kind, Memory, Note, Now, Observed, Policy, Step, Target, Targets, plan::running_depth,
-    window::SlidingExtreme,
+    Bounds, Kind, Memory, Note, Now, Observed, Policy, Step, Target, Targets,
+    surplus::running_depth, window::SlidingExtreme,
 };
 
 /// So many passes in a row without a valid target are a break: what was seen before them no longer counts.
@@ -353,7 +353,7 @@ mod tests {
     use super::*;
     use crate::scaling::{
         Fallback, UpDown,
-        fleet::{Fleet, created, missing, started},
+        tests::fleet::{Fleet, created, missing, started},
     };
 
     /// A fleet of this many started machines.

@@ -628,7 +628,7 @@ impl CreateBackoff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::fleet::{Fleet, created, ids, machine};
+    use crate::scaling::tests::fleet::{Fleet, created, ids, machine};
 
     fn refused(region: &str) -> Effect {
         Effect::CreateRefused {
@@ -1017,7 +1017,7 @@ mod tests {
 
     #[test]
     fn two_passes_without_a_target_break_the_surplus_and_one_does_not() {
-        use crate::scaling::fleet::missing;
+        use crate::scaling::tests::fleet::missing;
         let list = ["a ord started", "b ord started"];
         let cases = [
             ("", true),

@@ -8,10 +8,6 @@ mod backoff;
 mod doubt;
 mod evaluate;
 mod fingerprint;
-#[cfg(test)]
-mod fleet;
-#[cfg(test)]
-mod golden;
 mod lately;
 mod limits;
 mod machine;
@@ -22,13 +18,13 @@ mod order;
 mod placement;
 mod plan;
 mod policy;
-#[cfg(test)]
-mod properties;
 mod pulse;
 mod release;
 mod steps;
 mod surplus;
 mod target;
+#[cfg(test)]
+mod tests;
 mod unlisted;
 mod unsettled;
 mod window;
@@ -60,4 +56,9 @@ pub struct Now {
     pub monotonic: Instant,
     /// The wall clock: for comparing with times that Fly reports, and for expressions.
     pub wall: jiff::Timestamp,
+}
+
+/// A length as a count of machines.
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -168,7 +168,7 @@ impl Observed {
     pub(super) fn count(&mut self, policy: &Policy) {
         let count = |pick: &dyn Fn(&Member) -> bool| {
             let picked = self.members.iter().filter(|member| pick(member)).count();
-            u32::try_from(picked).unwrap_or(u32::MAX)
+            super::count(picked)
         };
         let is_known =
             |member: &Member| matches!(member.presence, Presence::Listed | Presence::Unlisted);
@@ -635,7 +635,7 @@ mod tests {
     use super::*;
     use crate::scaling::{
         Effect,
-        fleet::{Fleet, ids},
+        tests::fleet::{Fleet, ids},
     };
 
     fn fleet() -> Fleet {
@@ -834,7 +834,7 @@ mod tests {
     #[test]
     fn an_immense_kill_timeout_is_no_panic() {
         let mut fleet = fleet();
-        let mut machine = crate::scaling::fleet::machine("a ord stopping");
+        let mut machine = crate::scaling::tests::fleet::machine("a ord stopping");
         machine.kill_timeout = Duration::MAX;
         let now = fleet.at(0);
         let observed = fleet.memory.observe(vec![machine], &fleet.policy, now);
@@ -1310,7 +1310,7 @@ mod tests {
             ),
         ];
         let room = |fleet: &mut Fleet, second: u64, list: &[&str]| {
-            use crate::scaling::{Action, fleet::created};
+            use crate::scaling::{Action, tests::fleet::created};
             for second in [15, 30, second] {
                 let pass = fleet.pass(
                     second,
@@ -1345,7 +1345,7 @@ mod tests {
 
     #[test]
     fn a_clone_that_was_made_later_shows_that_lists_are_up_to_date() {
-        use crate::scaling::fleet::created;
+        use crate::scaling::tests::fleet::created;
         // Which of two creates had no answer.
         for (effects, room) in [
             ([unknown(), accepted("b")], 1),
@@ -1448,7 +1448,7 @@ mod tests {
 
     #[test]
     fn memory_forgets_machines_that_are_gone() {
-        use crate::scaling::fleet::created;
+        use crate::scaling::tests::fleet::created;
         let mut fleet = fleet();
         let list = [
             "a ord started",

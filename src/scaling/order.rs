@@ -322,7 +322,7 @@ pub(super) fn stop_order<'observed>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::{Effect, Release, fleet::Fleet};
+    use crate::scaling::{Effect, Release, tests::fleet::Fleet};
 
     fn ids(members: &[&Member]) -> String {
         let ids: Vec<&str> = members

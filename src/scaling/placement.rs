@@ -187,7 +187,7 @@ impl Placement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::{Effect, fleet::Fleet};
+    use crate::scaling::{Effect, tests::fleet::Fleet};
 
     const LIST: [&str; 4] = [
         "a ord started",

@@ -9,14 +9,14 @@ use std::{collections::BTreeSet, fmt};
 
 use super::{
     Bounds, EVERY_GROUP, Fingerprint, Kind, Limited, Machine, MachineConfig, Member, Memory, Note,
-    Now, Observed, Placement, Policy, ReleaseView, State, Unsettled,
-    machine::DestroyRank,
+    Now, Observed, Placement, Policy, ReleaseView, State, Unsettled, count,
     observe::Presence,
     order::{
-        DestroyOrder, clone_source, counts_as_running, may_be_down, may_be_replaced, start_order,
-        stop_order, surely_exists,
+        DestroyOrder, clone_source, may_be_down, may_be_replaced, start_order, stop_order,
+        surely_exists,
     },
     release::may_do_without_answer,
+    surplus::{Slots, existing},
 };
 use crate::shown::excerpt;
 
@@ -316,7 +316,7 @@ impl fmt::Display for Action {
                 )
             }
             Self::Destroy { victims } => {
-                let count = u32::try_from(victims.len()).unwrap_or(u32::MAX);
+                let count = count(victims.len());
                 write!(formatter, "destroy {count} {}", machines(count))
             }
             Self::Start { count, .. } => write!(formatter, "start {count} {}", machines(*count)),
@@ -540,23 +540,6 @@ fn plan_destroy_failed(observed: &Observed, bounds: Bounds, policy: &Policy, pla
     plan.destroy(order.take(false, above.max(in_the_way)));
 }
 
-/// How many machines surely exist that a surplus is measured by: all, and those that work. Failed ones that have to stay
-/// cost no working one its place.
-fn existing(observed: &Observed, policy: &Policy) -> (u32, u32) {
-    let existing = observed.members.iter();
-    let existing = existing.filter(|member| surely_exists(observed, member));
-    let working = count(
-        existing
-            .clone()
-            .filter(|member| !member.is_failed())
-            .count(),
-    );
-    let failed = existing.filter(|member| {
-        member.is_failed() && member.is_expendable(policy) && may_be_replaced(member, policy)
-    });
-    (working.saturating_add(count(failed.count())), working)
-}
-
 fn plan_destroy(
     observed: &Observed,
     bounds: Bounds,
@@ -654,58 +637,6 @@ fn failed(
     ids.filter(|id| observed.member(id).is_some_and(&may_be_taken))
         .cloned()
         .collect()
-}
-
-/// How the slots of a surplus are filled: at rest first, then on the way down, then running.
-#[derive(Default)]
-struct Slots<'observed> {
-    resting: Vec<&'observed Member>,
-    waiting: u32,
-    /// Those on their way down that the started target has just stopped: how far the surplus reaches into the running
-    /// ones is not to change by our own stops.
-    waiting_as_running: u32,
-    running: Vec<&'observed Member>,
-}
-
-impl<'observed> Slots<'observed> {
-    fn new(observed: &'observed Observed, bounds: Bounds, policy: &'observed Policy) -> Self {
-        let (present, working) = existing(observed, policy);
-        let surplus = present.saturating_sub(bounds.max);
-        if surplus == 0 {
-            return Self::default();
-        }
-        let existing = observed
-            .members
-            .iter()
-            .filter(|member| surely_exists(observed, member));
-        let mut order = DestroyOrder::new(observed, policy, working.saturating_sub(bounds.max));
-        let resting = order.take(false, surplus);
-        let left = (surplus - count(resting.len())).min(order.working_left());
-        let on_the_way_down = |running: bool| {
-            let members = existing.clone().filter(|member| {
-                member.machine.state.destroy_rank() == Some(DestroyRank::OnItsWayDown)
-                    && !member.machine.protected
-                    && may_be_replaced(member, policy)
-                    && counts_as_running(observed, member) == running
-            });
-            count(members.count())
-        };
-        let waiting = on_the_way_down(false).min(left);
-        let left = left - waiting;
-        let waiting_as_running = on_the_way_down(true).min(left);
-        Self {
-            resting,
-            waiting,
-            waiting_as_running,
-            running: order.take(true, left - waiting_as_running),
-        }
-    }
-}
-
-/// How many machines that count as running the surplus over `bounds` reaches.
-pub(super) fn running_depth(observed: &Observed, bounds: Bounds, policy: &Policy) -> u32 {
-    let slots = Slots::new(observed, bounds, policy);
-    slots.waiting_as_running + count(slots.running.len())
 }
 
 /// Whether a cordoned machine has a newer release than one that is not cordoned; machines without a release say nothing
@@ -847,16 +778,12 @@ impl Plan {
     }
 }
 
-fn count(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scaling::{
         Effect, Machine,
-        fleet::{Fleet, both, created},
+        tests::fleet::{Fleet, both, created},
     };
 
     #[test]

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::scaling::{
         Policy,
-        fleet::{Fleet, both, created, started},
+        tests::fleet::{Fleet, both, created, started},
     };
 
     #[test]

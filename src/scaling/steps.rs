@@ -18,7 +18,7 @@ impl Action {
                 format!("in {}", list(*count, regions))
             }
             Self::Destroy { victims } => {
-                let count = u32::try_from(victims.len()).unwrap_or(u32::MAX);
+                let count = super::count(victims.len());
                 let victims = victims.iter().map(|victim| {
                     let first = if victim.running {
                         " (stopped first)"
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::scaling::{
         Policy, Victim,
-        fleet::{Fleet, created},
+        tests::fleet::{Fleet, created},
     };
 
     #[test]

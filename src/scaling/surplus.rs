@@ -1,6 +1,86 @@
-//! How long a surplus has reached running machines: the guard against metrics that lag behind what Fly Proxy does.
+//! A surplus: which machines its slots reach, and for how long it has reached running ones, which is the guard against
+//! metrics that lag behind what Fly Proxy does.
 
 use std::time::{Duration, Instant};
+
+use super::{
+    Bounds, Member, Observed, Policy, count,
+    machine::DestroyRank,
+    order::{DestroyOrder, counts_as_running, may_be_replaced, surely_exists},
+};
+
+/// How many machines surely exist that a surplus is measured by: all, and those that work. Failed ones that have to stay
+/// cost no working one its place.
+pub(super) fn existing(observed: &Observed, policy: &Policy) -> (u32, u32) {
+    let existing = observed.members.iter();
+    let existing = existing.filter(|member| surely_exists(observed, member));
+    let working = count(
+        existing
+            .clone()
+            .filter(|member| !member.is_failed())
+            .count(),
+    );
+    let failed = existing.filter(|member| {
+        member.is_failed() && member.is_expendable(policy) && may_be_replaced(member, policy)
+    });
+    (working.saturating_add(count(failed.count())), working)
+}
+
+/// How the slots of a surplus are filled: at rest first, then on the way down, then running.
+#[derive(Default)]
+pub(super) struct Slots<'observed> {
+    pub(super) resting: Vec<&'observed Member>,
+    pub(super) waiting: u32,
+    /// Those on their way down that the started target has just stopped: how far the surplus reaches into the running
+    /// ones is not to change by our own stops.
+    pub(super) waiting_as_running: u32,
+    pub(super) running: Vec<&'observed Member>,
+}
+
+impl<'observed> Slots<'observed> {
+    pub(super) fn new(
+        observed: &'observed Observed,
+        bounds: Bounds,
+        policy: &'observed Policy,
+    ) -> Self {
+        let (present, working) = existing(observed, policy);
+        let surplus = present.saturating_sub(bounds.max);
+        if surplus == 0 {
+            return Self::default();
+        }
+        let existing = observed
+            .members
+            .iter()
+            .filter(|member| surely_exists(observed, member));
+        let mut order = DestroyOrder::new(observed, policy, working.saturating_sub(bounds.max));
+        let resting = order.take(false, surplus);
+        let left = (surplus - count(resting.len())).min(order.working_left());
+        let on_the_way_down = |running: bool| {
+            let members = existing.clone().filter(|member| {
+                member.machine.state.destroy_rank() == Some(DestroyRank::OnItsWayDown)
+                    && !member.machine.protected
+                    && may_be_replaced(member, policy)
+                    && counts_as_running(observed, member) == running
+            });
+            count(members.count())
+        };
+        let waiting = on_the_way_down(false).min(left);
+        let left = left - waiting;
+        let waiting_as_running = on_the_way_down(true).min(left);
+        Self {
+            resting,
+            waiting,
+            waiting_as_running,
+            running: order.take(true, left - waiting_as_running),
+        }
+    }
+}
+
+/// How many machines that count as running the surplus over `bounds` reaches.
+pub(super) fn running_depth(observed: &Observed, bounds: Bounds, policy: &Policy) -> u32 {
+    let slots = Slots::new(observed, bounds, policy);
+    slots.waiting_as_running + count(slots.running.len())
+}
 
 /// Since when the surplus has reached how far into the running machines, without a break.
 ///

@@ -433,7 +433,7 @@ impl Memory {
             let asked = self.lacking(id).and_then(|(_, asked)| asked);
             asked.is_none_or(|asked| now.monotonic.saturating_duration_since(asked) >= SETTLE_TIME)
         });
-        observed.unasked = u32::try_from(unasked.count()).unwrap_or(u32::MAX);
+        observed.unasked = super::count(unasked.count());
         observed.count(policy);
     }
 }
@@ -443,7 +443,7 @@ mod tests {
     use super::*;
     use crate::scaling::{
         Decision,
-        fleet::{Fleet, Pass, both, created, ids, started},
+        tests::fleet::{Fleet, Pass, both, created, ids, started},
     };
 
     const WHOLE: [&str; 6] = [
@@ -568,7 +568,8 @@ mod tests {
     fn an_answer_settles_what_a_missing_machine_is() {
         // The answer about d; created, failed, started, stopped; how many are missing; whether it still is another time.
         type Case = (&'static str, Answer, (u32, u32, u32, u32), usize);
-        let machine = |text: &str| Answer::Machine(Box::new(crate::scaling::fleet::machine(text)));
+        let machine =
+            |text: &str| Answer::Machine(Box::new(crate::scaling::tests::fleet::machine(text)));
         let cases: [Case; 9] = [
             ("gone", Answer::Gone, (4, 1, 2, 2), 2),
             ("no answer", Answer::None, (5, 1, 3, 2), 3),

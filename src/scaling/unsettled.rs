@@ -19,7 +19,7 @@ pub enum Unsettled {
 mod tests {
     use crate::scaling::{
         Action, Effect, Note, Policy,
-        fleet::{Fleet, Pass, started},
+        tests::fleet::{Fleet, Pass, started},
     };
 
     fn pass(fleet: &mut Fleet, second: u64, wanted: u32, list: &[&str; 3]) -> Pass {

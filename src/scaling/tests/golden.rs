@@ -7,10 +7,10 @@
 
 use std::{fmt::Write as _, fs, path::PathBuf, time::Duration};
 
-use super::{
+use crate::scaling::{
     Action, Bounds, Effect, InitialState, Kind, Observed, Policy, Release, Step, StopAction,
     Target, Targets,
-    fleet::{Fleet, Pass, machine, wall},
+    tests::fleet::{Fleet, Pass, machine, wall},
 };
 
 #[test]

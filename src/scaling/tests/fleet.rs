@@ -9,36 +9,36 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
+use crate::scaling::{
     Answer, Bounds, Effect, Kind, Limited, Machine, Memory, Now, Observed, Plan, Policy, Release,
     ReleaseView, State, Target, Targets, ids_to_ask, limit, plan,
 };
 
 /// One app over several passes.
-pub(super) struct Fleet {
-    pub(super) policy: Policy,
-    pub(super) memory: Memory,
-    pub(super) release: Option<Release>,
+pub(in crate::scaling) struct Fleet {
+    pub(in crate::scaling) policy: Policy,
+    pub(in crate::scaling) memory: Memory,
+    pub(in crate::scaling) release: Option<Release>,
     /// Whether nobody answers what the current release is.
-    pub(super) no_answer: bool,
+    pub(in crate::scaling) no_answer: bool,
     /// What asking for a machine by its id tells; the others are as the list shows them, or gone.
-    pub(super) answers: BTreeMap<String, Answer>,
+    pub(in crate::scaling) answers: BTreeMap<String, Answer>,
     start: Instant,
 }
 
 /// Everything that one pass over a [`Fleet`] resolved.
-pub(super) struct Pass {
+pub(in crate::scaling) struct Pass {
     /// The machines that were asked for by id.
-    pub(super) asked: Vec<String>,
+    pub(in crate::scaling) asked: Vec<String>,
     /// Those of which the list denies what was written to them.
-    pub(super) doubted: Vec<String>,
-    pub(super) observed: Observed,
-    pub(super) limited: Limited,
-    pub(super) plan: Plan,
+    pub(in crate::scaling) doubted: Vec<String>,
+    pub(in crate::scaling) observed: Observed,
+    pub(in crate::scaling) limited: Limited,
+    pub(in crate::scaling) plan: Plan,
 }
 
 impl Fleet {
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(in crate::scaling) fn new(policy: Policy) -> Self {
         Self {
             policy,
             memory: Memory::default(),
@@ -50,7 +50,7 @@ impl Fleet {
     }
 
     /// The same app with what it remembers, to see what else could become of it.
-    pub(super) fn fork(&self) -> Self {
+    pub(in crate::scaling) fn fork(&self) -> Self {
         Self {
             start: self.start,
             memory: self.memory.clone(),
@@ -58,21 +58,25 @@ impl Fleet {
         }
     }
 
-    pub(super) fn at(&self, second: u64) -> Now {
+    pub(in crate::scaling) fn at(&self, second: u64) -> Now {
         Now {
             monotonic: self.start + Duration::from_secs(second),
             wall: wall(i64::try_from(second).expect("tests are short")),
         }
     }
 
-    pub(super) fn observe(&mut self, second: u64, machines: &[&str]) -> Observed {
+    pub(in crate::scaling) fn observe(&mut self, second: u64, machines: &[&str]) -> Observed {
         let list = machines.iter().map(|text| machine(text)).collect();
         let now = self.at(second);
         self.memory.observe(list, &self.policy, now)
     }
 
     /// As [`Fleet::observe`], with a list that tells the truth: asking for a machine in doubt tells no more.
-    pub(super) fn observe_and_ask(&mut self, second: u64, machines: &[&str]) -> Observed {
+    pub(in crate::scaling) fn observe_and_ask(
+        &mut self,
+        second: u64,
+        machines: &[&str],
+    ) -> Observed {
         let mut observed = self.observe(second, machines);
         let doubts = observed.lately.doubts.keys();
         let answers = doubts.map(|id| {
@@ -88,12 +92,22 @@ impl Fleet {
         observed
     }
 
-    pub(super) fn pass(&mut self, second: u64, targets: Targets, machines: &[&str]) -> Pass {
+    pub(in crate::scaling) fn pass(
+        &mut self,
+        second: u64,
+        targets: Targets,
+        machines: &[&str],
+    ) -> Pass {
         let list = machines.iter().map(|text| machine(text)).collect();
         self.pass_over(self.at(second), targets, list)
     }
 
-    pub(super) fn pass_over(&mut self, now: Now, targets: Targets, list: Vec<Machine>) -> Pass {
+    pub(in crate::scaling) fn pass_over(
+        &mut self,
+        now: Now,
+        targets: Targets,
+        list: Vec<Machine>,
+    ) -> Pass {
         let shown = list.clone();
         let mut observed = self.memory.observe(list, &self.policy, now);
         let doubted = observed.lately.doubts.keys().cloned().collect();
@@ -131,14 +145,19 @@ impl Fleet {
     }
 
     /// Asking for this machine by its id shows it.
-    pub(super) fn exists(&mut self, text: &str) {
+    pub(in crate::scaling) fn exists(&mut self, text: &str) {
         let machine = machine(text);
         let id = machine.id.clone();
         self.answers.insert(id, Answer::Machine(Box::new(machine)));
     }
 
     /// Records outcomes of the pass that began at `second`.
-    pub(super) fn record(&mut self, second: u64, observed: &Observed, effects: &[Effect]) {
+    pub(in crate::scaling) fn record(
+        &mut self,
+        second: u64,
+        observed: &Observed,
+        effects: &[Effect],
+    ) {
         let at = self.at(second);
         for effect in effects {
             self.memory
@@ -147,13 +166,13 @@ impl Fleet {
     }
 }
 
-pub(super) fn wall(second: i64) -> Timestamp {
+pub(in crate::scaling) fn wall(second: i64) -> Timestamp {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a literal timestamp");
     start + SignedDuration::from_secs(second)
 }
 
 /// Reads `id region state` and what is special about the machine.
-pub(super) fn machine(text: &str) -> Machine {
+pub(in crate::scaling) fn machine(text: &str) -> Machine {
     let mut words = text.split_whitespace();
     let mut word = || {
         words
@@ -192,7 +211,7 @@ pub(super) fn machine(text: &str) -> Machine {
 }
 
 /// A target of the created machines alone.
-pub(super) fn created(min: u32, max: u32) -> Targets {
+pub(in crate::scaling) fn created(min: u32, max: u32) -> Targets {
     Targets {
         created: Target::Bounds(Bounds { min, max }),
         started: Target::Unset,
@@ -200,7 +219,7 @@ pub(super) fn created(min: u32, max: u32) -> Targets {
 }
 
 /// A target of the started machines alone.
-pub(super) fn started(min: u32, max: u32) -> Targets {
+pub(in crate::scaling) fn started(min: u32, max: u32) -> Targets {
     Targets {
         created: Target::Unset,
         started: Target::Bounds(Bounds { min, max }),
@@ -208,7 +227,7 @@ pub(super) fn started(min: u32, max: u32) -> Targets {
 }
 
 /// Both targets.
-pub(super) fn both(created: (u32, u32), started: (u32, u32)) -> Targets {
+pub(in crate::scaling) fn both(created: (u32, u32), started: (u32, u32)) -> Targets {
     let bounds = |(min, max)| Target::Bounds(Bounds { min, max });
     Targets {
         created: bounds(created),
@@ -217,7 +236,7 @@ pub(super) fn both(created: (u32, u32), started: (u32, u32)) -> Targets {
 }
 
 /// A target of one kind that has no value.
-pub(super) fn missing(kind: Kind) -> Targets {
+pub(in crate::scaling) fn missing(kind: Kind) -> Targets {
     let mut targets = Targets::default();
     match kind {
         Kind::Created => targets.created = Target::Missing,
@@ -227,7 +246,7 @@ pub(super) fn missing(kind: Kind) -> Targets {
 }
 
 /// The ids of the members.
-pub(super) fn ids(observed: &Observed) -> Vec<&str> {
+pub(in crate::scaling) fn ids(observed: &Observed) -> Vec<&str> {
     let members = observed.members.iter();
     members.map(|member| member.machine.id.as_str()).collect()
 }

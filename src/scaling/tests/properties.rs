@@ -8,10 +8,10 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::{
+use crate::scaling::{
     Action, Answer, Bounds, Decision, Effect, Fallback, InitialState, Kind, Machine, Now, Policy,
     Release, State, Step, Target, Targets, UpDown,
-    fleet::{Fleet, Pass, wall},
+    tests::fleet::{Fleet, Pass, wall},
 };
 
 const REGIONS: [&str; 3] = ["ord", "iad", "syd"];
@@ -301,7 +301,7 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
             let count = u32::try_from(victims.len()).expect("few");
             assert!(count > 0);
             let Bounds { min, max } = created.expect("a target");
-            let broken = |victim: &&super::Victim| machine(&victim.id).state.is_failed();
+            let broken = |victim: &&crate::scaling::Victim| machine(&victim.id).state.is_failed();
             let failed = u32::try_from(victims.iter().filter(broken).count()).expect("few");
             if observed.created < min {
                 assert_eq!(failed, count, "only failed ones");
@@ -315,11 +315,11 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
                 assert_eq!(victim.running, *state == State::Started);
                 assert!(policy.clone_volumes || !machine(&victim.id).has_mounts);
             }
-            let in_doubt = |member: &super::Member| {
+            let in_doubt = |member: &crate::scaling::Member| {
                 let id = &member.machine.id;
                 member.unsettled_destroy || observed.lately.victims_in_doubt.contains(id)
             };
-            let kept = |condition: &dyn Fn(&super::Member) -> bool| {
+            let kept = |condition: &dyn Fn(&crate::scaling::Member) -> bool| {
                 observed
                     .members
                     .iter()
@@ -335,7 +335,7 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
                 "what may be gone is no part of the surplus"
             );
             assert!(kept(&|_| true), "one stays");
-            let clonable = |member: &super::Member| member.may_be_cloned(policy);
+            let clonable = |member: &crate::scaling::Member| member.may_be_cloned(policy);
             if victims
                 .iter()
                 .any(|victim| observed.member(&victim.id).is_some_and(clonable))
