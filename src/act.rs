@@ -421,7 +421,7 @@ impl Actor<'_> {
             Ok(true) => return true,
             Ok(false) => outcome.notes.push(Note::Skipped {
                 machine: victim.id.clone(),
-                reason: "it takes longer to stop; a later pass destroys it".to_owned(),
+                reason: "it is still stopping; a later pass destroys it".to_owned(),
             }),
             Err(error) => outcome.errors.push(error),
         }
@@ -463,12 +463,12 @@ impl Actor<'_> {
         match error.verdict() {
             Verdict::Busy => outcome.notes.push(skipped(
                 id,
-                "it is leased, or something else is being done with it",
+                "it is leased, or another operation on it is in progress",
                 &error,
             )),
             Verdict::OtherState => outcome.notes.push(skipped(
                 id,
-                "it is in no state to be destroyed (woken meanwhile?)",
+                "its state does not allow a destroy (started in the meantime?)",
                 &error,
             )),
             _ => outcome.errors.push(error),
@@ -577,11 +577,11 @@ impl Outcome {
         let reason = match error.verdict() {
             _ if matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown) => return,
             Verdict::Busy | Verdict::OtherState if error.after_unknown => {
-                "an earlier attempt seems to have worked"
+                "an earlier attempt seems to have succeeded"
             }
             Verdict::Gone => "it is gone",
-            Verdict::Busy => "it is leased, or its host has no room",
-            Verdict::OtherState => "it is in another state by now",
+            Verdict::Busy => "it is leased, or its host is out of capacity",
+            Verdict::OtherState => "its state has changed in the meantime",
             _ => {
                 self.errors.push(error);
                 return;
@@ -658,7 +658,7 @@ fn answered_with_another(app: &str, id: &str) -> ApiError {
         request_id: None,
         after_unknown: false,
         cause: Cause::Decode(format!(
-            "it names machine {id}, which there was before, so that nobody knows whether one was made"
+            "it names machine {id}, which existed before: it is unknown whether one was created"
         )),
     }
 }

@@ -91,7 +91,10 @@ async fn healthz(State(admin): State<Admin>) -> impl IntoResponse {
     if admin.health.is_alive(Instant::now()) {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the loop does not turn\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the reconcile loop has stalled\n",
+        )
     }
 }
 

@@ -50,7 +50,7 @@ impl Daemon {
             .context("cannot prepare the HTTP client")?;
         let transport: Arc<dyn Transport> = Arc::new(transport);
         if let Err(error) = listener::raise_open_files() {
-            tracing::warn!(error = %error, "the limit of open files stays as low as it is: {error}");
+            tracing::warn!(error = %error, "cannot raise the limit of open files: {error}");
         }
         let listener = listen(config.metrics_address)?;
         let metrics = Metrics::new();
@@ -140,7 +140,7 @@ pub fn assemble(
         .as_ref()
         .filter(|own| apps.pattern.is_wildcard() && apps.pattern.matches(own))
     {
-        tracing::info!(app = %own, "{own} is the autoscaler's own app and is left out");
+        tracing::info!(app = %own, "{own} is the autoscaler's own app and is not scaled");
     }
     let apps_may_be_empty = apps.pattern.is_wildcard();
     let options = PoolOptions {

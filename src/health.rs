@@ -93,7 +93,7 @@ impl Health {
         self.with(|state| state.last_failure = Some(why));
     }
 
-    /// An app is no longer managed.
+    /// An app is no longer scaled.
     pub fn forget(&self, app: &str) {
         self.with(|state| state.apps.remove(app));
     }
@@ -118,12 +118,12 @@ impl Health {
             match state.last_success {
                 None => Err(format!(
                     "no pass has succeeded yet: {}",
-                    failure.unwrap_or("no pass has ended yet")
+                    failure.unwrap_or("no pass has finished yet")
                 )),
                 Some(at) if now.saturating_duration_since(at) > self.patience => Err(format!(
-                    "the last pass that succeeded ended {} s ago: {}",
+                    "the last successful pass finished {} s ago: {}",
                     now.saturating_duration_since(at).as_secs(),
-                    failure.unwrap_or("no pass has ended since")
+                    failure.unwrap_or("no pass has finished since")
                 )),
                 Some(_) => Ok(()),
             }

@@ -101,7 +101,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
             Err(error) if is_the_connections_own(&error) => {}
             Err(error) => {
                 if !failed_before {
-                    tracing::warn!(error = %error, "connections to the port of /metrics cannot be taken: {error}");
+                    tracing::warn!(error = %error, "cannot accept connections on the /metrics port: {error}");
                 }
                 failed_before = true;
                 sleep(ACCEPT_PAUSE).await;

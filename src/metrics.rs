@@ -1,7 +1,7 @@
 //! What `/metrics` shows: upstream's series name for name, and ours.
 //!
 //! Labels are apps, metric names and closed sets, never messages. Every series with a closed label set exists at 0 from
-//! the start; an app that is no longer managed loses its series. The `prometheus` crate is used because it writes a
+//! the start; an app that is no longer scaled loses its series. The `prometheus` crate is used because it writes a
 //! counter's name as it is; upstream's end in `_count`, not `_total`.
 
 use std::{
@@ -68,7 +68,7 @@ impl Metrics {
             decisions: counters(
                 &registry,
                 "fas_reconcile_count",
-                "Passes by what they decided.",
+                "Passes by decision.",
                 &["status"],
             ),
             creates: counters(
@@ -110,43 +110,43 @@ impl Metrics {
             machines: gauges(
                 &registry,
                 "fas_machines",
-                "Machines of the process group by the states that they are or were in; `unreachable` and `stuck` ones are counted as that alone.",
+                "Machines of the process group by their last known state; `unreachable` and `stuck` ones are counted only as such.",
                 &["app", "state"],
             ),
             machine_states: Arc::default(),
             pass_duration: histogram(
                 &registry,
                 "fas_pass_duration_seconds",
-                "How long a pass took.",
+                "Duration of a pass.",
             ),
             pass_errors: counters(
                 &registry,
                 "fas_pass_errors_total",
-                "What went wrong in passes.",
+                "Errors in passes by reason.",
                 &["reason"],
             ),
             last_success: gauges(
                 &registry,
                 "fas_last_success_timestamp_seconds",
-                "When the last pass that succeeded ended, as a Unix time; 0 while none has.",
+                "When the last successful pass finished, as a Unix time; 0 while none has.",
                 &["app"],
             ),
             failing_passes: gauges(
                 &registry,
                 "fas_failing_passes",
-                "Passes in a row that failed; 0 is well.",
+                "Consecutive failed passes; 0 is healthy.",
                 &["app"],
             ),
             api_requests: counters(
                 &registry,
                 "fas_api_requests_total",
-                "HTTP requests, repetitions included.",
+                "HTTP requests, retries included.",
                 &["api", "operation", "status"],
             ),
             api_request_duration: histograms(
                 &registry,
                 "fas_api_request_duration_seconds",
-                "How long HTTP requests took.",
+                "Duration of HTTP requests.",
                 &["api", "operation"],
             ),
             registry,
@@ -292,7 +292,7 @@ impl Metrics {
         );
     }
 
-    /// Drops every series of an app that is no longer managed.
+    /// Drops every series of an app that is no longer scaled.
     pub fn forget_app(&self, app: &str, metrics: &[&str]) {
         // Removing a series that does not exist is an error that says nothing.
         for metric in metrics {

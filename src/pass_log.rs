@@ -41,7 +41,7 @@ impl PassLog {
                 app,
                 metric,
                 count = sample.element_count,
-                "the query of {metric} returned {} elements, and the first one is used; aggregate them, as with sum()",
+                "the query of {metric} returned {} elements, only the first is used; aggregate them, for example with sum()",
                 sample.element_count,
             );
         }

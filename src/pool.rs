@@ -34,8 +34,7 @@ const GRACE: Duration = Duration::from_secs(4);
 const KEPT: Duration = Duration::from_secs(60);
 
 /// What is said of a pass that panicked.
-const DEFECT: &str =
-    "a defect of fly-autoscaler ended the pass; the app begins anew without memory";
+const PANICKED: &str = "the pass panicked (a bug); its state starts empty";
 
 /// What the pool works with.
 pub struct Pool {
@@ -199,7 +198,7 @@ impl Pool {
             Ok((_, (state, report))) => (state, Some(report)),
             Err(error) => {
                 self.reconciler.metrics.pass_error(PassError::Panic);
-                tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "{name}: {DEFECT}");
+                tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "{name}: {PANICKED}");
                 (self.fresh(&name), None)
             }
         };
@@ -223,7 +222,7 @@ impl Pool {
         let now = Instant::now();
         match &report {
             Some(report) => self.health.passed(report, now),
-            None => self.health.failed(&name, DEFECT),
+            None => self.health.failed(&name, PANICKED),
         }
         let interval = self.reconciler.policy.interval;
         let at_once = report.is_some_and(|report| report.more_to_do);
@@ -252,7 +251,7 @@ impl Pool {
             app.state.is_none() || now.saturating_duration_since(gone) < KEPT
         });
         for left in leaving {
-            tracing::info!(app = %left.1, "{} is no longer managed", left.1);
+            tracing::info!(app = %left.1, "{} is no longer scaled", left.1);
             self.due.remove(&left);
             self.hide(&left.1);
         }
@@ -265,7 +264,7 @@ impl Pool {
             / u32::try_from(coming.len().max(1)).unwrap_or(u32::MAX);
         let mut turn = now;
         for name in coming {
-            tracing::info!(app = %name, "{name} is managed from now on");
+            tracing::info!(app = %name, "{name} is scaled from now on");
             let fresh = App {
                 state: None,
                 turn,
@@ -318,7 +317,7 @@ impl Pool {
         };
         self.health.list_failed(error.clone());
         self.reconciler.metrics.pass_error(reason);
-        tracing::error!(reason = reason.as_str(), error = %error, "the apps cannot be listed, the last list stays: {error}");
+        tracing::error!(reason = reason.as_str(), error = %error, "cannot list the apps, keeping the last list: {error}");
         self.options
             .refresh_interval
             .min(self.reconciler.policy.interval)

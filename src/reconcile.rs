@@ -419,7 +419,7 @@ impl Reconciler {
         {
             report.fault(
                 PassError::Timeout,
-                format!("out of time before anything was done: {planned}; what came before took nearly all of FAS_TIMEOUT"),
+                format!("the pass deadline came before anything was done: {planned}; collecting and listing took nearly all of FAS_TIMEOUT"),
             );
         }
         for error in &errors {

@@ -68,7 +68,7 @@ pub fn init(format: LogFormat, verbose: bool) {
             .unwrap_or_default();
         let place = panic.location().map(ToString::to_string);
         let place = place.as_deref().unwrap_or("an unknown place");
-        tracing::error!("a defect of fly-autoscaler at {place}: {message}");
+        tracing::error!("panic (a bug in fly-autoscaler) at {place}: {message}");
     }));
 }
 
@@ -119,9 +119,7 @@ fn beginning(now: Timestamp) -> Fields {
 )]
 fn dropped(format: LogFormat, count: u64) -> String {
     let mut fields = Fields {
-        message: format!(
-            "{count} lines of the log were dropped, because nobody read standard error"
-        ),
+        message: format!("{count} log lines were dropped because standard error was not read"),
         ..Fields::default()
     };
     fields.others.insert("count", count.into());
@@ -276,6 +274,6 @@ mod tests {
             (&line["count"], &line["level"]),
             (&7.into(), &"WARN".into())
         );
-        assert!(dropped(LogFormat::Text, 7).contains(" WARN 7 lines of the log were dropped"));
+        assert!(dropped(LogFormat::Text, 7).contains(" WARN 7 log lines were dropped"));
     }
 }

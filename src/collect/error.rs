@@ -82,7 +82,7 @@ pub enum CollectError {
         timeout: Duration,
     },
     /// The exchange broke off.
-    #[error("the exchange with {peer} broke off")]
+    #[error("the connection to {peer} was lost")]
     Interrupted {
         /// Which service, and its address without secrets.
         peer: String,
@@ -91,7 +91,7 @@ pub enum CollectError {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// Temporal hung up and has never answered anything: the two of us may not agree on how to speak.
-    #[error("{peer} hung up before its first answer{hint}")]
+    #[error("{peer} closed the connection before answering{hint}")]
     HungUp {
         /// Which service, and its address.
         peer: String,
@@ -126,8 +126,7 @@ pub enum CollectError {
     },
     /// The server sends us to another place, where our token must not go.
     #[error(
-        "redirected (HTTP {}) to {to}, which is another place, and a token must not travel: set that address if it is \
-         the right one",
+        "redirected (HTTP {}) to {to}, another server, which must not get the token: configure that address if it is the right one",
         status.as_u16()
     )]
     Redirected {
@@ -137,7 +136,7 @@ pub enum CollectError {
         to: String,
     },
     /// The server sends us on and on.
-    #[error("redirected more than {limit} times, at last to {to}")]
+    #[error("redirected more than {limit} times, last to {to}")]
     TooManyRedirects {
         /// How many are followed.
         limit: usize,
@@ -147,8 +146,7 @@ pub enum CollectError {
 
     /// 401 or 403.
     #[error(
-        "HTTP {status}: not authorized; look at `FAS_PROMETHEUS_TOKEN` (a Fly token goes in whole, `FlyV1 ` included), \
-         or at the user and password in the address{}",
+        "HTTP {status}: not authorized; check `FAS_PROMETHEUS_TOKEN` (a Fly token must be complete, `FlyV1 ` included), or the user and password in the address{}",
         after_colon(body)
     )]
     Unauthorized {
@@ -201,11 +199,11 @@ pub enum CollectError {
         problem: String,
     },
     /// Some of the storage did not answer (`isPartial`), so the value may be too low.
-    #[error("the answer is partial: some of the storage did not answer")]
+    #[error("the answer is partial: some storage nodes did not answer")]
     Partial,
     /// The query matched nothing, and no value is configured for that.
     #[error(
-        "the query returned nothing (`or vector(0)` in the query, or `FAS_PROMETHEUS_EMPTY_VALUE`, says what that means)"
+        "the query returned nothing (if nothing means 0, add `or vector(0)` to the query or set `FAS_PROMETHEUS_EMPTY_VALUE`)"
     )]
     Empty,
     /// A range of samples for each series.
@@ -235,7 +233,7 @@ pub enum CollectError {
     },
     /// NaN, which would make every comparison false, and no value is configured for that.
     #[error(
-        "the value is NaN, as 0/0 of an idle app is (`FAS_PROMETHEUS_EMPTY_VALUE` says what that means)"
+        "the value is NaN, for example 0/0 of an idle app (`FAS_PROMETHEUS_EMPTY_VALUE` can replace it)"
     )]
     Nan,
 
@@ -258,7 +256,7 @@ pub enum CollectError {
     },
     /// Temporal refused us.
     #[error(
-        "Temporal did not let us in ({code}); look at `TEMPORAL_TLS_CERT_DATA` and `TEMPORAL_TLS_KEY_DATA`{}",
+        "Temporal denied access ({code}); check `TEMPORAL_TLS_CERT_DATA` and `TEMPORAL_TLS_KEY_DATA`{}",
         after_colon(text)
     )]
     Denied {

@@ -55,7 +55,7 @@ pub fn parse_instant(
     }
     let answer = match answer {
         Ok(answer) if body.trim_ascii_start().starts_with(b"{") => answer,
-        Ok(_) => return Err(malformed("it is no object")),
+        Ok(_) => return Err(malformed("it is not an object")),
         Err(error) => return Err(unreadable(body, &error)),
     };
     if answer.is_error() {
@@ -75,13 +75,13 @@ pub fn parse_instant(
         "vector" => match result.first.first() {
             None => (empty_value.ok_or(CollectError::Empty)?, 0),
             Some(element) if element.get().starts_with('{') => (of_series(element)?, result.count),
-            Some(_) => return Err(malformed("an element of the vector is no object")),
+            Some(_) => return Err(malformed("an element of the vector is not an object")),
         },
         "scalar" => match result.first[..] {
             [time, value] if result.count == 2 && is_number(time) && is_text(value) => {
                 (number(&read::<String>(value)?)?, 1)
             }
-            _ => return Err(malformed("the scalar is no pair of a time and a value")),
+            _ => return Err(malformed("the scalar is not a pair of a time and a value")),
         },
         "matrix" => return Err(CollectError::Matrix),
         "string" => return Err(CollectError::StringResult),
@@ -174,7 +174,7 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> CollectError {
                 problem: excerpt(&error.to_string(), TEXT_LIMIT),
             };
         }
-        _ if error.is_data() => return malformed("it is no object"),
+        _ if error.is_data() => return malformed("it is not an object"),
         Some(b'<') => "HTML or XML",
         _ if shown.is_empty() => "binary data",
         _ => "text",
@@ -420,8 +420,7 @@ mod tests {
                 ok,
                 EMPTY_VECTOR,
                 Kind::Empty,
-                "the query returned nothing (`or vector(0)` in the query, or `FAS_PROMETHEUS_EMPTY_VALUE`, says what \
-                 that means)",
+                "the query returned nothing (if nothing means 0, add `or vector(0)` to the query or set `FAS_PROMETHEUS_EMPTY_VALUE`)",
             ),
             (
                 "matrix",
@@ -457,7 +456,7 @@ mod tests {
                 ok,
                 PARTIAL,
                 Kind::Partial,
-                "the answer is partial: some of the storage did not answer",
+                "the answer is partial: some storage nodes did not answer",
             ),
             (
                 "bad query",
@@ -486,16 +485,14 @@ mod tests {
                 StatusCode::UNAUTHORIZED,
                 "Unauthorized\n",
                 Kind::Unauthorized,
-                "HTTP 401 Unauthorized: not authorized; look at `FAS_PROMETHEUS_TOKEN` (a Fly token goes in whole, `FlyV1 ` \
-                 included), or at the user and password in the address: Unauthorized",
+                "HTTP 401 Unauthorized: not authorized; check `FAS_PROMETHEUS_TOKEN` (a Fly token must be complete, `FlyV1 ` included), or the user and password in the address: Unauthorized",
             ),
             (
                 "403 in Prometheus's form",
                 StatusCode::FORBIDDEN,
                 r#"{"status":"error","error":"no"}"#,
                 Kind::Unauthorized,
-                "HTTP 403 Forbidden: not authorized; look at `FAS_PROMETHEUS_TOKEN` (a Fly token goes in whole, `FlyV1 ` \
-                 included), or at the user and password in the address: {\"status\":\"error\",\"error\":\"no\"}",
+                "HTTP 403 Forbidden: not authorized; check `FAS_PROMETHEUS_TOKEN` (a Fly token must be complete, `FlyV1 ` included), or the user and password in the address: {\"status\":\"error\",\"error\":\"no\"}",
             ),
             (
                 "404",
@@ -581,21 +578,21 @@ mod tests {
                 ok,
                 r#"["success"]"#,
                 Kind::Unreadable,
-                "the JSON is not an answer to an instant query: it is no object",
+                "the JSON is not an answer to an instant query: it is not an object",
             ),
             (
                 "an array of what an answer has",
                 ok,
                 r#"["success",{"resultType":"scalar","result":[1,"2"]},"","",null,null]"#,
                 Kind::Unreadable,
-                "the JSON is not an answer to an instant query: it is no object",
+                "the JSON is not an answer to an instant query: it is not an object",
             ),
             (
                 "a number",
                 ok,
                 "42",
                 Kind::Unreadable,
-                "the JSON is not an answer to an instant query: it is no object",
+                "the JSON is not an answer to an instant query: it is not an object",
             ),
             (
                 "no status",
@@ -630,14 +627,14 @@ mod tests {
                 ok,
                 r#"{"status":"success","data":{"resultType":"vector","result":[1,"2"]}}"#,
                 Kind::Unreadable,
-                "the JSON is not an answer to an instant query: an element of the vector is no object",
+                "the JSON is not an answer to an instant query: an element of the vector is not an object",
             ),
             (
                 "a scalar of three",
                 ok,
                 r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2","3"]}}"#,
                 Kind::Unreadable,
-                "the JSON is not an answer to an instant query: the scalar is no pair of a time and a value",
+                "the JSON is not an answer to an instant query: the scalar is not a pair of a time and a value",
             ),
             (
                 "a result that is an object",

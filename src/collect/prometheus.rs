@@ -730,8 +730,7 @@ mod tests {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "redirected (HTTP 302) to {shown}, which is another place, and a token must not travel: set that \
-                     address if it is the right one"
+                    "redirected (HTTP 302) to {shown}, another server, which must not get the token: configure that address if it is the right one"
                 )
             );
             assert_eq!(error.kind(), Kind::Status);
@@ -749,7 +748,7 @@ mod tests {
         let error = ask(&Setup::PLAIN, &transport).await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "redirected more than 5 times, at last to http://prometheus.internal:9090/next?\u{2026}"
+            "redirected more than 5 times, last to http://prometheus.internal:9090/next?\u{2026}"
         );
         assert_eq!(transport.methods().len(), 6);
     }
@@ -845,7 +844,7 @@ mod tests {
             (
                 TransportError::Interrupted("connection reset".into()),
                 Kind::Interrupted,
-                "the exchange with Prometheus at https://p.test/path?\u{2026} broke off",
+                "the connection to Prometheus at https://p.test/path?\u{2026} was lost",
             ),
             (
                 TransportError::BodyTooLarge { limit: 10_485_760 },

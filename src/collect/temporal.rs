@@ -161,7 +161,7 @@ impl Temporal {
         let Some(proxy) = proxy else { return Ok(self) };
         let unusable = || CollectError::Address {
             service: "Temporal",
-            problem: "its proxy is not spoken to in plain HTTP (`http://`)",
+            problem: "gRPC needs an `http://` proxy",
         };
         if proxy.url().scheme() != "http" {
             return Err(unusable());
@@ -803,14 +803,14 @@ mod tests {
                 Code::PermissionDenied,
                 "Request unauthorized.",
                 Kind::Unauthorized,
-                "Temporal did not let us in (PERMISSION_DENIED); look at `TEMPORAL_TLS_CERT_DATA` and \
+                "Temporal denied access (PERMISSION_DENIED); check `TEMPORAL_TLS_CERT_DATA` and \
                  `TEMPORAL_TLS_KEY_DATA`: Request unauthorized.",
             ),
             (
                 Code::Unauthenticated,
                 "",
                 Kind::Unauthorized,
-                "Temporal did not let us in (UNAUTHENTICATED); look at `TEMPORAL_TLS_CERT_DATA` and \
+                "Temporal denied access (UNAUTHENTICATED); check `TEMPORAL_TLS_CERT_DATA` and \
                  `TEMPORAL_TLS_KEY_DATA`",
             ),
             (
@@ -997,19 +997,19 @@ mod tests {
             (
                 "temporal:7233",
                 None,
-                "Temporal at temporal:7233 (plain text) hung up before its first answer: does it expect TLS? \
+                "Temporal at temporal:7233 (plain text) closed the connection before answering: does it expect TLS? \
                  (`https://` before the address)",
             ),
             (
                 "https://temporal:7233",
                 None,
-                "Temporal at temporal:7233 (TLS) hung up before its first answer: does it expect a client certificate? \
+                "Temporal at temporal:7233 (TLS) closed the connection before answering: does it expect a client certificate? \
                  (`TEMPORAL_TLS_CERT_DATA`, `TEMPORAL_TLS_KEY_DATA`)",
             ),
             (
                 "temporal:7233",
                 Some(&client),
-                "Temporal at temporal:7233 (TLS) hung up before its first answer: does it accept the client certificate?",
+                "Temporal at temporal:7233 (TLS) closed the connection before answering: does it accept the client certificate?",
             ),
         ];
         for (address, identity, expected) in cases {
@@ -1149,7 +1149,7 @@ mod tests {
             answers = client => answers,
             () = server => panic!("the client asks more often than it should"),
         };
-        let broken = format!("the exchange with {} broke off", temporal.peer);
+        let broken = format!("the connection to {} was lost", temporal.peer);
         assert_eq!(answers, [three.clone(), three.clone(), Err(broken), three]);
     }
 

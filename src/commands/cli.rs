@@ -172,7 +172,7 @@ fn without_command(written: &str, flag: &str) -> String {
     });
     if let Some(command) = with_it {
         return format!(
-            "fly-autoscaler: {written} stands behind a command, as in `fly-autoscaler {} {flag}`",
+            "fly-autoscaler: {written} goes after a command, as in `fly-autoscaler {} {flag}`",
             command.get_name()
         );
     }

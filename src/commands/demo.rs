@@ -113,7 +113,7 @@ async fn play(
         biased;
         // Cancel safe: it only reads a flag.
         () = shutdown.wait() => {
-            tracing::info!("the demo is over before the daemon has begun");
+            tracing::info!("the demo ended before the daemon started");
             return Ok(());
         }
         // Cancel safe: nobody waits for the rest of it.

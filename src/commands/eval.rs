@@ -217,7 +217,7 @@ async fn count_machines(
     shutdown: Shutdown,
 ) -> anyhow::Result<Counts> {
     let token = config.api.token.clone().context(
-        "an expression counts machines, which need a token to be listed: set FAS_API_TOKEN (`fly tokens create deploy`)",
+        "an expression uses a machine count, and listing machines needs a token: set FAS_API_TOKEN (`fly tokens create deploy`)",
     )?;
     let options = ApiOptions {
         machines_url: config.api.machines_url.clone(),

@@ -55,7 +55,7 @@ fn announce(config: &Config) {
         "fly-autoscaler {} starts to scale {}", env!("CARGO_PKG_VERSION"), config.apps.pattern.as_str(),
     );
     if config.api.dry_run {
-        tracing::info!("FAS_DRY_RUN is set: everything is done but writing");
+        tracing::info!("FAS_DRY_RUN is set: changes are logged, but not made");
     }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -94,11 +94,11 @@ impl Signals {
             let name = self.next().await;
             tracing::info!(
                 signal = name,
-                "{name}: stopping; calls in flight have 4 s to end"
+                "{name}: stopping; calls in flight have 4 s to finish"
             );
             trigger.set();
             let name = self.next().await;
-            tracing::warn!(signal = name, "{name} again: ending at once");
+            tracing::warn!(signal = name, "{name} again: exiting immediately");
             // Whoever does not listen has ended already.
             let _ = tell.send(());
         });

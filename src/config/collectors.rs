@@ -48,7 +48,7 @@ pub(super) fn collectors(
                     continue;
                 }
                 problems.warnings.push(format!(
-                    "{label} does nothing, because the file has metric-collectors"
+                    "{label} is ignored, because the file has metric-collectors"
                 ));
             }
         }
@@ -70,7 +70,7 @@ pub(super) fn collectors(
             };
             problems
                 .warnings
-                .push(format!("{label} does nothing without {address}"));
+                .push(format!("{label} has no effect without {address}"));
         }
         complete
     };
@@ -90,8 +90,10 @@ pub(super) fn collectors(
                         Some(Place::Variable(name)) => name.clone(),
                         _ => format!("metric-collectors[{first}]"),
                     };
-                    let message =
-                        format!("{}metric name is that of {other}", item(index, &written));
+                    let message = format!(
+                        "{}metric name is already used by {other}",
+                        item(index, &written)
+                    );
                     problems.refuse(
                         ConfigError::new(value.place(), message)
                             .value(metric)
@@ -253,7 +255,7 @@ fn warn_of_doubled_path(problems: &mut Problems, value: &Value, address: &Url) {
     right.set_query(None);
     let right = shown::address(&right);
     problems.warnings.push(format!(
-        "{} ends in {}, but /api/v1/query is added to it; it should probably be {}",
+        "{} ends in {}, but /api/v1/query is appended to it; it should probably be {}",
         value.label(),
         &path[base.len()..],
         right.trim_end_matches('/'),
@@ -346,7 +348,7 @@ fn temporal(
             problems.refuse(
                 ConfigError::new(
                     value.place(),
-                    format!("{} is no address of a Temporal server", value.label()),
+                    format!("{} is not the address of a Temporal server", value.label()),
                 )
                 .value(&written_address(value.text()))
                 .expected(expected)
@@ -364,7 +366,7 @@ fn temporal(
         .filter(|proxy| proxy.url().scheme() != "http")
     {
         let message = format!(
-            "Temporal at {address} cannot be asked through the proxy {proxy}: gRPC goes through http:// proxies only"
+            "Temporal at {address} cannot be reached through the proxy {proxy}: gRPC needs an http:// proxy"
         );
         problems.refuse(
             ConfigError::new(value.place(), message)
@@ -417,7 +419,7 @@ fn query(
     });
     for name in unset {
         problems.warnings.push(format!(
-            "the query of {} uses ${name}, which is not set; it was replaced by nothing",
+            "the query of {} uses ${name}, which is not set; it was replaced by an empty string",
             value.label()
         ));
     }
@@ -459,7 +461,7 @@ fn without_effect(problems: &mut Problems, index: usize, collector: &Collector, 
     for (key, _) in collector.values().filter(|(key, _)| keys.contains(key)) {
         let kind = collector.kind.as_ref().map_or("", Value::text);
         problems.warnings.push(format!(
-            "metric-collectors[{index}]: {key} does nothing in a collector of type {kind}"
+            "metric-collectors[{index}]: {key} has no effect in a collector of type {kind}"
         ));
     }
 }

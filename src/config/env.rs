@@ -104,10 +104,15 @@ impl Environment {
         });
         unknown
             .map(|(name, _)| {
-                let known = VARIABLES.iter().map(|variable| variable.name).filter(|name| name.starts_with(PREFIX));
+                let known = VARIABLES
+                    .iter()
+                    .map(|variable| variable.name)
+                    .filter(|name| name.starts_with(PREFIX));
                 match suggestion(name, known) {
-                    Some(candidate) => format!("{name} is no variable of fly-autoscaler and does nothing; did you mean {candidate}?"),
-                    None => format!("{name} is no variable of fly-autoscaler and does nothing"),
+                    Some(candidate) => {
+                        format!("{name}: unknown variable, ignored; did you mean {candidate}?")
+                    }
+                    None => format!("{name}: unknown variable, ignored"),
                 }
             })
             .collect()

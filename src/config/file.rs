@@ -290,7 +290,7 @@ fn unreadable(error: &serde_saphyr::Error) -> String {
         Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => {
             format!("the file has the wrong shape here: expected {expected}")
         }
-        Error::ExternalMessage { msg, .. } => format!("the file is no valid YAML: {msg}"),
+        Error::ExternalMessage { msg, .. } => format!("the file is not valid YAML: {msg}"),
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
@@ -301,7 +301,7 @@ fn unreadable(error: &serde_saphyr::Error) -> String {
             "the file uses an alias (*name) that is not defined".to_owned()
         }
         Error::Eof { .. } => "the file ends too early".to_owned(),
-        _ => "the file is no valid YAML or has the wrong shape".to_owned(),
+        _ => "the file is not valid YAML or has the wrong shape".to_owned(),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn unknown(label: &str, name: &str) -> String {
         || "is it a new one?".to_owned(),
         |meant| format!("did you mean {meant}?"),
     );
-    format!("{label} has {name}, a region that fly-autoscaler does not know; {question}")
+    format!("{label} contains {name}, a region unknown to fly-autoscaler; {question}")
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
             assert_eq!(
                 unknown("FAS_REGIONS", name),
                 format!(
-                    "FAS_REGIONS has {name}, a region that fly-autoscaler does not know; {question}"
+                    "FAS_REGIONS contains {name}, a region unknown to fly-autoscaler; {question}"
                 )
             );
         }

@@ -76,8 +76,7 @@ fn know(problems: &mut Problems, holds: Holds, written: &str) {
 pub(super) fn warn_of_short(problems: &mut Problems, value: &Value, secret: &str) {
     if secret.chars().nth(SHORT - 1).is_none() && !secret.is_empty() {
         problems.warnings.push(format!(
-            "the secret in {} has fewer than {SHORT} characters: it is hidden in logs only where it stands as a word \
-             of its own",
+            "the secret in {} has fewer than {SHORT} characters: in logs it is hidden only as a separate word",
             value.label()
         ));
     }
@@ -97,9 +96,9 @@ pub(super) fn warn_of_unfilled(problems: &mut Problems, value: &Value, token: &s
         (is_variable && pieces.next().is_none()) || part.starts_with("$(")
     };
     let what = if token.split_whitespace().all(is_scheme) {
-        "a scheme with no token behind it: was the variable behind it empty?"
+        "a scheme without a token: was the variable after it empty?"
     } else if token.split([' ', ',']).any(is_name) {
-        "the name of a variable or a command in place of a token: nothing replaces it there"
+        "a variable or command instead of a token: it is not expanded there"
     } else {
         return;
     };
@@ -142,7 +141,7 @@ pub(super) fn refuse_misplaced_tokens(problems: &mut Problems, settings: &Settin
         let message = format!("{} holds what looks like a Fly token", value.label());
         problems.misplaced.push(
             ConfigError::new(value.place(), message)
-                .expected("tokens in FAS_API_TOKEN and FAS_PROMETHEUS_TOKEN alone"),
+                .expected("tokens only in FAS_API_TOKEN and FAS_PROMETHEUS_TOKEN"),
         );
     }
 }

@@ -359,10 +359,10 @@ settings! {
         "json or text."
         => log_format, choice, Changed("log_format");
     verbose: "FAS_VERBOSE", Top("verbose"), "false", Ours, Plain,
-        "Debug logging (upstream: only in the file)."
+        "Debug logging."
         => verbose, boolean, Changed("verbose");
     dry_run: "FAS_DRY_RUN", Top("dry-run"), "false", Ours, Plain,
-        "Do everything except writing."
+        "Plan and log changes, but make none."
         => api.dry_run, boolean, Changed("dry_run");
     prometheus_address: "FAS_PROMETHEUS_ADDRESS", InCollector("address"), "", Upstream, Address,
         "Where Prometheus is, without /api/v1/query; there is a Prometheus collector when this is set.";

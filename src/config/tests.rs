@@ -462,12 +462,12 @@ fn every_wrong_value_is_told_with_what_was_expected() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (
             &[("FAS_APP_NAME", "my app")],
-            "app name has characters that no Fly app's name has: \"my app\"; expected letters, digits, dashes and underscores, \
+            "app name contains invalid characters: \"my app\"; expected letters, digits, dashes and underscores, \
              and * for any run of characters, for example my-app or my-app-* (FAS_APP_NAME)",
         ),
         (
             &[("FAS_APP_NAME", "a/../b")],
-            "app name has characters that no Fly app's name has: \"a/../b\"; expected letters, digits, dashes and underscores, \
+            "app name contains invalid characters: \"a/../b\"; expected letters, digits, dashes and underscores, \
              and * for any run of characters, for example my-app or my-app-* (FAS_APP_NAME)",
         ),
         (
@@ -495,11 +495,11 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[("FAS_API_TOKEN", "secret\nsecret")],
-            "FAS_API_TOKEN has a character that no token has, such as a line break; expected the token as it was issued, on one line",
+            "FAS_API_TOKEN contains a character that is invalid in a token, such as a line break; expected the token as it was issued, on one line",
         ),
         (
             &[("FAS_PROMETHEUS_TOKEN", "secret\u{7f}")],
-            "FAS_PROMETHEUS_TOKEN has a character that no token has, such as a line break; expected the token as it was issued, on one line",
+            "FAS_PROMETHEUS_TOKEN contains a character that is invalid in a token, such as a line break; expected the token as it was issued, on one line",
         ),
         (
             &[("FAS_INTERVAL", "0s")],
@@ -574,11 +574,11 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[("FAS_REGIONS", "iad,o/d")],
-            "FAS_REGIONS has something that is no region: \"o/d\"; expected regions or their aliases, separated by commas, for example iad,ord",
+            "FAS_REGIONS contains an invalid region: \"o/d\"; expected regions or their aliases, separated by commas, for example iad,ord",
         ),
         (
             &[("FAS_REGIONS", "iad ord")],
-            "FAS_REGIONS has something that is no region: \"iad ord\"; expected regions or their aliases, separated by commas, for example iad,ord",
+            "FAS_REGIONS contains an invalid region: \"iad ord\"; expected regions or their aliases, separated by commas, for example iad,ord",
         ),
         (
             &[("FAS_MACHINE_FLOOR", "-1")],
@@ -664,15 +664,15 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[("FAS_PROMETHEUS_ADDRESS", "http://me:1/secret@host")],
-            "FAS_PROMETHEUS_ADDRESS has an @ behind its host; expected /, ? and # in a password to be written as %2F, %3F and %23",
+            "FAS_PROMETHEUS_ADDRESS has an @ after its host; expected /, ? and # in a password written as %2F, %3F and %23",
         ),
         (
             &[("FAS_PROMETHEUS_ADDRESS", "http://secret?x:y@host")],
-            "FAS_PROMETHEUS_ADDRESS has an @ behind its host; expected /, ? and # in a password to be written as %2F, %3F and %23",
+            "FAS_PROMETHEUS_ADDRESS has an @ after its host; expected /, ? and # in a password written as %2F, %3F and %23",
         ),
         (
             &[("FLY_FLAPS_BASE_URL", "http://me:1#secret@host")],
-            "FLY_FLAPS_BASE_URL has an @ behind its host; expected /, ? and # in a password to be written as %2F, %3F and %23",
+            "FLY_FLAPS_BASE_URL has an @ after its host; expected /, ? and # in a password written as %2F, %3F and %23",
         ),
         (
             &[("FAS_PROMETHEUS_ADDRESS", "http://me:%ff@host")],
@@ -697,17 +697,17 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[("FAS_METRICS_ADDRESS", "9090")],
-            "FAS_METRICS_ADDRESS is no address to listen on: \"9090\"; expected an IP address and a port, for example \
+            "FAS_METRICS_ADDRESS is not an address to listen on: \"9090\"; expected an IP address and a port, for example \
              [::]:9090, 127.0.0.1:9090 or :9090",
         ),
         (
             &[("FAS_METRICS_ADDRESS", "0.0.0.0:99999")],
-            "FAS_METRICS_ADDRESS is no address to listen on: \"0.0.0.0:99999\"; expected an IP address and a port, for example \
+            "FAS_METRICS_ADDRESS is not an address to listen on: \"0.0.0.0:99999\"; expected an IP address and a port, for example \
              [::]:9090, 127.0.0.1:9090 or :9090",
         ),
         (
             &[("FAS_METRICS_ADDRESS", "metrics.internal:9090")],
-            "FAS_METRICS_ADDRESS is no address to listen on: \"metrics.internal:9090\"; expected an IP address and a port, for \
+            "FAS_METRICS_ADDRESS is not an address to listen on: \"metrics.internal:9090\"; expected an IP address and a port, for \
              example [::]:9090, 127.0.0.1:9090 or :9090",
         ),
         (
@@ -716,7 +716,7 @@ fn every_wrong_value_is_told_with_what_was_expected() {
                 ("FAS_TEMPORAL_NAMESPACE", "default"),
                 ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
             ],
-            "FAS_TEMPORAL_ADDRESS is no address of a Temporal server: \"localhost:\"; expected a port from 1 to 65535 \
+            "FAS_TEMPORAL_ADDRESS is not the address of a Temporal server: \"localhost:\"; expected a port from 1 to 65535 \
              after the host, for example localhost:7233",
         ),
         (
@@ -743,7 +743,7 @@ fn every_wrong_value_is_told_with_what_was_expected() {
                 ("FAS_TEMPORAL_NAMESPACE", "default"),
                 ("FAS_TEMPORAL_METRIC_NAME", "queue_depth"),
             ],
-            "metric name is that of FAS_PROMETHEUS_METRIC_NAME: \"queue_depth\"; expected a name for each metric \
+            "metric name is already used by FAS_PROMETHEUS_METRIC_NAME: \"queue_depth\"; expected a name for each metric \
              (FAS_TEMPORAL_METRIC_NAME)",
         ),
     ];
@@ -983,8 +983,8 @@ fn the_file_wins_value_by_value_and_its_collectors_replace_those_of_the_environm
     assert_eq!(
         config.warnings,
         [
-            "FAS_CREATED_MACHINE_COUNT does nothing, because the file wins: created-machine-count, line 2 of fas.yml",
-            "FAS_PROMETHEUS_ADDRESS does nothing, because the file has metric-collectors",
+            "FAS_CREATED_MACHINE_COUNT is ignored, because the file overrides it: created-machine-count, line 2 of fas.yml",
+            "FAS_PROMETHEUS_ADDRESS is ignored, because the file has metric-collectors",
         ]
     );
 
@@ -1083,15 +1083,15 @@ fn a_file_that_is_no_configuration_is_refused_with_line_and_column() {
         ),
         (
             "a: b: c",
-            "the file is no valid YAML: mapping values are not allowed in this context; put the value in quotes (line 1, column 5 of fas.yml)",
+            "the file is not valid YAML: mapping values are not allowed in this context; put the value in quotes (line 1, column 5 of fas.yml)",
         ),
         (
             "created-machine-count: created_machine_count > 100 ? 10 : 2",
-            "the file is no valid YAML: mapping values are not allowed in this context; put the value in quotes (line 1, column 57 of fas.yml)",
+            "the file is not valid YAML: mapping values are not allowed in this context; put the value in quotes (line 1, column 57 of fas.yml)",
         ),
         (
             "app-name: *",
-            "the file is no valid YAML: while scanning an anchor or alias, did not find expected alphabetic or numeric character; put the value in quotes (line 1, column 11 of fas.yml)",
+            "the file is not valid YAML: while scanning an anchor or alias, did not find expected alphabetic or numeric character; put the value in quotes (line 1, column 11 of fas.yml)",
         ),
         (
             "app-name: *-prod",
@@ -1103,11 +1103,11 @@ fn a_file_that_is_no_configuration_is_refused_with_line_and_column() {
         ),
         (
             "created-machine-count: !(x > 1) ? 1 : 2",
-            "the file is no valid YAML: while scanning a block scalar, did not find expected comment or line break; put the value in quotes (line 1, column 28 of fas.yml)",
+            "the file is not valid YAML: while scanning a block scalar, did not find expected comment or line break; put the value in quotes (line 1, column 28 of fas.yml)",
         ),
         (
             "created-machine-count: @x",
-            "the file is no valid YAML: unexpected character: `@'; put the value in quotes (line 1, column 24 of fas.yml)",
+            "the file is not valid YAML: unexpected character: `@'; put the value in quotes (line 1, column 24 of fas.yml)",
         ),
         (
             "regions: {a: b}",
@@ -1119,11 +1119,11 @@ fn a_file_that_is_no_configuration_is_refused_with_line_and_column() {
         ),
         (
             "interval:\n\t- a",
-            "the file is no valid YAML: tabs disallowed within this context (block indentation) (line 2, column 2 of fas.yml)",
+            "the file is not valid YAML: tabs disallowed within this context (block indentation) (line 2, column 2 of fas.yml)",
         ),
         (
             "interval: 'a",
-            "the file is no valid YAML: unclosed quote (line 1, column 11 of fas.yml)",
+            "the file is not valid YAML: unclosed quote (line 1, column 11 of fas.yml)",
         ),
         (
             "- a",
@@ -1151,7 +1151,7 @@ fn a_file_that_is_no_configuration_is_refused_with_line_and_column() {
         ),
         (
             &deep,
-            "the file is no valid YAML: recursion limit exceeded (line 1, column 259 of fas.yml)",
+            "the file is not valid YAML: recursion limit exceeded (line 1, column 259 of fas.yml)",
         ),
         (
             &nested,
@@ -1247,14 +1247,12 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
         (
             &[("FAS_INTERVALL", "1s")],
             None,
-            &[
-                "FAS_INTERVALL is no variable of fly-autoscaler and does nothing; did you mean FAS_INTERVAL?",
-            ],
+            &["FAS_INTERVALL: unknown variable, ignored; did you mean FAS_INTERVAL?"],
         ),
         (
             &[("FAS_SOMETHING_QUITE_ELSE", "x")],
             None,
-            &["FAS_SOMETHING_QUITE_ELSE is no variable of fly-autoscaler and does nothing"],
+            &["FAS_SOMETHING_QUITE_ELSE: unknown variable, ignored"],
         ),
         (
             &[
@@ -1269,7 +1267,7 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
             &[("FAS_PROMETHEUS_QUERY", "up{region=\"$NOWHERE\"} $APP_NAME")],
             None,
             &[
-                "the query of FAS_PROMETHEUS_QUERY uses $NOWHERE, which is not set; it was replaced by nothing",
+                "the query of FAS_PROMETHEUS_QUERY uses $NOWHERE, which is not set; it was replaced by an empty string",
             ],
         ),
         (
@@ -1283,7 +1281,7 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
         (
             &[],
             Some("regions: [$NOWHERE]"),
-            &["fas.yml uses $NOWHERE, which is not set; it was replaced by nothing"],
+            &["fas.yml uses $NOWHERE, which is not set; it was replaced by an empty string"],
         ),
         (
             &[("FAS_MY_REGION", "ord")],
@@ -1293,7 +1291,7 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
         (
             &[("FAS_TEMPORAL_QUERY", "x")],
             None,
-            &["FAS_TEMPORAL_QUERY does nothing without FAS_TEMPORAL_ADDRESS"],
+            &["FAS_TEMPORAL_QUERY has no effect without FAS_TEMPORAL_ADDRESS"],
         ),
         (&[("TEMPORAL_TLS_KEY_DATA", "x")], None, &[]),
         (
@@ -1303,7 +1301,7 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
                 ("FAS_CREATED_MACHINE_COUNT", "1"),
             ],
             None,
-            &["FAS_PROMETHEUS_METRIC_NAME does nothing without FAS_PROMETHEUS_ADDRESS"],
+            &["FAS_PROMETHEUS_METRIC_NAME has no effect without FAS_PROMETHEUS_ADDRESS"],
         ),
         (
             &[("FAS_PROMETHEUS_ADDRESS", "")],
@@ -1311,9 +1309,9 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
                 "metric-collectors: [{type: prometheus, metric-name: queue_depth, query: up, address: 'http://p', namespace: n}]",
             ),
             &[
-                "FAS_PROMETHEUS_METRIC_NAME does nothing, because the file has metric-collectors",
-                "FAS_PROMETHEUS_QUERY does nothing, because the file has metric-collectors",
-                "metric-collectors[0]: namespace does nothing in a collector of type prometheus",
+                "FAS_PROMETHEUS_METRIC_NAME is ignored, because the file has metric-collectors",
+                "FAS_PROMETHEUS_QUERY is ignored, because the file has metric-collectors",
+                "metric-collectors[0]: namespace has no effect in a collector of type prometheus",
             ],
         ),
         (
@@ -1328,7 +1326,7 @@ fn what_is_odd_but_no_mistake_is_a_warning() {
             Some(
                 "metric-collectors: [{type: prometheus, metric-name: queue_depth, query: up, address: 'http://p', token: $FAS_PROMETHEUS_TOKEN}]",
             ),
-            &["FAS_PROMETHEUS_EMPTY_VALUE does nothing, because the file has metric-collectors"],
+            &["FAS_PROMETHEUS_EMPTY_VALUE is ignored, because the file has metric-collectors"],
         ),
     ];
     for (changes, file, expected) in cases {
@@ -1356,8 +1354,8 @@ fn a_variable_that_the_file_overrules_is_told() {
             &[("FAS_DRY_RUN", "true"), ("FAS_MACHINE_CEILING", "5")],
             "interval: 5s\ndry-run: false\nmachine-ceiling: 50",
             &[
-                "FAS_MACHINE_CEILING does nothing, because the file wins: machine-ceiling, line 3 of fas.yml",
-                "FAS_DRY_RUN holds, whatever the file says: dry-run, line 2 of fas.yml",
+                "FAS_MACHINE_CEILING is ignored, because the file overrides it: machine-ceiling, line 3 of fas.yml",
+                "FAS_DRY_RUN overrides the file: dry-run, line 2 of fas.yml",
             ],
         ),
         // Said twice, or taken from there, or not said in the file at all.
@@ -1367,12 +1365,14 @@ fn a_variable_that_the_file_overrules_is_told() {
         (
             &[("FAS_DRY_RUN", "false")],
             "dry-run: true",
-            &["FAS_DRY_RUN does nothing, because the file wins: dry-run, line 1 of fas.yml"],
+            &["FAS_DRY_RUN is ignored, because the file overrides it: dry-run, line 1 of fas.yml"],
         ),
         (
             &[("FAS_API_TOKEN", "FlyV1 fm2_a")],
             "api-token: FlyV1 fm2_b",
-            &["FAS_API_TOKEN does nothing, because the file wins: api-token, line 1 of fas.yml"],
+            &[
+                "FAS_API_TOKEN is ignored, because the file overrides it: api-token, line 1 of fas.yml",
+            ],
         ),
     ];
     for (changes, file, expected) in cases {
@@ -1390,7 +1390,7 @@ fn settings_without_effect_are_told() {
         (
             &[("FAS_FALLBACK_AFTER", "5")],
             &[
-                "FAS_FALLBACK_AFTER does nothing without FAS_FALLBACK_CREATED_MACHINE_COUNT or FAS_FALLBACK_STARTED_MACHINE_COUNT",
+                "FAS_FALLBACK_AFTER has no effect without FAS_FALLBACK_CREATED_MACHINE_COUNT or FAS_FALLBACK_STARTED_MACHINE_COUNT",
             ],
         ),
         (
@@ -1402,19 +1402,19 @@ fn settings_without_effect_are_told() {
         ),
         (
             &[("FAS_ORG", "acme")],
-            &["FAS_ORG does nothing without a * in the app name"],
+            &["FAS_ORG has no effect without a * in the app name"],
         ),
         (&[("FAS_ORG", "acme"), ("FAS_APP_NAME", "my-*")], &[]),
         (
             &[("FAS_REGIONS", " , ")],
-            &["FAS_REGIONS names no region and counts as unset"],
+            &["FAS_REGIONS names no region and is treated as unset"],
         ),
         (
             &[("FAS_REGIONS", "iad,iadd,us,iadd,ORD,zzz")],
             &[
-                "FAS_REGIONS has iadd, a region that fly-autoscaler does not know; did you mean iad?",
-                "FAS_REGIONS has ORD, a region that fly-autoscaler does not know; did you mean ord?",
-                "FAS_REGIONS has zzz, a region that fly-autoscaler does not know; is it a new one?",
+                "FAS_REGIONS contains iadd, a region unknown to fly-autoscaler; did you mean iad?",
+                "FAS_REGIONS contains ORD, a region unknown to fly-autoscaler; did you mean ord?",
+                "FAS_REGIONS contains zzz, a region unknown to fly-autoscaler; is it a new one?",
             ],
         ),
     ];
@@ -1445,7 +1445,7 @@ fn an_address_of_prometheus_with_the_path_of_a_query_is_told() {
         ),
     ] {
         let expected = format!(
-            "FAS_PROMETHEUS_ADDRESS ends in {end}, but /api/v1/query is added to it; it should probably be {right}"
+            "FAS_PROMETHEUS_ADDRESS ends in {end}, but /api/v1/query is appended to it; it should probably be {right}"
         );
         assert_eq!(told(address), [expected]);
     }
@@ -1651,8 +1651,7 @@ fn temporal_goes_through_plain_proxies_only_and_says_so() {
     assert_eq!(
         mistakes(&temporal, None),
         [
-            "Temporal at acme.tmprl.cloud:7233 cannot be asked through the proxy socks5://proxy (HTTPS_PROXY): gRPC goes \
-             through http:// proxies only; expected its host in NO_PROXY, or another proxy \
+            "Temporal at acme.tmprl.cloud:7233 cannot be reached through the proxy socks5://proxy (HTTPS_PROXY): gRPC needs an http:// proxy; expected its host in NO_PROXY, or another proxy \
              (FAS_TEMPORAL_ADDRESS)"
         ]
     );
@@ -1969,7 +1968,7 @@ fn a_token_in_the_wrong_setting_is_refused_and_not_shown() {
     for (name, value) in settings {
         let lines = mistakes(&[(name, value)], None);
         let expected = format!(
-            "{name} holds what looks like a Fly token; expected tokens in FAS_API_TOKEN and FAS_PROMETHEUS_TOKEN alone"
+            "{name} holds what looks like a Fly token; expected tokens only in FAS_API_TOKEN and FAS_PROMETHEUS_TOKEN"
         );
         assert_eq!(lines, [expected], "{name}");
     }
@@ -2025,7 +2024,7 @@ fn a_secret_too_short_to_be_hidden_everywhere_is_warned_of() {
     ];
     for (changes, name) in cases {
         let expected = format!(
-            "the secret in {name} has fewer than 4 characters: it is hidden in logs only where it stands as a word of its own"
+            "the secret in {name} has fewer than 4 characters: in logs it is hidden only as a separate word"
         );
         assert_eq!(warnings(changes, None), [expected]);
     }
@@ -2034,9 +2033,8 @@ fn a_secret_too_short_to_be_hidden_everywhere_is_warned_of() {
 
 #[test]
 fn a_token_that_nothing_filled_in_is_warned_of_and_not_shown() {
-    let scheme = "has a scheme with no token behind it: was the variable behind it empty?";
-    let name =
-        "has the name of a variable or a command in place of a token: nothing replaces it there";
+    let scheme = "has a scheme without a token: was the variable after it empty?";
+    let name = "has a variable or command instead of a token: it is not expanded there";
     let cases = [
         ("FlyV1", Some(scheme)),
         ("Bearer flyv1 ", Some(scheme)),

@@ -220,7 +220,7 @@ fn merge(
     };
     for name in &expanded.unset {
         problems.warnings.push(format!(
-            "{path} uses ${name}, which is not set; it was replaced by nothing"
+            "{path} uses ${name}, which is not set; it was replaced by an empty string"
         ));
     }
     if let Some(line) = expanded.ignored_line() {
@@ -249,13 +249,13 @@ fn merge(
             settings.dry_run = Some(value);
             problems
                 .warnings
-                .push(format!("FAS_DRY_RUN holds, whatever the file says: {by}"));
+                .push(format!("FAS_DRY_RUN overrides the file: {by}"));
             continue;
         }
         // One that the file uses itself does something.
         if !problems.referenced.contains(variable) {
             problems.warnings.push(format!(
-                "{variable} does nothing, because the file wins: {by}"
+                "{variable} is ignored, because the file overrides it: {by}"
             ));
         }
     }
@@ -286,13 +286,12 @@ fn apps(
     };
     let Ok(pattern) = AppPattern::parse(value.text()) else {
         problems.refuse(
-            ConfigError::new(
-                value.place(),
-                "app name has characters that no Fly app's name has",
-            )
-            .value(value.text())
-            .expected("letters, digits, dashes and underscores, and * for any run of characters")
-            .example("my-app or my-app-*"),
+            ConfigError::new(value.place(), "app name contains invalid characters")
+                .value(value.text())
+                .expected(
+                    "letters, digits, dashes and underscores, and * for any run of characters",
+                )
+                .example("my-app or my-app-*"),
         );
         return AppSelection {
             pattern: stand_in,
@@ -332,7 +331,7 @@ fn apps(
     let org_counts = pattern.is_wildcard() || option.is_some();
     if let Some(org) = settings.org.as_ref().filter(|_| !org_counts) {
         problems.warnings.push(format!(
-            "{} does nothing without a * in the app name",
+            "{} has no effect without a * in the app name",
             org.label()
         ));
     }
@@ -529,7 +528,7 @@ fn check_limits(problems: &mut Problems, settings: &Settings, policy: &Policy) {
     }
     if let (Some(value), None, None) = (&settings.fallback_after, created, started) {
         problems.warnings.push(format!(
-            "{} does nothing without FAS_FALLBACK_CREATED_MACHINE_COUNT or FAS_FALLBACK_STARTED_MACHINE_COUNT",
+            "{} has no effect without FAS_FALLBACK_CREATED_MACHINE_COUNT or FAS_FALLBACK_STARTED_MACHINE_COUNT",
             value.label()
         ));
     }

@@ -303,7 +303,7 @@ pub(super) fn regions(problems: &mut Problems, value: Option<&Value>, _: &str) -
             problems.refuse(
                 ConfigError::new(
                     value.place(),
-                    format!("{} has something that is no region", value.label()),
+                    format!("{} contains an invalid region", value.label()),
                 )
                 .value(region)
                 .expected("regions or their aliases, separated by commas")
@@ -314,7 +314,7 @@ pub(super) fn regions(problems: &mut Problems, value: Option<&Value>, _: &str) -
     let is_blank = |region: &str| region.trim().is_empty();
     if value.text().split(',').all(is_blank) {
         problems.warnings.push(format!(
-            "{} names no region and counts as unset",
+            "{} names no region and is treated as unset",
             value.label()
         ));
     }
@@ -357,7 +357,7 @@ pub(super) fn token(problems: &mut Problems, value: &Value) -> SecretString {
         .all(|byte| byte == b' ' || byte.is_ascii_graphic())
     {
         let message = format!(
-            "{} has a character that no token has, such as a line break",
+            "{} contains a character that is invalid in a token, such as a line break",
             value.label()
         );
         problems.refuse(
@@ -410,10 +410,10 @@ pub(super) fn http_url(problems: &mut Problems, value: &Value, example: &str) ->
     // In `user:pass/word@host` the host is `user`: a piece of the password would be taken for a port or a path, and
     // shown.
     if url[Position::BeforePath..].contains('@') {
-        let message = format!("{} has an @ behind its host", value.label());
+        let message = format!("{} has an @ after its host", value.label());
         problems.refuse(
             ConfigError::new(value.place(), message)
-                .expected("/, ? and # in a password to be written as %2F, %3F and %23"),
+                .expected("/, ? and # in a password written as %2F, %3F and %23"),
         );
         return None;
     }
@@ -446,7 +446,7 @@ pub(super) fn metrics_address(
             problems.refuse(
                 ConfigError::new(
                     value.place(),
-                    format!("{} is no address to listen on", value.label()),
+                    format!("{} is not an address to listen on", value.label()),
                 )
                 .value(value.text())
                 .expected("an IP address and a port")

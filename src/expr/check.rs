@@ -879,7 +879,7 @@ impl Checker<'_> {
         if branch.kind == Type::Nil {
             return self.refuse(
                 syntax.span,
-                "`nil` is supported beside `??`, `==` and `!=` only",
+                "`nil` is supported only with `??`, `==` and `!=`",
             );
         }
         Ok(branch)
@@ -911,7 +911,7 @@ impl Checker<'_> {
             if checked.kind == Type::Nil {
                 return self.refuse(
                     element.span,
-                    "`nil` is supported beside `??`, `==` and `!=` only",
+                    "`nil` is supported only with `??`, `==` and `!=`",
                 );
             }
             let joined = kind.as_ref().map_or_else(
@@ -1205,7 +1205,7 @@ impl Checker<'_> {
         let SyntaxKind::Text(text) = &arguments[0].kind else {
             return self.refuse(
                 arguments[0].span,
-                format!("`{name}` needs a string as it stands, in quotes"),
+                format!("`{name}` needs a string literal, in quotes"),
             );
         };
         let (kind, datum, expected) = match function {

@@ -250,7 +250,7 @@ impl Run<'_> {
         let index = self.int(&parts[1])?;
         functions::element(&array, index)
             .map_err(|failure| self.failed(failure))?
-            .ok_or_else(|| EvalError::Run(format!("index {index} is beyond the array")))
+            .ok_or_else(|| EvalError::Run(format!("index {index} is out of range")))
     }
 
     fn slice(&self, parts: &(Code, Option<Code>, Option<Code>)) -> Result<Datum, EvalError> {

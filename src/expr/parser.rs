@@ -273,7 +273,7 @@ impl<'s> Parser<'s> {
         if sign == "in" {
             return self.refuse(
                 self.current().span,
-                "Expr loses a `not` after an operator and tests the opposite; write `not (… in …)`",
+                "Expr drops a `not` after an operator and tests the opposite; write `not (… in …)`",
             );
         }
         if is_string_operator(sign) {

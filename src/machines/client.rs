@@ -160,8 +160,9 @@ impl Api {
         metrics: Metrics,
         shutdown: Shutdown,
     ) -> Result<Self, String> {
-        let authorization = Authorization::parse(&options.token)
-            .ok_or("FAS_API_TOKEN holds characters that no token has (a line break inside?)")?;
+        let authorization = Authorization::parse(&options.token).ok_or(
+            "FAS_API_TOKEN contains characters that are invalid in a token (a line break?)",
+        )?;
         let jitter = JitterSeeds::new(options.jitter_seed);
         Ok(Self {
             transport,
@@ -364,7 +365,7 @@ impl Api {
         }
         request
             .body(call.body.clone())
-            .map_err(|error| Cause::NotSent(format!("no request can be made of it: {error}")))
+            .map_err(|error| Cause::NotSent(format!("cannot build the request: {error}")))
     }
 }
 
@@ -659,8 +660,10 @@ impl AppClient {
             .await?;
         for mount in &mounts {
             let Some(name) = volumes::name_of(existing, mount) else {
-                return Err(list
-                    .refused("a mount of the source names no volume that the app has".to_owned()));
+                return Err(list.refused(
+                    "a mount of the source refers to a volume that the app does not have"
+                        .to_owned(),
+                ));
             };
             let found = {
                 let mut taken = pass.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -28,7 +28,7 @@ pub struct ApiError {
 fn phrase(operation: Operation) -> &'static str {
     match operation {
         Operation::ListMachines => "list the machines",
-        Operation::GetMachine => "ask for the machine",
+        Operation::GetMachine => "get the machine",
         Operation::CreateMachine => "create a machine",
         Operation::StartMachine => "start the machine",
         Operation::StopMachine => "stop the machine",
@@ -38,7 +38,7 @@ fn phrase(operation: Operation) -> &'static str {
         Operation::ListVolumes => "list the volumes",
         Operation::CreateVolume => "create a volume",
         Operation::ListApps => "list the apps",
-        Operation::CurrentRelease => "ask for the current release",
+        Operation::CurrentRelease => "get the current release",
     }
 }
 
@@ -77,7 +77,7 @@ pub enum Cause {
     },
     /// The token was not accepted.
     #[error(
-        "{}; the token in FAS_API_TOKEN was not accepted: make one with `fly tokens create deploy -a APP` (one app) or `fly tokens create org` (several apps) and set it whole, its comma list included",
+        "{}; the token in FAS_API_TOKEN was not accepted: create one with `fly tokens create deploy -a APP` (one app) or `fly tokens create org` (several apps) and set all of it, commas included",
         Refusal(*.status, .message)
     )]
     Unauthorized {
@@ -93,7 +93,7 @@ pub enum Cause {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// A 2xx whose body is not what the API documents.
-    #[error("the answer cannot be used: {0}")]
+    #[error("invalid response: {0}")]
     Decode(String),
     /// An answer of 200 that says in its body what is wrong, as GraphQL does.
     #[error("{0}")]
@@ -105,13 +105,13 @@ pub enum Cause {
     #[error("not sent: {0}")]
     NotSent(String),
     /// The pass deadline had come before the call was begun.
-    #[error("no time was left to begin")]
+    #[error("the pass deadline came before it was sent")]
     NotBegun,
     /// The daemon is shutting down: no new call is begun.
     #[error("shutting down")]
     ShuttingDown,
     /// `FAS_DRY_RUN` keeps every write from leaving the process.
-    #[error("dry run: no write leaves the process")]
+    #[error("dry run: no change is sent")]
     DryRun,
 }
 

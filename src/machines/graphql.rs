@@ -77,10 +77,11 @@ pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, Cause> {
     if let Some(complaint) = answer.errors.unwrap_or_default().into_iter().next() {
         return Err(complaint.cause());
     }
-    let app = answer
-        .data
-        .and_then(|data| data.app)
-        .ok_or_else(|| Cause::UnknownApp("GraphQL: the app is unknown to this token".to_owned()))?;
+    let app = answer.data.and_then(|data| data.app).ok_or_else(|| {
+        Cause::UnknownApp(
+            "GraphQL: the app does not exist, or the token does not cover it".to_owned(),
+        )
+    })?;
     Ok(app.current_release.map(|release| Release {
         version: release.version,
         status: release.status.unwrap_or_default(),
@@ -140,7 +141,7 @@ mod tests {
             (r#"{"data":{"app":{"currentRelease":null}}}"#, Ok(None)),
             (
                 r#"{"data":{"app":null}}"#,
-                Err("GraphQL: the app is unknown to this token".to_owned()),
+                Err("GraphQL: the app does not exist, or the token does not cover it".to_owned()),
             ),
             (
                 r#"{"data":{"app":null},"errors":[{"message":"Could not find App"}]}"#,
@@ -148,15 +149,15 @@ mod tests {
             ),
             (
                 r#"{"errors":[{"message":"no","extensions":{"code":"UNAUTHORIZED"}}]}"#,
-                Err("GraphQL: no; the token in FAS_API_TOKEN was not accepted: make one with `fly tokens create deploy -a APP` (one app) or `fly tokens create org` (several apps) and set it whole, its comma list included".to_owned()),
+                Err("GraphQL: no; the token in FAS_API_TOKEN was not accepted: create one with `fly tokens create deploy -a APP` (one app) or `fly tokens create org` (several apps) and set all of it, commas included".to_owned()),
             ),
             (
                 "<html>",
-                Err("the answer cannot be used: the body is HTML, not JSON".to_owned()),
+                Err("invalid response: the body is HTML, not JSON".to_owned()),
             ),
             (
                 "",
-                Err("the answer cannot be used: the body is empty".to_owned()),
+                Err("invalid response: the body is empty".to_owned()),
             ),
         ];
         for (body, expected) in cases {

@@ -53,7 +53,7 @@ pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
 pub(super) fn parse_machine(body: &[u8], id: &str) -> Result<Machine, String> {
     let wire: WireMachine = serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
     if wire.id != id {
-        return Err(format!("machine {} was not asked for", wire.id));
+        return Err(format!("another machine was asked for, not {}", wire.id));
     }
     wire.read()
         .map_err(|error| format!("machine {id}: {error}"))
@@ -263,7 +263,7 @@ pub(super) fn identifier<'de, D: Deserializer<'de>>(deserializer: D) -> Result<S
         Err(D::Error::custom("a machine's id is empty"))
     } else if !is_fit {
         Err(D::Error::custom(
-            "a machine's id is none: expected up to 100 letters, digits, `-` and `_`",
+            "a machine's id is invalid: expected up to 100 letters, digits, `-` and `_`",
         ))
     } else {
         Ok(text)

@@ -478,7 +478,7 @@ mod tests {
             let limited = limited(&mut fleet, 0, missing(Kind::Created), 9);
             assert_eq!(band(&limited), expected);
             let notes: &[&str] = match floor {
-                Some(_) => &["the created target has no value, but the floor of 3 holds"],
+                Some(_) => &["the created target has no value, but the floor of 3 still applies"],
                 None => &[],
             };
             assert_eq!(sentences(&limited), notes);
@@ -535,7 +535,7 @@ mod tests {
                 None,
                 4,
                 &[
-                    "the created target has had no value for 1 pass: the fallback of 4 is its minimum",
+                    "the created target has had no value for 1 pass: the fallback of 4 is used as its minimum",
                 ],
             ),
             (
@@ -543,8 +543,8 @@ mod tests {
                 None,
                 6,
                 &[
-                    "the created target has had no value for 1 pass: the fallback of 4 is its minimum",
-                    "the created target has no value, but the floor of 6 holds",
+                    "the created target has had no value for 1 pass: the fallback of 4 is used as its minimum",
+                    "the created target has no value, but the floor of 6 still applies",
                 ],
             ),
             (
@@ -552,7 +552,7 @@ mod tests {
                 Some(2),
                 2,
                 &[
-                    "the created target has had no value for 1 pass: the fallback of 4 is its minimum",
+                    "the created target has had no value for 1 pass: the fallback of 4 is used as its minimum",
                     "the ceiling of 2 lowers the created target (at least 4)",
                 ],
             ),
@@ -600,7 +600,7 @@ mod tests {
                 assert_eq!(
                     sentences(&limited),
                     [format!(
-                        "created: growth to {asked} is held at {expected}, the lowest minimum of the last 1m"
+                        "created: scale-up to {asked} is held at {expected}, the lowest minimum of the last 1 min"
                     )]
                 );
             } else {
@@ -618,13 +618,13 @@ mod tests {
                 0,
                 5,
                 10,
-                "created: shrinking to 5 waits until targets have been seen for 1m",
+                "created: scale-down to 5 waits for 1 min of target history",
             ),
             (
                 59,
                 5,
                 10,
-                "created: shrinking to 5 waits until targets have been seen for 1m",
+                "created: scale-down to 5 waits for 1 min of target history",
             ),
             (60, 5, 5, ""),
             (75, 8, 8, ""),
@@ -632,13 +632,13 @@ mod tests {
                 90,
                 4,
                 8,
-                "created: shrinking to 4 is held at 8, the highest maximum of the last 1m",
+                "created: scale-down to 4 is held at 8, the highest maximum of the last 1 min",
             ),
             (
                 135,
                 4,
                 8,
-                "created: shrinking to 4 is held at 8, the highest maximum of the last 1m",
+                "created: scale-down to 4 is held at 8, the highest maximum of the last 1 min",
             ),
             (136, 4, 4, ""),
         ] {
@@ -739,8 +739,8 @@ mod tests {
         assert_eq!(
             sentences(&limited),
             [
-                "the created target: its minimum 28 is above its maximum 10, which is the target",
-                "the started target: its minimum 5 is above its maximum 4, which is the target",
+                "the created minimum 28 is above its maximum 10: the maximum is the target",
+                "the started minimum 5 is above its maximum 4: the maximum is the target",
                 "the ceiling of 6 lowers the created target (10)",
             ]
         );
@@ -799,7 +799,7 @@ mod tests {
                 4,
                 (9, 9),
                 (6, 9),
-                "created: growth to 9 goes to 6 in this pass, as far as the step allows",
+                "created: scale-up to 9 is limited to 6 in this pass by the step size",
             ),
             (Some(Count(5)), None, 4, (9, 9), (9, 9), ""),
             (
@@ -808,7 +808,7 @@ mod tests {
                 4,
                 (9, 9),
                 (4, 9),
-                "created: growth to 9 goes to 4 in this pass, as far as the step allows",
+                "created: scale-up to 9 is limited to 4 in this pass by the step size",
             ),
             (
                 Some(Percent(50)),
@@ -816,7 +816,7 @@ mod tests {
                 5,
                 (9, 9),
                 (8, 9),
-                "created: growth to 9 goes to 8 in this pass, as far as the step allows",
+                "created: scale-up to 9 is limited to 8 in this pass by the step size",
             ),
             (
                 Some(Percent(1)),
@@ -824,7 +824,7 @@ mod tests {
                 5,
                 (9, 9),
                 (6, 9),
-                "created: growth to 9 goes to 6 in this pass, as far as the step allows",
+                "created: scale-up to 9 is limited to 6 in this pass by the step size",
             ),
             (
                 Some(Percent(0)),
@@ -832,7 +832,7 @@ mod tests {
                 5,
                 (9, 9),
                 (5, 9),
-                "created: growth to 9 goes to 5 in this pass, as far as the step allows",
+                "created: scale-up to 9 is limited to 5 in this pass by the step size",
             ),
             (
                 None,
@@ -840,7 +840,7 @@ mod tests {
                 9,
                 (1, 3),
                 (1, 7),
-                "created: shrinking to 3 goes to 7 in this pass, as far as the step allows",
+                "created: scale-down to 3 is limited to 7 in this pass by the step size",
             ),
             (None, Some(Count(6)), 9, (1, 3), (1, 3), ""),
             (
@@ -849,7 +849,7 @@ mod tests {
                 9,
                 (1, 3),
                 (1, 9),
-                "created: shrinking to 3 goes to 9 in this pass, as far as the step allows",
+                "created: scale-down to 3 is limited to 9 in this pass by the step size",
             ),
             (
                 None,
@@ -857,7 +857,7 @@ mod tests {
                 9,
                 (1, 3),
                 (1, 6),
-                "created: shrinking to 3 goes to 6 in this pass, as far as the step allows",
+                "created: scale-down to 3 is limited to 6 in this pass by the step size",
             ),
             (None, Some(Percent(400)), 9, (1, 3), (1, 3), ""),
             (Some(Count(1)), Some(Count(1)), 5, (4, 6), (4, 6), ""),

@@ -250,7 +250,7 @@ pub enum Effect {
     DestroyRefused {
         /// The machine.
         id: String,
-        /// Whether the answer was that it is in another state by now, as one that was woken meanwhile.
+        /// Whether the answer was that its state has changed in the meantime, as one that was woken meanwhile.
         woken: bool,
     },
     /// A running victim's stop was accepted.

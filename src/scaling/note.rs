@@ -284,22 +284,22 @@ impl fmt::Display for Note {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReleaseUnknown { withheld: None } => formatter.write_str(
-                "nobody says whether a deploy is running; the machines show none, and growing goes on",
+                "cannot tell whether a deploy is running; the machines show no sign of one, so scaling up continues",
             ),
             Self::ReleaseUnknown {
                 withheld: Some(Withheld::Shrinks),
             } => formatter.write_str(
-                "nobody says whether a deploy is running: nothing is destroyed or stopped",
+                "cannot tell whether a deploy is running: nothing is destroyed or stopped",
             ),
             Self::ReleaseUnknown {
                 withheld: Some(Withheld::Shows(sign)),
             } => write!(
                 formatter,
-                "nobody says whether a deploy is running, and there is {sign}: nothing is changed"
+                "cannot tell whether a deploy is running, and there is {sign}: nothing is changed"
             ),
             Self::MinimumCapped { kind, min, max } => write!(
                 formatter,
-                "the {kind} target: its minimum {min} is above its maximum {max}, which is the target"
+                "the {kind} minimum {min} is above its maximum {max}: the maximum is the target"
             ),
             Self::Floor {
                 floor,
@@ -313,7 +313,7 @@ impl fmt::Display for Note {
             Self::Floor { floor, from: None } => {
                 write!(
                     formatter,
-                    "the created target has no value, but the floor of {floor} holds"
+                    "the created target has no value, but the floor of {floor} still applies"
                 )
             }
             Self::Ceiling { ceiling, from } => {
@@ -328,7 +328,7 @@ impl fmt::Display for Note {
                 missing_passes,
             } => write!(
                 formatter,
-                "the {kind} target has had no value for {}: the fallback of {count} is its minimum",
+                "the {kind} target has had no value for {}: the fallback of {count} is used as its minimum",
                 Many(*missing_passes, "pass", "passes")
             ),
             Self::GrowthHeld {
@@ -338,7 +338,7 @@ impl fmt::Display for Note {
                 window,
             } => write!(
                 formatter,
-                "{kind}: growth to {wanted} is held at {lowest}, the lowest minimum of the last {}",
+                "{kind}: scale-up to {wanted} is held at {lowest}, the lowest minimum of the last {}",
                 Span(*window)
             ),
             Self::ShrinkingHeld {
@@ -348,7 +348,7 @@ impl fmt::Display for Note {
                 window,
             } => write!(
                 formatter,
-                "{kind}: shrinking to {wanted} is held at {highest}, the highest maximum of the last {}",
+                "{kind}: scale-down to {wanted} is held at {highest}, the highest maximum of the last {}",
                 Span(*window)
             ),
             Self::ShrinkingHeld {
@@ -358,7 +358,7 @@ impl fmt::Display for Note {
                 window,
             } => write!(
                 formatter,
-                "{kind}: shrinking to {wanted} waits until targets have been seen for {}",
+                "{kind}: scale-down to {wanted} waits for {} of target history",
                 Span(*window)
             ),
             Self::Step {
@@ -368,12 +368,13 @@ impl fmt::Display for Note {
                 reachable,
             } => write!(
                 formatter,
-                "{kind}: {} to {wanted} goes to {reachable} in this pass, as far as the step allows",
-                if *up { "growth" } else { "shrinking" }
+                "{kind}: {} to {wanted} is limited to {reachable} in this pass by the step size",
+                if *up { "scale-up" } else { "scale-down" }
             ),
             Self::CreatePaused { wanted, remaining } => write!(
                 formatter,
-                "{wanted} to create, but creating failed lately and pauses for {} more",
+                "{} to create, but recent creates failed: next attempt in {}",
+                Machines(*wanted),
                 Span(*remaining)
             ),
             Self::CeilingLeavesNoRoom {
@@ -388,7 +389,7 @@ impl fmt::Display for Note {
                     (*unreachable, "on unreachable hosts"),
                     (
                         *doubtful,
-                        "that creates without an answer may have made, for up to ten minutes,",
+                        "that unanswered creates may have made (for up to 10 min)",
                     ),
                 ];
                 let in_the_way: Vec<String> = in_the_way
@@ -396,9 +397,9 @@ impl fmt::Display for Note {
                     .filter(|(count, _)| *count > 0)
                     .map(|(count, what)| format!("{count} {what}"))
                     .collect();
-                write!(formatter, "{wanted} to create, but ")?;
+                write!(formatter, "{} to create, but ", Machines(*wanted))?;
                 if in_the_way.is_empty() {
-                    return write!(formatter, "the ceiling leaves {allowed}");
+                    return write!(formatter, "the ceiling allows {allowed}");
                 }
                 let counts = if failed + unreachable + doubtful == 1 {
                     "counts"
@@ -407,23 +408,23 @@ impl fmt::Display for Note {
                 };
                 write!(
                     formatter,
-                    "{} {counts} against the ceiling, which leaves {allowed}",
+                    "{} {counts} against the ceiling, which allows {allowed}",
                     in_the_way.join(" and ")
                 )
             }
             Self::Unlisted { machines } => write!(
                 formatter,
-                "{} missing from the list: counted until known to be gone",
+                "{} missing from the list: still counted until confirmed gone",
                 Machines(*machines)
             ),
             Self::TooManyUnlisted { unasked } => write!(
                 formatter,
-                "{} missing from the list still to be asked for: nothing is created or started before each was",
+                "{} missing from the list still to be checked: nothing is created or started before that",
                 Machines(*unasked)
             ),
             Self::MountsNotCloned { machines } => write!(
                 formatter,
-                "{} with mounts may not be cloned; set FAS_CLONE_VOLUMES=true to give clones volumes of their own",
+                "{} with volumes cannot be cloned; set FAS_CLONE_VOLUMES=true to give each clone its own volumes",
                 Machines(*machines)
             ),
             Self::DeployInProgress {
@@ -438,99 +439,103 @@ impl fmt::Display for Note {
                 .write_str("a release is being deployed: nothing is changed until it is done"),
             Self::BlueGreen { surplus } => write!(
                 formatter,
-                "{surplus} surplus, but cordoned machines of a newer release exist (a blue-green deploy under way, or one that died): nothing is destroyed"
+                "{}, but cordoned machines of a newer release exist (a blue-green deploy in progress, or one that died): nothing is destroyed",
+                Surplus(*surplus)
             ),
             Self::RunningSurplusWaits { machines, after } => write!(
                 formatter,
-                "the surplus reaches {}: taken once it has lasted {}",
+                "{} will be destroyed after {} of surplus",
                 Many(*machines, "running machine", "running machines"),
                 Span(*after)
             ),
             Self::WaitsForStopping { machines } => {
                 write!(
                     formatter,
-                    "waiting for {} on the way down",
+                    "waiting for {} already going down",
                     Machines(*machines)
                 )
             }
             Self::NotDestroyable { wanted, kept } => write!(
                 formatter,
-                "{wanted} surplus, {kept} of them stay: protected, in transition, unreachable, or the last that can be cloned"
+                "{}, {kept} cannot be destroyed: protected, in transition, unreachable, or the last that can be cloned",
+                Surplus(*wanted)
             ),
             Self::UnseenSurplus { machines } => write!(
                 formatter,
-                "{} of the surplus {} not in the list: nothing is destroyed in {} place",
-                machines,
-                if *machines == 1 { "is" } else { "are" },
+                "{} missing from the list: nothing is destroyed in {} place",
+                Many(*machines, "surplus machine is", "surplus machines are"),
                 if *machines == 1 { "its" } else { "their" }
             ),
             Self::MayBeGone { machines } => write!(
                 formatter,
-                "whether {} gone already is not known: nothing is destroyed in {} place",
-                Many(*machines, "machine is", "machines are"),
+                "{} already be gone: nothing is destroyed in {} place",
+                Many(*machines, "machine may", "machines may"),
                 if *machines == 1 { "its" } else { "their" }
             ),
             Self::MountsNotDestroyed { machines } => write!(
                 formatter,
-                "{} with mounts too many, but growth could not bring them back; set FAS_CLONE_VOLUMES=true to let them be destroyed and cloned",
-                Machines(*machines)
+                "{} with volumes cannot be destroyed: scaling up could not recreate them; set FAS_CLONE_VOLUMES=true to allow both",
+                Surplus(*machines)
             ),
             Self::DestroysFailed { machines } => write!(
                 formatter,
-                "could not be destroyed lately, and come last for a while: {}",
+                "could not be destroyed recently, tried last for now: {}",
                 Ids(machines)
             ),
             Self::StartsFailed { machines } => write!(
                 formatter,
-                "did not keep running when started lately, and come last for a while: {}",
+                "did not keep running after a recent start, tried last for now: {}",
                 Ids(machines)
             ),
             Self::StopsFailed { machines } => write!(
                 formatter,
-                "did not stay down when stopped lately, and come last for a while: {}",
+                "did not stay down after a recent stop, tried last for now: {}",
                 Ids(machines)
             ),
             Self::TooFewStopped { wanted, available } => {
                 write!(
                     formatter,
-                    "{wanted} to start, but {} can be started",
+                    "{} to start, but {} can be started",
+                    Machines(*wanted),
                     Only(*available)
                 )
             }
             Self::TooFewStoppable { wanted, available } => {
                 write!(
                     formatter,
-                    "{wanted} to stop, but {} can be stopped",
+                    "{} to stop, but {} can be stopped",
+                    Machines(*wanted),
                     Only(*available)
                 )
             }
             Self::Unreachable { machines, counted } => write!(
                 formatter,
-                "left alone on hosts that do not answer: {} ({counted} still counted)",
+                "{} on unreachable hosts left alone ({counted} still counted)",
                 Machines(*machines)
             ),
             Self::Stuck { machines } => {
-                write!(formatter, "stuck in a passing state: {}", Ids(machines))
+                write!(formatter, "stuck in a transitional state: {}", Ids(machines))
             }
             Self::NoMachines => formatter.write_str(
-                "the app has no machine: there is nothing to copy until something is deployed",
+                "the app has no machines: nothing to clone until it is deployed",
             ),
-            Self::DryRun => formatter.write_str("dry run: nothing was written"),
+            Self::DryRun => formatter.write_str("dry run: nothing was changed"),
             Self::StoodStill => formatter.write_str(
-                "the process stood still since the machines were listed: nothing more is changed by that list, and the next pass follows at once",
+                "the process was suspended or starved of CPU since the machines were listed: nothing more is changed in this pass, the next one starts at once",
             ),
             Self::OutcomeUnknown { machines } => write!(
                 formatter,
-                "{machines} may have been told already, which no answer and no list has said so far"
+                "whether {} started or stopped is still unknown: left alone for now",
+                Many(*machines, "machine has", "machines have")
             ),
             Self::OutOfTime { remaining } => {
                 write!(
                     formatter,
-                    "out of time with {remaining} left to do; the next pass follows at once"
+                    "pass deadline reached with {remaining} left to do; the next pass starts at once"
                 )
             }
             Self::Skipped { machine, reason } => {
-                write!(formatter, "machine {machine} was passed over: {reason}")
+                write!(formatter, "machine {machine} skipped: {reason}")
             }
         }
     }
@@ -572,6 +577,14 @@ impl fmt::Display for Machines {
     }
 }
 
+struct Surplus(u32);
+
+impl fmt::Display for Surplus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Many(self.0, "surplus machine", "surplus machines").fmt(formatter)
+    }
+}
+
 struct Only(u32);
 
 impl fmt::Display for Only {
@@ -583,7 +596,7 @@ impl fmt::Display for Only {
     }
 }
 
-/// A duration in words that people use: `45s`, `1m30s`, `500ms`.
+/// A duration in words that people use: `45 s`, `1 min 30 s`, `500 ms`.
 struct Span(Duration);
 
 impl fmt::Display for Span {
@@ -591,13 +604,13 @@ impl fmt::Display for Span {
         let seconds = self.0.as_secs();
         match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
             (0, 0, _) if self.0.subsec_millis() > 0 && seconds < 10 => {
-                write!(formatter, "{}ms", self.0.as_millis())
+                write!(formatter, "{} ms", self.0.as_millis())
             }
-            (0, 0, seconds) => write!(formatter, "{seconds}s"),
-            (0, minutes, 0) => write!(formatter, "{minutes}m"),
-            (0, minutes, seconds) => write!(formatter, "{minutes}m{seconds}s"),
-            (hours, 0, 0) => write!(formatter, "{hours}h"),
-            (hours, minutes, _) => write!(formatter, "{hours}h{minutes}m"),
+            (0, 0, seconds) => write!(formatter, "{seconds} s"),
+            (0, minutes, 0) => write!(formatter, "{minutes} min"),
+            (0, minutes, seconds) => write!(formatter, "{minutes} min {seconds} s"),
+            (hours, 0, 0) => write!(formatter, "{hours} h"),
+            (hours, minutes, _) => write!(formatter, "{hours} h {minutes} min"),
         }
     }
 }
@@ -619,23 +632,23 @@ mod tests {
                     min: 28,
                     max: 10,
                 },
-                "the created target: its minimum 28 is above its maximum 10, which is the target",
+                "the created minimum 28 is above its maximum 10: the maximum is the target",
             ),
             (
                 Note::ReleaseUnknown { withheld: None },
-                "nobody says whether a deploy is running; the machines show none, and growing goes on",
+                "cannot tell whether a deploy is running; the machines show no sign of one, so scaling up continues",
             ),
             (
                 Note::ReleaseUnknown {
                     withheld: Some(Withheld::Shrinks),
                 },
-                "nobody says whether a deploy is running: nothing is destroyed or stopped",
+                "cannot tell whether a deploy is running: nothing is destroyed or stopped",
             ),
             (
                 Note::ReleaseUnknown {
                     withheld: Some(Withheld::Shows(DeploySign::Cordoned)),
                 },
-                "nobody says whether a deploy is running, and there is a cordoned machine: nothing is changed",
+                "cannot tell whether a deploy is running, and there is a cordoned machine: nothing is changed",
             ),
             (
                 Note::Floor {
@@ -649,7 +662,7 @@ mod tests {
                     floor: 3,
                     from: None,
                 },
-                "the created target has no value, but the floor of 3 holds",
+                "the created target has no value, but the floor of 3 still applies",
             ),
             (
                 Note::Ceiling {
@@ -664,7 +677,7 @@ mod tests {
                     count: 2,
                     missing_passes: 1,
                 },
-                "the started target has had no value for 1 pass: the fallback of 2 is its minimum",
+                "the started target has had no value for 1 pass: the fallback of 2 is used as its minimum",
             ),
             (
                 Note::Fallback {
@@ -672,7 +685,7 @@ mod tests {
                     count: 2,
                     missing_passes: 3,
                 },
-                "the created target has had no value for 3 passes: the fallback of 2 is its minimum",
+                "the created target has had no value for 3 passes: the fallback of 2 is used as its minimum",
             ),
             (
                 Note::GrowthHeld {
@@ -681,7 +694,7 @@ mod tests {
                     lowest: 4,
                     window,
                 },
-                "created: growth to 9 is held at 4, the lowest minimum of the last 5m",
+                "created: scale-up to 9 is held at 4, the lowest minimum of the last 5 min",
             ),
             (
                 Note::ShrinkingHeld {
@@ -690,7 +703,7 @@ mod tests {
                     highest: Some(4),
                     window,
                 },
-                "started: shrinking to 1 is held at 4, the highest maximum of the last 5m",
+                "started: scale-down to 1 is held at 4, the highest maximum of the last 5 min",
             ),
             (
                 Note::ShrinkingHeld {
@@ -699,7 +712,7 @@ mod tests {
                     highest: None,
                     window,
                 },
-                "created: shrinking to 1 waits until targets have been seen for 5m",
+                "created: scale-down to 1 waits for 5 min of target history",
             ),
             (
                 Note::Step {
@@ -708,7 +721,7 @@ mod tests {
                     wanted: 9,
                     reachable: 6,
                 },
-                "created: growth to 9 goes to 6 in this pass, as far as the step allows",
+                "created: scale-up to 9 is limited to 6 in this pass by the step size",
             ),
             (
                 Note::Step {
@@ -717,14 +730,14 @@ mod tests {
                     wanted: 1,
                     reachable: 6,
                 },
-                "created: shrinking to 1 goes to 6 in this pass, as far as the step allows",
+                "created: scale-down to 1 is limited to 6 in this pass by the step size",
             ),
             (
                 Note::CreatePaused {
                     wanted: 2,
                     remaining: Duration::from_secs(15),
                 },
-                "2 to create, but creating failed lately and pauses for 15s more",
+                "2 machines to create, but recent creates failed: next attempt in 15 s",
             ),
             (
                 Note::CeilingLeavesNoRoom {
@@ -734,7 +747,7 @@ mod tests {
                     unreachable: 2,
                     doubtful: 0,
                 },
-                "3 to create, but 2 on unreachable hosts count against the ceiling, which leaves 1",
+                "3 machines to create, but 2 on unreachable hosts count against the ceiling, which allows 1",
             ),
             (
                 Note::CeilingLeavesNoRoom {
@@ -744,7 +757,7 @@ mod tests {
                     unreachable: 2,
                     doubtful: 0,
                 },
-                "3 to create, but 1 that failed and 2 on unreachable hosts count against the ceiling, which leaves 1",
+                "3 machines to create, but 1 that failed and 2 on unreachable hosts count against the ceiling, which allows 1",
             ),
             (
                 Note::CeilingLeavesNoRoom {
@@ -754,7 +767,7 @@ mod tests {
                     unreachable: 0,
                     doubtful: 2,
                 },
-                "2 to create, but 2 that creates without an answer may have made, for up to ten minutes, count against the ceiling, which leaves 0",
+                "2 machines to create, but 2 that unanswered creates may have made (for up to 10 min) count against the ceiling, which allows 0",
             ),
             (
                 Note::CeilingLeavesNoRoom {
@@ -764,19 +777,19 @@ mod tests {
                     unreachable: 0,
                     doubtful: 0,
                 },
-                "2 to create, but the ceiling leaves 1",
+                "2 machines to create, but the ceiling allows 1",
             ),
             (
                 Note::Unlisted { machines: 1 },
-                "1 machine missing from the list: counted until known to be gone",
+                "1 machine missing from the list: still counted until confirmed gone",
             ),
             (
                 Note::TooManyUnlisted { unasked: 21 },
-                "21 machines missing from the list still to be asked for: nothing is created or started before each was",
+                "21 machines missing from the list still to be checked: nothing is created or started before that",
             ),
             (
                 Note::MountsNotCloned { machines: 1 },
-                "1 machine with mounts may not be cloned; set FAS_CLONE_VOLUMES=true to give clones volumes of their own",
+                "1 machine with volumes cannot be cloned; set FAS_CLONE_VOLUMES=true to give each clone its own volumes",
             ),
             (
                 Note::DeployInProgress { version: Some(12) },
@@ -788,56 +801,56 @@ mod tests {
             ),
             (
                 Note::BlueGreen { surplus: 2 },
-                "2 surplus, but cordoned machines of a newer release exist (a blue-green deploy under way, or one that died): nothing is destroyed",
+                "2 surplus machines, but cordoned machines of a newer release exist (a blue-green deploy in progress, or one that died): nothing is destroyed",
             ),
             (
                 Note::RunningSurplusWaits {
                     machines: 1,
                     after: Duration::from_secs(45),
                 },
-                "the surplus reaches 1 running machine: taken once it has lasted 45s",
+                "1 running machine will be destroyed after 45 s of surplus",
             ),
             (
                 Note::RunningSurplusWaits {
                     machines: 2,
                     after: Duration::from_secs(90),
                 },
-                "the surplus reaches 2 running machines: taken once it has lasted 1m30s",
+                "2 running machines will be destroyed after 1 min 30 s of surplus",
             ),
             (
                 Note::WaitsForStopping { machines: 1 },
-                "waiting for 1 machine on the way down",
+                "waiting for 1 machine already going down",
             ),
             (
                 Note::NotDestroyable { wanted: 3, kept: 2 },
-                "3 surplus, 2 of them stay: protected, in transition, unreachable, or the last that can be cloned",
+                "3 surplus machines, 2 cannot be destroyed: protected, in transition, unreachable, or the last that can be cloned",
             ),
             (
                 Note::TooFewStopped {
                     wanted: 3,
                     available: 0,
                 },
-                "3 to start, but none can be started",
+                "3 machines to start, but none can be started",
             ),
             (
                 Note::TooFewStoppable {
                     wanted: 3,
                     available: 1,
                 },
-                "3 to stop, but only 1 can be stopped",
+                "3 machines to stop, but only 1 can be stopped",
             ),
             (
                 Note::Unreachable {
                     machines: 1,
                     counted: 0,
                 },
-                "left alone on hosts that do not answer: 1 machine (0 still counted)",
+                "1 machine on unreachable hosts left alone (0 still counted)",
             ),
             (
                 Note::Stuck {
                     machines: ["a", "b"].map(str::to_owned).to_vec(),
                 },
-                "stuck in a passing state: a, b",
+                "stuck in a transitional state: a, b",
             ),
             (
                 Note::Stuck {
@@ -845,69 +858,69 @@ mod tests {
                         .map(str::to_owned)
                         .to_vec(),
                 },
-                "stuck in a passing state: a, b, c, d, e and 2 more",
+                "stuck in a transitional state: a, b, c, d, e and 2 more",
             ),
             (
                 Note::MayBeGone { machines: 1 },
-                "whether 1 machine is gone already is not known: nothing is destroyed in its place",
+                "1 machine may already be gone: nothing is destroyed in its place",
             ),
             (
                 Note::MayBeGone { machines: 2 },
-                "whether 2 machines are gone already is not known: nothing is destroyed in their place",
+                "2 machines may already be gone: nothing is destroyed in their place",
             ),
             (
                 Note::UnseenSurplus { machines: 1 },
-                "1 of the surplus is not in the list: nothing is destroyed in its place",
+                "1 surplus machine is missing from the list: nothing is destroyed in its place",
             ),
             (
                 Note::UnseenSurplus { machines: 3 },
-                "3 of the surplus are not in the list: nothing is destroyed in their place",
+                "3 surplus machines are missing from the list: nothing is destroyed in their place",
             ),
             (
                 Note::MountsNotDestroyed { machines: 2 },
-                "2 machines with mounts too many, but growth could not bring them back; set FAS_CLONE_VOLUMES=true to let them be destroyed and cloned",
+                "2 surplus machines with volumes cannot be destroyed: scaling up could not recreate them; set FAS_CLONE_VOLUMES=true to allow both",
             ),
             (
                 Note::DestroysFailed {
                     machines: vec!["a".to_owned()],
                 },
-                "could not be destroyed lately, and come last for a while: a",
+                "could not be destroyed recently, tried last for now: a",
             ),
             (
                 Note::StartsFailed {
                     machines: vec!["a".to_owned()],
                 },
-                "did not keep running when started lately, and come last for a while: a",
+                "did not keep running after a recent start, tried last for now: a",
             ),
             (
                 Note::StopsFailed {
                     machines: vec!["a".to_owned()],
                 },
-                "did not stay down when stopped lately, and come last for a while: a",
+                "did not stay down after a recent stop, tried last for now: a",
             ),
             (
                 Note::NoMachines,
-                "the app has no machine: there is nothing to copy until something is deployed",
+                "the app has no machines: nothing to clone until it is deployed",
             ),
-            (Note::DryRun, "dry run: nothing was written"),
+            (Note::DryRun, "dry run: nothing was changed"),
             (
                 Note::StoodStill,
-                "the process stood still since the machines were listed: nothing more is changed by that list, and the next pass follows at once",
+                "the process was suspended or starved of CPU since the machines were listed: nothing more is changed in this pass, the next one starts at once",
             ),
             (
                 Note::OutcomeUnknown { machines: 2 },
-                "2 may have been told already, which no answer and no list has said so far",
+                "whether 2 machines have started or stopped is still unknown: left alone for now",
             ),
             (
                 Note::OutOfTime { remaining: 4 },
-                "out of time with 4 left to do; the next pass follows at once",
+                "pass deadline reached with 4 left to do; the next pass starts at once",
             ),
             (
                 Note::Skipped {
                     machine: "a".to_owned(),
                     reason: "it is gone".to_owned(),
                 },
-                "machine a was passed over: it is gone",
+                "machine a skipped: it is gone",
             ),
         ];
         for (note, sentence) in cases {
@@ -958,15 +971,15 @@ mod tests {
     #[test]
     fn durations_are_written_as_people_write_them() {
         let cases = [
-            (0, "0s"),
-            (500, "500ms"),
-            (1_500, "1500ms"),
-            (45_000, "45s"),
-            (12_300, "12s"),
-            (60_000, "1m"),
-            (90_000, "1m30s"),
-            (3_600_000, "1h"),
-            (5_400_000, "1h30m"),
+            (0, "0 s"),
+            (500, "500 ms"),
+            (1_500, "1500 ms"),
+            (45_000, "45 s"),
+            (12_300, "12 s"),
+            (60_000, "1 min"),
+            (90_000, "1 min 30 s"),
+            (3_600_000, "1 h"),
+            (5_400_000, "1 h 30 min"),
         ];
         for (milliseconds, text) in cases {
             assert_eq!(Span(Duration::from_millis(milliseconds)).to_string(), text);

@@ -177,15 +177,15 @@ impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inside => {
-                formatter.write_str("nothing to do, every count is inside its target after limits")
+                formatter.write_str("nothing to do: every count is within its target after limits")
             }
-            Self::NoTarget => formatter.write_str("nothing is done, no target has a value"),
+            Self::NoTarget => formatter.write_str("nothing is done: no target has a value"),
             Self::VictimsReturn { machines: 1 } => {
-                formatter.write_str("1 machine that was stopped to be destroyed is wanted again")
+                formatter.write_str("1 machine that was stopped to be destroyed is needed again")
             }
             Self::VictimsReturn { machines } => write!(
                 formatter,
-                "{machines} machines that were stopped to be destroyed are wanted again"
+                "{machines} machines that were stopped to be destroyed are needed again"
             ),
             Self::Below { kind, current, min } => {
                 write!(formatter, "{}, {min} wanted", Counted(*kind, *current))
@@ -246,23 +246,26 @@ impl fmt::Display for Seen<'_> {
         if *wanted == EVERY_GROUP {
             return write!(
                 formatter,
-                ": those of the app {missing}have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES), or there is none"
+                ": the app's machines {missing}have failed, are on unreachable hosts, or have volumes (FAS_CLONE_VOLUMES), or there are none"
             );
         }
         if groups.contains(*wanted) {
             return write!(
                 formatter,
-                ": those of the process group \"{wanted}\" {missing}have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES)"
+                ": the machines of the group \"{wanted}\" {missing}have failed, are on unreachable hosts, or have volumes (FAS_CLONE_VOLUMES)"
             );
         }
         write!(formatter, ": ")?;
         if *unlisted > 0 {
             write!(
                 formatter,
-                "the list lacks {unlisted} of the process group \"{wanted}\", and "
+                "{unlisted} of the group \"{wanted}\" are missing from the list, and "
             )?;
         }
-        write!(formatter, "none of the process group \"{wanted}\" can be")?;
+        write!(
+            formatter,
+            "no machine of the group \"{wanted}\" can be cloned"
+        )?;
         if groups.is_empty() {
             return formatter.write_str(" (the list shows no machine of any group)");
         }
@@ -272,7 +275,7 @@ impl fmt::Display for Seen<'_> {
             .map(|group| format!("\"{}\"", excerpt(group, GROUP_LIMIT)))
             .collect::<Vec<_>>()
             .join(", ");
-        write!(formatter, " (machines of these groups were seen: {shown})")
+        write!(formatter, " (groups in the list: {shown})")
     }
 }
 
@@ -840,7 +843,7 @@ mod tests {
         };
         assert_eq!(
             failure.to_string(),
-            "no machine available to clone for scale up: none of the process group \"app\" can be (machines of these groups were seen: \"g10\", \"g11\", \"g12\", \"g13\", \"g14\", \"g15\", \"g16\", \"g17\", \"g18\", \"g19\")"
+            "no machine available to clone for scale up: no machine of the group \"app\" can be cloned (groups in the list: \"g10\", \"g11\", \"g12\", \"g13\", \"g14\", \"g15\", \"g16\", \"g17\", \"g18\", \"g19\")"
         );
     }
 
@@ -859,15 +862,15 @@ mod tests {
         let cases: [(&[&str], &str); 3] = [
             (
                 &[],
-                "the list lacks 3 of the process group \"app\", and none of the process group \"app\" can be (the list shows no machine of any group)",
+                "3 of the group \"app\" are missing from the list, and no machine of the group \"app\" can be cloned (the list shows no machine of any group)",
             ),
             (
                 &["w ord started group=web"],
-                "the list lacks 3 of the process group \"app\", and none of the process group \"app\" can be (machines of these groups were seen: \"web\")",
+                "3 of the group \"app\" are missing from the list, and no machine of the group \"app\" can be cloned (groups in the list: \"web\")",
             ),
             (
                 &["c iad stopped host-down"],
-                "those of the process group \"app\" are missing from the list, have failed, are on hosts that do not answer, or have mounts (FAS_CLONE_VOLUMES)",
+                "the machines of the group \"app\" are missing from the list, have failed, are on unreachable hosts, or have volumes (FAS_CLONE_VOLUMES)",
             ),
         ];
         for (list, expected) in cases {

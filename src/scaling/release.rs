@@ -231,7 +231,7 @@ mod tests {
             let noted = plan
                 .notes
                 .iter()
-                .any(|note| note.to_string().contains("nobody says whether"));
+                .any(|note| note.to_string().contains("cannot tell whether"));
             assert!(noted, "{name}: {:?}", plan.notes);
         }
     }

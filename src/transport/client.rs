@@ -129,7 +129,7 @@ impl Transport for HttpTransport {
                 // The proxy says this, before it passes anything on.
                 return Err(TransportError::Proxy {
                     proxy: proxy.to_string(),
-                    source: "it wants a user and a password, or others (HTTP 407)".into(),
+                    source: "it requires a user and password, or rejects these (HTTP 407)".into(),
                 });
             }
             let mut body = match Body::new(response.headers(), body_limit) {
@@ -138,7 +138,7 @@ impl Transport for HttpTransport {
                 Err(encoding) => {
                     let encoding: String = encoding.chars().take(ENCODING_LIMIT).collect();
                     let problem = format!(
-                        "its encoding is {encoding:?}, which nobody asked for; expected gzip or deflate"
+                        "its encoding is {encoding:?}, which was not requested; expected gzip or deflate"
                     );
                     return Err(TransportError::Encoding { problem });
                 }
@@ -444,7 +444,7 @@ mod tests {
                 "br",
                 b"seven".to_vec(),
                 Err(
-                    "the compressed answer cannot be read: its encoding is \"br\", which nobody asked for; expected gzip \
+                    "the compressed answer cannot be read: its encoding is \"br\", which was not requested; expected gzip \
                      or deflate",
                 ),
             ),
@@ -504,7 +504,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_certificate_that_is_not_accepted_says_what_to_do() {
-        let name_it = "name a PEM file with it in `SSL_CERT_FILE`";
+        let name_it = "set `SSL_CERT_FILE` to a PEM file with it";
         let cases: [Shown<'_>; 6] = [
             (
                 "an unknown issuer",

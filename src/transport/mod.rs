@@ -68,7 +68,7 @@ pub enum TransportError {
     #[error("no answer in time")]
     Timeout,
     /// The exchange broke off: the request may have had its effect.
-    #[error("the exchange broke off")]
+    #[error("the connection was lost")]
     Interrupted(#[source] Box<dyn StdError + Send + Sync>),
     /// The body was longer than allowed; reading stopped there.
     #[error("the answer is larger than {limit} bytes")]

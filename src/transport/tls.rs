@@ -36,14 +36,12 @@ pub fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a TlsError
 pub fn certificate_advice(error: &TlsError) -> &'static str {
     match error {
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "; where the certificate is self-signed or of an authority of your own, and you trust it, name a PEM file \
-             with it in `SSL_CERT_FILE`"
+            "; if the certificate is self-signed or issued by your own CA, and you trust it, set `SSL_CERT_FILE` to a PEM file with it"
         }
         TlsError::InvalidCertificate(CertificateError::Other(other))
             if other.to_string().contains(IS_AN_AUTHORITY) =>
         {
-            "; the server shows an authority's certificate (CA:TRUE) as its own: make a self-signed one with \
-             `-addext basicConstraints=critical,CA:FALSE`, and name a PEM file with it in `SSL_CERT_FILE`"
+            "; the server uses a CA certificate (CA:TRUE) as its own: create a self-signed one with `-addext basicConstraints=critical,CA:FALSE`, and set `SSL_CERT_FILE` to a PEM file with it"
         }
         TlsError::InvalidCertificate(
             CertificateError::Expired

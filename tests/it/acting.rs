@@ -748,7 +748,7 @@ async fn volumes_that_take_longer_than_the_deadline_are_made_by_the_passes_after
     assert!(missing > 0, "two volumes each take longer");
     assert!(
         !logs
-            .with(&format!("out of time with {missing} left"))
+            .with(&format!("pass deadline reached with {missing} left"))
             .is_empty()
     );
     assert_eq!(
@@ -951,7 +951,11 @@ async fn a_clone_that_cannot_be_made_at_all_is_not_tried_in_other_regions() {
         1,
         "once, and not for each region"
     );
-    assert_eq!(logs.with("names no volume that the app has").len(), 1);
+    assert_eq!(
+        logs.with("refers to a volume that the app does not have")
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -973,7 +977,7 @@ async fn a_victim_that_the_proxy_woke_after_the_list_was_read_lives() {
     assert_eq!(named(&world, Operation::Destroy), [sleeper]);
     assert_eq!(destroys[0].status, Some(412));
     assert_eq!(destroys[0].query, "", "without force");
-    assert_eq!(logs.with("woken meanwhile").len(), 1);
+    assert_eq!(logs.with("started in the meantime").len(), 1);
     assert_eq!(world.all_pass_errors(), [].into());
 }
 
@@ -1082,7 +1086,7 @@ async fn victims_that_are_slow_to_stop_run_again_when_the_target_comes_back() {
         assert_eq!(world.requests(Operation::Destroy), 1, "the one at rest");
         assert_eq!(world.requests(Operation::Create), creates);
         assert_eq!(world.in_state(&MachineState::Started), 6 + creates);
-        let told = logs.with("3 machines that were stopped to be destroyed are wanted again");
+        let told = logs.with("3 machines that were stopped to be destroyed are needed again");
         assert_eq!(told.len(), 1, "{:?}", logs.lines());
     }
 }
@@ -1336,7 +1340,7 @@ async fn no_create_begins_near_the_deadline_and_the_next_pass_follows_at_once() 
         assert_eq!(late, [0; 0], "lists at {lists:?}");
     }
     assert_eq!(world.created(), 60);
-    assert!(!logs.with("out of time with ").is_empty());
+    assert!(!logs.with("pass deadline reached with ").is_empty());
     assert_eq!(
         world.all_pass_errors(),
         [].into(),
@@ -1696,7 +1700,7 @@ async fn a_trouble_of_more_machines_is_told_again() {
             .set_host_status(host, HostStatus::Unreachable);
         world.run_for(45).await;
     }
-    let told = logs.with("left alone on hosts that do not answer: ");
+    let told = logs.with("unreachable hosts left alone");
     assert!(told.len() >= hosts.len(), "{told:?}");
     assert!(told.iter().all(|line| line.level == Level::WARN));
     let texts: BTreeSet<&str> = told.iter().map(|line| line.message.as_str()).collect();

@@ -137,11 +137,8 @@ async fn apps_come_and_go_with_their_series() {
     world.run_for(70).await;
     assert!(!has_series(&world, &late), "{}", world.metrics.render());
     assert!(has_series(&world, &name(0)));
-    assert_eq!(
-        logs.with(&format!("{late} is managed from now on")).len(),
-        1
-    );
-    assert_eq!(logs.with(&format!("{late} is no longer managed")).len(), 1);
+    assert_eq!(logs.with(&format!("{late} is scaled from now on")).len(), 1);
+    assert_eq!(logs.with(&format!("{late} is no longer scaled")).len(), 1);
     let asked = world.platform().requests().total();
     add(&world, &late, 3.0);
     world.run_for(80).await;
@@ -193,7 +190,7 @@ async fn the_daemons_own_app_is_left_out_unless_another_group_is_scaled() {
         let lists = lists(&world);
         assert_eq!(lists.contains_key("app-0001"), managed, "{name}");
         assert!(lists.contains_key("app-0002"), "{name}");
-        let told = logs.with("own app and is left out").len();
+        let told = logs.with("own app and is not scaled").len();
         assert_eq!(told, usize::from(!managed), "{name}");
     }
 }
@@ -340,7 +337,7 @@ async fn a_list_of_apps_that_cannot_be_had_leaves_the_last_one() {
             assert!(times.len() >= 13, "{name}: {app} goes on: {}", times.len());
         }
         assert!(world.pass_errors(reason) >= 1, "{name}");
-        let told = logs.with("the apps cannot be listed, the last list stays");
+        let told = logs.with("cannot list the apps, keeping the last list");
         assert!(!told.is_empty(), "{name}");
         assert!(told.iter().all(|line| line.message.len() < 2000), "{name}");
         let (ready, _, why) = world.get("/readyz").await;

@@ -41,7 +41,8 @@ async fn at_peak_an_uncapped_minimum_means_the_capped_maximum() {
     assert_eq!(world.created(), 10);
     assert_eq!(world.all_pass_errors(), [].into());
     assert_eq!(world.get("/readyz").await.0, 200);
-    let told = logs.with("its minimum 28 is above its maximum 10, which is the target");
+    let told =
+        logs.with("the created minimum 28 is above its maximum 10: the maximum is the target");
     assert!(!told.is_empty(), "{:#?}", logs.lines());
     for bound in ["min", "max"] {
         let series =
@@ -209,7 +210,7 @@ async fn without_a_release_answer_the_fleet_grows_and_does_not_shrink() {
         world.run_for(60).await;
         assert_eq!(world.created(), 5, "{name}: growth goes on");
         assert_eq!(world.get("/readyz").await.0, 200, "{name}");
-        let told = logs.with("the machines show none, and growing goes on");
+        let told = logs.with("the machines show no sign of one, so scaling up continues");
         assert!(!told.is_empty(), "{name}");
         world.depth(2.0);
         world.run_for(3 * 3600).await;

@@ -140,7 +140,7 @@ fn the_query_that_was_sent_is_explained() {
     let under = "\n  query: sum(up{app='web',\n     stage='produktion'})\ncreated: ";
     assert!(out.contains(under), "{out}");
     let sent = "sum(up{app='web', stage='produktion'})";
-    let error = format!("says what that means); the query sent was: {sent}\n");
+    let error = format!("or set `FAS_PROMETHEUS_EMPTY_VALUE`); the query sent was: {sent}\n");
     assert!(err.ends_with(&error), "{err}");
     assert!(
         err.contains(&format!("DEBUG [web] query of depth: {sent}\n")),

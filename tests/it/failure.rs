@@ -105,9 +105,9 @@ async fn a_prometheus_that_fails_is_named_counted_and_writes_nothing() {
             "timeout",
             "no answer within half of FAS_TIMEOUT (30s)",
         ),
-        ("cut off", Effect::Break, "metric", "broke off"),
-        ("answer lost", Effect::LoseAnswer, "metric", "broke off"),
-        ("body cut", Effect::CutBody(10), "metric", "broke off"),
+        ("cut off", Effect::Break, "metric", "was lost"),
+        ("answer lost", Effect::LoseAnswer, "metric", "was lost"),
+        ("body cut", Effect::CutBody(10), "metric", "was lost"),
         ("401", status(401), "unauthorized", "HTTP 401"),
         ("403", status(403), "unauthorized", "HTTP 403"),
         ("404", status(404), "metric", "HTTP 404"),
@@ -260,8 +260,8 @@ async fn a_machines_api_that_fails_is_named_counted_and_writes_nothing() {
     let cases: Vec<Case> = vec![
         ("down", Effect::Refuse, "list", "cannot connect"),
         ("hanging", Effect::Hang, "timeout", "no answer in time"),
-        ("cut off", Effect::Break, "list", "broke off"),
-        ("body cut", Effect::CutBody(10), "list", "broke off"),
+        ("cut off", Effect::Break, "list", "was lost"),
+        ("body cut", Effect::CutBody(10), "list", "was lost"),
         ("401", status(401), "unauthorized", "HTTP 401"),
         ("403", status(403), "unauthorized", "HTTP 403"),
         ("404", status(404), "list", "HTTP 404"),
@@ -390,24 +390,29 @@ async fn a_graphql_api_that_fails_is_named_counted_and_shrinks_nothing() {
             "null app",
             answer(r#"{"data":{"app":null}}"#),
             "release",
-            "unknown to this token",
+            "the token does not cover it",
         ),
         (
             "null data",
             answer(r#"{"data":null}"#),
             "release",
-            "unknown to this token",
+            "the token does not cover it",
         ),
-        ("nothing", answer("{}"), "release", "unknown to this token"),
+        (
+            "nothing",
+            answer("{}"),
+            "release",
+            "the token does not cover it",
+        ),
     ];
-    let named = "cannot ask for the current release (app \"my-target-app\")";
+    let named = "cannot get the current release (app \"my-target-app\")";
     for case in refused {
         try_fault(Operation::Graphql, named, case).await;
     }
     let away: Vec<Case> = vec![
         ("down", Effect::Refuse, "release", "cannot connect"),
         ("hanging", Effect::Hang, "timeout", "no answer in time"),
-        ("cut off", Effect::Break, "release", "broke off"),
+        ("cut off", Effect::Break, "release", "was lost"),
         ("500", status(500), "release", "HTTP 500"),
         ("429", status(429), "release", "HTTP 429"),
         (

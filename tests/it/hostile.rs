@@ -691,7 +691,7 @@ async fn a_panic_in_the_pass_of_one_app_is_counted_and_the_loop_goes_on() {
     assert_eq!(world.platform().living("third", "app"), 2);
     assert_eq!(world.platform().living("other", "app"), 1);
     assert_eq!(world.all_pass_errors(), [("panic".to_owned(), 4)].into());
-    let told = logs.with("other: a defect of fly-autoscaler ended the pass");
+    let told = logs.with("other: the pass panicked (a bug)");
     assert_eq!(told.len(), 4);
     assert_eq!(world.get("/healthz").await.0, 200);
     assert_eq!(world.get("/readyz").await.0, 200);

@@ -339,7 +339,7 @@ async fn a_create_that_is_answered_with_a_machine_that_there_was_has_no_known_ou
         world.platform().add_fault(fault.times(2));
         world.run_for(14).await;
         assert_eq!(world.requests(Operation::Create), 2, "those side by side");
-        let told = format!("it names machine {first}, which there was before");
+        let told = format!("it names machine {first}, which existed before");
         let lines = logs.with(&told);
         assert_eq!(lines.len(), 1, "lag {lag}");
         assert!(lines[0].message.ends_with("(2 times)"), "{lines:?}");

@@ -466,7 +466,7 @@ async fn readiness_is_a_latch_with_a_limit() {
     let (ready, _, why) = world.get("/readyz").await;
     assert_eq!(
         (ready, &*why),
-        (503, "no pass has succeeded yet: no pass has ended yet\n")
+        (503, "no pass has succeeded yet: no pass has finished yet\n")
     );
     let outage = world
         .platform()
@@ -490,8 +490,8 @@ async fn readiness_is_a_latch_with_a_limit() {
     let (ready, _, why) = world.get("/readyz").await;
     assert_eq!(ready, 503);
     assert!(
-        why.starts_with("the last pass that succeeded ended 76 s ago: ")
-            || why.starts_with("the last pass that succeeded ended 77 s ago: "),
+        why.starts_with("the last successful pass finished 76 s ago: ")
+            || why.starts_with("the last successful pass finished 77 s ago: "),
         "{why}"
     );
     assert!(why.contains("cannot connect to Prometheus"), "{why}");

@@ -259,13 +259,13 @@ fn exit_codes_are_upstreams() {
             &["-config", "a.yml"],
             2,
             "Usage: fly-autoscaler",
-            "ERROR: fly-autoscaler: -config stands behind a command, as in `fly-autoscaler serve --config`",
+            "ERROR: fly-autoscaler: -config goes after a command, as in `fly-autoscaler serve --config`",
         ),
         (
             &["--explain=x", "eval"],
             2,
             "Usage: fly-autoscaler",
-            "ERROR: fly-autoscaler: --explain stands behind a command, as in `fly-autoscaler eval --explain`",
+            "ERROR: fly-autoscaler: --explain goes after a command, as in `fly-autoscaler eval --explain`",
         ),
         (
             &["eval", "-conf", "a.yml"],
@@ -401,7 +401,7 @@ fn the_seconds_of_the_demo_count_from_its_start() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     let last = text.lines().last().unwrap();
     assert!(
-        last.ends_with("the demo is over before the daemon has begun"),
+        last.ends_with("the demo ended before the daemon started"),
         "{text}"
     );
 }

@@ -106,7 +106,7 @@ async fn a_pass_that_panics_has_failed_for_all_to_see() {
     let (ready, _, why) = world.get("/readyz").await;
     assert_eq!(ready, 503);
     assert!(
-        why.contains("my-target-app: a defect of fly-autoscaler ended the pass"),
+        why.contains("my-target-app: the pass panicked (a bug)"),
         "{why}"
     );
     transport

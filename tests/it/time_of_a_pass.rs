@@ -71,7 +71,7 @@ async fn a_pass_that_began_nothing_for_want_of_time_has_failed() {
             assert!(passes > Some(5.0), "{passes:?}");
             assert_eq!(status, 503);
             assert!(
-                body.contains("out of time before anything was done: create 2 machines"),
+                body.contains("the pass deadline came before anything was done: create 2 machines"),
                 "{body}"
             );
         } else {

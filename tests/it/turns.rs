@@ -105,7 +105,7 @@ async fn a_machine_that_cannot_be_destroyed_is_not_the_only_one_tried() {
         world.run_for(patience).await;
         assert_eq!(world.created(), 4, "{status}");
         assert!(world.platform().machine(APP, &ids[0]).is_some());
-        let told = logs.with("could not be destroyed lately");
+        let told = logs.with("could not be destroyed recently");
         assert_eq!(told.len(), 1, "{status}");
         assert!(told[0].message.contains(&*ids[0]));
         assert_eq!(told[0].level, Level::WARN);
@@ -161,7 +161,7 @@ async fn a_machine_that_was_woken_is_not_told_of() {
     });
     world.run_for(15).await;
     assert_eq!(world.created(), 4);
-    assert!(logs.with("could not be destroyed lately").is_empty());
+    assert!(logs.with("could not be destroyed recently").is_empty());
 }
 
 #[tokio::test(start_paused = true)]

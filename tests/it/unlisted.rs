@@ -211,7 +211,7 @@ async fn more_than_twenty_that_a_list_lacks_end_growth_until_each_was_asked_for(
         "a pass asks for twenty, and the next follows at once"
     );
     assert_eq!(
-        logs.with("8 machines missing from the list still to be asked for")
+        logs.with("8 machines missing from the list still to be checked")
             .len(),
         1
     );
@@ -445,7 +445,7 @@ async fn creates_that_came_to_nothing_hold_growth_back_no_longer_than_lists_say_
     world.platform().add_fault(fault.times(2));
     world.run_for(500).await;
     assert_eq!(world.created(), 1);
-    let said = logs.with("creates without an answer may have made");
+    let said = logs.with("unanswered creates may have made");
     assert!(!said.is_empty());
     // Somebody changes a machine there: the list is up to date, and does not show what was never made.
     let id = {

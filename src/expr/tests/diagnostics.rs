@@ -142,7 +142,7 @@ fn what_is_not_supported_is_named_with_what_to_write_instead() {
         ),
         (
             "q + 1 not in [2] ? 1 : 2",
-            "Expr loses a `not` after an operator and tests the opposite; write `not (… in …)`",
+            "Expr drops a `not` after an operator and tests the opposite; write `not (… in …)`",
         ),
         (
             "q > 1 ? 5 : 'x'",
@@ -150,7 +150,7 @@ fn what_is_not_supported_is_named_with_what_to_write_instead() {
         ),
         (
             "q > 1 ? 5 : nil",
-            "`nil` is supported beside `??`, `==` and `!=` only",
+            "`nil` is supported only with `??`, `==` and `!=`",
         ),
         (
             "q ?: 3",

@@ -190,7 +190,7 @@ fn what_cannot_be_a_count_is_named() {
             "float('x')",
             "float(\"x\"): not a float that fits in 64 bits",
         ),
-        ("[1, 2][int(q)]", "index 7 is beyond the array"),
+        ("[1, 2][int(q)]", "index 7 is out of range"),
         (
             "(date('2024-01-02') - duration('-9223372036854775808ns')).Day()",
             "a time or duration is out of range",

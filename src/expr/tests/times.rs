@@ -99,7 +99,7 @@ fn what_cannot_be_read_is_refused_when_compiled() {
         ),
         (
             "now().In(timezone(true ? 'UTC' : 'GMT')).Hour()",
-            "`timezone` needs a string as it stands, in quotes",
+            "`timezone` needs a string literal, in quotes",
         ),
         (
             "duration('1d').Hours()",

@@ -219,14 +219,13 @@ async fn temporal_behind_tls_asks_for_the_client_certificate() {
             "a server that we do not know",
             vec![ours, our_key],
             &format!(
-                "TLS with {server} failed; where the certificate is self-signed or of an authority of your own, and you trust it, \
-                 name a PEM file with it in `SSL_CERT_FILE`: transport error: invalid peer certificate: UnknownIssuer\n"
+                "TLS with {server} failed; if the certificate is self-signed or issued by your own CA, and you trust it, set `SSL_CERT_FILE` to a PEM file with it: transport error: invalid peer certificate: UnknownIssuer\n"
             ),
         ),
         (
             "plain text",
             vec![],
-            "(plain text) hung up before its first answer: does it expect TLS? (`https://` before the address): ",
+            "(plain text) closed the connection before answering: does it expect TLS? (`https://` before the address): ",
         ),
         (
             "a key of another certificate",
