@@ -8,6 +8,8 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use crate::{config, expr};
+
 /// Scales Fly.io Machines by metrics.
 #[derive(Debug, Parser)]
 #[command(
@@ -15,7 +17,9 @@ use clap::{
     disable_help_subcommand = true,
     disable_version_flag = true,
     arg_required_else_help = false,
-    after_help = "Settings come from FAS_* variables, or from the file that --config names; the README lists them all.\n\
+    after_help = "Settings come from FAS_* variables, or from the file that --config names.\n\
+                  All settings: fly-autoscaler help settings\n\
+                  The expression language: fly-autoscaler help expressions\n\
                   To see it work with nothing configured: fly-autoscaler demo"
 )]
 pub struct Cli {
@@ -53,7 +57,7 @@ pub enum Command {
     },
     /// Print the version.
     Version,
-    /// Print this help.
+    /// Print this help; `help settings` and `help expressions` print the references.
     Help,
 }
 
@@ -94,7 +98,7 @@ pub fn usage() -> String {
 
 /// Reads the arguments, the program's name first.
 ///
-/// As upstream: `help`, no command, a leading dash and `COMMAND -h` show the usage and exit with 2; an unknown command, an
+/// `help settings` and `help expressions` show a reference and exit with 0. All else as upstream: `help`, no command, a leading dash and `COMMAND -h` show the usage and exit with 2; an unknown command, an
 /// unknown flag and a superfluous argument exit with 1. `--help` (after a command too) and `--version` exit with 0.
 #[must_use]
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
@@ -103,6 +107,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
     let first = arguments
         .get(1)
         .map(|argument| argument.to_string_lossy().into_owned());
+    if let (Some("help"), Some(text)) = (first.as_deref(), topic(&arguments)) {
+        return Parsed::Show(text, 0);
+    }
     match first.as_deref() {
         None | Some("" | "help" | "-h") => return Parsed::Show(usage(), 2),
         Some("--help") => return Parsed::Show(usage(), 0),
@@ -159,6 +166,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
                 .trim_start_matches("error: ");
             Parsed::Mistake(format!("fly-autoscaler {command}: {line}"))
         }
+    }
+}
+
+/// What `help` shows of the one topic behind it, if there is such a topic.
+fn topic(arguments: &[OsString]) -> Option<String> {
+    match arguments.get(2..)? {
+        [topic] if topic == "settings" => Some(config::reference()),
+        [topic] if topic == "expressions" => Some(expr::reference()),
+        _ => None,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod file;
 mod pattern;
 mod problems;
 mod query;
+mod reference;
 mod regions;
 mod secrets;
 mod settings;
@@ -40,7 +41,8 @@ use crate::{
 pub use self::{
     error::{ConfigError, ConfigErrors, Place},
     pattern::InvalidAppPattern,
-    settings::{Holds, Origin, VARIABLES, Variable, YamlKey},
+    reference::reference,
+    settings::{Holds, Origin, Section, VARIABLES, Variable, YamlKey},
     temporal_address::TemporalAddress,
 };
 

@@ -17,7 +17,7 @@ use super::{
     values::{self, Text as _},
 };
 
-/// One setting: a row of the table that `--help`, the README and the check for misspelt variables use.
+/// One setting: a row of the table that `help settings`, the README and the check for misspelt variables use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variable {
     /// The environment variable.
@@ -26,6 +26,8 @@ pub struct Variable {
     pub key: YamlKey,
     /// What holds when it is not set; empty: nothing.
     pub default: &'static str,
+    /// Where the reference has it.
+    pub section: Section,
     /// Whether upstream has it too.
     pub origin: Origin,
     /// Whether it can hold a secret.
@@ -51,6 +53,56 @@ impl fmt::Display for YamlKey {
             Self::Top(key) => formatter.write_str(key),
             Self::Collector(key) => write!(formatter, "metric-collectors[].{key}"),
             Self::Absent => Ok(()),
+        }
+    }
+}
+
+/// A section of the reference ([`super::reference()`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// Which apps are scaled.
+    Apps,
+    /// The expressions.
+    Counts,
+    /// How machines are created, stopped and destroyed.
+    Machines,
+    /// What bounds the expressions.
+    Limits,
+    /// The Prometheus collector of the environment.
+    Prometheus,
+    /// The Temporal collector of the environment.
+    Temporal,
+    /// Fly's APIs, and the daemon itself.
+    Daemon,
+}
+
+impl Section {
+    /// All of them, in the order of the reference.
+    pub const ALL: [Self; 7] = [
+        Self::Apps,
+        Self::Counts,
+        Self::Machines,
+        Self::Limits,
+        Self::Prometheus,
+        Self::Temporal,
+        Self::Daemon,
+    ];
+
+    /// What stands above its settings.
+    #[must_use]
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Apps => "Which apps",
+            Self::Counts => {
+                "How many machines (at least one of these; for each kind either the single form or both min and max)"
+            }
+            Self::Machines => "How machines are created, stopped and destroyed",
+            Self::Limits => {
+                "Limits (floor and ceiling need a created target; a fallback never scales down)"
+            }
+            Self::Prometheus => "One Prometheus metric (for more than one, use the YAML file)",
+            Self::Temporal => "One Temporal metric (for more than one, use the YAML file)",
+            Self::Daemon => "Fly's APIs, and the daemon itself",
         }
     }
 }
@@ -168,17 +220,18 @@ pub(super) trait Keys {
     fn field(key: &str) -> Cow<'_, str>;
 }
 
-/// One row a setting: the field that it is read into, the variable, the key, the default, whether upstream has it, whether
-/// it can hold a secret, and its meaning. Where one value of the configuration is all that it means: `=>` that value, what
+/// One row a setting: the field that it is read into, the variable, the key, the default, its section, whether upstream
+/// has it, whether it can hold a secret, and its meaning. Where one value of the configuration is all that it means: `=>` that value, what
 /// reads it (of `values`), and how it is told at start-up. The others are read by `validate`.
 macro_rules! settings {
-    ($($(#[$attribute:meta])* $field:ident: $name:literal, $key:expr, $default:literal, $origin:ident, $holds:ident,
-        $meaning:literal $(=> $($place:ident).+, $reader:ident, $told:expr)?;)*) => {
+    ($($(#[$attribute:meta])* $field:ident: $name:literal, $key:expr, $default:literal, $section:ident, $origin:ident,
+        $holds:ident, $meaning:literal $(=> $($place:ident).+, $reader:ident, $told:expr)?;)*) => {
         /// Every setting there is.
         pub const VARIABLES: &[Variable] = &[$(Variable {
             name: $name,
             key: $key,
             default: $default,
+            section: Section::$section,
             origin: Origin::$origin,
             holds: Holds::$holds,
             meaning: $meaning,
@@ -263,133 +316,133 @@ use Told::{Always, Changed};
 use YamlKey::{Absent, Collector as InCollector, Top};
 
 settings! {
-    app_name: "FAS_APP_NAME", Top("app-name"), "required", Upstream, Plain,
-        "The app to scale; * stands for any run of characters, and then FAS_ORG is required.";
-    org: "FAS_ORG", Top("org"), "", Upstream, Plain,
-        "The slug of the organization whose apps a * is matched against.";
-    created_machine_count: "FAS_CREATED_MACHINE_COUNT", Top("created-machine-count"), "", Upstream, Plain,
+    app_name: "FAS_APP_NAME", Top("app-name"), "required", Apps, Upstream, Plain,
+        "The app to scale; * matches any characters, and then FAS_ORG is required.";
+    org: "FAS_ORG", Top("org"), "", Apps, Upstream, Plain,
+        "The slug of the organization whose apps a * matches.";
+    created_machine_count: "FAS_CREATED_MACHINE_COUNT", Top("created-machine-count"), "", Counts, Upstream, Plain,
         "Expression: machines are created and destroyed until this many exist.";
-    min_created_machine_count: "FAS_MIN_CREATED_MACHINE_COUNT", Top("min-created-machine-count"), "", Upstream, Plain,
+    min_created_machine_count: "FAS_MIN_CREATED_MACHINE_COUNT", Top("min-created-machine-count"), "", Counts, Upstream, Plain,
         "Expression: below this many, machines are created; needs the max form as well.";
-    max_created_machine_count: "FAS_MAX_CREATED_MACHINE_COUNT", Top("max-created-machine-count"), "", Upstream, Plain,
+    max_created_machine_count: "FAS_MAX_CREATED_MACHINE_COUNT", Top("max-created-machine-count"), "", Counts, Upstream, Plain,
         "Expression: above this many, machines are destroyed; needs the min form as well.";
-    started_machine_count: "FAS_STARTED_MACHINE_COUNT", Top("started-machine-count"), "", Upstream, Plain,
+    started_machine_count: "FAS_STARTED_MACHINE_COUNT", Top("started-machine-count"), "", Counts, Upstream, Plain,
         "Expression: existing machines are started and stopped until this many run.";
-    min_started_machine_count: "FAS_MIN_STARTED_MACHINE_COUNT", Top("min-started-machine-count"), "", Upstream, Plain,
+    min_started_machine_count: "FAS_MIN_STARTED_MACHINE_COUNT", Top("min-started-machine-count"), "", Counts, Upstream, Plain,
         "Expression: below this many running, machines are started; needs the max form as well.";
-    max_started_machine_count: "FAS_MAX_STARTED_MACHINE_COUNT", Top("max-started-machine-count"), "", Upstream, Plain,
+    max_started_machine_count: "FAS_MAX_STARTED_MACHINE_COUNT", Top("max-started-machine-count"), "", Counts, Upstream, Plain,
         "Expression: above this many running, machines are stopped; needs the min form as well.";
-    process_group: "FAS_PROCESS_GROUP", Top("process-group"), "app", Upstream, Plain,
-        "Only machines of this process group are seen; *: all machines, those without a group too."
+    process_group: "FAS_PROCESS_GROUP", Top("process-group"), "app", Apps, Upstream, Plain,
+        "Only machines of this process group are scaled; *: all machines, including those without a group."
         => policy.process_group, text, Always("process_group");
     #[serde(deserialize_with = "one_or_many")]
-    regions: "FAS_REGIONS", Top("regions"), "", Upstream, Plain,
-        "Regions for created machines or their aliases, separated by commas; one listed twice weighs twice; unset: the region of the machine that is cloned, else the app's others."
+    regions: "FAS_REGIONS", Top("regions"), "", Machines, Upstream, Plain,
+        "Regions or aliases for created machines, separated by commas; one listed twice gets twice as many; unset: the region of the cloned machine, else the app's other regions."
         => policy.regions, regions, Changed("regions");
-    initial_machine_state: "FAS_INITIAL_MACHINE_STATE", Top("initial-machine-state"), "started", Upstream, Plain,
-        "The state a created machine is brought to: started or stopped."
+    initial_machine_state: "FAS_INITIAL_MACHINE_STATE", Top("initial-machine-state"), "started", Machines, Upstream, Plain,
+        "The state of a new machine: started or stopped."
         => policy.initial_state, choice, Always("initial_machine_state");
-    interval: "FAS_INTERVAL", Top("interval"), "15s", Upstream, Plain,
-        "Time from the start of one pass over an app to the next."
+    interval: "FAS_INTERVAL", Top("interval"), "15s", Daemon, Upstream, Plain,
+        "Time between the starts of two passes over an app."
         => policy.interval, positive_duration, Always("interval");
-    timeout: "FAS_TIMEOUT", Top("timeout"), "30s", Upstream, Plain,
-        "The deadline of one pass, everything in it included."
+    timeout: "FAS_TIMEOUT", Top("timeout"), "30s", Daemon, Upstream, Plain,
+        "The deadline of a pass and of everything in it."
         => policy.timeout, positive_duration, Always("timeout");
-    concurrency: "FAS_CONCURRENCY", Top("concurrency"), "16", Upstream, Plain,
-        "Passes running at the same time when many apps are scaled; below 1 counts as 1."
+    concurrency: "FAS_CONCURRENCY", Top("concurrency"), "16", Apps, Upstream, Plain,
+        "Passes that run at the same time when many apps are scaled; below 1 counts as 1."
         => concurrency, passes_at_once, Always("concurrency");
-    app_list_refresh_interval: "FAS_APP_LIST_REFRESH_INTERVAL", Top("app-list-refresh-interval"), "60s", Upstream, Plain,
-        "How often a * is matched again."
+    app_list_refresh_interval: "FAS_APP_LIST_REFRESH_INTERVAL", Top("app-list-refresh-interval"), "60s", Apps, Upstream, Plain,
+        "How often the apps that a * matches are listed."
         => app_list_refresh_interval, positive_duration, Always("app_list_refresh_interval");
-    machine_floor: "FAS_MACHINE_FLOOR", Top("machine-floor"), "", Ours, Plain,
+    machine_floor: "FAS_MACHINE_FLOOR", Top("machine-floor"), "", Limits, Ours, Plain,
         "Never fewer created machines than this, whatever the expression says."
         => policy.floor, count, Changed("floor");
-    machine_ceiling: "FAS_MACHINE_CEILING", Top("machine-ceiling"), "", Ours, Plain,
+    machine_ceiling: "FAS_MACHINE_CEILING", Top("machine-ceiling"), "", Limits, Ours, Plain,
         "Never more created machines than this, whatever the expression says."
         => policy.ceiling, ceiling, Changed("ceiling");
-    destroy_running_after: "FAS_DESTROY_RUNNING_AFTER", Top("destroy-running-after"), "45s", Ours, Plain,
-        "How long a surplus must have lasted before it takes a running machine; 0s: at once."
+    destroy_running_after: "FAS_DESTROY_RUNNING_AFTER", Top("destroy-running-after"), "45s", Machines, Ours, Plain,
+        "How long a surplus must last before running machines are destroyed; 0s: at once."
         => policy.destroy_running_after, duration, Always("destroy_running_after");
-    stop_action: "FAS_STOP_ACTION", Top("stop-action"), "stop", Ours, Plain,
-        "How started machines are brought down: stop or suspend."
+    stop_action: "FAS_STOP_ACTION", Top("stop-action"), "stop", Machines, Ours, Plain,
+        "How started machines are stopped: stop or suspend."
         => policy.stop_action, choice, Changed("stop_action");
-    clone_volumes: "FAS_CLONE_VOLUMES", Top("clone-volumes"), "false", Ours, Plain,
-        "Whether machines with mounts may be cloned, with volumes of their own."
+    clone_volumes: "FAS_CLONE_VOLUMES", Top("clone-volumes"), "false", Machines, Ours, Plain,
+        "Whether machines with volumes may be cloned, each clone with its own volumes."
         => policy.clone_volumes, boolean, Changed("clone_volumes");
-    scale_up_stabilization: "FAS_SCALE_UP_STABILIZATION", Top("scale-up-stabilization"), "0s", Ours, Plain,
-        "Grow only to the lowest minimum seen in this time."
+    scale_up_stabilization: "FAS_SCALE_UP_STABILIZATION", Top("scale-up-stabilization"), "0s", Limits, Ours, Plain,
+        "Scale up only to the lowest minimum seen in this time."
         => policy.stabilization.up, duration, Changed("scale_up_stabilization");
-    scale_down_stabilization: "FAS_SCALE_DOWN_STABILIZATION", Top("scale-down-stabilization"), "0s", Ours, Plain,
-        "Shrink only to the highest maximum seen in this time."
+    scale_down_stabilization: "FAS_SCALE_DOWN_STABILIZATION", Top("scale-down-stabilization"), "0s", Limits, Ours, Plain,
+        "Scale down only to the highest maximum seen in this time."
         => policy.stabilization.down, duration, Changed("scale_down_stabilization");
-    scale_up_step: "FAS_SCALE_UP_STEP", Top("scale-up-step"), "", Ours, Plain,
-        "Most machines one pass adds: a count or a share such as 50%; 0: none ever."
+    scale_up_step: "FAS_SCALE_UP_STEP", Top("scale-up-step"), "", Limits, Ours, Plain,
+        "The most machines that one pass adds: a count or a share such as 50%; 0: none."
         => policy.step.up, step, Changed("scale_up_step");
-    scale_down_step: "FAS_SCALE_DOWN_STEP", Top("scale-down-step"), "", Ours, Plain,
-        "Most machines one pass removes: a count or a share such as 50%; 0: none ever."
+    scale_down_step: "FAS_SCALE_DOWN_STEP", Top("scale-down-step"), "", Limits, Ours, Plain,
+        "The most machines that one pass removes: a count or a share such as 50%; 0: none."
         => policy.step.down, step, Changed("scale_down_step");
-    fallback_created_machine_count: "FAS_FALLBACK_CREATED_MACHINE_COUNT", Top("fallback-created-machine-count"), "", Ours, Plain,
-        "The minimum of created machines while that target has been missing for FAS_FALLBACK_AFTER passes."
+    fallback_created_machine_count: "FAS_FALLBACK_CREATED_MACHINE_COUNT", Top("fallback-created-machine-count"), "", Limits, Ours, Plain,
+        "The minimum of created machines once that target has had no value for FAS_FALLBACK_AFTER passes."
         => policy.fallback.created, count, Changed("fallback_created");
-    fallback_started_machine_count: "FAS_FALLBACK_STARTED_MACHINE_COUNT", Top("fallback-started-machine-count"), "", Ours, Plain,
-        "The minimum of started machines while that target has been missing for FAS_FALLBACK_AFTER passes."
+    fallback_started_machine_count: "FAS_FALLBACK_STARTED_MACHINE_COUNT", Top("fallback-started-machine-count"), "", Limits, Ours, Plain,
+        "The minimum of started machines once that target has had no value for FAS_FALLBACK_AFTER passes."
         => policy.fallback.started, count, Changed("fallback_started");
-    fallback_after: "FAS_FALLBACK_AFTER", Top("fallback-after"), "3", Ours, Plain,
-        "Passes in a row without a target until the fallback stands in."
+    fallback_after: "FAS_FALLBACK_AFTER", Top("fallback-after"), "3", Limits, Ours, Plain,
+        "Consecutive passes without a value before the fallback is used."
         => policy.fallback.after, passes_in_a_row, Always("fallback_after");
-    deploy_timeout: "FAS_DEPLOY_TIMEOUT", Top("deploy-timeout"), "1h", Ours, Plain,
-        "How long a release that says it is running holds scaling back."
+    deploy_timeout: "FAS_DEPLOY_TIMEOUT", Top("deploy-timeout"), "1h", Machines, Ours, Plain,
+        "A deploy that seems to run for longer is treated as abandoned and no longer blocks scaling."
         => policy.deploy_timeout, duration, Always("deploy_timeout");
-    fly_flaps_base_url: "FLY_FLAPS_BASE_URL", Absent, "https://api.machines.dev", Upstream, Address,
-        "The Machines API."
+    fly_flaps_base_url: "FLY_FLAPS_BASE_URL", Absent, "https://api.machines.dev", Daemon, Upstream, Address,
+        "The URL of the Machines API."
         => api.machines_url, base_url, Always("machines_api");
-    fly_api_base_url: "FLY_API_BASE_URL", Absent, "https://api.fly.io", Ours, Address,
-        "The GraphQL API."
+    fly_api_base_url: "FLY_API_BASE_URL", Absent, "https://api.fly.io", Daemon, Ours, Address,
+        "The URL of the GraphQL API."
         => api.graphql_url, base_url, Always("graphql_api");
-    api_token: "FAS_API_TOKEN", Top("api-token"), "required by serve", Upstream, Token,
+    api_token: "FAS_API_TOKEN", Top("api-token"), "required by serve", Daemon, Upstream, Token,
         "Fly token for the apps that are scaled."
         => api.token, api_token, Always("api_token");
-    api_concurrency: "FAS_API_CONCURRENCY", Top("api-concurrency"), "8", Ours, Plain,
-        "Machine calls in flight for one app."
+    api_concurrency: "FAS_API_CONCURRENCY", Top("api-concurrency"), "8", Daemon, Ours, Plain,
+        "Concurrent Machines API calls for one app."
         => api.concurrency, calls_at_once, Always("api_concurrency");
-    metrics_address: "FAS_METRICS_ADDRESS", Top("metrics-address"), "[::]:9090", Ours, Plain,
-        "Where /metrics listens."
+    metrics_address: "FAS_METRICS_ADDRESS", Top("metrics-address"), "[::]:9090", Daemon, Ours, Plain,
+        "The listen address of /metrics, /healthz and /readyz."
         => metrics_address, metrics_address, Always("metrics_address");
-    log_format: "FAS_LOG_FORMAT", Top("log-format"), "json", Ours, Plain,
-        "json or text."
+    log_format: "FAS_LOG_FORMAT", Top("log-format"), "json", Daemon, Ours, Plain,
+        "The log format: json or text."
         => log_format, choice, Changed("log_format");
-    verbose: "FAS_VERBOSE", Top("verbose"), "false", Ours, Plain,
+    verbose: "FAS_VERBOSE", Top("verbose"), "false", Daemon, Ours, Plain,
         "Debug logging."
         => verbose, boolean, Changed("verbose");
-    dry_run: "FAS_DRY_RUN", Top("dry-run"), "false", Ours, Plain,
+    dry_run: "FAS_DRY_RUN", Top("dry-run"), "false", Daemon, Ours, Plain,
         "Plan and log changes, but make none."
         => api.dry_run, boolean, Changed("dry_run");
-    prometheus_address: "FAS_PROMETHEUS_ADDRESS", InCollector("address"), "", Upstream, Address,
-        "Where Prometheus is, without /api/v1/query; there is a Prometheus collector when this is set.";
-    prometheus_metric_name: "FAS_PROMETHEUS_METRIC_NAME", InCollector("metric-name"), "", Upstream, Plain,
-        "The name that expressions use for the query's value.";
-    prometheus_query: "FAS_PROMETHEUS_QUERY", InCollector("query"), "", Upstream, Plain,
+    prometheus_address: "FAS_PROMETHEUS_ADDRESS", InCollector("address"), "", Prometheus, Upstream, Address,
+        "The address of Prometheus, without /api/v1/query; setting it enables this collector.";
+    prometheus_metric_name: "FAS_PROMETHEUS_METRIC_NAME", InCollector("metric-name"), "", Prometheus, Upstream, Plain,
+        "The name of the query's value in expressions.";
+    prometheus_query: "FAS_PROMETHEUS_QUERY", InCollector("query"), "", Prometheus, Upstream, Plain,
         "The PromQL query; $APP_NAME is the app, other $NAME come from the environment.";
-    prometheus_token: "FAS_PROMETHEUS_TOKEN", InCollector("token"), "", Upstream, Token,
+    prometheus_token: "FAS_PROMETHEUS_TOKEN", InCollector("token"), "", Prometheus, Upstream, Token,
         "Token for Prometheus; on Fly: fly tokens create readonly.";
-    prometheus_empty_value: "FAS_PROMETHEUS_EMPTY_VALUE", InCollector("empty-value"), "", Ours, Plain,
+    prometheus_empty_value: "FAS_PROMETHEUS_EMPTY_VALUE", InCollector("empty-value"), "", Prometheus, Ours, Plain,
         "The metric's value when the query returns nothing or NaN; unset: the metric has failed.";
-    temporal_address: "FAS_TEMPORAL_ADDRESS", InCollector("address"), "", Upstream, Address,
-        "host:port of Temporal; there is a Temporal collector when this is set.";
-    temporal_namespace: "FAS_TEMPORAL_NAMESPACE", InCollector("namespace"), "", Upstream, Plain,
+    temporal_address: "FAS_TEMPORAL_ADDRESS", InCollector("address"), "", Temporal, Upstream, Address,
+        "The host:port of Temporal; setting it enables this collector.";
+    temporal_namespace: "FAS_TEMPORAL_NAMESPACE", InCollector("namespace"), "", Temporal, Upstream, Plain,
         "The namespace whose running workflows are counted.";
-    temporal_metric_name: "FAS_TEMPORAL_METRIC_NAME", InCollector("metric-name"), "", Upstream, Plain,
-        "The name that expressions use for the number of running workflows.";
-    temporal_query: "FAS_TEMPORAL_QUERY", InCollector("query"), "", Upstream, Plain,
+    temporal_metric_name: "FAS_TEMPORAL_METRIC_NAME", InCollector("metric-name"), "", Temporal, Upstream, Plain,
+        "The name of the number of running workflows in expressions.";
+    temporal_query: "FAS_TEMPORAL_QUERY", InCollector("query"), "", Temporal, Upstream, Plain,
         "Which running workflows are counted; unset: all.";
-    temporal_cert_data: "FAS_TEMPORAL_CERT_DATA", InCollector("cert-data"), "", Upstream, Pem,
+    temporal_cert_data: "FAS_TEMPORAL_CERT_DATA", InCollector("cert-data"), "", Temporal, Upstream, Pem,
         "Client certificate, PEM.";
-    temporal_key_data: "FAS_TEMPORAL_KEY_DATA", InCollector("key-data"), "", Upstream, Pem,
+    temporal_key_data: "FAS_TEMPORAL_KEY_DATA", InCollector("key-data"), "", Temporal, Upstream, Pem,
         "Key of the client certificate, PEM.";
-    temporal_tls_cert_data: "TEMPORAL_TLS_CERT_DATA", Absent, "", Upstream, Pem,
-        "Client certificate, PEM; wins over FAS_TEMPORAL_CERT_DATA.";
-    temporal_tls_key_data: "TEMPORAL_TLS_KEY_DATA", Absent, "", Upstream, Pem,
-        "Key of the client certificate, PEM; wins over FAS_TEMPORAL_KEY_DATA.";
+    temporal_tls_cert_data: "TEMPORAL_TLS_CERT_DATA", Absent, "", Temporal, Upstream, Pem,
+        "Client certificate, PEM; overrides FAS_TEMPORAL_CERT_DATA.";
+    temporal_tls_key_data: "TEMPORAL_TLS_KEY_DATA", Absent, "", Temporal, Upstream, Pem,
+        "Key of the client certificate, PEM; overrides FAS_TEMPORAL_KEY_DATA.";
 }
 
 /// The row of a variable.

@@ -83,29 +83,59 @@ fn readme(heading: &str) -> &'static str {
     behind.split_once("\n## ").expect("it is not the last").0
 }
 
-/// The rows of README's tables of variables: variable, key, default, meaning.
-fn rows_of_readme() -> Vec<[&'static str; 4]> {
+/// The rows of README's table of variables: variable, key, default, meaning.
+fn rows_of_readme() -> Vec<[String; 4]> {
     let rows = readme("Settings").lines().filter_map(|line| {
         let cells = line.strip_prefix('|')?.strip_suffix('|')?;
         let cells: Vec<&str> = cells.split('|').map(str::trim).collect();
         let row: [&str; 4] = cells.try_into().expect("four columns");
         row[0]
             .starts_with('`')
-            .then(|| row.map(|cell| cell.trim_matches('`')))
+            .then(|| row.map(|cell| cell.trim_matches('`').to_owned()))
     });
     rows.collect()
 }
 
+/// The rows of `help settings`: variable, key, default, meaning.
+fn rows_of_help() -> Vec<[String; 4]> {
+    let help = reference();
+    let (table, _) = help.split_once("\nCertificates").expect("notes follow");
+    let mut rows: Vec<[String; 4]> = Vec::new();
+    for line in table.lines() {
+        if let Some(more) = line.strip_prefix("      ") {
+            let [.., meaning] = rows.last_mut().expect("a variable stands above");
+            let gap = if meaning.is_empty() { "" } else { " " };
+            meaning.push_str(gap);
+            meaning.push_str(more);
+        } else if let Some(row) = line.strip_prefix("  ") {
+            let (name, details) = row.split_once(" (").unwrap_or((row, ""));
+            let details = details.trim_end_matches(')');
+            let detail = |prefix| details.split("; ").find_map(|one| one.strip_prefix(prefix));
+            let required = details.split("; ").find(|one| one.starts_with("required"));
+            let default = detail("default: ").or(required).unwrap_or_default();
+            let key = detail("file: ").unwrap_or_default();
+            rows.push([name, key, default, ""].map(str::to_owned));
+        }
+    }
+    rows
+}
+
 #[test]
-fn the_tables_of_the_readme_are_the_table() {
-    let mut of_readme = rows_of_readme();
+fn help_settings_prints_the_table_and_the_readme_quotes_it() {
+    let mut of_help = rows_of_help();
     let mut of_table: Vec<[String; 4]> = VARIABLES
         .iter()
         .map(|row| [row.name, &row.key.to_string(), row.default, row.meaning].map(str::to_owned))
         .collect();
-    of_readme.sort_unstable();
+    of_help.sort_unstable();
     of_table.sort_unstable();
-    assert_eq!(of_readme, of_table);
+    assert_eq!(of_help, of_table);
+
+    let of_readme = rows_of_readme();
+    assert_eq!(of_readme.len(), 19);
+    for row in of_readme {
+        assert!(of_table.contains(&row), "{row:?}");
+    }
 }
 
 #[test]
@@ -127,7 +157,8 @@ fn the_defaults_are_those_of_the_table() {
     };
     let of_nothing = shown(&[]);
     let mut defaults = 0;
-    for [name, _, default, _] in rows_of_readme() {
+    for row in rows_of_help() {
+        let [name, _, default, _] = row.map(|cell| &*cell.leak());
         if !default.is_empty() && !default.starts_with("required") {
             assert_eq!(shown(&[(name, default)]), of_nothing, "{name}");
             defaults += 1;
@@ -154,24 +185,28 @@ fn the_defaults_are_those_of_the_table() {
 }
 
 #[test]
-fn the_readmes_file_has_every_key_and_is_valid() {
-    let (_, behind) = readme("The YAML file")
-        .split_once("```yaml\n")
-        .expect("a file");
-    let (file, _) = behind.split_once("```").expect("its end");
+fn the_file_of_help_settings_has_every_key_and_is_valid_and_so_is_the_readmes() {
+    let help = reference();
+    let (_, file) = help.split_once("A file with every key:\n").expect("a file");
     for variable in VARIABLES {
         if let YamlKey::Top(key) | YamlKey::Collector(key) = variable.key {
             assert!(file.contains(key), "{key}");
         }
     }
-    load(
-        &[
-            ("FAS_PROMETHEUS_TOKEN", "reader"),
-            ("TEMPORAL_CERT", "certificate"),
-            ("TEMPORAL_KEY", "a-key"),
-        ],
-        Some(file),
-    );
+    let (_, behind) = readme("The YAML file")
+        .split_once("```yaml\n")
+        .expect("a file");
+    let (of_readme, _) = behind.split_once("```").expect("its end");
+    for file in [file, of_readme] {
+        load(
+            &[
+                ("FAS_PROMETHEUS_TOKEN", "reader"),
+                ("TEMPORAL_CERT", "certificate"),
+                ("TEMPORAL_KEY", "a-key"),
+            ],
+            Some(file),
+        );
+    }
 }
 
 #[test]

@@ -1501,6 +1501,23 @@ fn foreign(name: &str) -> Option<&'static str> {
 /// A method's name, what it is, what it takes and gives.
 type Signature = (&'static str, Method, Option<Type>, Type, Declared);
 
+/// What has methods, and these as the reference writes them: `After(time)`.
+pub(super) fn methods_of_times() -> Vec<(&'static str, Vec<String>)> {
+    [Type::Time, Type::Duration, Type::Weekday, Type::Month]
+        .iter()
+        .map(|receiver| {
+            let methods = methods(receiver).into_iter().map(|(name, _, takes, ..)| {
+                let takes = takes.as_ref().map_or("", |takes| {
+                    let described = takes.describe();
+                    described.strip_prefix("a ").unwrap_or(described)
+                });
+                format!("{name}({takes})")
+            });
+            (receiver.describe(), methods.collect())
+        })
+        .collect()
+}
+
 /// The methods of a type.
 fn methods(receiver: &Type) -> Vec<Signature> {
     let whole = |name, method| (name, method, None, Type::Int, Declared::Int);

@@ -130,6 +130,39 @@ impl Function {
         }
     }
 
+    /// A call as the reference shows it, and what it gives.
+    pub(super) fn usage(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Abs => ("abs(queue_depth)", "the absolute value"),
+            Self::Ceil => ("ceil(queue_depth / 10)", "rounded up"),
+            Self::Floor => ("floor(queue_depth / 10)", "rounded down"),
+            Self::Round => (
+                "round(queue_depth / 10)",
+                "rounded to the nearest, a half away from zero",
+            ),
+            Self::Int => ("int(queue_depth)", "an integer, without the fraction"),
+            Self::Float => (
+                "float(\"2.5\")",
+                "a decimal number, from a number or a string",
+            ),
+            Self::Max => ("max(2, queue_depth / 10)", "the largest of its numbers"),
+            Self::Min => ("min(10, queue_depth / 10)", "the smallest of its numbers"),
+            Self::Sum => ("sum([1, queue_depth])", "the sum of an array"),
+            Self::Mean => ("mean([1, queue_depth])", "the average of an array"),
+            Self::Median => ("median([1, 2, queue_depth])", "the median of an array"),
+            Self::Len => ("len([4, 5])", "how many elements an array has"),
+            Self::First => ("first([4, 5])", "the first element of an array"),
+            Self::Last => ("last([4, 5])", "the last element of an array"),
+            Self::Now => ("now()", "the time of the pass, in UTC"),
+            Self::Date => ("date(\"2027-01-31\")", "a time, in UTC"),
+            Self::Duration => ("duration(\"90s\")", "a duration"),
+            Self::Timezone => (
+                "timezone(\"Europe/Berlin\")",
+                "a time zone, for `now().In(…)`",
+            ),
+        }
+    }
+
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()

@@ -8,6 +8,10 @@
 //! compiling nor evaluating panics, loops without bound or recurses deeper than a fixed limit, whatever the text.
 //!
 //! Not here: where metrics come from, and what a count leads to.
+//!
+//! # The language
+//!
+#![doc = include_str!("language.md")]
 
 mod check;
 mod code;
@@ -17,6 +21,7 @@ mod functions;
 mod lexer;
 mod number;
 mod parser;
+mod reference;
 mod syntax;
 mod time;
 
@@ -26,6 +31,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use diagnostic::CompileError;
+pub use reference::reference;
 
 use code::Program;
 use diagnostic::Span;

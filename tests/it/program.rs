@@ -235,6 +235,14 @@ fn exit_codes_are_upstreams() {
     let cases: &[(&[&str], i32, &str, &str)] = &[
         (&[], 2, "Usage: fly-autoscaler", ""),
         (&["help"], 2, "Usage: fly-autoscaler", ""),
+        (&["help", "me"], 2, "Usage: fly-autoscaler", ""),
+        (&["help", "settings"], 0, "Settings of fly-autoscaler", ""),
+        (
+            &["help", "expressions"],
+            0,
+            "Expressions are written in",
+            "",
+        ),
         (&["-x"], 2, "Usage: fly-autoscaler", ""),
         (&["-h"], 2, "Usage: fly-autoscaler", ""),
         (&["serve", "-h"], 2, "Usage: fly-autoscaler serve", ""),

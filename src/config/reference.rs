@@ -1,0 +1,103 @@
+//! The reference of all settings, as `fly-autoscaler help settings` prints it: the table, and what holds for every row.
+
+use super::{Section, VARIABLES, Variable};
+
+/// How wide the text is, in characters.
+const WIDTH: usize = 100;
+
+/// What stands before a meaning.
+const INDENT: &str = "      ";
+
+const INTRODUCTION: &str = "\
+Settings of fly-autoscaler
+
+Every setting is an environment variable, and most are also a key of the YAML file (serve --config PATH).
+The file overrides the environment, except that either of the two can ask for a dry run. An empty value
+counts as unset. Durations are written as in Go: 15s, 1m30s, 500ms, 1.5h. Switches are true, false, 1 or 0.
+All mistakes are reported together at start, and the exit code is then 1.
+";
+
+const NOTES: &str = "\
+Certificates and proxies
+
+  SSL_CERT_FILE names a PEM file with additional root certificates, SSL_CERT_DIR directories with such files,
+  separated by colons. A certificate that cannot be used is skipped with a warning. A self-signed server
+  certificate must not be a CA certificate: openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE
+
+  HTTPS_PROXY, HTTP_PROXY and NO_PROXY, or the same in lower case, mean what they mean to Go programs: NO_PROXY
+  lists *, host, .domain, host:port, addresses and CIDR blocks; loopback addresses are never proxied. ALL_PROXY
+  is not used. An invalid proxy address is an error at start. Temporal is reached through HTTPS_PROXY, which
+  must then be an http:// proxy.
+
+The YAML file
+
+  - $NAME and ${NAME} are replaced from the environment before the file is parsed, except $APP_NAME and
+    ${APP_NAME}: they become the app's name in queries.
+  - A variable with a secret is accepted in api-token, token, cert-data, key-data and address
+    (http://user:$PASSWORD@host). In a query, which is sent to the metrics server, it is refused. So is a Fly
+    token in any other setting.
+  - A value of several lines does not survive the replacement. Put a certificate and its key into variables of
+    one line each, with \\n for the line breaks. TEMPORAL_TLS_CERT_DATA and TEMPORAL_TLS_KEY_DATA are not used
+    for collectors of the file.
+  - Quote an expression that contains \": \", and a value that begins with *, {, !, &, % or @.
+  - If the file has metric-collectors, the collectors of the environment are not used.
+  - Only the first YAML document is read, with a warning about a second one.
+  - An unknown key is refused, with its line. A key without a value counts as unset.
+
+A file with every key:
+";
+
+const EXAMPLE: &str = include_str!("example.yml");
+
+/// Every setting with its key in the file, its default and its meaning; and an example of a file with every key.
+#[must_use]
+pub fn reference() -> String {
+    let mut lines = vec![INTRODUCTION.to_owned()];
+    for section in Section::ALL {
+        lines.push(format!("{}\n", section.heading()));
+        for row in VARIABLES.iter().filter(|row| row.section == section) {
+            lines.push(format!("  {}{}", row.name, details(row)));
+            let meaning = wrapped(row.meaning, WIDTH - INDENT.len());
+            lines.extend(meaning.iter().map(|line| format!("{INDENT}{line}")));
+        }
+        lines.push(String::new());
+    }
+    lines.push(NOTES.to_owned());
+    let example = EXAMPLE.lines().map(|line| format!("    {line}"));
+    lines.extend(example.map(|line| line.trim_end().to_owned()));
+    lines.join("\n")
+}
+
+/// The key in the file and the default, in parentheses; nothing where there is neither.
+fn details(row: &Variable) -> String {
+    let key = row.key.to_string();
+    let key = (!key.is_empty()).then(|| format!("file: {key}"));
+    let default = (!row.default.is_empty()).then(|| {
+        if row.default.starts_with("required") {
+            row.default.to_owned()
+        } else {
+            format!("default: {}", row.default)
+        }
+    });
+    let details: Vec<String> = key.into_iter().chain(default).collect();
+    if details.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", details.join("; "))
+    }
+}
+
+/// Breaks a text between words into lines of at most `width` characters, where its words allow it.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
