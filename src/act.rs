@@ -274,7 +274,7 @@ impl Actor<'_> {
         }
         self.metrics.wrote(MachineWrite::Create, false);
         // Where a volume could not be had, no machine was asked for.
-        let surely_none = error.operation != Operation::CreateMachine || error.surely_did_nothing();
+        let surely_none = error.operation != Operation::CreateMachine || error.had_no_effect();
         let next = match error.verdict() {
             Verdict::Busy | Verdict::OtherState | Verdict::Refused => {
                 placement.refuse(&region);
@@ -437,8 +437,8 @@ impl Actor<'_> {
     ) {
         let begun = !matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown);
         match error.operation {
-            _ if error.surely_did_nothing() && !begun => {}
-            _ if error.surely_did_nothing() => outcome.effect(Effect::DestroyRefused {
+            _ if error.had_no_effect() && !begun => {}
+            _ if error.had_no_effect() => outcome.effect(Effect::DestroyRefused {
                 id: id.clone(),
                 // A running victim is not woken: one that is in no state to be stopped is no better than another refusal.
                 woken: error.operation == Operation::DestroyMachine
@@ -607,7 +607,7 @@ enum Slot {
 fn slot_after(write: MachineWrite, error: &ApiError, before: bool) -> Slot {
     let suspends = error.operation == Operation::SuspendMachine;
     match error.verdict() {
-        _ if !error.surely_did_nothing() => Slot::Unknown,
+        _ if !error.had_no_effect() => Slot::Unknown,
         // What was to be reached has most likely been reached by then.
         Verdict::Busy | Verdict::OtherState if before || suspends => Slot::Unknown,
         Verdict::RateLimited if suspends => Slot::Spent,
@@ -623,7 +623,7 @@ fn slot_after(write: MachineWrite, error: &ApiError, before: bool) -> Slot {
 ///
 /// Not where it may be suspended by now: a stop would discard what it has saved.
 fn cannot_be_suspended(error: &ApiError) -> bool {
-    error.surely_did_nothing() && error.verdict() == Verdict::Refused
+    error.had_no_effect() && error.verdict() == Verdict::Refused
 }
 
 /// What one create's answer means for the next.

@@ -266,7 +266,7 @@ impl Api {
                 .follows(&failure.cause)
                 .then(|| pause_after(&failure.cause, pauses.next(), left))
                 .flatten();
-            let surely_did_nothing = failure.cause.surely_did_nothing();
+            let had_no_effect = failure.cause.had_no_effect();
             let error = ApiError {
                 after_unknown,
                 ..call.failed(failure)
@@ -282,7 +282,7 @@ impl Api {
                     return Err(error);
                 }
             }
-            after_unknown |= !surely_did_nothing;
+            after_unknown |= !had_no_effect;
             before = Some(error);
         }
     }
@@ -462,7 +462,7 @@ impl AppClient {
     ///
     /// # Errors
     ///
-    /// See [`ApiError`]; [`ApiError::surely_did_nothing`] tells whether the machine may exist all the same.
+    /// See [`ApiError`]; [`ApiError::had_no_effect`] tells whether the machine may exist all the same.
     pub async fn create_machine(
         &self,
         template: &CloneTemplate,

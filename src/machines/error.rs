@@ -191,8 +191,8 @@ impl ApiError {
 
     /// Whether the call surely had no effect.
     #[must_use]
-    pub fn surely_did_nothing(&self) -> bool {
-        !self.after_unknown && self.cause.surely_did_nothing()
+    pub fn had_no_effect(&self) -> bool {
+        !self.after_unknown && self.cause.had_no_effect()
     }
 
     /// The reason of a pass that failed by it: a refused token or a deadline is that whatever was asked for, and
@@ -223,7 +223,7 @@ impl Cause {
             Self::Unauthorized { .. } => Verdict::Unauthorized,
             Self::UnknownApp(_) => Verdict::Gone,
             Self::Timeout => Verdict::Unavailable,
-            Self::Transport(error) if error.surely_not_sent() => Verdict::Unreached,
+            Self::Transport(error) if error.was_not_sent() => Verdict::Unreached,
             Self::Transport(
                 TransportError::BodyTooLarge { .. } | TransportError::Encoding { .. },
             )
@@ -237,7 +237,7 @@ impl Cause {
     }
 
     /// Whether an attempt that ended like this surely had no effect.
-    pub(super) fn surely_did_nothing(&self) -> bool {
+    pub(super) fn had_no_effect(&self) -> bool {
         !matches!(self.verdict(), Verdict::Unavailable | Verdict::Unusable)
     }
 
@@ -251,7 +251,7 @@ impl Cause {
 
     /// Whether a create may be repeated after this: only where it surely did not happen and may work soon.
     pub(super) fn allows_another_create(&self) -> bool {
-        self.is_transient() && self.surely_did_nothing()
+        self.is_transient() && self.had_no_effect()
     }
 
     /// As what the attempt is counted.
@@ -307,7 +307,7 @@ mod tests {
             };
             assert_eq!(cause.verdict(), expected, "{status}");
             let is_open = matches!(expected, Unavailable | Unusable);
-            assert_eq!(cause.surely_did_nothing(), !is_open, "{status}");
+            assert_eq!(cause.had_no_effect(), !is_open, "{status}");
         }
     }
 }

@@ -362,7 +362,7 @@ mod tests {
             let expected =
                 format!("cannot connect through the proxy http://{place} ({variable}): ");
             assert!(text.starts_with(&expected), "{text}");
-            assert!(error.surely_not_sent());
+            assert!(error.was_not_sent());
             assert!(
                 !format!("{text} {error:?}").contains("hunter2"),
                 "{error:?}"
@@ -568,7 +568,7 @@ mod tests {
                         "{name}: {text}"
                     );
                     assert!(text.contains(advice), "{name}: {text}");
-                    assert!(error.surely_not_sent());
+                    assert!(error.was_not_sent());
                 }
                 (outcome, _) => panic!("{name}: {outcome:?}"),
             }

@@ -87,7 +87,7 @@ pub enum TransportError {
 impl TransportError {
     /// Whether the request surely never reached the peer, so that repeating it cannot do anything twice.
     #[must_use]
-    pub fn surely_not_sent(&self) -> bool {
+    pub fn was_not_sent(&self) -> bool {
         matches!(
             self,
             Self::Connect(_) | Self::Proxy { .. } | Self::Tls { .. }
