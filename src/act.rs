@@ -49,7 +49,7 @@ pub(crate) fn creates_close(deadline: Instant, timeout: Duration) -> Instant {
 const DESTROY_RESERVE: Duration = Duration::from_secs(2);
 
 /// What an action is carried out with.
-pub struct Actor<'pass> {
+pub struct Executor<'pass> {
     /// The app's calls.
     pub client: &'pass AppClient,
     /// The settings.
@@ -102,7 +102,7 @@ impl Outcome {
     }
 }
 
-impl Actor<'_> {
+impl Executor<'_> {
     /// Carries `action` out as far as the deadline allows.
     pub async fn carry_out(&self, action: Action) -> Outcome {
         match action {
@@ -113,10 +113,12 @@ impl Actor<'_> {
             } => self.create(&source, count, placement).await,
             Action::Destroy { victims } => self.destroy(victims).await,
             Action::Start { candidates, count } => {
-                self.bring(MachineWrite::Start, candidates, count).await
+                self.start_or_stop(MachineWrite::Start, candidates, count)
+                    .await
             }
             Action::Stop { candidates, count } => {
-                self.bring(MachineWrite::Stop, candidates, count).await
+                self.start_or_stop(MachineWrite::Stop, candidates, count)
+                    .await
             }
         }
     }
@@ -197,14 +199,14 @@ impl Actor<'_> {
                 continue;
             }
             match self.created(region, result, &mut placement, &mut outcome) {
-                Created::Yes => {}
-                Created::TryElsewhere => {
+                AfterCreate::Yes => {}
+                AfterCreate::TryElsewhere => {
                     missing += 1;
                     if !reused.is_empty() {
                         outcome.effect(Effect::VolumesRefused { volumes: reused });
                     }
                 }
-                Created::Stop => {
+                AfterCreate::Stop => {
                     stopped = true;
                     halted.store(true, Ordering::Relaxed);
                 }
@@ -250,7 +252,7 @@ impl Actor<'_> {
         result: Result<String, ApiError>,
         placement: &mut Placement,
         outcome: &mut Outcome,
-    ) -> Created {
+    ) -> AfterCreate {
         let result = result.and_then(|id| {
             if self.was_there(&id, outcome) {
                 Err(answered_with_another(self.client.app(), &id))
@@ -264,13 +266,13 @@ impl Actor<'_> {
                 let line = format!("created machine {id} in {region}");
                 self.tell(outcome, Decision::Create, line);
                 outcome.effect(Effect::Created { id, region });
-                return Created::Yes;
+                return AfterCreate::Yes;
             }
             Err(error) => error,
         };
         if matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown) {
             outcome.out_of_time |= matches!(error.cause, Cause::NotBegun);
-            return Created::Stop;
+            return AfterCreate::Stop;
         }
         self.metrics.wrote(MachineWrite::Create, false);
         // Where a volume could not be had, no machine was asked for.
@@ -278,9 +280,9 @@ impl Actor<'_> {
         let next = match error.verdict() {
             Verdict::Busy | Verdict::OtherState | Verdict::Refused => {
                 placement.refuse(&region);
-                Created::TryElsewhere
+                AfterCreate::TryElsewhere
             }
-            _ => Created::Stop,
+            _ => AfterCreate::Stop,
         };
         outcome.effect(if surely_none {
             Effect::CreateRefused { region }
@@ -476,7 +478,12 @@ impl Actor<'_> {
     }
 
     /// Starts or stops the first `count` candidates with which it works, or may have worked.
-    async fn bring(&self, write: MachineWrite, candidates: Vec<String>, count: u32) -> Outcome {
+    async fn start_or_stop(
+        &self,
+        write: MachineWrite,
+        candidates: Vec<String>,
+        count: u32,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let mut candidates = candidates.into_iter();
@@ -539,7 +546,7 @@ impl Actor<'_> {
                 }
                 Slot::Spent | Slot::Free => {}
             }
-            outcome.bring_failed(id, error);
+            outcome.start_or_stop_failed(id, error);
         }
         if outcome.out_of_time {
             let remaining = u32::try_from(count.saturating_sub(spent)).unwrap_or(u32::MAX);
@@ -573,7 +580,7 @@ impl Actor<'_> {
 
 impl Outcome {
     /// Says why a start or stop did not work.
-    fn bring_failed(&mut self, id: String, error: ApiError) {
+    fn start_or_stop_failed(&mut self, id: String, error: ApiError) {
         let reason = match error.verdict() {
             _ if matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown) => return,
             Verdict::Busy | Verdict::OtherState if error.after_unknown => {
@@ -627,7 +634,7 @@ fn cannot_be_suspended(error: &ApiError) -> bool {
 }
 
 /// What one create's answer means for the next.
-enum Created {
+enum AfterCreate {
     Yes,
     TryElsewhere,
     Stop,

@@ -14,7 +14,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::{
-    act::{Actor, Outcome, creates_close},
+    act::{Executor, Outcome, creates_close},
     clock::{Clock, Watch},
     collect::{Collector, collect_all},
     expr::{Names, Values},
@@ -379,7 +379,7 @@ impl Reconciler {
                 .memory
                 .note_source(source.fingerprint, source.ends_by_itself);
         }
-        let actor = Actor {
+        let executor = Executor {
             client: &state.client,
             memory: &state.memory,
             watch,
@@ -397,7 +397,7 @@ impl Reconciler {
             notes,
             out_of_time,
             outdated,
-        } = actor.carry_out(action).await;
+        } = executor.carry_out(action).await;
         let began_nothing = out_of_time && effects.is_empty() && errors.is_empty();
         for (effect, at) in effects {
             state
