@@ -138,14 +138,14 @@ impl Reconciler {
             biased;
             // Nothing has been written while this is awaited, so that it may be dropped at any point.
             () = self.shutdown.wait() => {}
-            seen = async {
-                let mut seen = self.look(state, time, report).await?;
-                self.ask_for_unlisted(state, &mut seen, time, report).await;
-                Some(seen)
+            observation = async {
+                let mut observation = self.look(state, time, report).await?;
+                self.ask_for_unlisted(state, &mut observation, time, report).await;
+                Some(observation)
             } => {
-                if let Some(seen) = seen {
-                    self.decide_and_act(state, &seen, time, report).await;
-                    if self.may_be_empty && seen.nothing {
+                if let Some(observation) = observation {
+                    self.decide_and_act(state, &observation, time, report).await;
+                    if self.may_be_empty && observation.nothing {
                         report.excuse_for_no_machines();
                     }
                 }
@@ -171,7 +171,7 @@ impl Reconciler {
             began, deadline, ..
         }: PassTime<'_>,
         report: &mut PassReport,
-    ) -> Option<Seen> {
+    ) -> Option<Observation> {
         let AppState {
             client,
             memory,
@@ -203,7 +203,7 @@ impl Reconciler {
                 let observed = memory.observe(machines, &self.policy, began);
                 report.counts = Some(Counts::of(&observed));
                 self.metrics.machines(client.app(), &observed.by_state);
-                Some(Seen {
+                Some(Observation {
                     nothing: none_listed && observed.members.is_empty(),
                     observed,
                     values,
@@ -226,15 +226,15 @@ impl Reconciler {
     async fn ask_for_unlisted(
         &self,
         state: &mut AppState,
-        seen: &mut Seen,
+        observation: &mut Observation,
         PassTime {
             began, deadline, ..
         }: PassTime<'_>,
         report: &mut PassReport,
     ) {
-        let Seen {
+        let Observation {
             observed, values, ..
-        } = seen;
+        } = observation;
         let ids = ids_to_ask(observed, &self.policy, &state.memory, began, |observed| {
             self.evaluate(observed, values, began).targets
         });
@@ -284,7 +284,7 @@ impl Reconciler {
     async fn decide_and_act(
         &self,
         state: &mut AppState,
-        seen: &Seen,
+        observation: &Observation,
         PassTime {
             began,
             deadline,
@@ -292,7 +292,8 @@ impl Reconciler {
         }: PassTime<'_>,
         report: &mut PassReport,
     ) {
-        let Evaluation { targets, errors } = self.evaluate(&seen.observed, &seen.values, began);
+        let Evaluation { targets, errors } =
+            self.evaluate(&observation.observed, &observation.values, began);
         report.targets = targets;
         report.target_faults(&errors);
         for (kind, target) in [
@@ -303,12 +304,12 @@ impl Reconciler {
         }
         let limited = limit(
             report.targets,
-            &seen.observed,
+            &observation.observed,
             &self.policy,
             &mut state.memory,
             began,
         );
-        let mut planned = self.plan(state, seen, &limited, ReleaseView::NotAsked, began);
+        let mut planned = self.plan(state, observation, &limited, ReleaseView::NotAsked, began);
         let mut held = false;
         let release;
         if planned.action.is_some() {
@@ -326,7 +327,7 @@ impl Reconciler {
                     return;
                 }
             };
-            planned = self.plan(state, seen, &limited, view, began);
+            planned = self.plan(state, observation, &limited, view, began);
             if let Err(error) = &answer {
                 self.note_no_answer(error, &planned, report);
             }
@@ -349,7 +350,9 @@ impl Reconciler {
         } else {
             planned.decision()
         };
-        report.more_to_do = state.memory.has_more_to_ask(&planned, &seen.observed);
+        report.more_to_do = state
+            .memory
+            .has_more_to_ask(&planned, &observation.observed);
         report.reason = planned.reason;
         report.notes = planned.notes;
         if held {
@@ -386,7 +389,7 @@ impl Reconciler {
             waiting: &self.waiting,
             policy: &self.policy,
             metrics: &self.metrics,
-            observed: &seen.observed,
+            observed: &observation.observed,
             concurrency: self.api_concurrency,
             deadline,
         };
@@ -400,9 +403,13 @@ impl Reconciler {
         } = executor.carry_out(action).await;
         let began_nothing = out_of_time && effects.is_empty() && errors.is_empty();
         for (effect, at) in effects {
-            state
-                .memory
-                .record(effect, &seen.observed, &self.policy, began, at.into_std());
+            state.memory.record(
+                effect,
+                &observation.observed,
+                &self.policy,
+                began,
+                at.into_std(),
+            );
         }
         report.done = done;
         report.notes.extend(notes);
@@ -444,13 +451,13 @@ impl Reconciler {
     fn plan(
         &self,
         state: &AppState,
-        seen: &Seen,
+        observation: &Observation,
         limited: &Limited,
         release: ReleaseView<'_>,
         now: Now,
     ) -> Plan {
         plan(
-            &seen.observed,
+            &observation.observed,
             limited,
             &self.policy,
             &state.memory,
@@ -499,7 +506,7 @@ struct PassTime<'pass> {
     watch: &'pass Watch<'pass>,
 }
 
-struct Seen {
+struct Observation {
     /// Whether the app has no machine of any group, as far as is known.
     nothing: bool,
     observed: Observed,

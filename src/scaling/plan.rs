@@ -217,7 +217,7 @@ pub enum PlanFailure {
     /// There is nothing to clone.
     #[error(
         "no machine available to clone for scale up{}",
-        Seen(process_group, groups, *unlisted)
+        NoSourceDetails(process_group, groups, *unlisted)
     )]
     NoSource {
         /// The process group that is scaled.
@@ -233,9 +233,9 @@ pub enum PlanFailure {
 const GROUP_LIMIT: usize = 60;
 
 /// Where one looked for a machine to clone, which groups there are instead, and how many of its own the list lacks.
-struct Seen<'a>(&'a str, &'a BTreeSet<String>, u32);
+struct NoSourceDetails<'a>(&'a str, &'a BTreeSet<String>, u32);
 
-impl fmt::Display for Seen<'_> {
+impl fmt::Display for NoSourceDetails<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(wanted, groups, unlisted) = self;
         let missing = if *unlisted > 0 {
