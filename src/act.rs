@@ -21,8 +21,8 @@ use crate::{
     clock::Watch,
     labels::{MachineWrite, Operation},
     machines::{
-        ApiError, AppClient, Cause, Chosen, CloneTemplate, CreateWindow, PassVolumes, Verdict,
-        WriteWindow,
+        ApiError, ApiErrorCause, AppClient, Chosen, CloneTemplate, CreateWindow, PassVolumes,
+        Verdict, WriteWindow,
     },
     metrics::Metrics,
     scaling::{
@@ -190,7 +190,8 @@ impl Executor<'_> {
                 else => break,
             };
             let (region, reused, result) = answer;
-            let not_begun = matches!(&result, Err(error) if matches!(error.cause, Cause::NotBegun));
+            let not_begun =
+                matches!(&result, Err(error) if matches!(error.cause, ApiErrorCause::NotBegun));
             missing += u32::from(not_begun);
             if not_begun && self.is_outdated(&mut outcome) {
                 stopped = true;
@@ -270,8 +271,11 @@ impl Executor<'_> {
             }
             Err(error) => error,
         };
-        if matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown) {
-            outcome.out_of_time |= matches!(error.cause, Cause::NotBegun);
+        if matches!(
+            error.cause,
+            ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
+        ) {
+            outcome.out_of_time |= matches!(error.cause, ApiErrorCause::NotBegun);
             return AfterCreate::Stop;
         }
         self.metrics.wrote(MachineWrite::Create, false);
@@ -437,7 +441,10 @@ impl Executor<'_> {
         outcome: &mut Outcome,
         halted: &AtomicBool,
     ) {
-        let begun = !matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown);
+        let begun = !matches!(
+            error.cause,
+            ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
+        );
         match error.operation {
             _ if error.had_no_effect() && !begun => {}
             _ if error.had_no_effect() => outcome.effect(Effect::DestroyRefused {
@@ -449,11 +456,11 @@ impl Executor<'_> {
             Operation::StopMachine => outcome.effect(Effect::VictimStopUnknown { id: id.clone() }),
             _ => outcome.effect(Effect::DestroyUnknown { id: id.clone() }),
         }
-        if matches!(error.cause, Cause::NotBegun) {
+        if matches!(error.cause, ApiErrorCause::NotBegun) {
             outcome.out_of_time = true;
             return;
         }
-        if matches!(error.cause, Cause::ShuttingDown) {
+        if matches!(error.cause, ApiErrorCause::ShuttingDown) {
             return;
         }
         if error.operation == Operation::DestroyMachine {
@@ -520,17 +527,20 @@ impl Executor<'_> {
                 continue;
             };
             match error.cause {
-                Cause::NotBegun => {
+                ApiErrorCause::NotBegun => {
                     outcome.out_of_time = true;
                     halted = true;
                 }
-                Cause::ShuttingDown => halted = true,
+                ApiErrorCause::ShuttingDown => halted = true,
                 _ => {
                     self.metrics.wrote(write, false);
                     halted |= error.is_unauthorized();
                 }
             }
-            let begun = !matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown);
+            let begun = !matches!(
+                error.cause,
+                ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
+            );
             let slot = slot_after(write, &error, self.may_have_happened(&id));
             spent += usize::from(slot != Slot::Free);
             match slot {
@@ -582,7 +592,13 @@ impl Outcome {
     /// Says why a start or stop did not work.
     fn start_or_stop_failed(&mut self, id: String, error: ApiError) {
         let reason = match error.verdict() {
-            _ if matches!(error.cause, Cause::NotBegun | Cause::ShuttingDown) => return,
+            _ if matches!(
+                error.cause,
+                ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
+            ) =>
+            {
+                return;
+            }
             Verdict::Busy | Verdict::OtherState if error.after_unknown => {
                 "an earlier attempt seems to have succeeded"
             }
@@ -653,7 +669,7 @@ fn uncloneable(app: &str, source: &str) -> ApiError {
         subject: format!("app \"{app}\""),
         request_id: None,
         after_unknown: false,
-        cause: Cause::NotSent(format!("machine {source} cannot be cloned")),
+        cause: ApiErrorCause::NotSent(format!("machine {source} cannot be cloned")),
     }
 }
 
@@ -664,7 +680,7 @@ fn answered_with_another(app: &str, id: &str) -> ApiError {
         subject: format!("app \"{app}\""),
         request_id: None,
         after_unknown: false,
-        cause: Cause::Decode(format!(
+        cause: ApiErrorCause::Decode(format!(
             "it names machine {id}, which existed before: it is unknown whether one was created"
         )),
     }

@@ -7,7 +7,7 @@ use crate::{
     error_chain::chain,
     expr::EvalError,
     labels::PassError,
-    machines::{ApiError, Cause},
+    machines::{ApiError, ApiErrorCause},
     scaling::{Counts, Decision, Note, Now, Reason, TargetError, Targets},
 };
 
@@ -175,7 +175,7 @@ impl PassReport {
 
     /// Adds a call that failed. `reason` is what it counts as where its cause has no reason of its own.
     pub fn api_fault(&mut self, reason: PassError, error: &ApiError, about: About) {
-        if matches!(error.cause, Cause::ShuttingDown) {
+        if matches!(error.cause, ApiErrorCause::ShuttingDown) {
             // What was not begun because the user ends the program did not go wrong.
             return;
         }

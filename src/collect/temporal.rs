@@ -258,7 +258,7 @@ impl Temporal {
                 return CollectError::NotGrpc { peer, status, hint };
             }
             let is_about = Causes::of(source);
-            let source = Box::new(Cause::of(source));
+            let source = Box::new(CauseChain::of(source));
             return if let Some(advice) = is_about.tls {
                 CollectError::Tls {
                     peer,
@@ -479,12 +479,12 @@ fn chain<'a>(
 
 /// A chain of causes, kept as text: the error that it comes from cannot be owned, and may repeat itself.
 #[derive(Debug)]
-struct Cause {
+struct CauseChain {
     text: String,
     source: Option<Box<Self>>,
 }
 
-impl Cause {
+impl CauseChain {
     fn of(error: &(dyn StdError + 'static)) -> Self {
         let mut texts: Vec<String> = chain(error)
             .map(|error| excerpt(&error.to_string(), TEXT_LIMIT))
@@ -507,13 +507,13 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for CauseChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl StdError for Cause {
+impl StdError for CauseChain {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|cause| cause as _)
     }

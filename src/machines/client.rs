@@ -21,7 +21,7 @@ use url::Url;
 use super::{
     clone::CloneTemplate,
     cookies::Cookies,
-    error::{ApiError, Cause, Verdict},
+    error::{ApiError, ApiErrorCause, Verdict},
     graphql,
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, attempt_limit, pause_after, pauses},
     token::Authorization,
@@ -144,7 +144,7 @@ struct Call<'call> {
 
 /// Why one attempt failed.
 struct Failure {
-    cause: Cause,
+    cause: ApiErrorCause,
     request_id: Option<String>,
 }
 
@@ -256,7 +256,9 @@ impl Api {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            if let Some(before) = before.filter(|_| matches!(failure.cause, Cause::NotBegun)) {
+            if let Some(before) =
+                before.filter(|_| matches!(failure.cause, ApiErrorCause::NotBegun))
+            {
                 // It was begun before, and that is how it ended.
                 return Err(before);
             }
@@ -300,13 +302,13 @@ impl Api {
             })
         };
         if call.operation.is_write() && self.options.dry_run {
-            return not_made(Cause::DryRun);
+            return not_made(ApiErrorCause::DryRun);
         }
         if self.shutdown.is_set() {
-            return not_made(Cause::ShuttingDown);
+            return not_made(ApiErrorCause::ShuttingDown);
         }
         if call.is_halted() || begun >= call.begin_before.unwrap_or(deadline) {
-            return not_made(Cause::NotBegun);
+            return not_made(ApiErrorCause::NotBegun);
         }
         let request = self.request(call).map_err(|cause| Failure {
             cause,
@@ -317,15 +319,15 @@ impl Api {
         let exchange = self.transport.exchange(request, call.answer_limit);
         let outcome = match tokio::time::timeout_at(until, exchange).await {
             Err(_) => Err(Failure {
-                cause: Cause::Timeout,
+                cause: ApiErrorCause::Timeout,
                 request_id: None,
             }),
             Ok(Err(TransportError::Timeout)) => Err(Failure {
-                cause: Cause::Timeout,
+                cause: ApiErrorCause::Timeout,
                 request_id: None,
             }),
             Ok(Err(error)) => Err(Failure {
-                cause: Cause::Transport(error),
+                cause: ApiErrorCause::Transport(error),
                 request_id: None,
             }),
             Ok(Ok(response)) => {
@@ -346,7 +348,7 @@ impl Api {
         outcome
     }
 
-    fn request(&self, call: &Call<'_>) -> Result<Request<Bytes>, Cause> {
+    fn request(&self, call: &Call<'_>) -> Result<Request<Bytes>, ApiErrorCause> {
         let authorization = match call.operation.api() {
             "graphql" => &self.authorization.graphql,
             _ => &self.authorization.machines,
@@ -365,7 +367,7 @@ impl Api {
         }
         request
             .body(call.body.clone())
-            .map_err(|error| Cause::NotSent(format!("cannot build the request: {error}")))
+            .map_err(|error| ApiErrorCause::NotSent(format!("cannot build the request: {error}")))
     }
 }
 
@@ -404,7 +406,7 @@ impl AppClient {
         call.answer_limit = LIST_LIMIT;
         let answer = self.api.make(&call, deadline).await?;
         wire::parse_machines(answer.body())
-            .map_err(|error| call.error(Cause::Decode(error), &answer))
+            .map_err(|error| call.error(ApiErrorCause::Decode(error), &answer))
     }
 
     /// One machine of the app, and what a clone of it needs; `None`: there is none with this id.
@@ -425,7 +427,7 @@ impl AppClient {
         };
         wire::parse_machine(answer.body(), machine)
             .map(Some)
-            .map_err(|error| call.error(Cause::Decode(error), &answer))
+            .map_err(|error| call.error(ApiErrorCause::Decode(error), &answer))
     }
 
     /// The app's current release; `None` for one that was never released. It is given up at `until`, so that a question
@@ -616,10 +618,10 @@ impl AppClient {
                 return Ok(true);
             };
             match cause {
-                Cause::Status { status: 404, .. } => return Ok(true),
-                Cause::NotBegun | Cause::ShuttingDown => return Ok(false),
+                ApiErrorCause::Status { status: 404, .. } => return Ok(true),
+                ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown => return Ok(false),
                 // 408 is the API's way to say: not yet.
-                Cause::Status { status: 408, .. } => {}
+                ApiErrorCause::Status { status: 408, .. } => {}
                 cause => {
                     attempts_left -= 1;
                     if attempts_left == 0 || !call.repetition.follows(&cause) {
@@ -702,7 +704,7 @@ impl AppClient {
             Err(error) => return Err(call.refused(error.to_string())),
         };
         if !self.volume_pace.wait_turn(deadline, || true).await {
-            return Err(call.bare_error(Cause::NotBegun));
+            return Err(call.bare_error(ApiErrorCause::NotBegun));
         }
         let answer = self.api.make(&call, deadline).await?;
         let created: Created = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
@@ -756,14 +758,14 @@ impl Call<'_> {
             .any(|halted| halted.load(Ordering::Relaxed))
     }
 
-    fn error(&self, cause: Cause, answer: &Response<Bytes>) -> ApiError {
+    fn error(&self, cause: ApiErrorCause, answer: &Response<Bytes>) -> ApiError {
         self.failed(Failure {
             cause,
             request_id: request_id(answer.headers()),
         })
     }
 
-    fn bare_error(&self, cause: Cause) -> ApiError {
+    fn bare_error(&self, cause: ApiErrorCause) -> ApiError {
         self.failed(Failure {
             cause,
             request_id: None,
@@ -782,7 +784,7 @@ impl Call<'_> {
 
     /// Refused by this program before anything was sent.
     fn refused(&self, message: String) -> ApiError {
-        self.bare_error(Cause::NotSent(message))
+        self.bare_error(ApiErrorCause::NotSent(message))
     }
 }
 
@@ -796,9 +798,9 @@ async fn pause(shutdown: Shutdown, length: Duration) {
     }
 }
 
-fn parse<'body, T: Deserialize<'body>>(answer: &'body Response<Bytes>) -> Result<T, Cause> {
+fn parse<'body, T: Deserialize<'body>>(answer: &'body Response<Bytes>) -> Result<T, ApiErrorCause> {
     serde_json::from_slice(answer.body())
-        .map_err(|error| Cause::Decode(wire::describe(answer.body(), &error)))
+        .map_err(|error| ApiErrorCause::Decode(wire::describe(answer.body(), &error)))
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {
@@ -816,11 +818,11 @@ fn refusal(response: &Response<Bytes>) -> Failure {
     let status = response.status().as_u16();
     let message = message(response.body());
     let cause = match status {
-        401 | 403 => Cause::Unauthorized {
+        401 | 403 => ApiErrorCause::Unauthorized {
             status: Some(status),
             message,
         },
-        _ => Cause::Status {
+        _ => ApiErrorCause::Status {
             status,
             message,
             retry_after: retry_after(response.headers(), Timestamp::now()),
@@ -1003,7 +1005,7 @@ mod tests {
         ];
         for outcome in outcomes {
             let error = outcome.expect_err("a dry run");
-            assert!(matches!(error.cause, Cause::DryRun), "{error}");
+            assert!(matches!(error.cause, ApiErrorCause::DryRun), "{error}");
         }
         assert_eq!(transport.0.load(Ordering::Relaxed), 0);
         assert!(client.get_machine("m", deadline).await.is_err());

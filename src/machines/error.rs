@@ -22,7 +22,7 @@ pub struct ApiError {
     pub after_unknown: bool,
     /// Why.
     #[source]
-    pub cause: Cause,
+    pub cause: ApiErrorCause,
 }
 
 fn phrase(operation: Operation) -> &'static str {
@@ -64,7 +64,7 @@ impl fmt::Display for Sentence<'_> {
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
-pub enum Cause {
+pub enum ApiErrorCause {
     /// An answer other than 2xx.
     #[error("HTTP {status}{}", Message(.message))]
     Status {
@@ -179,7 +179,7 @@ impl ApiError {
     /// Whether the service is to blame, which is away or says nothing of use, and not the question or its token.
     #[must_use]
     pub fn is_no_answer(&self) -> bool {
-        matches!(self.cause, Cause::NotBegun)
+        matches!(self.cause, ApiErrorCause::NotBegun)
             || matches!(
                 self.verdict(),
                 Verdict::Unavailable
@@ -200,14 +200,14 @@ impl ApiError {
     #[must_use]
     pub fn reason(&self, otherwise: PassError) -> PassError {
         match self.cause {
-            Cause::Unauthorized { .. } => PassError::Unauthorized,
-            Cause::Timeout | Cause::NotBegun => PassError::Timeout,
+            ApiErrorCause::Unauthorized { .. } => PassError::Unauthorized,
+            ApiErrorCause::Timeout | ApiErrorCause::NotBegun => PassError::Timeout,
             _ => otherwise,
         }
     }
 }
 
-impl Cause {
+impl ApiErrorCause {
     /// What became of an attempt that ended like this.
     pub(super) fn verdict(&self) -> Verdict {
         match self {
@@ -295,11 +295,11 @@ mod tests {
             };
             let message = String::new();
             let cause = match status {
-                401 | 403 => Cause::Unauthorized {
+                401 | 403 => ApiErrorCause::Unauthorized {
                     status: Some(status),
                     message,
                 },
-                _ => Cause::Status {
+                _ => ApiErrorCause::Status {
                     status,
                     message,
                     retry_after: None,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{client::cleaned, error::Cause, wire::describe};
+use super::{client::cleaned, error::ApiErrorCause, wire::describe};
 use crate::scaling::Release;
 
 /// Only what the decision reads is asked for.
@@ -71,14 +71,14 @@ pub(super) fn question(app: &str) -> Vec<u8> {
 /// # Errors
 ///
 /// When it carries errors, or no app: without an answer nothing may be written.
-pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, Cause> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| Cause::Decode(describe(body, &error)))?;
+pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, ApiErrorCause> {
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|error| ApiErrorCause::Decode(describe(body, &error)))?;
     if let Some(complaint) = answer.errors.unwrap_or_default().into_iter().next() {
         return Err(complaint.cause());
     }
     let app = answer.data.and_then(|data| data.app).ok_or_else(|| {
-        Cause::UnknownApp(
+        ApiErrorCause::UnknownApp(
             "GraphQL: the app does not exist, or the token does not cover it".to_owned(),
         )
     })?;
@@ -91,7 +91,7 @@ pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, Cause> {
 
 impl Complaint {
     /// GraphQL answers 200 to a token that it does not accept, and says so in the body.
-    fn cause(self) -> Cause {
+    fn cause(self) -> ApiErrorCause {
         let message = self
             .message
             .unwrap_or_else(|| "an error without a message".to_owned());
@@ -101,13 +101,13 @@ impl Complaint {
             .and_then(|extensions| extensions.code)
             .unwrap_or_default();
         match code.as_str() {
-            "UNAUTHORIZED" | "UNAUTHENTICATED" | "FORBIDDEN" => Cause::Unauthorized {
+            "UNAUTHORIZED" | "UNAUTHENTICATED" | "FORBIDDEN" => ApiErrorCause::Unauthorized {
                 status: None,
                 message,
             },
-            "NOT_FOUND" => Cause::UnknownApp(message),
-            _ if message.contains("Could not find App") => Cause::UnknownApp(message),
-            _ => Cause::Complaint(message),
+            "NOT_FOUND" => ApiErrorCause::UnknownApp(message),
+            _ if message.contains("Could not find App") => ApiErrorCause::UnknownApp(message),
+            _ => ApiErrorCause::Complaint(message),
         }
     }
 }

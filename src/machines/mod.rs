@@ -17,6 +17,6 @@ mod wire;
 
 pub use client::{Api, ApiOptions, AppClient, CreateWindow, WriteWindow};
 pub use clone::CloneTemplate;
-pub use error::{ApiError, Cause, Verdict};
+pub use error::{ApiError, ApiErrorCause, Verdict};
 pub use volumes::{Chosen, PassVolumes};
 pub use wire::parse_machines;

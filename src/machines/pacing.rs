@@ -13,7 +13,7 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-use super::error::Cause;
+use super::error::ApiErrorCause;
 
 /// The least that one attempt may take where as much is left of the pass.
 const SHORTEST_LIMIT: Duration = Duration::from_secs(15);
@@ -37,7 +37,7 @@ pub(super) enum Repetition {
 }
 
 impl Repetition {
-    pub(super) fn follows(self, cause: &Cause) -> bool {
+    pub(super) fn follows(self, cause: &ApiErrorCause) -> bool {
         match self {
             Self::Idempotent => cause.is_transient(),
             Self::OnlyIfNothingHappened => cause.allows_another_create(),
@@ -64,13 +64,13 @@ pub(super) fn pauses(seed: u64) -> ExponentialBuilder {
 /// How long to pause after `cause` before the next attempt; `None` to give up, as when the pause would outlast
 /// `remaining`.
 pub(super) fn pause_after(
-    cause: &Cause,
+    cause: &ApiErrorCause,
     pause: Option<Duration>,
     remaining: Duration,
 ) -> Option<Duration> {
     let pause = pause?;
     let pause = match cause {
-        Cause::Status {
+        ApiErrorCause::Status {
             status: 429,
             retry_after,
             ..
@@ -161,8 +161,8 @@ mod tests {
     use super::*;
     use crate::transport::TransportError;
 
-    fn status(status: u16, retry_after: Option<u64>) -> Cause {
-        Cause::Status {
+    fn status(status: u16, retry_after: Option<u64>) -> ApiErrorCause {
+        ApiErrorCause::Status {
             status,
             message: String::new(),
             retry_after: retry_after.map(Duration::from_secs),
@@ -171,12 +171,12 @@ mod tests {
 
     #[test]
     fn only_what_surely_did_not_happen_is_created_again() {
-        let cut = || Cause::Transport(TransportError::Interrupted("reset".into()));
-        let refused = || Cause::Transport(TransportError::Connect("refused".into()));
+        let cut = || ApiErrorCause::Transport(TransportError::Interrupted("reset".into()));
+        let refused = || ApiErrorCause::Transport(TransportError::Connect("refused".into()));
         let cases = [
             (
                 "401",
-                Cause::Unauthorized {
+                ApiErrorCause::Unauthorized {
                     status: Some(401),
                     message: String::new(),
                 },
@@ -191,18 +191,18 @@ mod tests {
             ("429", status(429, None), true, true),
             ("500", status(500, None), true, false),
             ("503", status(503, None), true, false),
-            ("timeout", Cause::Timeout, true, false),
+            ("timeout", ApiErrorCause::Timeout, true, false),
             ("reset", cut(), true, false),
             ("connection refused", refused(), true, true),
             (
                 "too large",
-                Cause::Transport(TransportError::BodyTooLarge { limit: 1 }),
+                ApiErrorCause::Transport(TransportError::BodyTooLarge { limit: 1 }),
                 false,
                 false,
             ),
             (
                 "compressed by something unknown",
-                Cause::Transport(TransportError::Encoding {
+                ApiErrorCause::Transport(TransportError::Encoding {
                     problem: "br".to_owned(),
                 }),
                 false,
@@ -210,15 +210,20 @@ mod tests {
             ),
             (
                 "no proxy",
-                Cause::Transport(TransportError::Proxy {
+                ApiErrorCause::Transport(TransportError::Proxy {
                     proxy: "http://proxy (HTTPS_PROXY)".to_owned(),
                     source: "refused".into(),
                 }),
                 true,
                 true,
             ),
-            ("garbage", Cause::Decode("x".to_owned()), false, false),
-            ("shutdown", Cause::ShuttingDown, false, false),
+            (
+                "garbage",
+                ApiErrorCause::Decode("x".to_owned()),
+                false,
+                false,
+            ),
+            ("shutdown", ApiErrorCause::ShuttingDown, false, false),
         ];
         for (name, cause, idempotent, create) in cases {
             assert_eq!(Repetition::Idempotent.follows(&cause), idempotent, "{name}");
