@@ -15,7 +15,7 @@ use super::{
     expansion::{APP_NAME, Segment, segments},
     problems::Problems,
     secrets::{is_secret, refuse_secret_in_query, warn_of_short_basic},
-    settings::{Collector, Settings, VARIABLES, Value, YamlKey},
+    settings::{Settings, VARIABLES, Value, WrittenCollector, YamlKey},
     values,
 };
 use crate::{
@@ -34,7 +34,7 @@ pub(super) fn collectors(
     environment: &Environment,
     proxies: &ProxyRules,
 ) -> Vec<CheckedCollector> {
-    let of_environment = Collector::from_environment(settings);
+    let of_environment = WrittenCollector::from_environment(settings);
     let written = if let Some(written) = settings.metric_collectors.take() {
         for collector in &of_environment {
             // The address stands for what belongs to it.
@@ -57,7 +57,7 @@ pub(super) fn collectors(
         let (complete, incomplete): (Vec<_>, Vec<_>) = of_environment
             .into_iter()
             .partition(|collector| collector.address.is_some());
-        for (_, value) in incomplete.iter().flat_map(Collector::values) {
+        for (_, value) in incomplete.iter().flat_map(WrittenCollector::values) {
             let label = value.label();
             // Temporal's own variables may be there for another program.
             if problems.referenced.contains(label) || label.starts_with("TEMPORAL_") {
@@ -112,7 +112,7 @@ pub(super) fn collectors(
 fn collector(
     problems: &mut Problems,
     index: usize,
-    collector: &Collector,
+    collector: &WrittenCollector,
     environment: &Environment,
     proxies: &ProxyRules,
 ) -> CheckedCollector {
@@ -145,7 +145,11 @@ fn collector(
 }
 
 /// A metric's name must be one that an expression can use, which the expression language itself decides.
-fn metric_name(problems: &mut Problems, index: usize, collector: &Collector) -> Option<String> {
+fn metric_name(
+    problems: &mut Problems,
+    index: usize,
+    collector: &WrittenCollector,
+) -> Option<String> {
     let Some(value) = &collector.metric_name else {
         missing(
             problems,
@@ -186,7 +190,7 @@ fn metric_name(problems: &mut Problems, index: usize, collector: &Collector) -> 
 fn prometheus(
     problems: &mut Problems,
     index: usize,
-    collector: &Collector,
+    collector: &WrittenCollector,
     environment: &Environment,
 ) -> Option<CollectorSource> {
     without_effect(
@@ -294,7 +298,7 @@ fn take_user_information(
 fn temporal(
     problems: &mut Problems,
     index: usize,
-    collector: &Collector,
+    collector: &WrittenCollector,
     environment: &Environment,
     proxies: &ProxyRules,
 ) -> Option<CollectorSource> {
@@ -430,7 +434,7 @@ fn query(
 fn missing(
     problems: &mut Problems,
     index: usize,
-    collector: &Collector,
+    collector: &WrittenCollector,
     message: &str,
     key: &str,
     example: &str,
@@ -457,7 +461,12 @@ fn missing(
     problems.refuse(error);
 }
 
-fn without_effect(problems: &mut Problems, index: usize, collector: &Collector, keys: &[&str]) {
+fn without_effect(
+    problems: &mut Problems,
+    index: usize,
+    collector: &WrittenCollector,
+    keys: &[&str],
+) {
     for (key, _) in collector.values().filter(|(key, _)| keys.contains(key)) {
         let kind = collector.kind.as_ref().map_or("", Value::text);
         problems.warnings.push(format!(
@@ -485,14 +494,14 @@ impl CheckedCollector {
 
 /// What a message about a collector begins with: its place in the file. The environment has one of each kind, and the
 /// variable says which.
-fn item(index: usize, collector: &Collector) -> String {
+fn item(index: usize, collector: &WrittenCollector) -> String {
     match collector.item {
         Some(_) => format!("metric-collectors[{index}]: "),
         None => String::new(),
     }
 }
 
-fn item_place(collector: &Collector) -> Place {
+fn item_place(collector: &WrittenCollector) -> Place {
     collector
         .item
         .clone()

@@ -12,7 +12,9 @@ use super::{
     expansion::{APP_NAME, Segment, segments},
     file,
     problems::Problems,
-    settings::{Collector, Holds, RawSettings, Settings, VARIABLES, Value, held_by, variable},
+    settings::{
+        Holds, RawSettings, Settings, VARIABLES, Value, WrittenCollector, held_by, variable,
+    },
 };
 use crate::shown::has_token_shape;
 
@@ -52,7 +54,7 @@ pub(super) fn know_settings(problems: &mut Problems, settings: &Settings) {
         .map(|(variable, value)| (variable.holds, value));
     let of_collectors = settings.metric_collectors.iter().flatten();
     let of_collectors = of_collectors
-        .flat_map(Collector::keyed)
+        .flat_map(WrittenCollector::keyed)
         .map(|(key, value)| (held_by(key), value));
     for (holds, value) in of_rows.chain(of_collectors) {
         problems.secrets.add_tokens_in(value.text());
@@ -125,7 +127,7 @@ pub(super) fn refuse_misplaced_tokens(problems: &mut Problems, settings: &Settin
         .map(|(variable, value)| (variable.holds, value));
     let of_collectors = settings.metric_collectors.iter().flatten();
     let of_collectors = of_collectors
-        .flat_map(Collector::values)
+        .flat_map(WrittenCollector::values)
         .map(|(key, value)| (held_by(key), value));
     let misplaced: Vec<&Value> = of_rows
         .chain(of_collectors)
@@ -236,7 +238,7 @@ pub(super) fn refuse_secrets_expanded_in_file(
 }
 
 /// What of a collector is sent to its server, or named in logs and metrics.
-fn sent(collector: &Collector) -> impl Iterator<Item = (&'static str, &Value)> {
+fn sent(collector: &WrittenCollector) -> impl Iterator<Item = (&'static str, &Value)> {
     collector
         .values()
         .filter(|(key, _)| matches!(*key, "query" | "namespace" | "metric-name"))

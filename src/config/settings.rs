@@ -250,7 +250,7 @@ macro_rules! settings {
         pub(super) struct Settings {
             $(pub(super) $field: Option<Value>,)*
             /// The collectors of the file; they replace those of the environment.
-            pub(super) metric_collectors: Option<Vec<Collector>>,
+            pub(super) metric_collectors: Option<Vec<WrittenCollector>>,
         }
 
         impl Settings {
@@ -276,7 +276,7 @@ macro_rules! settings {
                         written.or(variable)
                     },)*
                     metric_collectors: file.metric_collectors.map(|items| {
-                        items.into_iter().enumerate().map(|(index, item)| Collector::from_file(index, item, locate)).collect()
+                        items.into_iter().enumerate().map(|(index, item)| WrittenCollector::from_file(index, item, locate)).collect()
                     }),
                 }
             }
@@ -509,13 +509,13 @@ macro_rules! collector_keys {
 
         /// One collector as written, from either source.
         #[derive(Default)]
-        pub(super) struct Collector {
+        pub(super) struct WrittenCollector {
             /// The item in the file, or nothing for one of the environment.
             pub(super) item: Option<Place>,
             $(pub(super) $field: Option<Value>,)*
         }
 
-        impl Collector {
+        impl WrittenCollector {
             fn from_file(index: usize, item: Spanned<Keyed<RawCollector>>, locate: &Locate<'_>) -> Self {
                 let name = format!("{METRIC_COLLECTORS}[{index}]");
                 let value = |setting: Option<Setting>, key: &str| {
@@ -551,7 +551,7 @@ collector_keys! {
     empty_value: "empty-value";
 }
 
-impl Collector {
+impl WrittenCollector {
     /// The collectors of the environment: one of each kind, which exists when its address is set.
     pub(super) fn from_environment(settings: &mut Settings) -> Vec<Self> {
         let kind = |kind: &str, address: &Option<Value>| {
