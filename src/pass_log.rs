@@ -90,8 +90,8 @@ impl PassLog {
             app = %report.app,
             decision = report.decision.as_str(),
             reason = %report.reason,
-            metrics = %Shown(&report.metrics),
-            target = %Asked(targets, report.targets),
+            metrics = %MetricValues(&report.metrics),
+            target = %TargetValues(targets, report.targets),
             dry_run,
             "{planned}: {}",
             report.reason,
@@ -146,8 +146,8 @@ impl PassLog {
                     created = counts.created,
                     started = counts.started,
                     stopped = counts.stopped,
-                    metrics = %Shown(&report.metrics),
-                    target = %Asked(targets, report.targets),
+                    metrics = %MetricValues(&report.metrics),
+                    target = %TargetValues(targets, report.targets),
                     duration_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
                     "created: {}, started: {}; {}", counts.created, counts.started, report.reason,
                 )
@@ -163,9 +163,9 @@ impl PassLog {
 }
 
 /// Metrics in one line: `queue_depth=42`, `x=?` for one without a value.
-struct Shown<'metrics>(&'metrics BTreeMap<String, Result<f64, String>>);
+struct MetricValues<'metrics>(&'metrics BTreeMap<String, Result<f64, String>>);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for MetricValues<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, (metric, value)) in self.0.iter().enumerate() {
             let gap = if number == 0 { "" } else { " " };
@@ -179,9 +179,9 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// What the expressions ask for in one line: `created: min(q + 1, 10) = 3`.
-struct Asked<'targets>(&'targets TargetExpressions, Targets);
+struct TargetValues<'targets>(&'targets TargetExpressions, Targets);
 
-impl fmt::Display for Asked<'_> {
+impl fmt::Display for TargetValues<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(expressions, targets) = self;
         let kinds = [

@@ -339,7 +339,7 @@ impl fmt::Display for Note {
             } => write!(
                 formatter,
                 "{kind}: scale-up to {wanted} is held at {lowest}, the lowest minimum of the last {}",
-                Span(*window)
+                HumanDuration(*window)
             ),
             Self::ShrinkingHeld {
                 kind,
@@ -349,7 +349,7 @@ impl fmt::Display for Note {
             } => write!(
                 formatter,
                 "{kind}: scale-down to {wanted} is held at {highest}, the highest maximum of the last {}",
-                Span(*window)
+                HumanDuration(*window)
             ),
             Self::ShrinkingHeld {
                 kind,
@@ -359,7 +359,7 @@ impl fmt::Display for Note {
             } => write!(
                 formatter,
                 "{kind}: scale-down to {wanted} waits for {} of target history",
-                Span(*window)
+                HumanDuration(*window)
             ),
             Self::Step {
                 kind,
@@ -375,7 +375,7 @@ impl fmt::Display for Note {
                 formatter,
                 "{} to create, but recent creates failed: next attempt in {}",
                 Machines(*wanted),
-                Span(*remaining)
+                HumanDuration(*remaining)
             ),
             Self::CeilingLeavesNoRoom {
                 wanted,
@@ -446,7 +446,7 @@ impl fmt::Display for Note {
                 formatter,
                 "{} will be destroyed after {} of surplus",
                 Many(*machines, "running machine", "running machines"),
-                Span(*after)
+                HumanDuration(*after)
             ),
             Self::WaitsForStopping { machines } => {
                 write!(
@@ -597,9 +597,9 @@ impl fmt::Display for Only {
 }
 
 /// A duration in words that people use: `45 s`, `1 min 30 s`, `500 ms`.
-struct Span(Duration);
+struct HumanDuration(Duration);
 
-impl fmt::Display for Span {
+impl fmt::Display for HumanDuration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -982,7 +982,10 @@ mod tests {
             (5_400_000, "1 h 30 min"),
         ];
         for (milliseconds, text) in cases {
-            assert_eq!(Span(Duration::from_millis(milliseconds)).to_string(), text);
+            assert_eq!(
+                HumanDuration(Duration::from_millis(milliseconds)).to_string(),
+                text
+            );
         }
     }
 }
