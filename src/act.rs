@@ -162,13 +162,13 @@ impl Executor<'_> {
         };
         let mut calls = FuturesUnordered::new();
         loop {
-            if self.is_outdated(&mut outcome) {
+            stopped |= placement.is_exhausted();
+            let has_work = !stopped && missing > 0 && attempts_left > 0;
+            if has_work && self.is_outdated(&mut outcome) {
                 stopped = true;
                 halted.store(true, Ordering::Relaxed);
             }
-            stopped |= placement.is_exhausted();
-            let has_work = !stopped && missing > 0 && attempts_left > 0;
-            let begins = has_work && calls.len() < self.concurrency;
+            let begins = has_work && !stopped && calls.len() < self.concurrency;
             // A clone with volumes takes its turn when it has them.
             let turn = async { template.has_mounts() || self.client.wait_turn(window).await };
             let answer = tokio::select! {

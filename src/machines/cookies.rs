@@ -46,7 +46,8 @@ impl Cookies {
             let is = |attribute: &str, name: &str| attribute.eq_ignore_ascii_case(name);
             let is_refused = parts.clone().any(|attribute| {
                 is(attribute, "Secure") && url.scheme() != "https"
-                    || matches!(attribute.split_once('='), Some((name, _)) if is(name, "Domain"))
+                    || matches!(attribute.split_once('='), Some((name, domain))
+                        if is(name, "Domain") && !covers(domain.trim_start_matches('.'), host))
             });
             let is_over = parts.any(|attribute| {
                 matches!(attribute.split_once('='), Some((name, age))
@@ -65,6 +66,16 @@ impl Cookies {
             }
         }
     }
+}
+
+/// Whether a cookie's `domain` is the host or stands above it. It goes back to that host alone all the same.
+fn covers(domain: &str, host: &str) -> bool {
+    let above = host.len().checked_sub(domain.len());
+    above.is_some_and(|above| {
+        host.get(above..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(domain))
+            && (above == 0 || host[..above].ends_with('.'))
+    })
 }
 
 #[cfg(test)]
@@ -86,6 +97,9 @@ mod tests {
             (&["a=1; max-age=60"], Some("a=1")),
             (&["a=1; Secure"], None),
             (&["a=1; Domain=com"], None),
+            (&["a=1; Domain=chines.internal"], None),
+            (&["a=1; Domain=Machines.internal"], Some("a=1")),
+            (&["a=1; Domain=.internal"], Some("a=1")),
             (&["=1", "none", ""], None),
         ];
         for (sent, expected) in cases {

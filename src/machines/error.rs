@@ -179,14 +179,7 @@ impl ApiError {
     /// Whether the service is to blame, which is away or says nothing of use, and not the question or its token.
     #[must_use]
     pub fn is_no_answer(&self) -> bool {
-        matches!(self.cause, ApiErrorCause::NotBegun)
-            || matches!(
-                self.verdict(),
-                Verdict::Unavailable
-                    | Verdict::Unusable
-                    | Verdict::Unreached
-                    | Verdict::RateLimited
-            )
+        self.cause.is_no_answer()
     }
 
     /// Whether the call surely had no effect.
@@ -239,6 +232,21 @@ impl ApiErrorCause {
     /// Whether an attempt that ended like this surely had no effect.
     pub(super) fn had_no_effect(&self) -> bool {
         !matches!(self.verdict(), Verdict::Unavailable | Verdict::Unusable)
+    }
+
+    fn is_no_answer(&self) -> bool {
+        match self {
+            Self::NotBegun => true,
+            // A redirect, say: the address is wrong, and that will not pass.
+            Self::Status { status: ..400, .. } => false,
+            _ => matches!(
+                self.verdict(),
+                Verdict::Unavailable
+                    | Verdict::Unusable
+                    | Verdict::Unreached
+                    | Verdict::RateLimited
+            ),
+        }
     }
 
     /// Whether an idempotent call may be repeated after this.
@@ -308,6 +316,8 @@ mod tests {
             assert_eq!(cause.verdict(), expected, "{status}");
             let is_open = matches!(expected, Unavailable | Unusable);
             assert_eq!(cause.had_no_effect(), !is_open, "{status}");
+            let is_away = matches!(status, 408 | 429 | 500..);
+            assert_eq!(cause.is_no_answer(), is_away, "{status}");
         }
     }
 }
