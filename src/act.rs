@@ -171,7 +171,7 @@ impl Executor<'_> {
             let begins = has_work && !stopped && calls.len() < self.concurrency;
             // A clone with volumes takes its turn when it has them.
             let turn = async { template.has_mounts() || self.client.wait_turn(window).await };
-            let answer = tokio::select! {
+            let (region, reused, result) = tokio::select! {
                 biased;
                 // Cancel safe: a turn is taken at the very end.
                 has_turn = turn, if begins => {
@@ -189,7 +189,6 @@ impl Executor<'_> {
                 Some(answer) = calls.next(), if !calls.is_empty() => answer,
                 else => break,
             };
-            let (region, reused, result) = answer;
             let not_begun =
                 matches!(&result, Err(error) if matches!(error.cause, ApiErrorCause::NotBegun));
             missing += u32::from(not_begun);
@@ -271,10 +270,7 @@ impl Executor<'_> {
             }
             Err(error) => error,
         };
-        if matches!(
-            error.cause,
-            ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
-        ) {
+        if error.was_not_begun() {
             outcome.out_of_time |= matches!(error.cause, ApiErrorCause::NotBegun);
             return AfterCreate::Stop;
         }
@@ -441,10 +437,7 @@ impl Executor<'_> {
         outcome: &mut Outcome,
         halted: &AtomicBool,
     ) {
-        let begun = !matches!(
-            error.cause,
-            ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
-        );
+        let begun = !error.was_not_begun();
         match error.operation {
             _ if error.had_no_effect() && !begun => {}
             _ if error.had_no_effect() => outcome.effect(Effect::DestroyRefused {
@@ -504,7 +497,7 @@ impl Executor<'_> {
                     break;
                 }
                 let Some(id) = candidates.next() else { break };
-                calls.push(self.bring_one(write, id));
+                calls.push(self.start_or_stop_one(write, id));
             }
             let Some((id, result)) = calls.next().await else {
                 break;
@@ -537,10 +530,7 @@ impl Executor<'_> {
                     halted |= error.is_unauthorized();
                 }
             }
-            let begun = !matches!(
-                error.cause,
-                ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
-            );
+            let begun = !error.was_not_begun();
             let slot = slot_after(write, &error, self.may_have_happened(&id));
             spent += usize::from(slot != Slot::Free);
             match slot {
@@ -572,7 +562,11 @@ impl Executor<'_> {
             || self.observed.member(id).is_some_and(told)
     }
 
-    async fn bring_one(&self, write: MachineWrite, id: String) -> (String, Result<(), ApiError>) {
+    async fn start_or_stop_one(
+        &self,
+        write: MachineWrite,
+        id: String,
+    ) -> (String, Result<(), ApiError>) {
         let result = match (write, self.policy.stop_action) {
             (MachineWrite::Start, _) => self.client.start_machine(&id, self.window()).await,
             (_, StopAction::Stop) => self.client.stop_machine(&id, self.window()).await,
@@ -592,13 +586,7 @@ impl Outcome {
     /// Says why a start or stop did not work.
     fn start_or_stop_failed(&mut self, id: String, error: ApiError) {
         let reason = match error.verdict() {
-            _ if matches!(
-                error.cause,
-                ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
-            ) =>
-            {
-                return;
-            }
+            _ if error.was_not_begun() => return,
             Verdict::Busy | Verdict::OtherState if error.after_unknown => {
                 "an earlier attempt seems to have succeeded"
             }

@@ -10,9 +10,7 @@ use crate::{
     labels::PassError,
     machines::ApiError,
     report::PassReport,
-    scaling::{
-        Bounds, Decision, ExpressionBand, Kind, Note, Now, Target, TargetExpressions, Targets,
-    },
+    scaling::{Bounds, Decision, Kind, Note, Now, Target, TargetExpressions, Targets},
 };
 
 /// How often an app that does not change is mentioned all the same.
@@ -104,7 +102,8 @@ impl PassLog {
         tracing::warn!(app, reason = PassError::Release.as_str(), %error, "{app}: {error}");
     }
 
-    /// Tells what a pass did and what went wrong; one that changed nothing is told when there is news in its notes, and every ten minutes.
+    /// Tells what a pass did and what went wrong; one that changed nothing is told when there is news in its notes, and every
+    /// ten minutes.
     pub fn tell(&mut self, report: &PassReport, targets: &TargetExpressions) {
         for trouble in report.troubles() {
             tracing::error!(
@@ -193,23 +192,18 @@ impl fmt::Display for TargetValues<'_> {
             let Some(band) = band else { continue };
             write!(formatter, "{gap}{kind}: ")?;
             gap = "; ";
-            let bounds = match target {
+            let counts = match target {
                 Target::Bounds(Bounds { min, max }) | Target::Capped { min, max } => {
                     [min.to_string(), max.to_string()]
                 }
                 Target::Unset | Target::Missing => ["?".to_owned(), "?".to_owned()],
             };
-            let [least, most] = bounds;
-            match band {
-                ExpressionBand::Exact(expression) => {
-                    write!(formatter, "{} = {least}", expression.source())?;
-                }
-                ExpressionBand::Band { min, max } => write!(
-                    formatter,
-                    "min {} = {least}, max {} = {most}",
-                    min.source(),
-                    max.source()
-                )?,
+            let mut comma = "";
+            for ((bound, expression), count) in band.expressions().zip(counts) {
+                let space = if bound.is_empty() { "" } else { " " };
+                let source = expression.source();
+                write!(formatter, "{comma}{bound}{space}{source} = {count}")?;
+                comma = ", ";
             }
         }
         Ok(())

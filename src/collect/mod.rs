@@ -191,8 +191,8 @@ impl Readings {
 
 /// Asks all of them side by side, for `app`, and counts their requests; the results are in the order of `collectors`.
 ///
-/// `began` is when the pass began, and the evaluation time. It ends by half of `timeout` (`FAS_TIMEOUT`) after that, whatever hangs: this is the
-/// one place for the share that metrics get of a pass.
+/// `began` is when the pass began, and the evaluation time. It ends by half of `timeout` (`FAS_TIMEOUT`) after that, whatever
+/// hangs: this is the one place for the share that metrics get of a pass.
 pub async fn collect_all(
     collectors: &[Collector],
     app: &str,

@@ -98,8 +98,9 @@ pub fn usage() -> String {
 
 /// Reads the arguments, the program's name first.
 ///
-/// `help settings` and `help expressions` show a reference and exit with 0. All else as upstream: `help`, no command, a leading dash and `COMMAND -h` show the usage and exit with 2; an unknown command, an
-/// unknown flag and a superfluous argument exit with 1. `--help` (after a command too) and `--version` exit with 0.
+/// `help settings` and `help expressions` show a reference and exit with 0. All else as upstream: `help`, no command, a
+/// leading dash and `COMMAND -h` show the usage and exit with 2; an unknown command, an unknown flag and a superfluous
+/// argument exit with 1. `--help` (after a command too) and `--version` exit with 0.
 #[must_use]
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
     let written: Vec<OsString> = arguments.into_iter().collect();

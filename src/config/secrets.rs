@@ -49,20 +49,28 @@ pub(super) fn know_environment(problems: &mut Problems, environment: &Environmen
 
 /// Adds the settings' secrets, and what was pasted into the wrong ones.
 pub(super) fn know_settings(problems: &mut Problems, settings: &Settings) {
-    let of_rows = settings
-        .rows()
-        .map(|(variable, value)| (variable.holds, value));
-    let of_collectors = settings.metric_collectors.iter().flatten();
-    let of_collectors = of_collectors
-        .flat_map(WrittenCollector::keyed)
-        .map(|(key, value)| (held_by(key), value));
-    for (holds, value) in of_rows.chain(of_collectors) {
+    for (holds, value) in written(settings, WrittenCollector::keyed) {
         problems.secrets.add_tokens_in(value.text());
         know(problems, holds, value.raw());
         if holds == Holds::Token {
             warn_of_short(problems, value, value.text());
         }
     }
+}
+
+/// Everything that is set, with what it holds; of the file's collectors the values that `of_collector` gives.
+fn written<'set, Keyed: Iterator<Item = (&'static str, &'set Value)>>(
+    settings: &'set Settings,
+    of_collector: impl Fn(&'set WrittenCollector) -> Keyed,
+) -> impl Iterator<Item = (Holds, &'set Value)> {
+    let of_rows = settings
+        .rows()
+        .map(|(variable, value)| (variable.holds, value));
+    let collectors = settings.metric_collectors.iter().flatten();
+    let of_collectors = collectors
+        .flat_map(of_collector)
+        .map(|(key, value)| (held_by(key), value));
+    of_rows.chain(of_collectors)
 }
 
 fn know(problems: &mut Problems, holds: Holds, written: &str) {
@@ -122,15 +130,7 @@ pub(super) fn warn_of_short_basic(problems: &mut Problems, value: &Value, basic:
 /// Refuses a token where none belongs: it would be shown or sent as what it is not. Mistakes of the same setting that
 /// are found later are not told; they come from that.
 pub(super) fn refuse_misplaced_tokens(problems: &mut Problems, settings: &Settings) {
-    let of_rows = settings
-        .rows()
-        .map(|(variable, value)| (variable.holds, value));
-    let of_collectors = settings.metric_collectors.iter().flatten();
-    let of_collectors = of_collectors
-        .flat_map(WrittenCollector::values)
-        .map(|(key, value)| (held_by(key), value));
-    let misplaced: Vec<&Value> = of_rows
-        .chain(of_collectors)
+    let misplaced: Vec<&Value> = written(settings, WrittenCollector::values)
         .filter(|(holds, _)| *holds == Holds::Plain)
         .map(|(_, value)| value)
         .filter(|value| has_token_shape(value.text()))

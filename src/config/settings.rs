@@ -221,8 +221,8 @@ pub(super) trait Keys {
 }
 
 /// One row a setting: the field that it is read into, the variable, the key, the default, its section, whether upstream
-/// has it, whether it can hold a secret, and its meaning. Where one value of the configuration is all that it means: `=>` that value, what
-/// reads it (of `values`), and how it is told at start-up. The others are read by `validate`.
+/// has it, whether it can hold a secret, and its meaning. Where one value of the configuration is all that it means: `=>` that
+/// value, what reads it (of `values`), and how it is told at start-up. The others are read by `validate`.
 macro_rules! settings {
     ($($(#[$attribute:meta])* $field:ident: $name:literal, $key:expr, $default:literal, $section:ident, $origin:ident,
         $holds:ident, $meaning:literal $(=> $($place:ident).+, $reader:ident, $told:expr)?;)*) => {

@@ -618,7 +618,7 @@ impl AppClient {
                 return Ok(true);
             };
             match cause {
-                ApiErrorCause::Status { status: 404, .. } => return Ok(true),
+                _ if cause.verdict() == Verdict::Gone => return Ok(true),
                 ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown => return Ok(false),
                 // 408 is the API's way to say: not yet.
                 ApiErrorCause::Status { status: 408, .. } => {}
@@ -816,20 +816,9 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
 )]
 fn refusal(response: &Response<Bytes>) -> Failure {
     let status = response.status().as_u16();
-    let message = message(response.body());
-    let cause = match status {
-        401 | 403 => ApiErrorCause::Unauthorized {
-            status: Some(status),
-            message,
-        },
-        _ => ApiErrorCause::Status {
-            status,
-            message,
-            retry_after: retry_after(response.headers(), Timestamp::now()),
-        },
-    };
+    let retry_after = retry_after(response.headers(), Timestamp::now());
     Failure {
-        cause,
+        cause: ApiErrorCause::of_status(status, message(response.body()), retry_after),
         request_id: request_id(response.headers()),
     }
 }

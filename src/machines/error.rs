@@ -170,6 +170,15 @@ impl ApiError {
         self.cause.verdict()
     }
 
+    /// Whether the call was not made because its time was over, or the daemon's.
+    #[must_use]
+    pub fn was_not_begun(&self) -> bool {
+        matches!(
+            self.cause,
+            ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
+        )
+    }
+
     /// Whether the token was not accepted.
     #[must_use]
     pub fn is_unauthorized(&self) -> bool {
@@ -232,6 +241,21 @@ impl ApiErrorCause {
     /// Whether an attempt that ended like this surely had no effect.
     pub(super) fn had_no_effect(&self) -> bool {
         !matches!(self.verdict(), Verdict::Unavailable | Verdict::Unusable)
+    }
+
+    /// What an HTTP status that is no success stands for; `retry_after` is what the answer asks for.
+    pub(super) fn of_status(status: u16, message: String, retry_after: Option<Duration>) -> Self {
+        match status {
+            401 | 403 => Self::Unauthorized {
+                status: Some(status),
+                message,
+            },
+            _ => Self::Status {
+                status,
+                message,
+                retry_after,
+            },
+        }
     }
 
     fn is_no_answer(&self) -> bool {
@@ -301,18 +325,7 @@ mod tests {
                 400..=499 => Refused,
                 _ => Unusable,
             };
-            let message = String::new();
-            let cause = match status {
-                401 | 403 => ApiErrorCause::Unauthorized {
-                    status: Some(status),
-                    message,
-                },
-                _ => ApiErrorCause::Status {
-                    status,
-                    message,
-                    retry_after: None,
-                },
-            };
+            let cause = ApiErrorCause::of_status(status, String::new(), None);
             assert_eq!(cause.verdict(), expected, "{status}");
             let is_open = matches!(expected, Unavailable | Unusable);
             assert_eq!(cause.had_no_effect(), !is_open, "{status}");

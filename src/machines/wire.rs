@@ -28,7 +28,7 @@ const ID_LIMIT: usize = 100;
 /// When it is not a list of machines, when something that a decision reads has another type than the API documents, or
 /// when an id comes twice. Unknown fields and states are no errors.
 pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
-    let wire: Vec<WireMachine> =
+    let wire: Vec<WireMachine<'_>> =
         serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
     let mut machines = Vec::with_capacity(wire.len());
     let mut ids = BTreeSet::new();
@@ -51,7 +51,8 @@ pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
 ///
 /// When it is no machine, or not the one with this id.
 pub(super) fn parse_machine(body: &[u8], id: &str) -> Result<Machine, String> {
-    let wire: WireMachine = serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
+    let wire: WireMachine<'_> =
+        serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
     if wire.id != id {
         return Err(format!("another machine was asked for, not {}", wire.id));
     }
@@ -76,7 +77,7 @@ pub(super) fn explain(error: &serde_json::Error) -> String {
 }
 
 #[derive(Deserialize)]
-struct WireMachine {
+struct WireMachine<'body> {
     #[serde(deserialize_with = "identifier")]
     id: String,
     state: String,
@@ -87,8 +88,10 @@ struct WireMachine {
     host_status: Option<String>,
     cordoned: Option<bool>,
     image_ref: Option<WireImage>,
-    config: Option<Box<RawValue>>,
-    incomplete_config: Option<Box<RawValue>>,
+    #[serde(borrow)]
+    config: Option<&'body RawValue>,
+    #[serde(borrow)]
+    incomplete_config: Option<&'body RawValue>,
     checks: Option<Vec<WireCheck>>,
 }
 
@@ -149,7 +152,7 @@ impl Loose {
     }
 }
 
-impl WireMachine {
+impl WireMachine<'_> {
     fn read(self) -> Result<Machine, String> {
         let host_ok = self
             .host_status
@@ -157,7 +160,7 @@ impl WireMachine {
             .is_none_or(|status| status.is_empty() || status == "ok");
         let config = self.config.filter(|raw| raw.get() != "null");
         let incomplete = self.incomplete_config.filter(|raw| raw.get() != "null");
-        let view = match config.as_ref().or(incomplete.as_ref()) {
+        let view = match config.or(incomplete) {
             None => WireConfig::default(),
             Some(raw) => serde_json::from_str(raw.get())
                 .map_err(|error| format!("its config: {}", explain(&error)))?,
@@ -200,7 +203,7 @@ impl WireMachine {
         machine.updated_at = self.updated_at.as_deref().and_then(timestamp);
         machine.config = config
             .filter(|_| host_ok)
-            .map(|raw| MachineConfig::new(Box::<str>::from(raw), image));
+            .map(|raw| MachineConfig::new(raw.get(), image));
         machine.fingerprint = machine.config.as_ref().map(fingerprint).unwrap_or_default();
         Ok(machine)
     }

@@ -4,8 +4,9 @@
 //! list then still says that nothing came of a write, another machine must not be taken in its place on the list's word
 //! alone. Such a machine is in doubt: its slot stays spent, and it is asked for by its id where something is to be done. An
 //! answer that the write did happen puts it in place of the list for another minute; one that it did not makes the machine go
-//! last, as whatever did not hold does. A machine that was missing and is gone by such an answer, or that a list showed on its
-//! way out, is in doubt too where a later list shows it again: lists can go back in time. `lately` says which machines are in doubt, and `unlisted` which are asked for.
+//! last, as whatever did not hold does. A machine that was missing and is gone by such an answer, or that a list showed on
+//! its way out, is in doubt too where a later list shows it again: lists can go back in time. `lately` says which machines
+//! are in doubt, and `unlisted` which are asked for.
 
 use super::{
     Answer, Machine, Member, Memory, Now, Observed, Policy, State, Unsettled, memory::Expected,
@@ -127,13 +128,11 @@ impl Memory {
         observed.lately.doubts.remove(id);
         let Some(machine) = machine else {
             self.deny(id, Expected::Destroy, None, None, now);
-            self.lately.told_gone(id, now.monotonic);
-            self.unsettled_destroys.remove(id);
             // A clone that was not ours to end has failed, which is judged with the others.
             if doubt == Doubt::Destroy {
                 self.clones.remove(id);
             }
-            self.mark_gone(id, now.monotonic);
+            self.note_gone(id, now.monotonic);
             observed.remove(id);
             return;
         };

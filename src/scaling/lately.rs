@@ -282,7 +282,15 @@ impl LatelyMemory {
         attempt(&mut self.stops, id, changed_before, at);
     }
 
-    fn of(&mut self, doubt: Doubt) -> &mut BTreeMap<String, Attempts> {
+    fn of(&self, doubt: Doubt) -> &BTreeMap<String, Attempts> {
+        match doubt {
+            Doubt::Destroy => &self.destroys,
+            Doubt::Start => &self.starts,
+            Doubt::Stop => &self.stops,
+        }
+    }
+
+    fn of_mut(&mut self, doubt: Doubt) -> &mut BTreeMap<String, Attempts> {
         match doubt {
             Doubt::Destroy => &mut self.destroys,
             Doubt::Start => &mut self.starts,
@@ -292,37 +300,32 @@ impl LatelyMemory {
 
     /// A machine in doubt was asked for.
     pub(super) fn asked(&mut self, id: &str, doubt: Doubt, at: Instant) {
-        if let Some(attempts) = self.of(doubt).get_mut(id) {
+        if let Some(attempts) = self.of_mut(doubt).get_mut(id) {
             attempts.asked = Some(at);
         }
     }
 
     /// When a machine in doubt was last asked for.
     pub(super) fn last_asked(&self, id: &str, doubt: Doubt) -> Option<Instant> {
-        let attempts = match doubt {
-            Doubt::Destroy => &self.destroys,
-            Doubt::Start => &self.starts,
-            Doubt::Stop => &self.stops,
-        };
-        attempts.get(id)?.asked
+        self.of(doubt).get(id)?.asked
     }
 
     /// What a list denies has happened: it stays open for as long as lists deny it.
     pub(super) fn happened(&mut self, id: &str, doubt: Doubt, at: Instant) {
-        if let Some(attempts) = self.of(doubt).get_mut(id) {
+        if let Some(attempts) = self.of_mut(doubt).get_mut(id) {
             (attempts.at, attempts.denied) = (at, false);
         }
     }
 
     /// What a list denies has not happened, or did not hold.
     pub(super) fn failed(&mut self, id: &str, doubt: Doubt, at: Instant) {
-        if let Some(attempts) = self.of(doubt).get_mut(id) {
+        if let Some(attempts) = self.of_mut(doubt).get_mut(id) {
             attempts.failed(at);
         }
     }
 
     /// Whether what a list denies was only told, and not tried.
-    pub(super) fn was_told(&mut self, id: &str, doubt: Doubt) -> bool {
+    pub(super) fn was_told(&self, id: &str, doubt: Doubt) -> bool {
         let attempts = self.of(doubt).get(id);
         attempts.is_some_and(|attempts| attempts.is_told)
     }
@@ -346,7 +349,7 @@ impl LatelyMemory {
 
     /// What a list denies is neither so nor otherwise: it is let go.
     pub(super) fn close(&mut self, id: &str, doubt: Doubt) {
-        close(self.of(doubt), id);
+        close(self.of_mut(doubt), id);
     }
 
     /// Whether this machine was destroyed, or may have been, in the last minutes.

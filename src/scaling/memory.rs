@@ -349,9 +349,7 @@ impl Memory {
                 self.expect(id, Expected::Destroy, Accepted, observed, (pass_start, at));
             }
             Effect::Gone { id } => {
-                self.unsettled_destroys.remove(&id);
-                self.lately.told_gone(&id, at);
-                self.mark_gone(&id, at);
+                self.note_gone(&id, at);
                 // The next list may come when nothing is remembered of the machine any more.
                 self.judge_clones(policy, began);
                 self.expect(id, Expected::Destroy, Accepted, observed, (pass_start, at));
@@ -391,6 +389,13 @@ impl Memory {
                 self.volumes_aside = volumes.into_iter().collect();
             }
         }
+    }
+
+    /// A machine was told to be gone, by whoever ended it.
+    pub(super) fn note_gone(&mut self, id: &str, at: Instant) {
+        self.unsettled_destroys.remove(id);
+        self.lately.told_gone(id, at);
+        self.mark_gone(id, at);
     }
 
     /// The volumes that are not to be given to a clone: those of the last create that was refused with volumes which had

@@ -547,8 +547,8 @@ impl Memory {
 
     /// Tells clones that lived from those that failed or vanished soon after they were created.
     ///
-    /// One that the platform removes when it ends has not failed by ending, nor has one that we may have destroyed. One that a list lacks is not judged until
-    /// somebody knows.
+    /// One that the platform removes when it ends has not failed by ending, nor has one that we may have destroyed. One that
+    /// a list lacks is not judged until somebody knows.
     pub(super) fn judge_clones(&mut self, policy: &Policy, now: Instant) {
         let mut clones = std::mem::take(&mut self.clones);
         clones.retain(|id, clone| {

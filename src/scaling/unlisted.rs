@@ -413,9 +413,7 @@ impl Memory {
                 }
             } else {
                 observed.unlisted.retain(|unlisted| *unlisted != id);
-                self.mark_gone(&id, now.monotonic);
-                self.lately.told_gone(&id, now.monotonic);
-                self.unsettled_destroys.remove(&id);
+                self.note_gone(&id, now.monotonic);
             }
             if let Some(member) = member {
                 observed.members.push(Member {
