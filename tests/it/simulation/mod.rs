@@ -173,6 +173,18 @@ struct Wire {
 }
 
 impl Wire {
+    /// Where the exchanges of a pass begin; they stand together.
+    fn first_of(&self, pass: usize) -> usize {
+        self.exchanges
+            .partition_point(|exchange| exchange.pass < pass)
+    }
+
+    /// The exchanges of a pass.
+    fn of_pass(&self, pass: usize) -> &[Exchange] {
+        let own = self.first_of(pass)..self.first_of(pass + 1);
+        &self.exchanges[own]
+    }
+
     /// Where the exchange with this ordinal is, if it is about this app.
     fn index(&self, ordinal: u64) -> Option<usize> {
         self.exchanges

@@ -858,13 +858,8 @@ impl Oracle {
 
     /// When a pass ended, as far as its exchanges show; at its start where it had none.
     fn end_of(&self, wire: &Wire, pass: usize) -> Duration {
-        let first = wire
-            .exchanges
-            .partition_point(|exchange| exchange.pass < pass);
-        let own = wire.exchanges[first..]
-            .iter()
-            .take_while(|exchange| exchange.pass == pass);
         let deadline = wire.passes[pass].start + self.rules.timeout;
+        let own = wire.of_pass(pass).iter();
         let ends = own.map(|exchange| exchange.ended.map_or(deadline, |(ended, _)| ended));
         ends.max().unwrap_or(wire.passes[pass].start)
     }
@@ -1864,24 +1859,45 @@ impl Oracle {
         ceiling + taken <= min + failed + cut_off
     }
 
+    /// Whether a pass has left something that the next one does at once.
+    fn may_be_followed_at_once(&self, wire: &Wire, index: usize) -> bool {
+        let own = wire.of_pass(index);
+        // One that runs out of time for a create, perhaps for its first, is followed at once.
+        let planned = own
+            .iter()
+            .any(|exchange| exchange.operation == Operation::Graphql);
+        // So is one that asked for as many machines that its list lacks as a pass may.
+        let asked: BTreeSet<_> = own
+            .iter()
+            .filter(|exchange| exchange.operation == Operation::Get)
+            .filter_map(|exchange| exchange.machine.as_deref())
+            .collect();
+        // And one that had no time to ask for them all.
+        let cut_short = own.iter().any(|exchange| {
+            exchange.operation == Operation::Get
+                && matches!(exchange.ended, Some((_, Ended::Dropped)))
+        });
+        // And one that was told what makes machines worth asking for that its list lacks and nobody has asked for.
+        let is_told = own.iter().any(|exchange| {
+            exchange.operation == Operation::Get
+                && matches!(exchange.ended, Some((_, Ended::Status(200 | 404))))
+        });
+        let finds_more = is_told && self.lacks_one_never_asked_for(wire, index);
+        // And one in which the process stood still, so that it acted on nothing that it saw.
+        let stood_still = self
+            .freezes
+            .longest_within(wire.passes[index].start, wire.passes[index + 1].start)
+            >= seconds(5);
+        planned || cut_short || finds_more || stood_still || asked.len() >= 20
+    }
+
     /// Judges a pass that is over.
     fn close(&mut self, wire: &Wire, index: usize) -> Verdict {
         let pass = &wire.passes[index];
         let next = &wire.passes[index + 1];
         let context = |problem: String| format!("pass {index} at {:?}: {problem}", pass.start);
-        let own: Vec<&Exchange> = {
-            let first = wire
-                .exchanges
-                .partition_point(|exchange| exchange.pass < index);
-            wire.exchanges[first..]
-                .iter()
-                .take_while(|exchange| exchange.pass == index)
-                .collect()
-        };
-        let first = wire
-            .exchanges
-            .partition_point(|exchange| exchange.pass < index);
-        for exchange in &own {
+        let own = wire.of_pass(index);
+        for exchange in own {
             let frozen = exchange.ended.map_or(Duration::ZERO, |(ended, _)| {
                 self.freezes.longest_within(exchange.at, ended)
             });
@@ -1908,31 +1924,7 @@ impl Oracle {
                     next.start
                 )));
             }
-            // One that runs out of time for a create, perhaps for its first, is followed at once.
-            let planned = own
-                .iter()
-                .any(|exchange| exchange.operation == Operation::Graphql);
-            // So is one that asked for as many machines that its list lacks as a pass may.
-            let asked: BTreeSet<_> = own
-                .iter()
-                .filter(|exchange| exchange.operation == Operation::Get)
-                .filter_map(|exchange| exchange.machine.as_deref())
-                .collect();
-            // And one that had no time to ask for them all.
-            let cut_short = own.iter().any(|exchange| {
-                exchange.operation == Operation::Get
-                    && matches!(exchange.ended, Some((_, Ended::Dropped)))
-            });
-            // And one that was told what makes machines worth asking for that its list lacks and nobody has asked for.
-            let is_told = own.iter().any(|exchange| {
-                exchange.operation == Operation::Get
-                    && matches!(exchange.ended, Some((_, Ended::Status(200 | 404))))
-            });
-            let finds_more = is_told && self.lacks_one_never_asked_for(wire, index);
-            // And one in which the process stood still, so that it acted on nothing that it saw.
-            let stood_still = self.freezes.longest_within(pass.start, next.start) >= seconds(5);
-            let goes_on = planned || cut_short || finds_more || stood_still || asked.len() >= 20;
-            if !goes_on && next.start + SLACK < due {
+            if next.start + SLACK < due && !self.may_be_followed_at_once(wire, index) {
                 return Err(context(format!(
                     "the next one came already at {:?}",
                     next.start
@@ -2009,7 +2001,7 @@ impl Oracle {
                     ));
                 }
             }
-            self.note_failing(wire, index, first, &own);
+            self.note_failing(wire, index);
         }
         if let Some(step) = self.rules.down_step {
             let counted = u32::try_from(self.at_most_counted(wire, index, pass.start)).unwrap_or(0)
@@ -2025,12 +2017,13 @@ impl Oracle {
                 ));
             }
         }
-        self.started(wire, index, view, &own).map_err(context)
+        self.started(wire, index, view).map_err(context)
     }
 
     /// Remembers a pass in which every create failed, and until when creating is to pause.
-    fn note_failing(&mut self, wire: &Wire, index: usize, first: usize, own: &[&Exchange]) {
+    fn note_failing(&mut self, wire: &Wire, index: usize) {
         let pass = &wire.passes[index];
+        let (first, own) = (wire.first_of(index), wire.of_pass(index));
         let config = (first..first + own.len())
             .find_map(|ordinal| self.configs.get(&ordinal))
             .cloned()
@@ -2056,7 +2049,8 @@ impl Oracle {
     }
 
     /// Starts and stops do not overshoot.
-    fn started(&self, wire: &Wire, index: usize, view: &View, own: &[&Exchange]) -> Verdict {
+    fn started(&self, wire: &Wire, index: usize, view: &View) -> Verdict {
+        let own = wire.of_pass(index);
         let accepted = |wanted: &[Operation]| {
             let machines: BTreeSet<&Arc<str>> = own
                 .iter()

@@ -100,16 +100,10 @@ impl Places {
     /// the process was frozen, or came to its end, while it waited to ask again.
     fn end(&self, wire: &Wire, index: usize, at_most: Duration) -> Duration {
         let pass: &Pass = &wire.passes[index];
-        let first = wire
-            .exchanges
-            .partition_point(|exchange| exchange.pass < index);
-        let own = wire.exchanges[first..]
-            .iter()
-            .take_while(|exchange| exchange.pass == index);
         let mut last = pass.start;
         let mut acted = false;
         let mut asks_again = false;
-        for exchange in own {
+        for exchange in wire.of_pass(index) {
             acted |= !matches!(
                 exchange.operation,
                 super::Operation::Query | super::Operation::List
