@@ -397,17 +397,46 @@ mod tests {
     }
 
     #[test]
-    fn one_that_a_list_goes_on_showing_before_its_first_start_is_asked_for_too() {
-        for word in ["started", "start unknown"] {
-            let (mut fleet, targets, list) = fleet(word);
-            fleet.policy.initial_state = InitialState::Stopped;
-            let list = list.iter().map(|text| text.replace("stopped", "created"));
-            let list: Vec<String> = list.collect();
-            let list: Vec<&str> = list.iter().map(String::as_str).collect();
-            fleet.exists("a ord started updated=1");
-            let pass = fleet.pass(60, targets, &list);
-            assert_eq!(pass.asked, ["a"], "{word}");
-            assert_eq!(first(&pass), "", "{word}");
+    fn whatever_a_list_goes_on_showing_from_before_a_start_or_stop_is_asked_for() {
+        let cases = [
+            ("start", ["created", "creating", "stopping", "suspending"]),
+            ("stop", ["created", "creating", "starting", "updating"]),
+        ];
+        for (kind, states) in cases {
+            for word in WORDS.into_iter().filter(|word| word.starts_with(kind)) {
+                for state in states {
+                    let (mut fleet, targets, list) = fleet(word);
+                    // What is new counts as running where it was made to run.
+                    if kind == "start" {
+                        fleet.policy.initial_state = InitialState::Stopped;
+                    }
+                    let shown = format!("a ord {state} updated=-100");
+                    let list = [&shown, list[1], list[2], list[3]];
+                    let is = if kind == "start" {
+                        "started"
+                    } else {
+                        "stopped"
+                    };
+                    fleet.exists(&format!("a ord {is} updated=1"));
+                    let pass = fleet.pass(60, targets, &list);
+                    assert_eq!(pass.asked, ["a"], "{word}, {state}");
+                    assert_eq!(first(&pass), "", "{word}, {state}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_victim_that_its_stop_removed_is_asked_for_whatever_an_old_list_shows() {
+        for word in ["victim stopped", "victim stop unknown"] {
+            for state in ["created", "creating", "starting", "started"] {
+                let (mut fleet, targets, list) = fleet(word);
+                fleet.answers.insert("a".to_owned(), Answer::Gone);
+                let shown = format!("a ord {state} updated=-100");
+                let pass = fleet.pass(60, targets, &[&shown, list[1], list[2]]);
+                assert_eq!(pass.asked, ["a"], "{word}, {state}");
+                assert_eq!(first(&pass), "", "{word}, {state}");
+            }
         }
     }
 

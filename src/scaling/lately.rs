@@ -367,7 +367,10 @@ impl LatelyMemory {
         };
         let destroys = &mut self.destroys;
         self.victims_in_doubt.retain(|id, since| {
-            let went_down = shown(id).is_some_and(|member| member.machine.state.is_down());
+            let went_down = shown(id).is_some_and(|member| {
+                let state = &member.machine.state;
+                state.is_down() && !state.may_run()
+            });
             if went_down {
                 close(destroys, id);
             }
@@ -382,7 +385,7 @@ impl LatelyMemory {
                 return !attempts.is_over(at);
             };
             // One that runs since then has been woken.
-            let runs_on = member.machine.state.is_up() && attempts.is_from_before(member, now);
+            let runs_on = member.machine.state.may_run() && attempts.is_from_before(member, now);
             attempts.open &= !attempts.is_stop || runs_on;
             let is_settled = !member.unsettled_destroy && !in_doubt.contains_key(id);
             attempts.denied = attempts.open && is_settled;
@@ -397,17 +400,8 @@ impl LatelyMemory {
         });
         self.stops.retain(|id, attempts| {
             attempts.denied = false;
-            let member = shown(id);
-            let state = member.map(|member| &member.machine.state);
-            if let Some(member) = member.filter(|_| attempts.open && state == Some(&State::Started))
-            {
-                if attempts.is_from_before(member, now) {
-                    attempts.denied = true;
-                } else {
-                    attempts.failed(at);
-                }
-            }
-            let held = attempts.open && state.is_some_and(State::is_down);
+            let held =
+                attempts.open && shown(id).is_some_and(|member| judge_stop(attempts, member, now));
             !held && !attempts.is_over(at)
         });
         self.stopped.retain(|id, since| {
@@ -504,13 +498,24 @@ fn judge_start(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
             }
             held
         }
-        // Before its first start a machine is as little at work as a stopped one.
-        State::Creating | State::Created => {
+        // Before its first start, and on its way down, a machine is as little at work as a stopped one.
+        State::Creating | State::Created | State::Stopping | State::Suspending => {
             attempts.denied = attempts.is_from_before(member, now);
             false
         }
         _ => false,
     }
+}
+
+/// Whether a stop has held; one that surely did not is noted as failed, and one that a list denies as that.
+fn judge_stop(attempts: &mut Attempts, member: &Member, now: Now) -> bool {
+    let state = &member.machine.state;
+    if state.may_run() && attempts.is_from_before(member, now) {
+        attempts.denied = true;
+    } else if *state == State::Started {
+        attempts.failed(now.monotonic);
+    }
+    !attempts.denied && state.is_down()
 }
 
 #[cfg(test)]

@@ -192,6 +192,12 @@ impl State {
         )
     }
 
+    /// Whether a machine in this state runs, is on its way to it, or may count as running because it is new.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        self.is_up() || matches!(self, Self::Creating | Self::Created)
+    }
+
     /// Whether a machine in this state is at rest, was never started, or is on its way down.
     #[must_use]
     pub fn is_down(&self) -> bool {

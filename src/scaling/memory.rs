@@ -131,7 +131,7 @@ impl Expectation {
         let is_before = match self.expected {
             Expected::Destroy => return true,
             Expected::Start => state.is_down(),
-            Expected::Stop => state.is_up(),
+            Expected::Stop => state.may_run(),
         };
         let is_older = (state.is_up() || state.is_down())
             && matches!((updated_at, self.newest), (Some(this), Some(newest)) if this < newest);
