@@ -1220,19 +1220,34 @@ impl Oracle {
             || (!truth.living && (was_told() || was_shown_leaving()))
     }
 
-    /// Whether a machine whose host is lost still counts, because it was seen less than a minute ago.
-    fn blinks(wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
+    /// Whether a machine whose host is lost still counts: it was seen on a host that answers, or is a clone of this life,
+    /// and the first list that said otherwise is less than a minute old.
+    fn blinks(&self, wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
         let now = &wire.passes[pass];
-        wire.passes[..pass]
-            .iter()
-            .rev()
-            .take_while(|earlier| earlier.life == now.life && now.start < earlier.start + SETTLE)
-            .filter_map(|earlier| earlier.view.as_ref()?.machines.get(machine))
-            .any(|seen| seen.host_ok)
+        let mut turned = now.start;
+        let mut life_began = now.start;
+        for earlier in wire.passes[..pass].iter().rev() {
+            if earlier.life != now.life || turned + SETTLE <= now.start {
+                break;
+            }
+            life_began = earlier.start;
+            let listed = earlier
+                .view
+                .as_ref()
+                .and_then(|view| view.machines.get(machine));
+            let asked = earlier.answers.get(machine).map(|(host_ok, _)| *host_ok);
+            match listed.map(|seen| seen.host_ok).or(asked) {
+                Some(true) => return true,
+                Some(false) => turned = earlier.start,
+                None => {}
+            }
+        }
+        let ours = self.machines.get(machine).and_then(|truth| truth.ours);
+        now.start < turned + SETTLE && ours.is_some_and(|at| at >= life_began)
     }
 
-    fn counts(wire: &Wire, pass: usize, machine: &Arc<str>, seen: &Seen) -> bool {
-        seen.mine && seen.state.is_living() && (seen.host_ok || Self::blinks(wire, pass, machine))
+    fn counts(&self, wire: &Wire, pass: usize, machine: &Arc<str>, seen: &Seen) -> bool {
+        seen.mine && seen.state.is_living() && (seen.host_ok || self.blinks(wire, pass, machine))
     }
 
     /// The machines that earlier lists of this life showed and that this one lacks, though they exist.
@@ -1379,7 +1394,7 @@ impl Oracle {
         let listed = view
             .machines
             .iter()
-            .filter(|(id, seen)| Self::counts(wire, pass, id, seen) && !gone(id))
+            .filter(|(id, seen)| self.counts(wire, pass, id, seen) && !gone(id))
             .count();
         let made = self
             .machines
@@ -1703,7 +1718,7 @@ impl Oracle {
         {
             let (counts, state) = match view.machines.get(id) {
                 Some(seen) => (
-                    Self::counts(wire, pass, id, seen),
+                    self.counts(wire, pass, id, seen),
                     Self::known_state(&wire.passes[pass], id, seen),
                 ),
                 // What a list lacks counts all the same, once it was seen or where it is our own.
@@ -1776,7 +1791,7 @@ impl Oracle {
                 .iter()
                 .filter(|(id, seen)| {
                     let gone = self.is_gone(wire, id, Duration::MAX);
-                    Self::counts(wire, pass, id, seen)
+                    self.counts(wire, pass, id, seen)
                         && Self::is_broken(wire, pass, id, seen)
                         && !gone
                 })
