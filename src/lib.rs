@@ -35,8 +35,9 @@
 //! - [`transport`]: one HTTP exchange, the only seam; tests put the simulator behind it.
 //! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
 //! - [`collect`]: Prometheus and Temporal.
-//! - [`act`]: carries a plan out. [`reconcile`]: the order of a pass. [`report`]: what became of it, and [`pass_log`] what
-//!   the log says of that. [`pool`]: which apps, when, how many at once.
+//! - [`decide`]: what a pass is to do, with the question about the release. [`act`]: carries a plan out. [`reconcile`]: the
+//!   order of a pass. [`report`]: what became of it, and [`pass_log`] what the log says of that. [`pool`]: which apps,
+//!   when, how many at once.
 //! - [`waiting`]: passes that only wait, and hold no place meanwhile.
 //! - [`labels`]: the closed sets that `/metrics` and the log name things by.
 //! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show. [`listener`]: who may ask, how much.
@@ -58,6 +59,7 @@
 //! act                      clock, labels, scaling, machines, metrics, waiting
 //! report                   collect, expr, labels, scaling, machines
 //! pass_log                 report and what it names
+//! decide                   scaling, machines
 //! reconcile                everything above but sim
 //! health                   labels, report
 //! pool, admin              what they run and show; shown
@@ -99,6 +101,7 @@ pub mod collect;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod decide;
 pub mod duration;
 pub mod error_chain;
 pub mod expr;

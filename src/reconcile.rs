@@ -17,6 +17,7 @@ use crate::{
     act::{Executor, Outcome, creates_close},
     clock::{Clock, Watch},
     collect::{Collector, collect_all},
+    decide::{Decided, decide},
     expr::{Names, Values},
     labels::PassError,
     machines::{ApiError, AppClient},
@@ -24,9 +25,8 @@ use crate::{
     pass_log::PassLog,
     report::{About, PassReport},
     scaling::{
-        Action, Answer, Counts, Decision, Evaluation, Kind, Limited, Memory, Note, Now, Observed,
-        Plan, Policy, Pulse, Reason, ReleaseView, TargetExpressions, Targets, ids_to_ask, limit,
-        plan,
+        Action, Answer, Counts, Decision, Evaluation, Kind, Memory, Note, Now, Observed, Plan,
+        Policy, Pulse, Reason, TargetExpressions, Targets, ids_to_ask, limit,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -309,38 +309,27 @@ impl Reconciler {
             &mut state.memory,
             began,
         );
-        let mut planned = self.plan(state, observation, &limited, ReleaseView::NotAsked, began);
-        let mut held = false;
-        let release;
-        if planned.action.is_some() {
-            let answer = state
-                .client
+        let AppState { client, memory, .. } = state;
+        let ask = async {
+            client
                 .current_release(self.ask_until(deadline, 1), deadline)
-                .await;
-            let view = match &answer {
-                Ok(known) => ReleaseView::Known(known.as_ref()),
-                Err(error) if error.is_no_answer() => ReleaseView::NoAnswer,
-                Err(error) => {
-                    report.reason = planned.reason;
-                    report.notes = planned.notes;
-                    report.api_fault(PassError::Release, error, About::Pass);
-                    return;
-                }
-            };
-            planned = self.plan(state, observation, &limited, view, began);
-            if let Err(error) = &answer {
-                self.note_no_answer(error, &planned, report);
-            }
-            let answered = answer.is_ok();
-            release = answer.ok().flatten();
-            held = answered
-                && state
-                    .memory
-                    .release_in_progress(release.as_ref(), &self.policy, began);
-            if held {
-                let version = release.as_ref().and_then(|release| release.version);
-                planned.notes.push(Note::DeployInProgress { version });
-            }
+                .await
+        };
+        let observed = &observation.observed;
+        let decided = decide(observed, &limited, &self.policy, memory, began, ask).await;
+        if let Some(error) = decided.refusal() {
+            report.api_fault(PassError::Release, error, About::Pass);
+            report.reason = decided.plan.reason;
+            report.notes = decided.plan.notes;
+            return;
+        }
+        let Decided {
+            plan: planned,
+            held,
+            asked,
+        } = decided;
+        if let Some(Err(error)) = &asked {
+            self.note_no_answer(error, &planned, report);
         }
         if let Some(failure) = planned.failure.as_ref().filter(|_| !held) {
             report.fault(PassError::NoSource, failure.to_string());
@@ -367,8 +356,7 @@ impl Reconciler {
         }
         let dry_run = state.client.is_dry_run();
         let planned = if dry_run {
-            // Nothing else will say which machines or regions.
-            format!("dry run, would {action} ({})", action.steps())
+            format!("dry run, {}", action.would())
         } else {
             action.to_string()
         };
@@ -448,33 +436,10 @@ impl Reconciler {
         }
     }
 
-    fn plan(
-        &self,
-        state: &AppState,
-        observation: &Observation,
-        limited: &Limited,
-        release: ReleaseView<'_>,
-        now: Now,
-    ) -> Plan {
-        plan(
-            &observation.observed,
-            limited,
-            &self.policy,
-            &state.memory,
-            release,
-            now,
-        )
-    }
-
     /// What the expressions ask for when they see these machines. A metric of the name of a count stands in for it.
     fn evaluate(&self, observed: &Observed, values: &Values, now: Now) -> Evaluation {
-        let mut values = values.clone();
-        for (name, count) in Counts::of(observed).by_name() {
-            let is_metric = |collector: &Collector| collector.metric() == name;
-            if !self.collectors.iter().any(is_metric) {
-                values.set(name, Some(count.into()));
-            }
-        }
+        let is_metric = |name: &str| self.collectors.iter().any(|one| one.metric() == name);
+        let values = Counts::of(observed).beside(values, is_metric);
         self.targets.evaluate(&values, now)
     }
 

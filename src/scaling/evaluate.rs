@@ -73,6 +73,16 @@ impl Counts {
         }
     }
 
+    /// `values` with these counts. A metric of the name of a count stands in for it, whether it has a value or not.
+    #[must_use]
+    pub fn beside(self, values: &Values, is_metric: impl Fn(&str) -> bool) -> Values {
+        let mut values = values.clone();
+        for (name, count) in self.by_name().filter(|(name, _)| !is_metric(name)) {
+            values.set(name, Some(count.into()));
+        }
+        values
+    }
+
     /// Each count with its name in expressions.
     pub fn by_name(self) -> impl Iterator<Item = (&'static str, u32)> {
         let counts = [self.created, self.started, self.stopped];

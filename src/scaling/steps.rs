@@ -6,6 +6,13 @@ use super::Action;
 const NAMED: usize = 20;
 
 impl Action {
+    /// What a pass that must not act says of it: `would create 1 machine like a (in ord)`. Nothing else will say which
+    /// machines or regions.
+    #[must_use]
+    pub fn would(&self) -> String {
+        format!("would {self} ({})", self.steps())
+    }
+
     /// The machines or regions that it would take, first to last, as one line: `in ord, iad`.
     #[must_use]
     pub fn steps(&self) -> String {

@@ -59,6 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock", "labels", "machines", "metrics", "scaling", "waiting",
         ],
     ),
+    ("decide", &["machines", "scaling"]),
     (
         "reconcile",
         &[
@@ -66,6 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "collect",
             "config",
+            "decide",
             "error_chain",
             "expr",
             "labels",
