@@ -25,8 +25,8 @@ use crate::{
     pass_log::PassLog,
     report::{About, PassReport},
     scaling::{
-        Action, Answer, Counts, Decision, Evaluation, Kind, Memory, Note, Now, Observed, Plan,
-        Policy, Pulse, Reason, TargetExpressions, Targets, ids_to_ask, limit,
+        ActingPass, Action, Answer, Counts, Decision, Evaluation, Kind, Memory, Note, Now,
+        Observed, Plan, Policy, Pulse, Reason, TargetExpressions, Targets, ids_to_ask, limit,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -200,7 +200,7 @@ impl Reconciler {
         match listed {
             Ok(machines) => {
                 let none_listed = machines.is_empty();
-                let observed = memory.observe(machines, &self.policy, began);
+                let observed = memory.note_list(machines, &self.policy, began);
                 report.counts = Some(Counts::of(&observed));
                 self.metrics.machines(client.app(), &observed.by_state);
                 Some(Observation {
@@ -390,14 +390,13 @@ impl Reconciler {
             outdated,
         } = executor.carry_out(action).await;
         let began_nothing = out_of_time && effects.is_empty() && errors.is_empty();
+        let pass = ActingPass {
+            observed: &observation.observed,
+            policy: &self.policy,
+            began,
+        };
         for (effect, at) in effects {
-            state.memory.record(
-                effect,
-                &observation.observed,
-                &self.policy,
-                began,
-                at.into_std(),
-            );
+            state.memory.record(effect, at.into_std(), pass);
         }
         report.done = done;
         report.notes.extend(notes);

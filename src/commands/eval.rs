@@ -231,6 +231,6 @@ async fn count_machines(
     let machines = AppClient::new(Arc::new(api), app)
         .list_machines(deadline)
         .await?;
-    let observed = Memory::default().observe(machines, &config.policy, now);
+    let observed = Memory::default().note_list(machines, &config.policy, now);
     Ok(Counts::of(&observed))
 }

@@ -8,9 +8,7 @@
 //! its way out, is in doubt too where a later list shows it again: lists can go back in time. `lately` says which machines
 //! are in doubt, and `unlisted` which are asked for.
 
-use super::{
-    Answer, Machine, Member, Memory, Now, Observed, Policy, State, Unsettled, memory::Expected,
-};
+use super::{Member, Observed, Policy, State, Unsettled};
 
 /// What was written to a machine of which a list denies it, or what was told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +23,7 @@ pub enum Doubt {
 
 impl Doubt {
     /// Whether a machine in this state shows that the write happened.
-    fn has_happened(self, state: &State) -> bool {
+    pub(super) fn has_happened(self, state: &State) -> bool {
         match self {
             Self::Destroy => !state.is_living(),
             Self::Start => state.is_up(),
@@ -34,7 +32,7 @@ impl Doubt {
     }
 
     /// Whether a machine in this state shows that nothing came of the write.
-    fn has_failed(self, state: &State) -> bool {
+    pub(super) fn has_failed(self, state: &State) -> bool {
         match self {
             Self::Destroy => true,
             Self::Start => matches!(state, State::Stopped | State::Suspended),
@@ -102,98 +100,11 @@ impl Observed {
     }
 }
 
-impl Memory {
-    /// Takes in what asking for a machine in doubt told.
-    pub(super) fn settle_doubt(
-        &mut self,
-        id: &str,
-        doubt: Doubt,
-        answer: Answer,
-        observed: &mut Observed,
-        policy: &Policy,
-        now: Now,
-    ) {
-        self.lately.asked(id, doubt, now.monotonic);
-        let machine = match answer {
-            // What is said of a machine whose host does not answer is old itself.
-            Answer::None => return,
-            Answer::Machine(machine) if !machine.host_ok => return,
-            Answer::Machine(machine) if self.says_nothing_of_its_group(&machine) => return,
-            Answer::Machine(machine) => {
-                let is_there = machine.state.is_living() && self.is_of_group(&machine, policy);
-                is_there.then_some(*machine)
-            }
-            Answer::Gone => None,
-        };
-        observed.lately.doubts.remove(id);
-        let Some(machine) = machine else {
-            self.deny(id, Expected::Destroy, None, None, now);
-            // A clone that was not ours to end has failed, which is judged with the others.
-            if doubt == Doubt::Destroy {
-                self.clones.remove(id);
-            }
-            self.note_gone(id, now.monotonic);
-            observed.remove(id);
-            return;
-        };
-        self.reconsider(doubt, machine, observed, policy, now);
-    }
-
-    /// Judges a write by what the machine is now, which was in doubt.
-    fn reconsider(
-        &mut self,
-        doubt: Doubt,
-        machine: Machine,
-        observed: &mut Observed,
-        policy: &Policy,
-        now: Now,
-    ) {
-        let (id, state, updated_at) = (
-            machine.id.clone(),
-            machine.state.clone(),
-            machine.updated_at,
-        );
-        let listed = observed.member(&id).map(|member| &member.machine);
-        let was_up = listed.is_some_and(|machine| machine.state.is_up());
-        let denied = listed.and_then(|machine| machine.updated_at);
-        let has_happened = doubt.has_happened(&state);
-        observed.remove(&id);
-        let member = self.place(machine, observed, policy, now);
-        observed.members.extend(member.map(|member| Member {
-            pending: member.pending || has_happened,
-            ..member
-        }));
-        observed.sort();
-        // A victim that has come down is not gone, but on its way.
-        let goes_on = doubt == Doubt::Destroy && was_up && state.is_down();
-        if goes_on {
-            self.deny(&id, Expected::Stop, updated_at, denied, now);
-            self.lately.happened(&id, doubt, now.monotonic);
-        } else if has_happened {
-            let expected = match doubt {
-                Doubt::Destroy => Expected::Destroy,
-                Doubt::Start => Expected::Start,
-                Doubt::Stop => Expected::Stop,
-            };
-            self.deny(&id, expected, updated_at, denied, now);
-            self.lately.happened(&id, doubt, now.monotonic);
-        } else if doubt == Doubt::Destroy && state.is_up() && self.lately.was_woken(&id) {
-            self.lately.forget_destroys(&id);
-            observed.lately.destroys_failed.remove(&id);
-        } else if doubt.has_failed(&state) && !self.lately.was_told(&id, doubt) {
-            self.lately.failed(&id, doubt, now.monotonic);
-            observed.lately.add_failed(id, doubt);
-        } else {
-            self.lately.close(&id, doubt);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scaling::{
-        Action, Effect, InitialState, Note, Targets,
+        Action, Answer, Effect, InitialState, Note, Targets,
         tests::fleet::{Fleet, Pass, created, machine, started},
     };
 

@@ -61,7 +61,7 @@ impl Lately {
 }
 
 /// What is remembered for it between passes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LatelyMemory {
     destroys: BTreeMap<String, Attempts>,
     starts: BTreeMap<String, Attempts>,
@@ -72,7 +72,7 @@ pub(super) struct LatelyMemory {
 }
 
 /// A victim that ran when we told it to stop, and has not been started or destroyed since.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct StoppedVictim {
     at: Instant,
     /// How often it was to be started again and was refused.
@@ -82,7 +82,7 @@ struct StoppedVictim {
 }
 
 /// Attempts of one kind on one machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Attempts {
     /// Those in a row that did not hold.
     failures: u32,
@@ -357,8 +357,8 @@ impl LatelyMemory {
         self.destroys.get(id).is_some_and(|attempts| attempts.open)
     }
 
-    /// Judges what was tried by what a list shows, forgets what is over, and says what is left.
-    pub(super) fn observe(&mut self, observed: &Observed, policy: &Policy, now: Now) -> Lately {
+    /// Judges what was tried by what a list shows, and forgets what is over.
+    pub(super) fn note(&mut self, observed: &Observed, policy: &Policy, now: Now) {
         let at = now.monotonic;
         let shown = |id: &str| {
             observed.member(id).filter(|member| {
@@ -419,7 +419,10 @@ impl LatelyMemory {
             });
             (!runs || may_be_down) && at.saturating_duration_since(victim.at) < MAY_RETURN
         });
+    }
 
+    /// What decides at that moment, of what is remembered.
+    pub(super) fn at(&self, at: Instant) -> Lately {
         let last = |attempts: &BTreeMap<String, Attempts>| -> BTreeSet<String> {
             let last = attempts
                 .iter()
@@ -450,17 +453,6 @@ impl LatelyMemory {
                 victims.map(|(id, _)| id.clone()).collect()
             },
         }
-    }
-
-    /// Whether nothing at all is remembered.
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.destroys.is_empty()
-            && self.starts.is_empty()
-            && self.stops.is_empty()
-            && self.stopped.is_empty()
-            && self.victims_in_doubt.is_empty()
-            && self.stopped_victims.is_empty()
     }
 }
 
@@ -871,11 +863,7 @@ mod tests {
                 fleet.observe_and_ask(2000, list);
                 fleet.observe_and_ask(4000, list);
                 fleet.observe_and_ask(6000, list);
-                assert!(
-                    fleet.memory.lately.is_empty(),
-                    "{word}: {:?}",
-                    fleet.memory.lately
-                );
+                assert_eq!(fleet.memory.lately(), &LatelyMemory::default(), "{word}");
             }
         }
     }

@@ -3,11 +3,12 @@
 //! Floor and ceiling move bounds into their range. Stabilization and steps only narrow the change that a pass may
 //! make. A floor needs no metric: without a target it still asks for growth; a ceiling then destroys nothing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Bounds, Kind, Memory, Note, Now, Observed, Policy, Step, Target, Targets,
-    surplus::running_depth, window::SlidingExtreme,
+    surplus::{RunningSurplus, running_depth},
+    window::SlidingExtreme,
 };
 
 /// So many passes in a row without a valid target are a break: what was seen before them no longer counts.
@@ -32,33 +33,44 @@ pub struct Limited {
 pub(super) struct LimitsMemory {
     created: KindMemory,
     started: KindMemory,
+    running_surplus: RunningSurplus,
 }
 
 impl LimitsMemory {
-    pub(super) fn kind(&self, kind: Kind) -> &KindMemory {
+    /// How many passes in a row had no target of `kind`.
+    pub(super) fn missing_passes(&self, kind: Kind) -> u32 {
         match kind {
-            Kind::Created => &self.created,
-            Kind::Started => &self.started,
+            Kind::Created => self.created.missing_passes,
+            Kind::Started => self.started.missing_passes,
         }
     }
 
+    /// How many running machines the surplus has reached for at least `after`.
+    pub(super) fn running_surplus_of(&self, after: Duration, now: Instant) -> u32 {
+        self.running_surplus.lasted(after, now)
+    }
+
     /// A pass ended before it could evaluate anything.
-    pub(super) fn note_blind_pass(&mut self) {
+    pub(super) fn note_blind_pass(&mut self, now: Instant) {
         self.created.note_missing();
         self.started.note_missing();
+        if self.created.is_broken() {
+            self.running_surplus.record(0, now);
+        }
     }
 
     /// Nothing was seen for too long: what was seen before says nothing of the time between.
-    pub(super) fn note_standstill(&mut self) {
+    pub(super) fn note_standstill(&mut self, now: Instant) {
         self.created.since = None;
         self.started.since = None;
+        self.running_surplus.record(0, now);
     }
 }
 
 /// What the limits of one kind of target remember.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KindMemory {
-    pub(super) missing_passes: u32,
+struct KindMemory {
+    missing_passes: u32,
     minima: SlidingExtreme,
     maxima: SlidingExtreme,
     /// Since when there have been targets without a break, however far apart.
@@ -88,7 +100,7 @@ pub fn limit(
         && created
             .bounds()
             .is_some_and(|bounds| observed.present() <= bounds.max);
-    let (memory_created, memory_started) = (&mut memory.limits.created, &mut memory.limits.started);
+    let memory = memory.limits_mut();
     let created = limit_kind(
         Kind::Created,
         created,
@@ -97,7 +109,7 @@ pub fn limit(
             most: observed.shown.saturating_add(observed.failed_expendable),
         },
         policy,
-        memory_created,
+        &mut memory.created,
         now,
         &mut notes,
     );
@@ -109,12 +121,12 @@ pub fn limit(
             most: observed.started,
         },
         policy,
-        memory_started,
+        &mut memory.started,
         now,
         &mut notes,
     );
     // One pass without a target says nothing of the surplus, which may have lasted all the same.
-    if targets.created != Target::Missing || memory.limits.created.is_broken() {
+    if targets.created != Target::Missing || memory.created.is_broken() {
         let reached = created.map_or(0, |bounds| running_depth(observed, bounds, policy));
         memory.running_surplus.record(reached, now.monotonic);
     }
@@ -238,7 +250,7 @@ impl KindMemory {
     }
 
     /// Whether there has been no target for so many passes that earlier ones no longer count.
-    pub(super) fn is_broken(&self) -> bool {
+    fn is_broken(&self) -> bool {
         self.missing_passes >= BREAK_PASSES
     }
 

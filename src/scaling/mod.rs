@@ -35,7 +35,7 @@ pub use fingerprint::Fingerprint;
 pub use lately::Lately;
 pub use limits::{Limited, limit};
 pub use machine::{DEFAULT_KILL_TIMEOUT, Machine, MachineConfig, State, StateLabel};
-pub use memory::{Effect, Memory};
+pub use memory::{ActingPass, Effect, Memory};
 pub use note::Note;
 pub use observe::{Member, Observed, Presence, SETTLE_TIME};
 pub use placement::Placement;

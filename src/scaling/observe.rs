@@ -1,30 +1,15 @@
-//! Observing: which machines count, as what, given the list and what is remembered.
+//! What is observed: which machines count, as what. [`Memory::note_list`](super::Memory::note_list) makes it of a list and
+//! of what is remembered.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use jiff::Timestamp;
-
-use super::{
-    InitialState, Lately, Machine, Memory, Now, Policy, State, StateLabel, Unsettled,
-    memory::{CLONE_TRIAL, Certainty, CloneTrial, Expected},
-    order::may_be_replaced,
-    unlisted::Standing,
-};
+use super::{Lately, Machine, Policy, State, StateLabel, Unsettled, order::may_be_replaced};
 
 /// How long a list may lag behind a write, and how long an unreachable machine still counts as created.
 pub const SETTLE_TIME: Duration = Duration::from_secs(60);
-
-/// How long a machine may be starting or stopping, its own kill timeout aside. From Fly's documented thresholds.
-const STUCK_STARTING_OR_STOPPING: Duration = Duration::from_secs(5 * 60);
-
-/// How long a machine may be updating or replacing. From Fly's documented thresholds.
-const STUCK_UPDATING: Duration = Duration::from_secs(10 * 60);
-
-/// How long a created machine is believed to be on its way to `started`.
-const LAUNCH_TIME: Duration = Duration::from_secs(5 * 60);
 
 /// What a pass sees of its app's process group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -102,6 +87,20 @@ pub enum Presence {
 }
 
 impl Member {
+    /// One that the list does not show, or not as what it is.
+    pub(super) fn unseen(machine: Machine, presence: Presence, started: bool) -> Self {
+        Self {
+            machine,
+            presence,
+            started,
+            stuck: false,
+            pending: presence == Presence::Expected,
+            unsettled_destroy: false,
+            unsettled: None,
+            held: false,
+        }
+    }
+
     /// Whether this pass's list shows it on a host that answers.
     #[must_use]
     pub fn is_listed(&self) -> bool {
@@ -204,442 +203,11 @@ impl Observed {
     }
 }
 
-impl Memory {
-    /// Puts a list of machines and what is remembered together; the order of the list makes no difference.
-    pub fn observe(&mut self, list: Vec<Machine>, policy: &Policy, now: Now) -> Observed {
-        self.forget_expired(now.monotonic);
-        let mut observed = Observed::default();
-        let mut new: Vec<NewMachine> = Vec::new();
-        let mut leaving = Vec::new();
-        let changes = self.last_changes(&list);
-        self.pass += 1;
-        for machine in list {
-            if !machine.process_group.is_empty() {
-                observed.groups.insert(machine.process_group.clone());
-            }
-            self.note_aside(&machine, now.monotonic);
-            if !self.is_of_group(&machine, policy) {
-                if !self.says_nothing_of_its_group(&machine) {
-                    self.sights.remove(&machine.id);
-                }
-                observed.others.insert(machine.id);
-                continue;
-            }
-            let id = machine.id.clone();
-            if !self.sights.contains_key(&id) {
-                new.push(NewMachine::of(&machine));
-            }
-            let host_ok = machine.host_ok;
-            let state = machine.state.label();
-            if !machine.state.is_living() {
-                leaving.push(id.clone());
-            }
-            let member = self.place(machine, &mut observed, policy, now);
-            self.mark_listed(&id, now.monotonic);
-            let label = match &member {
-                _ if !host_ok => StateLabel::UNREACHABLE,
-                Some(member) if member.stuck => StateLabel::STUCK,
-                _ => state,
-            };
-            *observed.by_state.entry(label).or_default() += 1;
-            observed.members.extend(member);
-        }
-        self.miss_unlisted(now.monotonic);
-        self.settle_unknown_creates(new, &changes, policy, now.monotonic);
-        // After that: a clone that is on its way out when it is first seen has been made all the same.
-        for id in leaving {
-            self.lately.told_gone(&id, now.monotonic);
-        }
-        self.judge_clones(policy, now.monotonic);
-        self.add_unlisted(&mut observed, policy, now.monotonic);
-        self.add_unknown_creates(&mut observed, policy);
-        self.expectations.retain(|_, expectation| {
-            now.monotonic.saturating_duration_since(expectation.since) < SETTLE_TIME
-        });
-        let sights = &self.sights;
-        self.hosts.retain(|id, _| sights.contains_key(id));
-        self.state_since.retain(|id, _| sights.contains_key(id));
-        observed.sort();
-        observed.count(policy);
-        observed.lately = self.lately.observe(&observed, policy, now);
-        observed.put_in_doubt();
-        observed
-    }
-
-    /// Whether a machine is one of those that are scaled.
-    ///
-    /// A host that stops answering may take the machine's configuration with it: its group is then the one it was last
-    /// seen in, and a standby or scheduled machine is still one.
-    pub(super) fn is_of_group(&self, machine: &Machine, policy: &Policy) -> bool {
-        if machine.standby || machine.scheduled {
-            return false;
-        }
-        if machine.host_ok {
-            return policy.scales_group(&machine.process_group);
-        }
-        let is_of_group = policy.scales_group(&machine.process_group)
-            || (machine.process_group.is_empty() && self.hosts.contains_key(&machine.id));
-        is_of_group && !self.aside.contains_key(&machine.id)
-    }
-
-    /// Whether a machine that was seen in the group is shown without its metadata.
-    ///
-    /// It has not moved to another group, and nobody can read whether it is protected: it counts as what it was last seen as
-    /// and is not touched, like one that the list lacks.
-    pub(super) fn says_nothing_of_its_group(&self, machine: &Machine) -> bool {
-        let is_aside = machine.standby || machine.scheduled;
-        machine.process_group.is_empty()
-            && machine.state.is_living()
-            && !is_aside
-            && self.sights.contains_key(&machine.id)
-    }
-
-    /// Remembers standby and scheduled machines.
-    fn note_aside(&mut self, machine: &Machine, now: Instant) {
-        if machine.standby || machine.scheduled {
-            self.aside.insert(machine.id.clone(), now);
-        } else if machine.host_ok {
-            self.aside.remove(&machine.id);
-        } else if let Some(seen) = self.aside.get_mut(&machine.id) {
-            *seen = now;
-        }
-    }
-
-    /// What a machine of the group counts as, that was shown by the list or by an answer about it alone.
-    pub(super) fn place(
-        &mut self,
-        machine: Machine,
-        observed: &mut Observed,
-        policy: &Policy,
-        now: Now,
-    ) -> Option<Member> {
-        if machine.host_ok {
-            self.see_reachable(machine, policy, now)
-        } else {
-            self.see_unreachable(machine, observed, now.monotonic)
-        }
-    }
-
-    fn see_reachable(&mut self, mut machine: Machine, policy: &Policy, now: Now) -> Option<Member> {
-        self.hosts.insert(machine.id.clone(), None);
-        let age_in_state = self.age_in_state(&machine, now);
-        let age = self.age(&machine, now);
-        let pending = self.apply_expectation(&mut machine, now.monotonic);
-        if !machine.state.is_living() {
-            self.remember(&machine, false);
-            return None;
-        }
-        let stuck = !pending && stuck_after(&machine).is_some_and(|limit| age_in_state >= limit);
-        let started = match machine.state {
-            State::Started | State::Restarting => true,
-            State::Starting | State::Updating | State::Replacing => !stuck,
-            State::Creating | State::Created => {
-                policy.initial_state == InitialState::Started && age < LAUNCH_TIME
-            }
-            _ => false,
-        };
-        self.remember(&machine, started);
-        let unsettled_destroy = self.unsettled_destroys.contains_key(&machine.id);
-        let open = self
-            .expectations
-            .get(&machine.id)
-            .filter(|expectation| expectation.is_open());
-        let held = open.is_some_and(|expectation| expectation.certainty == Certainty::Held);
-        let unsettled = open.and_then(|expectation| match expectation.expected {
-            Expected::Destroy => None,
-            Expected::Start => Some(Unsettled::Start),
-            Expected::Stop => Some(Unsettled::Stop),
-        });
-        Some(Member {
-            machine,
-            presence: Presence::Listed,
-            started,
-            stuck,
-            pending,
-            unsettled_destroy,
-            unsettled,
-            held,
-        })
-    }
-
-    /// A machine whose host stopped answering within the last minute still counts, so that a blip creates nothing.
-    ///
-    /// The minute begins with the first list that says so: with passes further apart than that, a minute since the last
-    /// list that said otherwise would be over at once.
-    fn see_unreachable(
-        &mut self,
-        mut machine: Machine,
-        observed: &mut Observed,
-        now: Instant,
-    ) -> Option<Member> {
-        if !machine.state.is_living() {
-            self.remember(&machine, false);
-            return None;
-        }
-        observed.unreachable.push(machine.id.clone());
-        let destroyed = self
-            .expectations
-            .get(&machine.id)
-            .is_some_and(|expectation| expectation.expected == Expected::Destroy);
-        if destroyed {
-            machine.state = State::Destroying;
-        }
-        self.remember(&machine, false);
-        if self.clones.contains_key(&machine.id) {
-            // The host of a clone answered when the clone was created.
-            self.hosts.entry(machine.id.clone()).or_default();
-        }
-        let lately = self.hosts.get_mut(&machine.id).is_some_and(|turned| {
-            now.saturating_duration_since(*turned.get_or_insert(now)) < SETTLE_TIME
-        });
-        if destroyed || !lately {
-            observed.unreachable_uncounted += 1;
-            return None;
-        }
-        Some(Member {
-            machine,
-            presence: Presence::Unreachable,
-            started: false,
-            stuck: false,
-            pending: false,
-            unsettled_destroy: false,
-            unsettled: None,
-            held: false,
-        })
-    }
-
-    /// Whether the host of a machine that the list lacks has stopped answering less than a minute ago.
-    pub(super) fn host_answered_lately(&self, id: &str, now: Instant) -> bool {
-        self.hosts.get(id).is_some_and(|turned| {
-            turned.is_none_or(|turned| now.saturating_duration_since(turned) < SETTLE_TIME)
-        })
-    }
-
-    /// For how long the machine has been in its state: as long as both the API's clock and ours say.
-    fn age_in_state(&mut self, machine: &Machine, now: Now) -> Duration {
-        if stuck_after(machine).is_none()
-            && !matches!(machine.state, State::Creating | State::Created)
-        {
-            self.state_since.remove(&machine.id);
-            return Duration::ZERO;
-        }
-        // One that is being prepared is as old in its state as one that is prepared: nothing else is measured of it.
-        let state = match machine.state {
-            State::Creating => State::Created,
-            ref other => other.clone(),
-        };
-        let since = match self.state_since.get(&machine.id) {
-            Some((watched, since)) if *watched == state => *since,
-            _ => {
-                self.state_since
-                    .insert(machine.id.clone(), (state, now.monotonic));
-                now.monotonic
-            }
-        };
-        let seen = now.monotonic.saturating_duration_since(since);
-        machine
-            .updated_at
-            .map_or(seen, |updated_at| seen.min(elapsed(updated_at, now)))
-    }
-
-    /// How long ago the machine was created: as long as both the API's clock and ours say, since this host's wall clock
-    /// may be ahead of the API's; by ours alone where the API's time is missing or in the future.
-    fn age(&self, machine: &Machine, now: Now) -> Duration {
-        let seen = self
-            .state_since
-            .get(&machine.id)
-            .map_or(Duration::ZERO, |(_, since)| {
-                now.monotonic.saturating_duration_since(*since)
-            });
-        machine
-            .created_at
-            .filter(|created_at| *created_at <= now.wall)
-            .map_or(seen, |created_at| seen.min(elapsed(created_at, now)))
-    }
-
-    /// Puts an accepted write in place of what a lagging list still shows; returns whether it did.
-    fn apply_expectation(&mut self, machine: &mut Machine, now: Instant) -> bool {
-        let Some(expectation) = self.expectations.get_mut(&machine.id) else {
-            return false;
-        };
-        if now.saturating_duration_since(expectation.since) >= SETTLE_TIME {
-            self.expectations.remove(&machine.id);
-            return false;
-        }
-        // What may not have happened is not put in place of what the list shows.
-        if !expectation.lags(&machine.state, machine.updated_at) || expectation.is_open() {
-            return false;
-        }
-        machine.state = match expectation.expected {
-            Expected::Destroy => State::Destroying,
-            Expected::Start => State::Starting,
-            Expected::Stop => State::Stopping,
-        };
-        true
-    }
-
-    /// The last change in each region that a list shows, where a create of unknown outcome needs to know.
-    fn last_changes(&self, list: &[Machine]) -> BTreeMap<String, Timestamp> {
-        let mut changes = BTreeMap::new();
-        if self.unknown_creates.is_empty() {
-            return changes;
-        }
-        for machine in list.iter().filter(|machine| machine.host_ok) {
-            if let Some(at) = machine.created_at.max(machine.updated_at) {
-                let last = changes.entry(machine.region.clone()).or_insert(at);
-                *last = at.max(*last);
-            }
-        }
-        changes
-    }
-
-    /// Takes new machines for what creates of unknown outcome made, one for each, where time and region allow it. Those
-    /// that no list has shown for long enough are forgotten, but for their place under the ceiling.
-    fn settle_unknown_creates(
-        &mut self,
-        mut new: Vec<NewMachine>,
-        changes: &BTreeMap<String, Timestamp>,
-        policy: &Policy,
-        now: Instant,
-    ) {
-        let mut creates = std::mem::take(&mut self.unknown_creates);
-        new.retain(|machine| {
-            !self.expectations.contains_key(&machine.id) && !self.lately.was_destroyed(&machine.id)
-        });
-        new.sort_unstable_by(|one, other| one.id.cmp(&other.id));
-        creates.retain_mut(|create| {
-            // A name that no machine carries as its region may stand for any.
-            let carried = self
-                .sights
-                .values()
-                .any(|sight| sight.region == create.region);
-            let made = new.iter().position(|machine| {
-                (machine.region == create.region || !carried)
-                    && create.may_have_made_at(machine.created_at)
-            });
-            if let Some(at) = made {
-                let trial = CloneTrial {
-                    region: create.region.clone(),
-                    since: now,
-                    accepted: false,
-                };
-                self.clones.insert(new.remove(at).id, trial);
-                return false;
-            }
-            let region_is_lacking = self.sights.values().any(|sight| {
-                sight.region == create.region && matches!(sight.standing, Standing::Lacking { .. })
-            });
-            if !create.is_doubtful(region_is_lacking, now) {
-                return true;
-            }
-            let later_clone = self.clones.iter().any(|(id, clone)| {
-                clone.accepted
-                    && clone.since > create.since
-                    && self.sights.get(id).is_some_and(|sight| {
-                        sight.standing == Standing::Listed && sight.region == create.region
-                    })
-            });
-            let change = changes.get(&create.region);
-            policy.ceiling.is_some() && !later_clone && !create.is_settled(change.copied(), now)
-        });
-        self.unknown_creates = creates;
-    }
-
-    /// Tells clones that lived from those that failed or vanished soon after they were created.
-    ///
-    /// One that the platform removes when it ends has not failed by ending, nor has one that we may have destroyed. One that
-    /// a list lacks is not judged until somebody knows.
-    pub(super) fn judge_clones(&mut self, policy: &Policy, now: Instant) {
-        let mut clones = std::mem::take(&mut self.clones);
-        clones.retain(|id, clone| {
-            let Some(sight) = self.sights.get(id) else {
-                return false;
-            };
-            if sight.standing == Standing::Listed {
-                self.placement.landed(&clone.region, &sight.region);
-            }
-            let lived_until = |moment: Instant| moment.saturating_duration_since(clone.since);
-            let (age, lost) = match sight.standing {
-                Standing::Gone { ended, .. } => {
-                    let was_to_end = sight.auto_destroy || self.lately.may_have_ended(id);
-                    (lived_until(ended), !was_to_end)
-                }
-                _ if sight.state.is_failed() => (lived_until(now), true),
-                Standing::Listed if lived_until(now) >= CLONE_TRIAL => {
-                    self.clone_lived(&clone.region);
-                    return false;
-                }
-                _ => return true,
-            };
-            if lost && age < CLONE_TRIAL {
-                self.clone_was_lost(&clone.region, policy, now);
-            }
-            false
-        });
-        self.clones = clones;
-    }
-
-    /// Counts machines that creates of unknown outcome may have made.
-    fn add_unknown_creates(&self, observed: &mut Observed, policy: &Policy) {
-        for (number, create) in self.unknown_creates.iter().enumerate() {
-            if create.doubtful {
-                observed.doubtful_creates += 1;
-                continue;
-            }
-            let id = format!("(create {} of unknown outcome)", number + 1);
-            let mut machine = Machine::new(id, create.region.clone(), State::Created);
-            machine.process_group.clone_from(&policy.process_group);
-            machine.config = None;
-            observed.members.push(Member {
-                machine,
-                presence: Presence::Expected,
-                started: policy.initial_state == InitialState::Started,
-                stuck: false,
-                pending: true,
-                unsettled_destroy: false,
-                unsettled: None,
-                held: false,
-            });
-        }
-    }
-}
-
-/// A machine that was not known before this list.
-struct NewMachine {
-    id: String,
-    region: String,
-    created_at: Option<Timestamp>,
-}
-
-impl NewMachine {
-    fn of(machine: &Machine) -> Self {
-        Self {
-            id: machine.id.clone(),
-            region: machine.region.clone(),
-            created_at: machine.created_at,
-        }
-    }
-}
-
-fn stuck_after(machine: &Machine) -> Option<Duration> {
-    match machine.state {
-        State::Starting | State::Stopping => {
-            Some(STUCK_STARTING_OR_STOPPING.saturating_add(machine.kill_timeout))
-        }
-        State::Updating | State::Replacing => Some(STUCK_UPDATING),
-        _ => None,
-    }
-}
-
-fn elapsed(since: Timestamp, now: Now) -> Duration {
-    Duration::try_from(now.wall.duration_since(since)).unwrap_or(Duration::ZERO)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scaling::{
-        Effect,
+        Effect, InitialState, Memory,
         tests::fleet::{Fleet, ids},
     };
 
@@ -842,7 +410,7 @@ mod tests {
         let mut machine = crate::scaling::tests::fleet::machine("a ord stopping");
         machine.kill_timeout = Duration::MAX;
         let now = fleet.at(0);
-        let observed = fleet.memory.observe(vec![machine], &fleet.policy, now);
+        let observed = fleet.memory.note_list(vec![machine], &fleet.policy, now);
         assert!(!observed.members[0].stuck);
     }
 
@@ -1453,49 +1021,6 @@ mod tests {
             }
             let observed = fleet.observe(3630, &["a ord started", "b ord stopped"]);
             assert_eq!(ids(&observed), ["a", "b"], "it is one no more");
-        }
-    }
-
-    #[test]
-    fn memory_forgets_machines_that_are_gone() {
-        use crate::scaling::tests::fleet::created;
-        let mut fleet = fleet();
-        let list = [
-            "a ord started",
-            "b ord starting",
-            "c ord stopped",
-            "s ord stopped standby",
-        ];
-        let observed = fleet.observe(0, &list);
-        let unsettled = Effect::DestroyUnknown { id: "c".to_owned() };
-        fleet.record(
-            0,
-            &observed,
-            &[unsettled, halted("a"), accepted("d"), unknown()],
-        );
-        // Asked for by id, none is there; or nobody ever answers.
-        for (answers, seconds) in [(true, [15, 400, 700]), (false, [15, 400, 200_000])] {
-            let mut fleet = fleet.fork();
-            if !answers {
-                for id in ["a", "b", "c", "d"] {
-                    fleet
-                        .answers
-                        .insert(id.to_owned(), crate::scaling::Answer::None);
-                }
-            }
-            for second in seconds {
-                fleet.pass(second, created(1, 9), &[]);
-            }
-            fleet.observe(300_000, &[]);
-            let memory = &fleet.memory;
-            assert!(memory.expectations.is_empty());
-            assert!(memory.unknown_creates.is_empty());
-            assert!(memory.sights.is_empty());
-            assert!(memory.aside.is_empty());
-            assert!(memory.clones.is_empty());
-            assert!(memory.unsettled_destroys.is_empty());
-            assert!(memory.hosts.is_empty());
-            assert!(memory.state_since.is_empty());
         }
     }
 }

@@ -100,11 +100,11 @@ impl Placement {
             }
         }
         let in_turn = policy.regions.iter().any(|region| {
-            memory.placement.aliases.contains(region) && !carried.contains(region.as_str())
+            memory.placement().aliases.contains(region) && !carried.contains(region.as_str())
         });
         let count = |region: &str| {
             let count = if in_turn {
-                memory.placement.asked.get(region)
+                memory.placement().asked.get(region)
             } else {
                 population.get(region)
             };
@@ -337,7 +337,9 @@ mod tests {
                         break;
                     }
                     if lost {
-                        fleet.memory.clone_was_lost(&region, &policy, now.monotonic);
+                        fleet
+                            .memory
+                            .note_lost_clone(&region, &policy, now.monotonic);
                     } else {
                         fleet.record(second, &observed, &[Effect::CreateUnknown { region }]);
                     }

@@ -558,8 +558,7 @@ fn plan_destroy(
     }
     let slots = Slots::new(observed, bounds, policy);
     let ripe = memory
-        .running_surplus
-        .lasted(policy.destroy_running_after, now.monotonic)
+        .running_surplus_of(policy.destroy_running_after, now.monotonic)
         .saturating_sub(slots.waiting_as_running);
     let reached = count(slots.running.len());
     let unripe = reached.saturating_sub(ripe);

@@ -8,8 +8,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Limited, Machine, Member, Memory, Note, Now, Observed, Plan, Policy, Presence, Reason,
-    ReleaseView, State, Targets, limit, observe::SETTLE_TIME, plan,
+    Action, Limited, Machine, Memory, Note, Now, Observed, Plan, Policy, Reason, ReleaseView,
+    Targets, limit, plan,
 };
 
 /// The most machines that one pass asks for by id; with more than that to ask for, nothing grows in it.
@@ -22,98 +22,6 @@ const REVIEW: Duration = Duration::from_secs(5 * 60);
 /// How long a machine is remembered that no list shows while no question about it is answered: it was asked for hundreds
 /// of times by then.
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What a machine of the group was last seen as.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sight {
-    pub(super) region: String,
-    /// Its state, accepted writes included.
-    pub(super) state: State,
-    /// Whether it counted as started.
-    pub(super) started: bool,
-    pub(super) host_ok: bool,
-    pub(super) auto_destroy: bool,
-    cordoned: bool,
-    release: Option<u64>,
-    pub(super) standing: Standing,
-    /// The number of the last pass whose list showed it.
-    listed_in: u64,
-}
-
-/// How it stands with a machine that was seen or made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// The last list shows it.
-    Listed,
-    /// A create was accepted then, and no list has shown it so far.
-    Awaited {
-        /// When the create was accepted.
-        since: Instant,
-    },
-    /// The last list lacks it.
-    Lacking {
-        /// When it was first missing, or last known to exist by its id.
-        since: Instant,
-        /// When it was last asked for.
-        asked: Option<Instant>,
-    },
-    /// It is gone or on its way out. It is remembered for a minute, since a later list may come from a place that has
-    /// not heard of it, and it would then seem to be new.
-    Gone {
-        /// When that was known.
-        known: Instant,
-        /// When it was first missing.
-        ended: Instant,
-    },
-}
-
-impl Sight {
-    /// A machine that one of our creates has made.
-    pub(super) fn of_create(
-        region: String,
-        started: bool,
-        auto_destroy: bool,
-        since: Instant,
-    ) -> Self {
-        Self {
-            region,
-            state: State::Created,
-            started,
-            host_ok: true,
-            auto_destroy,
-            cordoned: false,
-            release: None,
-            standing: Standing::Awaited { since },
-            listed_in: 0,
-        }
-    }
-
-    fn of(machine: &Machine, started: bool, standing: Standing) -> Self {
-        Self {
-            region: machine.region.clone(),
-            state: machine.state.clone(),
-            started,
-            host_ok: machine.host_ok,
-            auto_destroy: machine.auto_destroy,
-            cordoned: machine.cordoned,
-            release: machine.release,
-            standing,
-            listed_in: 0,
-        }
-    }
-
-    /// The machine as it was last seen.
-    pub(super) fn machine(&self, id: &str, policy: &Policy) -> Machine {
-        let mut machine = Machine::new(id, self.region.clone(), self.state.clone());
-        machine.process_group.clone_from(&policy.process_group);
-        machine.host_ok = self.host_ok;
-        machine.auto_destroy = self.auto_destroy;
-        machine.cordoned = self.cordoned;
-        machine.release = self.release;
-        machine.config = None;
-        machine
-    }
-}
 
 /// What asking for one machine by its id told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +86,7 @@ pub fn ids_to_ask(
         let acts = |view: &Observed| plan_of(view).acts_or_waits();
         if views[1..].iter().any(acts) {
             let asked = doubts.iter().map(|(id, doubt)| {
-                let asked = memory.lately.last_asked(id, *doubt);
+                let asked = memory.lately().last_asked(id, *doubt);
                 (asked, id.as_str())
             });
             candidates.extend(asked);
@@ -231,6 +139,12 @@ impl Plan {
         self.action.is_some() || waits
     }
 
+    /// Whether growth waits for questions about machines that the list lacks.
+    pub(super) fn waits_for_questions(&self) -> bool {
+        let waits = |note: &Note| matches!(note, Note::TooManyUnlisted { .. });
+        self.notes.iter().any(waits)
+    }
+
     /// Gives growth up where not every missing machine could be asked for.
     pub(super) fn hold_growth_that_is_blind(&mut self, observed: &Observed) {
         if observed.unasked > 0 && self.grows() {
@@ -242,205 +156,11 @@ impl Plan {
     }
 }
 
-impl Memory {
-    /// Whether growth waits only for questions that another pass could ask at once. To be called once a pass.
-    ///
-    /// They have to become fewer from pass to pass, and those that were asked for once wait for their turn: lists that lack
-    /// others each time must not make passes follow each other without end.
-    pub fn has_more_to_ask(&mut self, plan: &Plan, observed: &Observed) -> bool {
-        let before = std::mem::replace(&mut self.unasked, observed.unasked);
-        let waits = |note: &Note| matches!(note, Note::TooManyUnlisted { .. });
-        let never_asked = |id: &String| matches!(self.lacking(id), Some((_, None)));
-        plan.notes.iter().any(waits)
-            && observed.unlisted.iter().any(never_asked)
-            && (before == 0 || observed.unasked < before)
-    }
-
-    /// Since when lists have lacked this machine, and when it was last asked for.
-    fn lacking(&self, id: &str) -> Option<(Instant, Option<Instant>)> {
-        match self.sights.get(id)?.standing {
-            Standing::Lacking { since, asked } => Some((since, asked)),
-            _ => None,
-        }
-    }
-
-    /// Remembers what a machine was seen as, whether it was a list that showed it or an answer about it alone.
-    pub(super) fn remember(&mut self, machine: &Machine, started: bool) {
-        let Some(sight) = self.sights.get_mut(&machine.id) else {
-            let sight = Sight::of(machine, started, Standing::Listed);
-            self.sights.insert(machine.id.clone(), sight);
-            return;
-        };
-        // In place: the large fleets are those that hardly change.
-        if sight.region != machine.region {
-            sight.region.clone_from(&machine.region);
-        }
-        if sight.state != machine.state {
-            sight.state.clone_from(&machine.state);
-        }
-        sight.started = started;
-        sight.host_ok = machine.host_ok;
-        sight.auto_destroy = machine.auto_destroy;
-        sight.cordoned = machine.cordoned;
-        sight.release = machine.release;
-    }
-
-    /// Marks a machine as one that the list of this pass shows.
-    pub(super) fn mark_listed(&mut self, id: &str, now: Instant) {
-        if let Some(sight) = self.sights.get_mut(id) {
-            sight.listed_in = self.pass;
-            sight.standing = match sight.standing {
-                _ if sight.state.is_living() => Standing::Listed,
-                Standing::Gone { ended, .. } => Standing::Gone { known: now, ended },
-                _ => Standing::Gone {
-                    known: now,
-                    ended: now,
-                },
-            };
-        }
-    }
-
-    /// Marks a machine as gone.
-    pub(super) fn mark_gone(&mut self, id: &str, now: Instant) {
-        if let Some(sight) = self.sights.get_mut(id) {
-            let ended = match sight.standing {
-                Standing::Lacking { since, .. } | Standing::Awaited { since } => since,
-                Standing::Gone { ended, .. } => ended,
-                Standing::Listed => now,
-            };
-            sight.standing = Standing::Gone { known: now, ended };
-        }
-    }
-
-    /// Moves those that this pass's list lacks on: from listed to missing, from missing for long to forgotten.
-    pub(super) fn miss_unlisted(&mut self, now: Instant) {
-        let passed = |since: Instant| now.saturating_duration_since(since);
-        self.sights.retain(|_, sight| {
-            if sight.listed_in == self.pass {
-                return true;
-            }
-            match sight.standing {
-                Standing::Listed => {
-                    sight.standing = Standing::Lacking {
-                        since: now,
-                        asked: None,
-                    };
-                    true
-                }
-                Standing::Awaited { since } => {
-                    if passed(since) >= SETTLE_TIME {
-                        sight.standing = Standing::Lacking { since, asked: None };
-                    }
-                    true
-                }
-                Standing::Lacking { since, .. } => passed(since) < FORGOTTEN_AFTER,
-                Standing::Gone { known, .. } => passed(known) < SETTLE_TIME,
-            }
-        });
-    }
-
-    /// Counts what is known to exist, or may, and is not in the list of this pass.
-    pub(super) fn add_unlisted(&self, observed: &mut Observed, policy: &Policy, now: Instant) {
-        for (id, sight) in &self.sights {
-            let presence = match sight.standing {
-                Standing::Listed | Standing::Gone { .. } => continue,
-                Standing::Awaited { .. } => Presence::Expected,
-                Standing::Lacking { .. } => {
-                    observed.unlisted.push(id.clone());
-                    Presence::Unlisted
-                }
-            };
-            if !sight.host_ok {
-                observed.unreachable.push(id.clone());
-                if !self.host_answered_lately(id, now) {
-                    observed.unreachable_uncounted += 1;
-                    continue;
-                }
-            }
-            observed.members.push(Member {
-                machine: sight.machine(id, policy),
-                presence,
-                started: sight.started && sight.host_ok,
-                stuck: false,
-                pending: presence == Presence::Expected,
-                unsettled_destroy: self.unsettled_destroys.contains_key(id),
-                unsettled: None,
-                held: false,
-            });
-        }
-    }
-
-    /// Puts what asking for machines by id told into what the pass has observed. Growth is blind while one that is missing
-    /// has not been asked for within the last minute.
-    pub fn settle(
-        &mut self,
-        observed: &mut Observed,
-        answers: Vec<(String, Answer)>,
-        policy: &Policy,
-        now: Now,
-    ) {
-        for (id, answer) in answers {
-            if let Some(doubt) = observed.lately.doubts.get(&id) {
-                self.settle_doubt(&id, *doubt, answer, observed, policy, now);
-                continue;
-            }
-            let Some(sight) = self.sights.get_mut(&id) else {
-                continue;
-            };
-            let Standing::Lacking { asked, .. } = &mut sight.standing else {
-                continue;
-            };
-            *asked = Some(now.monotonic);
-            let machine = match answer {
-                Answer::None => continue,
-                Answer::Machine(machine)
-                    if machine.host_ok && self.says_nothing_of_its_group(&machine) =>
-                {
-                    continue;
-                }
-                Answer::Machine(machine) if self.is_of_group(&machine, policy) => Some(machine),
-                Answer::Machine(_) | Answer::Gone => None,
-            };
-            observed.remove(&id);
-            let member = machine.and_then(|machine| self.place(*machine, observed, policy, now));
-            let still_there = member.is_some() || observed.unreachable.contains(&id);
-            if still_there {
-                if let Some(sight) = self.sights.get_mut(&id) {
-                    sight.standing = Standing::Lacking {
-                        since: now.monotonic,
-                        asked: Some(now.monotonic),
-                    };
-                }
-            } else {
-                observed.unlisted.retain(|unlisted| *unlisted != id);
-                self.note_gone(&id, now.monotonic);
-            }
-            if let Some(member) = member {
-                observed.members.push(Member {
-                    presence: match member.presence {
-                        Presence::Listed => Presence::Unlisted,
-                        other => other,
-                    },
-                    ..member
-                });
-                observed.sort();
-            }
-        }
-        self.judge_clones(policy, now.monotonic);
-        let unasked = observed.unlisted.iter().filter(|id| {
-            let asked = self.lacking(id).and_then(|(_, asked)| asked);
-            asked.is_none_or(|asked| now.monotonic.saturating_duration_since(asked) >= SETTLE_TIME)
-        });
-        observed.unasked = super::count(unasked.count());
-        observed.count(policy);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scaling::{
-        Decision,
+        Decision, Presence,
         tests::fleet::{Fleet, Pass, both, created, ids, started},
     };
 

@@ -599,7 +599,7 @@ proptest! {
         let mut memory = Memory::default();
         let configs: BTreeSet<String> = listed.iter().filter(|machine| machine.config.is_some()).map(|machine| machine.id.clone()).collect();
         let protected: BTreeSet<String> = listed.iter().filter(|machine| machine.protected).map(|machine| machine.id.clone()).collect();
-        let observed = memory.observe(listed, &policy, now);
+        let observed = memory.note_list(listed, &policy, now);
         let limited = limit(targets, &observed, &policy, &mut memory, now);
         let planned = plan(&observed, &limited, &policy, &memory, ReleaseView::Known(None), now);
         match planned.action {

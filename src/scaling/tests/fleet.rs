@@ -10,8 +10,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::scaling::{
-    Answer, Bounds, Effect, Kind, Limited, Machine, Memory, Now, Observed, Plan, Policy, Release,
-    ReleaseView, State, Target, Targets, ids_to_ask, limit, plan,
+    ActingPass, Answer, Bounds, Effect, Kind, Limited, Machine, Memory, Now, Observed, Plan,
+    Policy, Release, ReleaseView, State, Target, Targets, ids_to_ask, limit, plan,
 };
 
 /// One app over several passes.
@@ -68,7 +68,7 @@ impl Fleet {
     pub(in crate::scaling) fn observe(&mut self, second: u64, machines: &[&str]) -> Observed {
         let list = machines.iter().map(|text| machine(text)).collect();
         let now = self.at(second);
-        self.memory.observe(list, &self.policy, now)
+        self.memory.note_list(list, &self.policy, now)
     }
 
     /// As [`Fleet::observe`], with a list that tells the truth: asking for a machine in doubt tells no more.
@@ -109,7 +109,7 @@ impl Fleet {
         list: Vec<Machine>,
     ) -> Pass {
         let shown = list.clone();
-        let mut observed = self.memory.observe(list, &self.policy, now);
+        let mut observed = self.memory.note_list(list, &self.policy, now);
         let doubted = observed.lately.doubts.keys().cloned().collect();
         let asked = ids_to_ask(&observed, &self.policy, &self.memory, now, |_| targets);
         let answers = asked.iter().map(|id| {
@@ -158,10 +158,14 @@ impl Fleet {
         observed: &Observed,
         effects: &[Effect],
     ) {
-        let at = self.at(second);
+        let pass = ActingPass {
+            observed,
+            policy: &self.policy,
+            began: self.at(second),
+        };
         for effect in effects {
             self.memory
-                .record(effect.clone(), observed, &self.policy, at, at.monotonic);
+                .record(effect.clone(), pass.began.monotonic, pass);
         }
     }
 }

@@ -25,7 +25,7 @@ fuzz_target!(|body: &[u8]| {
     let policy = Policy::default();
     for (min, max) in [(1, 1), (2, 5), (1000, 1000)] {
         let mut memory = Memory::default();
-        let observed = memory.observe(listed.clone(), &policy, now);
+        let observed = memory.note_list(listed.clone(), &policy, now);
         let bounds = Bounds::new(min, max).expect("literal bounds are in order");
         let targets = Targets {
             created: Target::Bounds(bounds),

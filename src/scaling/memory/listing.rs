@@ -1,0 +1,305 @@
+//! Taking note of a machine list, and what it shows beside what is remembered.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use jiff::Timestamp;
+
+use super::{Memory, clones::Verdict};
+use crate::scaling::{
+    InitialState, Machine, Member, Now, Observed, Policy, Presence, State, StateLabel,
+};
+
+impl Memory {
+    /// Takes note of a list of machines, and puts it and what is remembered together; the order of the list makes no
+    /// difference.
+    pub fn note_list(&mut self, list: Vec<Machine>, policy: &Policy, now: Now) -> Observed {
+        let at = now.monotonic;
+        self.forget_expired(at);
+        let mut observed = Observed::default();
+        let mut new: Vec<NewMachine> = Vec::new();
+        let mut leaving = Vec::new();
+        let changes = self.unknown_creates.last_changes(&list);
+        self.sights.begin_list();
+        for machine in list {
+            if !machine.process_group.is_empty() {
+                observed.groups.insert(machine.process_group.clone());
+            }
+            self.aside.note(&machine, at);
+            if !self.is_of_group(&machine, policy) {
+                if !self.says_nothing_of_its_group(&machine) {
+                    self.sights.forget(&machine.id);
+                }
+                observed.others.insert(machine.id);
+                continue;
+            }
+            let id = machine.id.clone();
+            if !self.sights.know(&id) {
+                new.push(NewMachine::of(&machine));
+            }
+            let host_ok = machine.host_ok;
+            let state = machine.state.label();
+            if !machine.state.is_living() {
+                leaving.push(id.clone());
+            }
+            let member = self.place(machine, &mut observed, policy, now);
+            self.sights.mark_listed(&id, at);
+            let label = match &member {
+                _ if !host_ok => StateLabel::UNREACHABLE,
+                Some(member) if member.stuck => StateLabel::STUCK,
+                _ => state,
+            };
+            *observed.by_state.entry(label).or_default() += 1;
+            observed.members.extend(member);
+        }
+        self.sights.miss_unlisted(at);
+        self.settle_unknown_creates(new, &changes, policy, at);
+        // After that: a clone that is on its way out when it is first seen has been made all the same.
+        for id in leaving {
+            self.lately.told_gone(&id, at);
+        }
+        self.judge_clones(policy, at);
+        self.add_unlisted(&mut observed, policy, at);
+        self.add_unknown_creates(&mut observed, policy);
+        self.writes.forget_old_writes(at);
+        self.hosts.retain(|id| self.sights.know(id));
+        self.ages.retain(|id| self.sights.know(id));
+        observed.sort();
+        observed.count(policy);
+        self.lately.note(&observed, policy, now);
+        observed.lately = self.lately.at(now.monotonic);
+        observed.put_in_doubt();
+        observed
+    }
+
+    /// Whether a machine is one of those that are scaled.
+    ///
+    /// A host that stops answering may take the machine's configuration with it: its group is then the one it was last
+    /// seen in, and a standby or scheduled machine is still one.
+    pub(super) fn is_of_group(&self, machine: &Machine, policy: &Policy) -> bool {
+        if machine.standby || machine.scheduled {
+            return false;
+        }
+        if machine.host_ok {
+            return policy.scales_group(&machine.process_group);
+        }
+        let is_of_group = policy.scales_group(&machine.process_group)
+            || (machine.process_group.is_empty() && self.hosts.has_answered(&machine.id));
+        is_of_group && !self.aside.includes(&machine.id)
+    }
+
+    /// Whether a machine that was seen in the group is shown without its metadata.
+    ///
+    /// It has not moved to another group, and nobody can read whether it is protected: it counts as what it was last seen as
+    /// and is not touched, like one that the list lacks.
+    pub(super) fn says_nothing_of_its_group(&self, machine: &Machine) -> bool {
+        let is_aside = machine.standby || machine.scheduled;
+        machine.process_group.is_empty()
+            && machine.state.is_living()
+            && !is_aside
+            && self.sights.know(&machine.id)
+    }
+
+    /// Takes note of a machine of the group that was shown by the list or by an answer about it alone, and adds it to the
+    /// unreachable ones if it is; the member that it is, if it counts.
+    ///
+    /// One whose host stopped answering within the last minute still counts, so that a blip creates nothing.
+    pub(super) fn place(
+        &mut self,
+        machine: Machine,
+        observed: &mut Observed,
+        policy: &Policy,
+        now: Now,
+    ) -> Option<Member> {
+        self.note_machine(&machine, now.monotonic);
+        let is_unreachable = !machine.host_ok && machine.state.is_living();
+        let member = self.member_of(machine, policy, now);
+        self.sights.remember(&member.machine, member.started);
+        let id = &member.machine.id;
+        let counts = member.machine.state.is_living()
+            && (member.machine.host_ok || self.hosts.answered_lately(id, now.monotonic));
+        if is_unreachable {
+            observed.unreachable.push(id.clone());
+            observed.unreachable_uncounted += u32::from(!counts);
+        }
+        counts.then_some(member)
+    }
+
+    /// Takes note of what is shown of a machine.
+    fn note_machine(&mut self, machine: &Machine, now: Instant) {
+        if machine.host_ok {
+            self.hosts.note_answering(&machine.id);
+            self.ages.note(machine, now);
+            self.writes.note_shown(machine, now);
+        } else if machine.state.is_living() {
+            if self.clones.include(&machine.id) {
+                self.hosts.note_has_answered(&machine.id);
+            }
+            self.hosts.note_silent(&machine.id, now);
+        }
+    }
+
+    /// What a machine is taken to be of which note was taken, whether it counts or not.
+    fn member_of(&self, mut machine: Machine, policy: &Policy, now: Now) -> Member {
+        if !machine.host_ok {
+            if machine.state.is_living() && self.writes.include_destroy_of(&machine.id) {
+                machine.state = State::Destroying;
+            }
+            return Member::unseen(machine, Presence::Unreachable, false);
+        }
+        let is_stuck = self.ages.is_stuck(&machine, now);
+        let may_be_launching = self.ages.may_be_launching(&machine, now);
+        let written = self.writes.in_place_of(&machine);
+        let pending = written.is_some();
+        if let Some(state) = written {
+            machine.state = state;
+        }
+        let stuck = is_stuck && !pending;
+        let started = match machine.state {
+            State::Started | State::Restarting => true,
+            State::Starting | State::Updating | State::Replacing => !stuck,
+            State::Creating | State::Created => {
+                policy.initial_state == InitialState::Started && may_be_launching
+            }
+            _ => false,
+        };
+        let unsettled = self.writes.unsettled(&machine.id);
+        Member {
+            presence: Presence::Listed,
+            started,
+            stuck,
+            pending,
+            unsettled_destroy: self.writes.has_unsettled_destroy(&machine.id),
+            unsettled: unsettled.map(|(unsettled, _)| unsettled),
+            held: unsettled.is_some_and(|(_, twice)| twice),
+            machine,
+        }
+    }
+
+    /// Takes new machines for what creates of unknown outcome made, one for each, where time and region allow it. Those
+    /// that no list has shown for long enough are forgotten, but for their place under the ceiling.
+    fn settle_unknown_creates(
+        &mut self,
+        mut new: Vec<NewMachine>,
+        changes: &BTreeMap<String, Timestamp>,
+        policy: &Policy,
+        now: Instant,
+    ) {
+        let Self {
+            sights,
+            writes,
+            unknown_creates,
+            clones,
+            lately,
+            ..
+        } = self;
+        new.retain(|machine| {
+            !writes.are_expected_of(&machine.id) && !lately.was_destroyed(&machine.id)
+        });
+        new.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        unknown_creates.retain(|create| {
+            let region = create.region().to_owned();
+            // A name that no machine carries as its region may stand for any.
+            let carried = sights.carry(&region);
+            let made = new.iter().position(|machine| {
+                (machine.region == region || !carried)
+                    && create.may_have_made_at(machine.created_at)
+            });
+            if let Some(at) = made {
+                clones.note_found(new.remove(at).id, region, now);
+                return false;
+            }
+            create.note_not_shown(sights.lack_any_of(&region), now);
+            if !create.is_doubtful() {
+                return true;
+            }
+            let later_clone = clones.created_after(create.since()).any(|id| {
+                let sight = sights.of(id);
+                sight.is_some_and(|sight| sight.is_listed() && sight.region() == region)
+            });
+            let change = changes.get(&region);
+            policy.ceiling.is_some() && !later_clone && !create.is_settled(change.copied(), now)
+        });
+    }
+
+    /// Tells clones that lived from those that failed or vanished soon after they were created.
+    ///
+    /// One that the platform removes when it ends has not failed by ending, nor has one that we may have destroyed.
+    pub(super) fn judge_clones(&mut self, policy: &Policy, now: Instant) {
+        let mut clones = std::mem::take(&mut self.clones);
+        clones.retain(|id, clone| {
+            let Some(sight) = self.sights.of(id) else {
+                return false;
+            };
+            if sight.is_listed() {
+                self.placement.landed(clone.region(), sight.region());
+            }
+            let was_to_end = sight.ends_by_itself() || self.lately.may_have_ended(id);
+            match clone.verdict(sight, was_to_end, now) {
+                None => return true,
+                Some(Verdict::Lived) => self.creates.note_clone_lived(clone.region()),
+                Some(Verdict::Lost) => self.note_lost_clone(clone.region(), policy, now),
+                Some(Verdict::Ended) => {}
+            }
+            false
+        });
+        self.clones = clones;
+    }
+
+    /// Counts what is known to exist, or may, and is not in the list of this pass.
+    fn add_unlisted(&self, observed: &mut Observed, policy: &Policy, now: Instant) {
+        for (id, sight) in self.sights.iter() {
+            let Some(presence) = sight.presence_unseen() else {
+                continue;
+            };
+            if presence == Presence::Unlisted {
+                observed.unlisted.push(id.clone());
+            }
+            if !sight.is_reachable() {
+                observed.unreachable.push(id.clone());
+                if !self.hosts.answered_lately(id, now) {
+                    observed.unreachable_uncounted += 1;
+                    continue;
+                }
+            }
+            let machine = sight.machine(id, policy);
+            observed.members.push(Member {
+                unsettled_destroy: self.writes.has_unsettled_destroy(id),
+                ..Member::unseen(machine, presence, sight.counts_as_started())
+            });
+        }
+    }
+
+    /// Counts machines that creates of unknown outcome may have made.
+    fn add_unknown_creates(&self, observed: &mut Observed, policy: &Policy) {
+        for (number, create) in self.unknown_creates.iter().enumerate() {
+            if create.is_doubtful() {
+                observed.doubtful_creates += 1;
+                continue;
+            }
+            let id = format!("(create {} of unknown outcome)", number + 1);
+            let mut machine = Machine::new(id, create.region(), State::Created);
+            machine.process_group.clone_from(&policy.process_group);
+            machine.config = None;
+            let started = policy.initial_state == InitialState::Started;
+            let member = Member::unseen(machine, Presence::Expected, started);
+            observed.members.push(member);
+        }
+    }
+}
+
+/// A machine that was not known before this list.
+struct NewMachine {
+    id: String,
+    region: String,
+    created_at: Option<Timestamp>,
+}
+
+impl NewMachine {
+    fn of(machine: &Machine) -> Self {
+        Self {
+            id: machine.id.clone(),
+            region: machine.region.clone(),
+            created_at: machine.created_at,
+        }
+    }
+}

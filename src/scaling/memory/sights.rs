@@ -1,0 +1,293 @@
+//! The machines of the group that lists have shown or that creates have made: one that is not among them is new.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use super::writes::Expected;
+use crate::scaling::{Machine, Policy, Presence, SETTLE_TIME, State, unlisted::FORGOTTEN_AFTER};
+
+/// What every known machine of the group was last seen as.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Sights {
+    by_id: BTreeMap<String, Sight>,
+    /// The number of the last list.
+    list: u64,
+}
+
+/// What a machine of the group was last seen as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sight {
+    region: String,
+    /// Its state, accepted writes included.
+    state: State,
+    /// Whether it counted as started.
+    started: bool,
+    host_ok: bool,
+    auto_destroy: bool,
+    cordoned: bool,
+    release: Option<u64>,
+    standing: Standing,
+    /// The number of the last list that showed it.
+    listed_in: u64,
+}
+
+/// How it stands with a machine that was seen or made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The last list shows it.
+    Listed,
+    /// A create was accepted then, and no list has shown it so far.
+    Awaited {
+        /// When the create was accepted.
+        since: Instant,
+    },
+    /// The last list lacks it.
+    Lacking {
+        /// When it was first missing, or last known to exist by its id.
+        since: Instant,
+        /// When it was last asked for.
+        asked: Option<Instant>,
+    },
+    /// It is gone or on its way out. It is remembered for a minute, since a later list may come from a place that has
+    /// not heard of it, and it would then seem to be new.
+    Gone {
+        /// When that was known.
+        known: Instant,
+        /// When it was first missing.
+        ended: Instant,
+    },
+}
+
+impl Sight {
+    fn of(machine: &Machine, started: bool, standing: Standing) -> Self {
+        Self {
+            region: machine.region.clone(),
+            state: machine.state.clone(),
+            started,
+            host_ok: machine.host_ok,
+            auto_destroy: machine.auto_destroy,
+            cordoned: machine.cordoned,
+            release: machine.release,
+            standing,
+            listed_in: 0,
+        }
+    }
+
+    /// The machine as it was last seen.
+    pub(super) fn machine(&self, id: &str, policy: &Policy) -> Machine {
+        let mut machine = Machine::new(id, self.region.clone(), self.state.clone());
+        machine.process_group.clone_from(&policy.process_group);
+        machine.host_ok = self.host_ok;
+        machine.auto_destroy = self.auto_destroy;
+        machine.cordoned = self.cordoned;
+        machine.release = self.release;
+        machine.config = None;
+        machine
+    }
+
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        self.standing == Standing::Listed
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.state.is_failed()
+    }
+
+    /// Whether the platform removes it when it ends.
+    pub(super) fn ends_by_itself(&self) -> bool {
+        self.auto_destroy
+    }
+
+    /// Whether its host answered when it was last seen.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.host_ok
+    }
+
+    pub(super) fn counts_as_started(&self) -> bool {
+        self.started && self.host_ok
+    }
+
+    /// As what it counts where no list shows it, if it may exist.
+    pub(super) fn presence_unseen(&self) -> Option<Presence> {
+        match self.standing {
+            Standing::Listed | Standing::Gone { .. } => None,
+            Standing::Awaited { .. } => Some(Presence::Expected),
+            Standing::Lacking { .. } => Some(Presence::Unlisted),
+        }
+    }
+}
+
+impl Sights {
+    pub(super) fn know(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    pub(super) fn of(&self, id: &str) -> Option<&Sight> {
+        self.by_id.get(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Sight)> {
+        self.by_id.iter()
+    }
+
+    /// Whether any machine carries this as its region.
+    pub(super) fn carry(&self, region: &str) -> bool {
+        self.by_id.values().any(|sight| sight.region == region)
+    }
+
+    /// Whether the last list lacks a machine of this region.
+    pub(super) fn lack_any_of(&self, region: &str) -> bool {
+        self.by_id.values().any(|sight| {
+            sight.region == region && matches!(sight.standing, Standing::Lacking { .. })
+        })
+    }
+
+    /// Since when lists have lacked this machine, and when it was last asked for.
+    pub(super) fn lacking(&self, id: &str) -> Option<(Instant, Option<Instant>)> {
+        match self.by_id.get(id)?.standing {
+            Standing::Lacking { since, asked } => Some((since, asked)),
+            _ => None,
+        }
+    }
+
+    /// A create of ours has made a machine.
+    pub(super) fn note_created(
+        &mut self,
+        id: String,
+        region: String,
+        (started, ends_by_itself): (bool, bool),
+        since: Instant,
+    ) {
+        self.by_id.entry(id).or_insert(Sight {
+            region,
+            state: State::Created,
+            started,
+            host_ok: true,
+            auto_destroy: ends_by_itself,
+            cordoned: false,
+            release: None,
+            standing: Standing::Awaited { since },
+            listed_in: 0,
+        });
+    }
+
+    /// A write was accepted: where no later list shows the machine, it counts as what the write made of it.
+    pub(super) fn note_written(&mut self, id: &str, written: Expected) {
+        if let Some(sight) = self.by_id.get_mut(id) {
+            sight.state = written.state();
+            sight.started = written == Expected::Start;
+        }
+    }
+
+    /// A machine is of another group by now.
+    pub(super) fn forget(&mut self, id: &str) {
+        self.by_id.remove(id);
+    }
+
+    /// A new list has come.
+    pub(super) fn begin_list(&mut self) {
+        self.list += 1;
+    }
+
+    /// Remembers what a machine was seen as, whether it was a list that showed it or an answer about it alone.
+    pub(super) fn remember(&mut self, machine: &Machine, started: bool) {
+        let Some(sight) = self.by_id.get_mut(&machine.id) else {
+            let sight = Sight::of(machine, started, Standing::Listed);
+            self.by_id.insert(machine.id.clone(), sight);
+            return;
+        };
+        // In place: the large fleets are those that hardly change.
+        if sight.region != machine.region {
+            sight.region.clone_from(&machine.region);
+        }
+        if sight.state != machine.state {
+            sight.state.clone_from(&machine.state);
+        }
+        sight.started = started;
+        sight.host_ok = machine.host_ok;
+        sight.auto_destroy = machine.auto_destroy;
+        sight.cordoned = machine.cordoned;
+        sight.release = machine.release;
+    }
+
+    /// Marks a machine as one that this list shows.
+    pub(super) fn mark_listed(&mut self, id: &str, now: Instant) {
+        if let Some(sight) = self.by_id.get_mut(id) {
+            sight.listed_in = self.list;
+            sight.standing = match sight.standing {
+                _ if sight.state.is_living() => Standing::Listed,
+                Standing::Gone { ended, .. } => Standing::Gone { known: now, ended },
+                _ => Standing::Gone {
+                    known: now,
+                    ended: now,
+                },
+            };
+        }
+    }
+
+    /// Marks a machine as gone.
+    pub(super) fn mark_gone(&mut self, id: &str, now: Instant) {
+        if let Some(sight) = self.by_id.get_mut(id) {
+            let ended = match sight.standing {
+                Standing::Lacking { since, .. } | Standing::Awaited { since } => since,
+                Standing::Gone { ended, .. } => ended,
+                Standing::Listed => now,
+            };
+            sight.standing = Standing::Gone { known: now, ended };
+        }
+    }
+
+    /// A machine that lists lack was asked for; whether it is one.
+    pub(super) fn mark_asked(&mut self, id: &str, now: Instant) -> bool {
+        let standing = self.by_id.get_mut(id).map(|sight| &mut sight.standing);
+        let Some(Standing::Lacking { asked, .. }) = standing else {
+            return false;
+        };
+        *asked = Some(now);
+        true
+    }
+
+    /// A machine that lists lack is there all the same, as an answer about it alone says.
+    pub(super) fn mark_there(&mut self, id: &str, now: Instant) {
+        if let Some(sight) = self.by_id.get_mut(id) {
+            sight.standing = Standing::Lacking {
+                since: now,
+                asked: Some(now),
+            };
+        }
+    }
+
+    /// Moves those that this list lacks on: from listed to missing, from missing for long to forgotten.
+    pub(super) fn miss_unlisted(&mut self, now: Instant) {
+        let passed = |since: Instant| now.saturating_duration_since(since);
+        self.by_id.retain(|_, sight| {
+            if sight.listed_in == self.list {
+                return true;
+            }
+            match sight.standing {
+                Standing::Listed => {
+                    sight.standing = Standing::Lacking {
+                        since: now,
+                        asked: None,
+                    };
+                    true
+                }
+                Standing::Awaited { since } => {
+                    if passed(since) >= SETTLE_TIME {
+                        sight.standing = Standing::Lacking { since, asked: None };
+                    }
+                    true
+                }
+                Standing::Lacking { since, .. } => passed(since) < FORGOTTEN_AFTER,
+                Standing::Gone { known, .. } => passed(known) < SETTLE_TIME,
+            }
+        });
+    }
+}
