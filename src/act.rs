@@ -21,8 +21,8 @@ use crate::{
     clock::Watch,
     labels::{MachineWrite, Operation},
     machines::{
-        ApiError, ApiErrorCause, AppClient, Chosen, CloneTemplate, CreateWindow, PassVolumes,
-        Verdict, WriteWindow,
+        ApiError, ApiErrorCause, AppClient, Chosen, CloneTemplate, CreateWindow, NewClone,
+        PassVolumes, Verdict, WriteWindow,
     },
     metrics::Metrics,
     scaling::{
@@ -225,7 +225,6 @@ impl Executor<'_> {
         volumes: &PassVolumes,
         window: CreateWindow<'_>,
     ) -> (String, Vec<String>, Result<String, ApiError>) {
-        let skip_launch = self.policy.initial_state == InitialState::Stopped;
         let chosen = self
             .client
             .volumes_for(template, &region, volumes, window.begin_before)
@@ -239,10 +238,13 @@ impl Executor<'_> {
             self.client.wait_turn(window).await;
         }
         self.watch.stood_still();
-        let result = self
-            .client
-            .create_machine(template, &region, &ids, skip_launch, window)
-            .await;
+        let new = NewClone {
+            template,
+            region: &region,
+            volumes: &ids,
+            skip_launch: self.policy.initial_state == InitialState::Stopped,
+        };
+        let result = self.client.create_machine(new, window).await;
         (region, reused, result)
     }
 

@@ -58,11 +58,13 @@ impl Daemon {
         let pool = assemble(
             config,
             extra_roots,
-            transport,
-            Clock::System,
-            &metrics,
-            health.clone(),
-            shutdown,
+            Runtime {
+                transport,
+                clock: Clock::System,
+                metrics: metrics.clone(),
+                health: health.clone(),
+                shutdown,
+            },
         )?;
         Ok(Self {
             pool,
@@ -91,6 +93,20 @@ impl Daemon {
     }
 }
 
+/// What the loop runs with, beside its configuration.
+pub struct Runtime {
+    /// What carries its HTTP exchanges.
+    pub transport: Arc<dyn Transport>,
+    /// What tells it the time.
+    pub clock: Clock,
+    /// What it counts in.
+    pub metrics: Metrics,
+    /// What it reports its passes to.
+    pub health: Health,
+    /// What ends it.
+    pub shutdown: Shutdown,
+}
+
 /// Puts the loop together. Tests bring a transport and a clock of their own.
 ///
 /// # Errors
@@ -99,12 +115,15 @@ impl Daemon {
 pub fn assemble(
     config: Config,
     extra_roots: Option<&[u8]>,
-    transport: Arc<dyn Transport>,
-    clock: Clock,
-    metrics: &Metrics,
-    health: Health,
-    shutdown: Shutdown,
+    runtime: Runtime,
 ) -> anyhow::Result<Pool> {
+    let Runtime {
+        transport,
+        clock,
+        metrics,
+        health,
+        shutdown,
+    } = runtime;
     let Config {
         apps,
         targets,
@@ -156,7 +175,7 @@ pub fn assemble(
         targets,
         policy,
         api_concurrency: api.concurrency,
-        metrics: metrics.clone(),
+        metrics,
         clock,
         waiting: Waiting::default(),
         shutdown,

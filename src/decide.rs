@@ -6,7 +6,7 @@
 
 use crate::{
     machines::ApiError,
-    scaling::{Limited, Memory, Note, Now, Observed, Plan, Policy, Release, ReleaseView, plan},
+    scaling::{Limited, Memory, Note, Now, Observed, Plan, Planner, Policy, Release, ReleaseView},
 };
 
 /// What a pass is to do.
@@ -29,49 +29,68 @@ impl Decided {
     }
 }
 
-/// Resolves what to do. `ask` is awaited only where there is something to do.
-pub async fn decide(
-    observed: &Observed,
-    limited: &Limited,
-    policy: &Policy,
-    memory: &mut Memory,
-    now: Now,
-    ask: impl Future<Output = Result<Option<Release>, ApiError>>,
-) -> Decided {
-    let first = plan(
-        observed,
-        limited,
-        policy,
-        memory,
-        ReleaseView::NotAsked,
-        now,
-    );
-    let undecided = |plan, asked| Decided {
-        plan,
-        held: false,
-        asked,
-    };
-    if first.action.is_none() {
-        return undecided(first, None);
-    }
-    let answer = ask.await;
-    let view = match &answer {
-        Ok(known) => ReleaseView::Known(known.as_ref()),
-        Err(error) if error.is_no_answer() => ReleaseView::NoAnswer,
-        Err(_) => return undecided(first, Some(answer)),
-    };
-    let mut plan = plan(observed, limited, policy, memory, view, now);
-    let mut held = false;
-    if let Ok(release) = &answer {
-        held = memory.release_in_progress(release.as_ref(), policy, now);
-        if held {
-            let version = release.as_ref().and_then(|release| release.version);
-            plan.notes.push(Note::DeployInProgress { version });
+/// What is known of a pass before it is decided what to do in it.
+#[derive(Debug)]
+pub struct Undecided<'pass> {
+    /// What it sees.
+    pub observed: &'pass Observed,
+    /// What it is to reach.
+    pub limited: &'pass Limited,
+    /// What it goes by.
+    pub policy: &'pass Policy,
+    /// What is remembered of earlier ones.
+    pub memory: &'pass mut Memory,
+    /// When it began.
+    pub now: Now,
+}
+
+impl Undecided<'_> {
+    /// Resolves what to do. `ask` is awaited only where there is something to do.
+    pub async fn decide(
+        self,
+        ask: impl Future<Output = Result<Option<Release>, ApiError>>,
+    ) -> Decided {
+        let first = self.plan(ReleaseView::NotAsked);
+        let as_planned = |plan, asked| Decided {
+            plan,
+            held: false,
+            asked,
+        };
+        if first.action.is_none() {
+            return as_planned(first, None);
+        }
+        let answer = ask.await;
+        let view = match &answer {
+            Ok(known) => ReleaseView::Known(known.as_ref()),
+            Err(error) if error.is_no_answer() => ReleaseView::NoAnswer,
+            Err(_) => return as_planned(first, Some(answer)),
+        };
+        let mut plan = self.plan(view);
+        let mut held = false;
+        if let Ok(release) = &answer {
+            held = self
+                .memory
+                .release_in_progress(release.as_ref(), self.policy, self.now);
+            if held {
+                let version = release.as_ref().and_then(|release| release.version);
+                plan.notes.push(Note::DeployInProgress { version });
+            }
+        }
+        Decided {
+            plan,
+            held,
+            asked: Some(answer),
         }
     }
-    Decided {
-        plan,
-        held,
-        asked: Some(answer),
+
+    fn plan(&self, release: ReleaseView<'_>) -> Plan {
+        let planner = Planner {
+            observed: self.observed,
+            policy: self.policy,
+            memory: self.memory,
+            release,
+            now: self.now,
+        };
+        planner.plan(self.limited)
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     act::{Executor, Outcome, creates_close},
     clock::{Clock, Watch},
     collect::{Collector, collect_all},
-    decide::{Decided, decide},
+    decide::{Decided, Undecided},
     expr::{Names, Values},
     labels::PassError,
     machines::{ApiError, AppClient},
@@ -315,8 +315,14 @@ impl Reconciler {
                 .current_release(self.ask_until(deadline, 1), deadline)
                 .await
         };
-        let observed = &observation.observed;
-        let decided = decide(observed, &limited, &self.policy, memory, began, ask).await;
+        let undecided = Undecided {
+            observed: &observation.observed,
+            limited: &limited,
+            policy: &self.policy,
+            memory,
+            now: began,
+        };
+        let decided = undecided.decide(ask).await;
         if let Some(error) = decided.refusal() {
             report.api_fault(PassError::Release, error, About::Pass);
             report.reason = decided.plan.reason;

@@ -102,8 +102,10 @@ async fn evaluate(
     let mut metrics = readings.into_texts();
     let counts = wanted_counts(&config);
     if !counts.is_empty() {
-        let machines = count_machines(&config, transport, &app, now, deadline, shutdown).await?;
-        for (name, count) in machines.by_name() {
+        let client = app_client(&config, transport, &app, shutdown)?;
+        let machines = client.list_machines(deadline).await?;
+        let observed = Memory::default().note_list(machines, &config.policy, now);
+        for (name, count) in Counts::of(&observed).by_name() {
             if counts.contains(&name) {
                 values.set(name, Some(count.into()));
                 metrics.insert(name.to_owned(), Ok(count.into()));
@@ -208,14 +210,13 @@ fn wanted_counts(config: &Config) -> Vec<&'static str> {
         .collect()
 }
 
-async fn count_machines(
+/// The client that lists the machines of an app.
+fn app_client(
     config: &Config,
     transport: Arc<dyn Transport>,
     app: &str,
-    now: Now,
-    deadline: Instant,
     shutdown: Shutdown,
-) -> anyhow::Result<Counts> {
+) -> anyhow::Result<AppClient> {
     let token = config.api.token.clone().context(
         "an expression uses a machine count, and listing machines needs a token: set FAS_API_TOKEN (`fly tokens create deploy`)",
     )?;
@@ -228,9 +229,5 @@ async fn count_machines(
     };
     let api = Api::new(transport, options, Metrics::new(), shutdown)
         .map_err(|message| anyhow!(message))?;
-    let machines = AppClient::new(Arc::new(api), app)
-        .list_machines(deadline)
-        .await?;
-    let observed = Memory::default().note_list(machines, &config.policy, now);
-    Ok(Counts::of(&observed))
+    Ok(AppClient::new(Arc::new(api), app))
 }

@@ -153,11 +153,9 @@ fn metric_name(
     let Some(value) = &collector.metric_name else {
         missing(
             problems,
-            index,
-            collector,
+            (index, collector),
             "metric name required",
-            "metric-name",
-            "queue_depth",
+            ("metric-name", "queue_depth"),
         );
         return None;
     };
@@ -203,11 +201,9 @@ fn prometheus(
     if query.is_none() {
         missing(
             problems,
-            index,
-            collector,
+            (index, collector),
             "prometheus query required",
-            "query",
-            "sum(queue_depth)",
+            ("query", "sum(queue_depth)"),
         );
     }
     let empty_value = collector
@@ -222,11 +218,9 @@ fn prometheus(
     let Some(value) = &collector.address else {
         missing(
             problems,
-            index,
-            collector,
+            (index, collector),
             "prometheus address required",
-            "address",
-            example,
+            ("address", example),
         );
         return None;
     };
@@ -328,21 +322,17 @@ fn temporal(
     if collector.namespace.is_none() {
         missing(
             problems,
-            index,
-            collector,
+            (index, collector),
             "temporal namespace required",
-            "namespace",
-            "default",
+            ("namespace", "default"),
         );
     }
     let Some(value) = &collector.address else {
         missing(
             problems,
-            index,
-            collector,
+            (index, collector),
             "temporal address required",
-            "address",
-            "localhost:7233",
+            ("address", "localhost:7233"),
         );
         return None;
     };
@@ -430,14 +420,12 @@ fn query(
     Some(template)
 }
 
-/// Refuses a collector for something it lacks; `key` is what the file calls it.
+/// Refuses a collector for something it lacks: `key` is what the file calls it, and `example` a value for it.
 fn missing(
     problems: &mut Problems,
-    index: usize,
-    collector: &WrittenCollector,
+    (index, collector): (usize, &WrittenCollector),
     message: &str,
-    key: &str,
-    example: &str,
+    (key, example): (&str, &str),
 ) {
     let message = format!("{}{message}", item(index, collector));
     let error = if collector.item.is_some() {

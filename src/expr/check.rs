@@ -447,12 +447,11 @@ impl Checker<'_> {
         &self,
         operation: Operation<'_>,
         needs: &str,
-        left: &Checked,
-        right: &Checked,
+        operands: [&Checked; 2],
         hint: &str,
     ) -> Result<T, CompileError> {
         let sign = operation.operator.sign();
-        let (left, right) = (left.kind.describe(), right.kind.describe());
+        let [left, right] = operands.map(|operand| operand.kind.describe());
         self.refuse(
             operation.span,
             format!("`{sign}` needs {needs}, but here are {left} and {right}{hint}"),
@@ -480,8 +479,7 @@ impl Checker<'_> {
             return self.mismatch(
                 operation,
                 "two booleans",
-                &left,
-                &right,
+                [&left, &right],
                 "; compare a number, as in `… > 0`",
             );
         }
@@ -536,7 +534,7 @@ impl Checker<'_> {
                 }
                 _ => "",
             };
-            return self.mismatch(operation, "two values of one type", &left, &right, hint);
+            return self.mismatch(operation, "two values of one type", [&left, &right], hint);
         }
         if operation.operator == Binary::Equal {
             let folded = match (left.as_literal(), right.as_literal()) {
@@ -581,25 +579,22 @@ impl Checker<'_> {
             (Type::Bool, b) if b.is_number() => self.mismatch(
                 operation,
                 "two numbers",
-                &left,
-                &right,
+                [&left, &right],
                 "; comparisons cannot be chained: write `a < b and b < c`",
             ),
             (Type::Weekday | Type::Month, _) | (_, Type::Weekday | Type::Month) => self.mismatch(
                 operation,
                 "two numbers",
-                &left,
-                &right,
+                [&left, &right],
                 "; write `int(…)` around it",
             ),
             (Type::Duration, _) | (_, Type::Duration) => self.mismatch(
                 operation,
                 "two durations",
-                &left,
-                &right,
+                [&left, &right],
                 "; `.Seconds()` makes it a number",
             ),
-            _ => self.mismatch(operation, "two numbers", &left, &right, ""),
+            _ => self.mismatch(operation, "two numbers", [&left, &right], ""),
         }
     }
 
@@ -613,8 +608,7 @@ impl Checker<'_> {
             return self.mismatch(
                 operation,
                 "an array or a range on its right",
-                &left,
-                &right,
+                [&left, &right],
                 "",
             );
         }
@@ -662,8 +656,7 @@ impl Checker<'_> {
             return self.mismatch(
                 operation,
                 "two integers",
-                &left,
-                &right,
+                [&left, &right],
                 integer_hint(&left, &right),
             );
         }
@@ -693,7 +686,7 @@ impl Checker<'_> {
             return Ok(Checked::new(kind, declared, Code::Coalesce(both)));
         }
         let Some(kind) = left.kind.join(&right.kind) else {
-            return self.mismatch(operation, "two values of one type", &left, &right, "");
+            return self.mismatch(operation, "two values of one type", [&left, &right], "");
         };
         let declared = if left.declared == right.declared {
             left.declared
@@ -740,7 +733,7 @@ impl Checker<'_> {
                 }
                 _ => "",
             };
-            return self.mismatch(operation, "two numbers", &left, &right, hint);
+            return self.mismatch(operation, "two numbers", [&left, &right], hint);
         }
         if let Some(folded) = fold(operator, &left, &right) {
             return Ok(Checked::literal(folded));
@@ -806,8 +799,7 @@ impl Checker<'_> {
             return self.mismatch(
                 operation,
                 "two integers",
-                &left,
-                &right,
+                [&left, &right],
                 integer_hint(&left, &right),
             );
         }

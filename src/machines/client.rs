@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    clone::CloneTemplate,
+    clone::{CloneTemplate, NewClone},
     cookies::Cookies,
     error::{ApiError, ApiErrorCause, Verdict},
     graphql,
@@ -467,10 +467,7 @@ impl AppClient {
     /// See [`ApiError`]; [`ApiError::had_no_effect`] tells whether the machine may exist all the same.
     pub async fn create_machine(
         &self,
-        template: &CloneTemplate,
-        region: &str,
-        volumes: &[String],
-        skip_launch: bool,
+        new: NewClone<'_>,
         window: CreateWindow<'_>,
     ) -> Result<String, ApiError> {
         #[derive(Deserialize)]
@@ -479,13 +476,13 @@ impl AppClient {
             id: String,
         }
         let mut call = self.call(Operation::CreateMachine, Method::POST, &["machines"]);
-        call.subject = format!("app \"{}\", region {region}", self.app);
+        call.subject = format!("app \"{}\", region {}", self.app, new.region);
         call.repetition = Repetition::OnlyIfNothingHappened;
         call.pace = Some(&self.machine_pace);
         call.begin_before = Some(window.begin_before);
         call.halted = Some(window.halted);
         call.outdated = Some(window.outdated);
-        call.body = match template.body(region, volumes, skip_launch) {
+        call.body = match new.body() {
             Ok(body) => body.into(),
             Err(message) => return Err(call.refused(message)),
         };
@@ -504,11 +501,10 @@ impl AppClient {
         machine: &str,
         window: WriteWindow<'_>,
     ) -> Result<(), ApiError> {
-        self.act(
+        self.write(
             Operation::StartMachine,
-            Method::POST,
             machine,
-            &["start"],
+            (Method::POST, &["start"]),
             window,
         )
         .await
@@ -524,11 +520,10 @@ impl AppClient {
         machine: &str,
         window: WriteWindow<'_>,
     ) -> Result<(), ApiError> {
-        self.act(
+        self.write(
             Operation::StopMachine,
-            Method::POST,
             machine,
-            &["stop"],
+            (Method::POST, &["stop"]),
             window,
         )
         .await
@@ -544,11 +539,10 @@ impl AppClient {
         machine: &str,
         window: WriteWindow<'_>,
     ) -> Result<(), ApiError> {
-        self.act(
+        self.write(
             Operation::SuspendMachine,
-            Method::POST,
             machine,
-            &["suspend"],
+            (Method::POST, &["suspend"]),
             window,
         )
         .await
@@ -565,11 +559,10 @@ impl AppClient {
         window: WriteWindow<'_>,
     ) -> Result<(), ApiError> {
         match self
-            .act(
+            .write(
                 Operation::DestroyMachine,
-                Method::DELETE,
                 machine,
-                &[],
+                (Method::DELETE, &[]),
                 window,
             )
             .await
@@ -711,12 +704,11 @@ impl AppClient {
         Ok(created.id)
     }
 
-    async fn act(
+    async fn write(
         &self,
         operation: Operation,
-        method: Method,
         machine: &str,
-        path: &[&str],
+        (method, path): (Method, &[&str]),
         window: WriteWindow<'_>,
     ) -> Result<(), ApiError> {
         let path: Vec<&str> = ["machines", machine].iter().chain(path).copied().collect();
@@ -912,6 +904,15 @@ mod tests {
         (AppClient::new(Arc::new(api), "app"), transport)
     }
 
+    fn new_clone(template: &CloneTemplate) -> NewClone<'_> {
+        NewClone {
+            template,
+            region: "ord",
+            volumes: &[],
+            skip_launch: false,
+        }
+    }
+
     #[tokio::test]
     async fn each_api_gets_the_token_in_its_own_form() {
         let (client, transport) = dry_client("fo1_c,fm2_a,fm2_b");
@@ -963,7 +964,7 @@ mod tests {
         };
         let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
-        let create = client.create_machine(&template, "ord", &[], false, window);
+        let create = client.create_machine(new_clone(&template), window);
         let error = create.await.expect_err("it is refused");
         assert_eq!(error.verdict(), Verdict::RateLimited, "{error}");
     }
@@ -984,7 +985,7 @@ mod tests {
         };
         let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
-        let create = client.create_machine(&template, "ord", &[], false, window);
+        let create = client.create_machine(new_clone(&template), window);
         let outcomes = [
             create.await.map(|_| ()),
             client.start_machine("m", writes).await,

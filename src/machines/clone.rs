@@ -91,37 +91,48 @@ impl CloneTemplate {
     pub(super) fn image(&self) -> Option<&RawValue> {
         self.config.get("image").map(AsRef::as_ref)
     }
+}
 
-    /// The body of a create: in `region`, with `volumes` (one for each mount, in order) in place of the source's.
-    pub(super) fn body(
-        &self,
-        region: &str,
-        volumes: &[String],
-        skip_launch: bool,
-    ) -> Result<Vec<u8>, String> {
+/// A clone to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewClone<'create> {
+    /// What it is made from.
+    pub template: &'create CloneTemplate,
+    /// Where it goes.
+    pub region: &'create str,
+    /// Its volumes in place of the source's: one for each mount, in order.
+    pub volumes: &'create [String],
+    /// Whether it is not to be started.
+    pub skip_launch: bool,
+}
+
+impl NewClone<'_> {
+    /// The body of its create.
+    pub(super) fn body(&self) -> Result<Vec<u8>, String> {
+        let CloneTemplate { config, mounts, .. } = self.template;
         let write = |config: &RawObject| {
             serde_json::to_vec(&CreateRequest {
                 config,
-                region,
-                skip_launch,
+                region: self.region,
+                skip_launch: self.skip_launch,
             })
             .map_err(|error| error.to_string())
         };
-        if self.mounts.is_empty() {
-            return write(&self.config);
+        if mounts.is_empty() {
+            return write(config);
         }
-        let mut mounts = self.mounts.clone();
-        if mounts.len() != volumes.len() {
+        let mut mounts = mounts.clone();
+        if mounts.len() != self.volumes.len() {
             return Err(format!(
                 "{} mounts need as many volumes, found {}",
                 mounts.len(),
-                volumes.len()
+                self.volumes.len()
             ));
         }
-        for (mount, volume) in mounts.iter_mut().zip(volumes) {
+        for (mount, volume) in mounts.iter_mut().zip(self.volumes) {
             mount.insert("volume".to_owned(), raw(volume)?);
         }
-        let mut config = self.config.clone();
+        let mut config = config.clone();
         config.insert("mounts".to_owned(), raw(&mounts)?);
         write(&config)
     }
@@ -158,10 +169,14 @@ mod tests {
         let listed = parse_machines(format!("[{machine}]").as_bytes()).expect("a valid list");
         let config = listed[0].config.as_ref().expect("a machine with a config");
         let volumes: Vec<String> = volumes.iter().map(|volume| (*volume).to_owned()).collect();
-        let body = CloneTemplate::new(config)
-            .expect("a clonable config")
-            .body("ord", &volumes, true);
-        String::from_utf8(body.expect("a body")).expect("JSON is UTF-8")
+        let template = CloneTemplate::new(config).expect("a clonable config");
+        let new = NewClone {
+            template: &template,
+            region: "ord",
+            volumes: &volumes,
+            skip_launch: true,
+        };
+        String::from_utf8(new.body().expect("a body")).expect("JSON is UTF-8")
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod volumes;
 mod wire;
 
 pub use client::{Api, ApiOptions, AppClient, CreateWindow, WriteWindow};
-pub use clone::CloneTemplate;
+pub use clone::{CloneTemplate, NewClone};
 pub use error::{ApiError, ApiErrorCause, Verdict};
 pub use volumes::{Chosen, PassVolumes};
 pub use wire::parse_machines;

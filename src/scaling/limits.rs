@@ -101,30 +101,30 @@ pub fn limit(
             .bounds()
             .is_some_and(|bounds| observed.present() <= bounds.max);
     let memory = memory.limits_mut();
-    let created = limit_kind(
-        Kind::Created,
-        created,
-        Current {
+    let created = Limiter {
+        kind: Kind::Created,
+        current: Current {
             least: observed.created,
             most: observed.shown.saturating_add(observed.failed_expendable),
         },
         policy,
-        &mut memory.created,
-        now,
-        &mut notes,
-    );
-    let started = limit_kind(
-        Kind::Started,
-        targets.started,
-        Current {
+        memory: &mut memory.created,
+        notes: &mut notes,
+        now: now.monotonic,
+    }
+    .limit(created);
+    let started = Limiter {
+        kind: Kind::Started,
+        current: Current {
             least: observed.started,
             most: observed.started,
         },
         policy,
-        &mut memory.started,
-        now,
-        &mut notes,
-    );
+        memory: &mut memory.started,
+        notes: &mut notes,
+        now: now.monotonic,
+    }
+    .limit(targets.started);
     // One pass without a target says nothing of the surplus, which may have lasted all the same.
     if targets.created != Target::Missing || memory.created.is_broken() {
         let reached = created.map_or(0, |bounds| running_depth(observed, bounds, policy));
@@ -181,62 +181,131 @@ impl Target {
     }
 }
 
-fn limit_kind(
+/// The limits of one kind of target in one pass.
+struct Limiter<'pass> {
     kind: Kind,
-    target: Target,
     current: Current,
-    policy: &Policy,
-    memory: &mut KindMemory,
-    now: Now,
-    notes: &mut Vec<Note>,
-) -> Option<Bounds> {
-    let bounds = match (target, target.bounds()) {
-        (Target::Unset, _) => return None,
-        (_, None) => {
-            memory.note_missing();
-            stand_in(kind, policy, memory.missing_passes, notes)?
-        }
-        (_, Some(bounds)) => {
-            memory.missing_passes = 0;
-            memory.record(bounds, policy, now.monotonic);
-            bounds
-        }
-    };
-    let bounds = memory.stabilize(kind, bounds, current, policy, now.monotonic, notes);
-    Some(step(kind, bounds, current, policy, notes))
+    policy: &'pass Policy,
+    memory: &'pass mut KindMemory,
+    notes: &'pass mut Vec<Note>,
+    now: Instant,
 }
 
-/// What holds without a target: a fallback and the floor, as a minimum; neither ever shrinks.
-fn stand_in(
-    kind: Kind,
-    policy: &Policy,
-    missing_passes: u32,
-    notes: &mut Vec<Note>,
-) -> Option<Bounds> {
-    let (fallback, floor, ceiling) = match kind {
-        Kind::Created => (policy.fallback.created, policy.floor, policy.ceiling),
-        Kind::Started => (policy.fallback.started, None, None),
-    };
-    let fallback = fallback.filter(|_| missing_passes >= policy.fallback.after);
-    if let Some(count) = fallback {
-        notes.push(Note::Fallback {
-            kind,
-            count,
-            missing_passes,
+impl Limiter<'_> {
+    fn limit(mut self, target: Target) -> Option<Bounds> {
+        let bounds = match (target, target.bounds()) {
+            (Target::Unset, _) => return None,
+            (_, None) => {
+                self.memory.note_missing();
+                self.stand_in()?
+            }
+            (_, Some(bounds)) => {
+                self.memory.missing_passes = 0;
+                self.memory.record(bounds, self.policy, self.now);
+                bounds
+            }
+        };
+        let bounds = self.stabilize(bounds);
+        Some(self.step(bounds))
+    }
+
+    /// What holds without a target: a fallback and the floor, as a minimum; neither ever shrinks.
+    fn stand_in(&mut self) -> Option<Bounds> {
+        let policy = self.policy;
+        let missing_passes = self.memory.missing_passes;
+        let (fallback, floor, ceiling) = match self.kind {
+            Kind::Created => (policy.fallback.created, policy.floor, policy.ceiling),
+            Kind::Started => (policy.fallback.started, None, None),
+        };
+        let fallback = fallback.filter(|_| missing_passes >= policy.fallback.after);
+        if let Some(count) = fallback {
+            self.notes.push(Note::Fallback {
+                kind: self.kind,
+                count,
+                missing_passes,
+            });
+        }
+        if let Some(floor) = floor.filter(|floor| fallback.is_none_or(|fallback| fallback < *floor))
+        {
+            self.notes.push(Note::Floor { floor, from: None });
+        }
+        let asked = Bounds::at_least(fallback.max(floor)?);
+        let Some(ceiling) = ceiling.filter(|ceiling| *ceiling < asked.min) else {
+            return Some(asked);
+        };
+        self.notes.push(Note::Ceiling {
+            ceiling,
+            from: asked,
         });
+        Some(Bounds::at_least(ceiling))
     }
-    if let Some(floor) = floor.filter(|floor| fallback.is_none_or(|fallback| fallback < *floor)) {
-        notes.push(Note::Floor { floor, from: None });
+
+    fn stabilize(&mut self, bounds: Bounds) -> Bounds {
+        let mut stable = bounds;
+        let up = self.policy.stabilization.up;
+        if !up.is_zero() {
+            let lowest = self.memory.minima.current(up, self.now);
+            let lowest = lowest.unwrap_or(bounds.min);
+            if lowest < bounds.min {
+                stable.min = lowest;
+                if self.current.least < bounds.min {
+                    self.notes.push(Note::GrowthHeld {
+                        kind: self.kind,
+                        wanted: bounds.min,
+                        lowest,
+                        window: up,
+                    });
+                }
+            }
+        }
+        let down = self.policy.stabilization.down;
+        if !down.is_zero() {
+            let filled = self
+                .memory
+                .since
+                .is_some_and(|since| self.now.saturating_duration_since(since) >= down);
+            let highest = self.memory.maxima.current(down, self.now);
+            let highest = highest.filter(|_| filled);
+            stable.max = bounds.max.max(highest.unwrap_or(self.current.most));
+            if self.current.most > bounds.max && stable.max > bounds.max {
+                self.notes.push(Note::ShrinkingHeld {
+                    kind: self.kind,
+                    wanted: bounds.max,
+                    highest,
+                    window: down,
+                });
+            }
+        }
+        stable
     }
-    let asked = Bounds::at_least(fallback.max(floor)?);
-    let Some(ceiling) = ceiling.filter(|ceiling| *ceiling < asked.min) else {
-        return Some(asked);
-    };
-    notes.push(Note::Ceiling {
-        ceiling,
-        from: asked,
-    });
-    Some(Bounds::at_least(ceiling))
+
+    fn step(&mut self, bounds: Bounds) -> Bounds {
+        let (kind, Current { least, most }) = (self.kind, self.current);
+        let mut stepped = bounds;
+        if let Some(step) = self.policy.step.up {
+            stepped.min = bounds.min.min(least.saturating_add(step.machines(least)));
+            if stepped.min < bounds.min {
+                self.notes.push(Note::Step {
+                    kind,
+                    up: true,
+                    wanted: bounds.min,
+                    reachable: stepped.min,
+                });
+            }
+        }
+        if let Some(step) = self.policy.step.down {
+            stepped.max = bounds.max.max(most.saturating_sub(step.machines(most)));
+            if stepped.max > bounds.max {
+                self.notes.push(Note::Step {
+                    kind,
+                    up: false,
+                    wanted: bounds.max,
+                    reachable: stepped.max,
+                });
+            }
+        }
+        stepped
+    }
 }
 
 impl KindMemory {
@@ -260,87 +329,6 @@ impl KindMemory {
             .highest(bounds.max, policy.stabilization.down, now);
         self.since.get_or_insert(now);
     }
-
-    fn stabilize(
-        &self,
-        kind: Kind,
-        bounds: Bounds,
-        current: Current,
-        policy: &Policy,
-        now: Instant,
-        notes: &mut Vec<Note>,
-    ) -> Bounds {
-        let mut stable = bounds;
-        let up = policy.stabilization.up;
-        if !up.is_zero() {
-            let lowest = self.minima.current(up, now).unwrap_or(bounds.min);
-            if lowest < bounds.min {
-                stable.min = lowest;
-                if current.least < bounds.min {
-                    notes.push(Note::GrowthHeld {
-                        kind,
-                        wanted: bounds.min,
-                        lowest,
-                        window: up,
-                    });
-                }
-            }
-        }
-        let down = policy.stabilization.down;
-        if !down.is_zero() {
-            let filled = self
-                .since
-                .is_some_and(|since| now.saturating_duration_since(since) >= down);
-            let highest = self.maxima.current(down, now).filter(|_| filled);
-            stable.max = bounds.max.max(highest.unwrap_or(current.most));
-            if current.most > bounds.max && stable.max > bounds.max {
-                notes.push(Note::ShrinkingHeld {
-                    kind,
-                    wanted: bounds.max,
-                    highest,
-                    window: down,
-                });
-            }
-        }
-        stable
-    }
-}
-
-fn step(
-    kind: Kind,
-    bounds: Bounds,
-    current: Current,
-    policy: &Policy,
-    notes: &mut Vec<Note>,
-) -> Bounds {
-    let mut stepped = bounds;
-    if let Some(step) = policy.step.up {
-        stepped.min = bounds
-            .min
-            .min(current.least.saturating_add(step.machines(current.least)));
-        if stepped.min < bounds.min {
-            notes.push(Note::Step {
-                kind,
-                up: true,
-                wanted: bounds.min,
-                reachable: stepped.min,
-            });
-        }
-    }
-    if let Some(step) = policy.step.down {
-        stepped.max = bounds
-            .max
-            .max(current.most.saturating_sub(step.machines(current.most)));
-        if stepped.max > bounds.max {
-            notes.push(Note::Step {
-                kind,
-                up: false,
-                wanted: bounds.max,
-                reachable: stepped.max,
-            });
-        }
-    }
-    stepped
 }
 
 impl Step {

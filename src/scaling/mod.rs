@@ -39,7 +39,7 @@ pub use memory::{ActingPass, Effect, Memory};
 pub use note::Note;
 pub use observe::{Member, Observed, Presence, SETTLE_TIME};
 pub use placement::Placement;
-pub use plan::{Action, CloneSource, Decision, Plan, PlanFailure, Reason, Victim, plan};
+pub use plan::{Action, CloneSource, Decision, Plan, PlanFailure, Planner, Reason, Victim};
 pub use policy::{EVERY_GROUP, Fallback, InitialState, Policy, Step, StopAction, UpDown};
 pub use pulse::{BEAT, Pulse};
 pub use release::{DeploySign, Release, ReleaseView, Withheld};

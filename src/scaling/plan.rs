@@ -1,6 +1,6 @@
 //! Planning: what a pass would do, from what it saw and what it is to reach.
 //!
-//! [`plan`] is total and deterministic: the same arguments give the same plan, and the order of the machine list is not
+//! A [`Planner`] is total and deterministic: the same fields give the same plan, and the order of the machine list is not
 //! among them. A [`Plan`] is data. How a failure spends the count is part of it: a destroy names exactly its victims,
 //! so that a failed one spends its slot; a start or stop names every candidate in order and a count, so that a failed
 //! one moves on to the next; a create asks its [`Placement`] for a region, and tells it of refusals.
@@ -328,40 +328,338 @@ impl fmt::Display for Action {
     }
 }
 
-/// Resolves what to do. See the module's documentation.
-#[must_use]
-pub fn plan(
-    observed: &Observed,
-    limited: &Limited,
-    policy: &Policy,
-    memory: &Memory,
-    release: ReleaseView<'_>,
-    now: Now,
-) -> Plan {
-    let mut plan = Plan {
-        notes: limited.notes.clone(),
-        ..Plan::default()
-    };
-    note_left_out(observed, &mut plan.notes);
-    if limited.created.is_none() && limited.started.is_none() {
-        plan.reason = Reason::NoTarget;
-        return plan;
-    }
-    if limited.nobody_has_to_go {
-        plan_return(observed, &mut plan);
-    }
-    if let Some(bounds) = limited.created.filter(|_| plan.action.is_none()) {
-        plan_created(observed, bounds, policy, memory, release, now, &mut plan);
-    }
-    plan.withhold(observed, release);
-    if plan.action.is_none() {
-        if let Some(bounds) = limited.started {
-            plan_started(observed, bounds, policy, &mut plan);
+/// Plans a pass from what it knows.
+#[derive(Debug, Clone, Copy)]
+pub struct Planner<'pass> {
+    /// What the pass sees.
+    pub observed: &'pass Observed,
+    /// What it goes by.
+    pub policy: &'pass Policy,
+    /// What it remembers of earlier ones.
+    pub memory: &'pass Memory,
+    /// What it knows of the current release.
+    pub release: ReleaseView<'pass>,
+    /// When it began.
+    pub now: Now,
+}
+
+impl Planner<'_> {
+    /// Resolves what to do to reach the `limited` targets. See the module's documentation.
+    #[must_use]
+    pub fn plan(&self, limited: &Limited) -> Plan {
+        let mut plan = Plan {
+            notes: limited.notes.clone(),
+            ..Plan::default()
+        };
+        note_left_out(self.observed, &mut plan.notes);
+        if limited.created.is_none() && limited.started.is_none() {
+            plan.reason = Reason::NoTarget;
+            return plan;
         }
-        plan.withhold(observed, release);
+        if limited.nobody_has_to_go {
+            plan_return(self.observed, &mut plan);
+        }
+        if let Some(bounds) = limited.created.filter(|_| plan.action.is_none()) {
+            self.plan_created(bounds, &mut plan);
+        }
+        plan.withhold(self.observed, self.release);
+        if plan.action.is_none() {
+            if let Some(bounds) = limited.started {
+                self.plan_started(bounds, &mut plan);
+            }
+            plan.withhold(self.observed, self.release);
+        }
+        plan.hold_growth_that_is_blind(self.observed);
+        plan
     }
-    plan.hold_growth_that_is_blind(observed);
-    plan
+
+    fn plan_created(&self, bounds: Bounds, plan: &mut Plan) {
+        let observed = self.observed;
+        let current = observed.created;
+        if current < bounds.min {
+            plan.reason = Reason::Below {
+                kind: Kind::Created,
+                current,
+                min: bounds.min,
+            };
+            self.plan_create(bounds.min - current, plan);
+            if plan.action.is_none() {
+                self.plan_destroy_failed(bounds, plan);
+            }
+        } else if observed.present() > bounds.max {
+            plan.reason = Reason::Above {
+                kind: Kind::Created,
+                current: observed.present(),
+                max: bounds.max,
+            };
+            self.plan_destroy(bounds, plan);
+        }
+    }
+
+    fn plan_create(&self, wanted: u32, plan: &mut Plan) {
+        let Self {
+            observed,
+            policy,
+            memory,
+            release,
+            now,
+        } = *self;
+        let chosen = clone_source(observed, policy, release);
+        let Some((machine, source)) = chosen.and_then(|member| {
+            let source = CloneSource::of(&member.machine)?;
+            Some((&member.machine, source))
+        }) else {
+            let with_mounts = observed
+                .members
+                .iter()
+                .filter(|member| member.machine.has_mounts)
+                .count();
+            if with_mounts > 0 && !policy.clone_volumes {
+                plan.notes.push(Note::MountsNotCloned {
+                    machines: count(with_mounts),
+                });
+            }
+            plan.failure = Some(PlanFailure::NoSource {
+                process_group: policy.process_group.clone(),
+                groups: observed.groups.clone(),
+                unlisted: count(observed.unlisted.len()),
+            });
+            return;
+        };
+        let room = policy.ceiling.map_or(u32::MAX, |ceiling| {
+            ceiling.saturating_sub(
+                observed
+                    .created
+                    .saturating_add(observed.failed)
+                    .saturating_add(observed.unreachable_uncounted)
+                    .saturating_add(observed.doubtful_creates),
+            )
+        });
+        let allowed = wanted.min(room);
+        if allowed < wanted {
+            plan.notes.push(Note::CeilingLeavesNoRoom {
+                wanted,
+                allowed,
+                failed: observed.failed,
+                unreachable: count(observed.unreachable.len()),
+                doubtful: observed.doubtful_creates,
+            });
+        }
+        if allowed == 0 {
+            return;
+        }
+        if let Some(remaining) = memory.create_pause(source.fingerprint, now.monotonic) {
+            plan.notes.push(Note::CreatePaused {
+                wanted: allowed,
+                remaining,
+            });
+            return;
+        }
+        plan.action = Some(Action::Create {
+            source,
+            count: allowed,
+            placement: Placement::new(&machine.region, observed, policy, memory, now.monotonic),
+        });
+    }
+
+    /// Where growth can do nothing now, failed machines go that are above the maximum, and those that take the places under
+    /// the ceiling which growth needs. No working one goes with them.
+    fn plan_destroy_failed(&self, bounds: Bounds, plan: &mut Plan) {
+        let Self {
+            observed, policy, ..
+        } = *self;
+        // A floor or a fallback that stands in for a target never destroys.
+        let has_target = bounds.max < u32::MAX;
+        if !has_target || observed.failed_expendable == 0 || blue_green_under_way(observed) {
+            return;
+        }
+        let (present, _) = existing(observed, policy);
+        let above = present.saturating_sub(bounds.max);
+        // Whatever may be gone leaves room.
+        let there = observed.members.iter().filter(|member| {
+            surely_exists(observed, member) || member.presence == Presence::Unreachable
+        });
+        let there = count(there.count()).saturating_add(observed.unreachable_uncounted);
+        let room = policy.ceiling.unwrap_or(u32::MAX).saturating_sub(there);
+        let most = policy
+            .step
+            .down
+            .map_or(u32::MAX, |step| step.machines(observed.present()));
+        let in_the_way = bounds
+            .min
+            .saturating_sub(observed.created)
+            .saturating_sub(room)
+            .min(most);
+        let mut order = DestroyOrder::new(observed, policy, 0);
+        plan.destroy(order.take(false, above.max(in_the_way)));
+    }
+
+    fn plan_destroy(&self, bounds: Bounds, plan: &mut Plan) {
+        let Self {
+            observed,
+            policy,
+            memory,
+            now,
+            ..
+        } = *self;
+        let surplus = observed.present() - bounds.max;
+        if blue_green_under_way(observed) {
+            plan.notes.push(Note::BlueGreen { surplus });
+            return;
+        }
+        let slots = Slots::new(observed, bounds, policy);
+        let ripe = memory
+            .running_surplus_of(policy.destroy_running_after, now.monotonic)
+            .saturating_sub(slots.waiting_as_running);
+        let reached = count(slots.running.len());
+        let unripe = reached.saturating_sub(ripe);
+        let waiting = slots.waiting + slots.waiting_as_running;
+        let mut victims = slots.resting;
+        let ripe_victims = slots.running.into_iter().zip(0..ripe);
+        victims.extend(ripe_victims.map(|(member, _)| member));
+
+        let taken = count(victims.len());
+        if waiting > 0 {
+            plan.notes
+                .push(Note::WaitsForStopping { machines: waiting });
+        }
+        if unripe > 0 {
+            plan.notes.push(Note::RunningSurplusWaits {
+                machines: unripe,
+                after: policy.destroy_running_after,
+            });
+        }
+        let kept = surplus
+            .saturating_sub(taken)
+            .saturating_sub(waiting)
+            .saturating_sub(unripe);
+        self.note_kept(surplus, kept, &mut plan.notes);
+        let failed = failed(observed, &observed.lately.destroys_failed, |member| {
+            member.is_expendable(policy) && member.machine.state.destroy_rank().is_some()
+        });
+        if !failed.is_empty() {
+            plan.notes.push(Note::DestroysFailed { machines: failed });
+        }
+        plan.destroy(victims);
+    }
+
+    /// Says why a part of a surplus stays.
+    fn note_kept(&self, surplus: u32, kept: u32, notes: &mut Vec<Note>) {
+        let Self {
+            observed, policy, ..
+        } = *self;
+        let of_kept = |left: u32, pick: &dyn Fn(&Member) -> bool| {
+            let members = observed.members.iter().filter(|member| pick(member));
+            count(members.count()).min(left)
+        };
+        let may_be_gone = of_kept(kept, &|member| {
+            member.is_listed() && !surely_exists(observed, member)
+        });
+        let unseen = of_kept(kept - may_be_gone, &|member| {
+            matches!(member.presence, Presence::Unlisted | Presence::Expected)
+        });
+        let with_mounts = of_kept(kept - may_be_gone - unseen, &|member| {
+            member.is_expendable(policy) && !may_be_replaced(member, policy)
+        });
+        if unseen > 0 {
+            notes.push(Note::UnseenSurplus { machines: unseen });
+        }
+        if may_be_gone > 0 {
+            notes.push(Note::MayBeGone {
+                machines: may_be_gone,
+            });
+        }
+        if with_mounts > 0 {
+            notes.push(Note::MountsNotDestroyed {
+                machines: with_mounts,
+            });
+        }
+        let others = kept - may_be_gone - unseen - with_mounts;
+        if others > 0 {
+            notes.push(Note::NotDestroyable {
+                wanted: surplus,
+                kept: others,
+            });
+        }
+    }
+
+    fn plan_started(&self, bounds: Bounds, plan: &mut Plan) {
+        let Self {
+            observed, policy, ..
+        } = *self;
+        let current = observed.started;
+        let ids = |members: Vec<&Member>| -> Vec<String> {
+            members
+                .into_iter()
+                .map(|member| member.machine.id.clone())
+                .collect()
+        };
+        if current < bounds.min {
+            let below = bounds.min - current;
+            let candidates = start_order(observed);
+            let may_be_up = |member: &Member| member.unsettled == Some(Unsettled::Start);
+            let wanted = plan.unspent(below, observed, may_be_up, &candidates);
+            let candidates = ids(candidates);
+            let failed = failed(observed, &observed.lately.starts_failed, |member| {
+                member.is_free() && !member.started && member.machine.state.is_down()
+            });
+            let available = count(candidates.len());
+            if available < wanted {
+                plan.notes.push(Note::TooFewStopped { wanted, available });
+            }
+            if !failed.is_empty() {
+                plan.notes.push(Note::StartsFailed { machines: failed });
+            }
+            plan.reason_of_started(
+                Reason::Below {
+                    kind: Kind::Started,
+                    current,
+                    min: bounds.min,
+                },
+                wanted.min(available) > 0,
+            );
+            if wanted.min(available) > 0 {
+                plan.action = Some(Action::Start {
+                    candidates,
+                    count: wanted.min(available),
+                });
+            }
+        } else if current > bounds.max {
+            // What may run somewhere out of sight takes no running machine's place.
+            let sure = observed.members.iter();
+            let sure = sure.filter(|member| member.is_listed() && member.started);
+            let above = count(sure.count()).saturating_sub(bounds.max);
+            let candidates = stop_order(observed, policy);
+            // Counted as started so far; a victim is no candidate here, but its slot is spent all the same.
+            let may_be_down = |member: &Member| member.started && may_be_down(observed, member);
+            let wanted = plan.unspent(above, observed, may_be_down, &candidates);
+            let candidates = ids(candidates);
+            let available = count(candidates.len());
+            if available < wanted {
+                plan.notes.push(Note::TooFewStoppable { wanted, available });
+            }
+            let failed = failed(observed, &observed.lately.stops_failed, |member| {
+                member.is_expendable(policy) && member.machine.state == State::Started
+            });
+            if !failed.is_empty() {
+                plan.notes.push(Note::StopsFailed { machines: failed });
+            }
+            plan.reason_of_started(
+                Reason::Above {
+                    kind: Kind::Started,
+                    current,
+                    max: bounds.max,
+                },
+                wanted.min(available) > 0,
+            );
+            if wanted.min(available) > 0 {
+                plan.action = Some(Action::Stop {
+                    candidates,
+                    count: wanted.min(available),
+                });
+            }
+        }
+    }
 }
 
 fn note_left_out(observed: &Observed, notes: &mut Vec<Note>) {
@@ -409,226 +707,6 @@ fn plan_return(observed: &Observed, plan: &mut Plan) {
     });
 }
 
-fn plan_created(
-    observed: &Observed,
-    bounds: Bounds,
-    policy: &Policy,
-    memory: &Memory,
-    release: ReleaseView<'_>,
-    now: Now,
-    plan: &mut Plan,
-) {
-    let current = observed.created;
-    if current < bounds.min {
-        plan.reason = Reason::Below {
-            kind: Kind::Created,
-            current,
-            min: bounds.min,
-        };
-        plan_create(
-            observed,
-            bounds.min - current,
-            policy,
-            memory,
-            release,
-            now,
-            plan,
-        );
-        if plan.action.is_none() {
-            plan_destroy_failed(observed, bounds, policy, plan);
-        }
-    } else if observed.present() > bounds.max {
-        plan.reason = Reason::Above {
-            kind: Kind::Created,
-            current: observed.present(),
-            max: bounds.max,
-        };
-        plan_destroy(observed, bounds, policy, memory, now, plan);
-    }
-}
-
-fn plan_create(
-    observed: &Observed,
-    wanted: u32,
-    policy: &Policy,
-    memory: &Memory,
-    release: ReleaseView<'_>,
-    now: Now,
-    plan: &mut Plan,
-) {
-    let chosen = clone_source(observed, policy, release);
-    let Some((machine, source)) = chosen.and_then(|member| {
-        let source = CloneSource::of(&member.machine)?;
-        Some((&member.machine, source))
-    }) else {
-        let with_mounts = observed
-            .members
-            .iter()
-            .filter(|member| member.machine.has_mounts)
-            .count();
-        if with_mounts > 0 && !policy.clone_volumes {
-            plan.notes.push(Note::MountsNotCloned {
-                machines: count(with_mounts),
-            });
-        }
-        plan.failure = Some(PlanFailure::NoSource {
-            process_group: policy.process_group.clone(),
-            groups: observed.groups.clone(),
-            unlisted: count(observed.unlisted.len()),
-        });
-        return;
-    };
-    let room = policy.ceiling.map_or(u32::MAX, |ceiling| {
-        ceiling.saturating_sub(
-            observed
-                .created
-                .saturating_add(observed.failed)
-                .saturating_add(observed.unreachable_uncounted)
-                .saturating_add(observed.doubtful_creates),
-        )
-    });
-    let allowed = wanted.min(room);
-    if allowed < wanted {
-        plan.notes.push(Note::CeilingLeavesNoRoom {
-            wanted,
-            allowed,
-            failed: observed.failed,
-            unreachable: count(observed.unreachable.len()),
-            doubtful: observed.doubtful_creates,
-        });
-    }
-    if allowed == 0 {
-        return;
-    }
-    if let Some(remaining) = memory.create_pause(source.fingerprint, now.monotonic) {
-        plan.notes.push(Note::CreatePaused {
-            wanted: allowed,
-            remaining,
-        });
-        return;
-    }
-    plan.action = Some(Action::Create {
-        source,
-        count: allowed,
-        placement: Placement::new(&machine.region, observed, policy, memory, now.monotonic),
-    });
-}
-
-/// Where growth can do nothing now, failed machines go that are above the maximum, and those that take the places under
-/// the ceiling which growth needs. No working one goes with them.
-fn plan_destroy_failed(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut Plan) {
-    // A floor or a fallback that stands in for a target never destroys.
-    let has_target = bounds.max < u32::MAX;
-    if !has_target || observed.failed_expendable == 0 || blue_green_under_way(observed) {
-        return;
-    }
-    let (present, _) = existing(observed, policy);
-    let above = present.saturating_sub(bounds.max);
-    // Whatever may be gone leaves room.
-    let there = observed.members.iter().filter(|member| {
-        surely_exists(observed, member) || member.presence == Presence::Unreachable
-    });
-    let there = count(there.count()).saturating_add(observed.unreachable_uncounted);
-    let room = policy.ceiling.unwrap_or(u32::MAX).saturating_sub(there);
-    let most = policy
-        .step
-        .down
-        .map_or(u32::MAX, |step| step.machines(observed.present()));
-    let in_the_way = bounds
-        .min
-        .saturating_sub(observed.created)
-        .saturating_sub(room)
-        .min(most);
-    let mut order = DestroyOrder::new(observed, policy, 0);
-    plan.destroy(order.take(false, above.max(in_the_way)));
-}
-
-fn plan_destroy(
-    observed: &Observed,
-    bounds: Bounds,
-    policy: &Policy,
-    memory: &Memory,
-    now: Now,
-    plan: &mut Plan,
-) {
-    let surplus = observed.present() - bounds.max;
-    if blue_green_under_way(observed) {
-        plan.notes.push(Note::BlueGreen { surplus });
-        return;
-    }
-    let slots = Slots::new(observed, bounds, policy);
-    let ripe = memory
-        .running_surplus_of(policy.destroy_running_after, now.monotonic)
-        .saturating_sub(slots.waiting_as_running);
-    let reached = count(slots.running.len());
-    let unripe = reached.saturating_sub(ripe);
-    let waiting = slots.waiting + slots.waiting_as_running;
-    let mut victims = slots.resting;
-    let ripe_victims = slots.running.into_iter().zip(0..ripe);
-    victims.extend(ripe_victims.map(|(member, _)| member));
-
-    let taken = count(victims.len());
-    if waiting > 0 {
-        plan.notes
-            .push(Note::WaitsForStopping { machines: waiting });
-    }
-    if unripe > 0 {
-        plan.notes.push(Note::RunningSurplusWaits {
-            machines: unripe,
-            after: policy.destroy_running_after,
-        });
-    }
-    let kept = surplus
-        .saturating_sub(taken)
-        .saturating_sub(waiting)
-        .saturating_sub(unripe);
-    note_kept(observed, policy, surplus, kept, &mut plan.notes);
-    let failed = failed(observed, &observed.lately.destroys_failed, |member| {
-        member.is_expendable(policy) && member.machine.state.destroy_rank().is_some()
-    });
-    if !failed.is_empty() {
-        plan.notes.push(Note::DestroysFailed { machines: failed });
-    }
-    plan.destroy(victims);
-}
-
-/// Says why a part of a surplus stays.
-fn note_kept(observed: &Observed, policy: &Policy, surplus: u32, kept: u32, notes: &mut Vec<Note>) {
-    let of_kept = |left: u32, pick: &dyn Fn(&Member) -> bool| {
-        let members = observed.members.iter().filter(|member| pick(member));
-        count(members.count()).min(left)
-    };
-    let may_be_gone = of_kept(kept, &|member| {
-        member.is_listed() && !surely_exists(observed, member)
-    });
-    let unseen = of_kept(kept - may_be_gone, &|member| {
-        matches!(member.presence, Presence::Unlisted | Presence::Expected)
-    });
-    let with_mounts = of_kept(kept - may_be_gone - unseen, &|member| {
-        member.is_expendable(policy) && !may_be_replaced(member, policy)
-    });
-    if unseen > 0 {
-        notes.push(Note::UnseenSurplus { machines: unseen });
-    }
-    if may_be_gone > 0 {
-        notes.push(Note::MayBeGone {
-            machines: may_be_gone,
-        });
-    }
-    if with_mounts > 0 {
-        notes.push(Note::MountsNotDestroyed {
-            machines: with_mounts,
-        });
-    }
-    let others = kept - may_be_gone - unseen - with_mounts;
-    if others > 0 {
-        notes.push(Note::NotDestroyable {
-            wanted: surplus,
-            kept: others,
-        });
-    }
-}
-
 /// The ids of those that would have an earlier turn, had the last attempt held.
 fn failed(
     observed: &Observed,
@@ -654,81 +732,6 @@ fn blue_green_under_way(observed: &Observed) -> bool {
             .filter_map(|member| member.machine.release)
     };
     matches!((releases(true).max(), releases(false).min()), (Some(newest), Some(oldest)) if newest > oldest)
-}
-
-fn plan_started(observed: &Observed, bounds: Bounds, policy: &Policy, plan: &mut Plan) {
-    let current = observed.started;
-    let ids = |members: Vec<&Member>| -> Vec<String> {
-        members
-            .into_iter()
-            .map(|member| member.machine.id.clone())
-            .collect()
-    };
-    if current < bounds.min {
-        let below = bounds.min - current;
-        let candidates = start_order(observed);
-        let may_be_up = |member: &Member| member.unsettled == Some(Unsettled::Start);
-        let wanted = plan.unspent(below, observed, may_be_up, &candidates);
-        let candidates = ids(candidates);
-        let failed = failed(observed, &observed.lately.starts_failed, |member| {
-            member.is_free() && !member.started && member.machine.state.is_down()
-        });
-        let available = count(candidates.len());
-        if available < wanted {
-            plan.notes.push(Note::TooFewStopped { wanted, available });
-        }
-        if !failed.is_empty() {
-            plan.notes.push(Note::StartsFailed { machines: failed });
-        }
-        plan.reason_of_started(
-            Reason::Below {
-                kind: Kind::Started,
-                current,
-                min: bounds.min,
-            },
-            wanted.min(available) > 0,
-        );
-        if wanted.min(available) > 0 {
-            plan.action = Some(Action::Start {
-                candidates,
-                count: wanted.min(available),
-            });
-        }
-    } else if current > bounds.max {
-        // What may run somewhere out of sight takes no running machine's place.
-        let sure = observed.members.iter();
-        let sure = sure.filter(|member| member.is_listed() && member.started);
-        let above = count(sure.count()).saturating_sub(bounds.max);
-        let candidates = stop_order(observed, policy);
-        // Counted as started so far; a victim is no candidate here, but its slot is spent all the same.
-        let may_be_down = |member: &Member| member.started && may_be_down(observed, member);
-        let wanted = plan.unspent(above, observed, may_be_down, &candidates);
-        let candidates = ids(candidates);
-        let available = count(candidates.len());
-        if available < wanted {
-            plan.notes.push(Note::TooFewStoppable { wanted, available });
-        }
-        let failed = failed(observed, &observed.lately.stops_failed, |member| {
-            member.is_expendable(policy) && member.machine.state == State::Started
-        });
-        if !failed.is_empty() {
-            plan.notes.push(Note::StopsFailed { machines: failed });
-        }
-        plan.reason_of_started(
-            Reason::Above {
-                kind: Kind::Started,
-                current,
-                max: bounds.max,
-            },
-            wanted.min(available) > 0,
-        );
-        if wanted.min(available) > 0 {
-            plan.action = Some(Action::Stop {
-                candidates,
-                count: wanted.min(available),
-            });
-        }
-    }
 }
 
 impl Plan {

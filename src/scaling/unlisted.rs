@@ -8,8 +8,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Action, Limited, Machine, Memory, Note, Now, Observed, Plan, Policy, Reason, ReleaseView,
-    Targets, limit, plan,
+    Action, Limited, Machine, Memory, Note, Now, Observed, Plan, Planner, Policy, Reason,
+    ReleaseView, Targets, limit,
 };
 
 /// The most machines that one pass asks for by id; with more than that to ask for, nothing grows in it.
@@ -56,8 +56,14 @@ pub fn ids_to_ask(
         // What limits remember is recorded once a pass, by the decision itself.
         let mut memory = memory.clone();
         let limited: Limited = limit(targets(observed), observed, policy, &mut memory, now);
-        let release = ReleaseView::NotAsked;
-        plan(observed, &limited, policy, &memory, release, now)
+        let planner = Planner {
+            observed,
+            policy,
+            memory: &memory,
+            release: ReleaseView::NotAsked,
+            now,
+        };
+        planner.plan(&limited)
     };
     let mut candidates: Vec<(Option<Instant>, &str)> = Vec::new();
     // What the answers about machines in doubt may turn out to be.

@@ -16,8 +16,8 @@ use super::{
     records::Actor,
     server::Incoming,
     state::{
-        Creation, HostStatus, Machine, MachineConfig, MachineState, NewVolume, Platform, Refusal,
-        Shown, StopOrder, Volume, parse_duration,
+        Caller, Creation, HostStatus, Machine, MachineConfig, MachineState, NewVolume, Platform,
+        Refusal, Shown, StopOrder, Volume, parse_duration,
     },
     wire::{self, Answer},
 };
@@ -146,7 +146,10 @@ fn perform(
     let id = incoming.route.machine.as_deref().unwrap_or_default();
     let nonce = incoming.header("fly-machine-lease-nonce");
     let ok = || Answer::json(200, &json!({ "ok": true }));
-    let actor = Actor::Api;
+    let caller = Caller {
+        actor: Actor::Api,
+        nonce,
+    };
     let answer = match incoming.route.operation {
         Operation::ListApps => list_apps(platform, incoming, token)?,
         Operation::List => list(platform, incoming, app)?,
@@ -167,11 +170,11 @@ fn perform(
                 wire::parameter(&incoming.query, name).is_some_and(|value| truth(&value))
             };
             let force = forced("force") || forced("kill");
-            platform.destroy_machine(app, id, actor, nonce, force)?;
+            platform.destroy_machine(app, id, caller, force)?;
             ok()
         }
         Operation::Start => {
-            let previous = platform.start_machine(app, id, actor, nonce)?;
+            let previous = platform.start_machine(app, id, caller)?;
             Answer::json(
                 200,
                 &json!({ "previous_state": previous.as_str(), "migrated": false, "new_host": "" }),
@@ -179,11 +182,11 @@ fn perform(
         }
         Operation::Stop => {
             let order = stop_order(&incoming.body)?;
-            platform.stop_machine(app, id, actor, nonce, order)?;
+            platform.stop_machine(app, id, caller, order)?;
             ok()
         }
         Operation::Suspend => {
-            platform.suspend_machine(app, id, actor, nonce)?;
+            platform.suspend_machine(app, id, caller)?;
             ok()
         }
         Operation::Wait => return Ok(Processed::Wait(wait_order(platform, incoming, app, id)?)),

@@ -137,6 +137,20 @@ pub enum Actor {
     Operator,
 }
 
+impl Actor {
+    /// That this one does such a thing.
+    pub(super) fn does(self, kind: ChangeKind) -> Deed {
+        Deed { actor: self, kind }
+    }
+}
+
+/// Who does what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deed {
+    pub(super) actor: Actor,
+    pub(super) kind: ChangeKind,
+}
+
 /// What was done to a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {

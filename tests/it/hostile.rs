@@ -15,7 +15,7 @@ use bytes::Bytes;
 use fly_autoscaler::{
     config::{Config, Purpose, Sources},
     machines::parse_machines,
-    scaling::{Action, Bounds, Memory, Now, Policy, ReleaseView, Target, Targets, limit, plan},
+    scaling::{Action, Bounds, Memory, Now, Planner, Policy, ReleaseView, Target, Targets, limit},
     sim::{Canned, Effect, Fault, MachineState, NewMachine, Operation},
     transport::{Transport, TransportError},
 };
@@ -601,7 +601,8 @@ proptest! {
         let protected: BTreeSet<String> = listed.iter().filter(|machine| machine.protected).map(|machine| machine.id.clone()).collect();
         let observed = memory.note_list(listed, &policy, now);
         let limited = limit(targets, &observed, &policy, &mut memory, now);
-        let planned = plan(&observed, &limited, &policy, &memory, ReleaseView::Known(None), now);
+        let planner = Planner { observed: &observed, policy: &policy, memory: &memory, release: ReleaseView::Known(None), now };
+        let planned = planner.plan(&limited);
         match planned.action {
             Some(Action::Create { source, count, .. }) => {
                 prop_assert!(configs.contains(&source.id), "what is cloned has a config");

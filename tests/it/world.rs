@@ -15,7 +15,7 @@ use fly_autoscaler::{
     admin::{self, Admin},
     clock::Clock,
     config::{Config, Purpose, Sources},
-    daemon::assemble,
+    daemon::{Runtime, assemble},
     health::Health,
     metrics::Metrics,
     shown,
@@ -166,14 +166,16 @@ impl World {
         let pool = assemble(
             config,
             None,
-            transport,
-            Clock::Simulated {
-                epoch: self.epoch,
-                since: self.since,
+            Runtime {
+                transport,
+                clock: Clock::Simulated {
+                    epoch: self.epoch,
+                    since: self.since,
+                },
+                metrics: self.metrics.clone(),
+                health: self.health.clone(),
+                shutdown,
             },
-            &self.metrics,
-            self.health.clone(),
-            shutdown,
         )
         .unwrap();
         self.running = Some((trigger, tokio::spawn(pool.run())));

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{
     Memory,
+    sights::Sight,
     writes::{Expected, Write},
 };
 use crate::scaling::{InitialState, Now, Observed, Policy};
@@ -126,9 +127,9 @@ impl Memory {
                 self.placement.asked(&region, policy);
                 self.creates.note_accepted(&region);
                 let started = policy.initial_state == InitialState::Started;
-                let nature = (started, self.creates.source_ends_by_itself());
-                self.sights
-                    .note_created(id.clone(), region.clone(), nature, at);
+                let ends_by_itself = self.creates.source_ends_by_itself();
+                let sight = Sight::of_create(region.clone(), started, ends_by_itself, at);
+                self.sights.note_created(id.clone(), sight);
                 self.clones.note_created(id, region, at);
             }
             Effect::CreateRefused { region } => {

@@ -58,6 +58,26 @@ pub(super) enum Standing {
 }
 
 impl Sight {
+    /// A machine that one of our creates has made.
+    pub(super) fn of_create(
+        region: String,
+        started: bool,
+        auto_destroy: bool,
+        since: Instant,
+    ) -> Self {
+        Self {
+            region,
+            state: State::Created,
+            started,
+            host_ok: true,
+            auto_destroy,
+            cordoned: false,
+            release: None,
+            standing: Standing::Awaited { since },
+            listed_in: 0,
+        }
+    }
+
     fn of(machine: &Machine, started: bool, standing: Standing) -> Self {
         Self {
             region: machine.region.clone(),
@@ -158,24 +178,8 @@ impl Sights {
     }
 
     /// A create of ours has made a machine.
-    pub(super) fn note_created(
-        &mut self,
-        id: String,
-        region: String,
-        (started, ends_by_itself): (bool, bool),
-        since: Instant,
-    ) {
-        self.by_id.entry(id).or_insert(Sight {
-            region,
-            state: State::Created,
-            started,
-            host_ok: true,
-            auto_destroy: ends_by_itself,
-            cordoned: false,
-            release: None,
-            standing: Standing::Awaited { since },
-            listed_in: 0,
-        });
+    pub(super) fn note_created(&mut self, id: String, sight: Sight) {
+        self.by_id.entry(id).or_insert(sight);
     }
 
     /// A write was accepted: where no later list shows the machine, it counts as what the write made of it.

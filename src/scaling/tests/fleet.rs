@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::scaling::{
     ActingPass, Answer, Bounds, Effect, Kind, Limited, Machine, Memory, Now, Observed, Plan,
-    Policy, Release, ReleaseView, State, Target, Targets, ids_to_ask, limit, plan,
+    Planner, Policy, Release, ReleaseView, State, Target, Targets, ids_to_ask, limit,
 };
 
 /// One app over several passes.
@@ -127,14 +127,14 @@ impl Fleet {
         } else {
             ReleaseView::Known(self.release.as_ref())
         };
-        let plan = plan(
-            &observed,
-            &limited,
-            &self.policy,
-            &self.memory,
+        let planner = Planner {
+            observed: &observed,
+            policy: &self.policy,
+            memory: &self.memory,
             release,
             now,
-        );
+        };
+        let plan = planner.plan(&limited);
         Pass {
             asked,
             doubted,

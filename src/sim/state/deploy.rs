@@ -168,7 +168,7 @@ impl Platform {
     fn lease_for_deploy(&mut self, app: &str, machines: &[Arc<str>], nonce: &str) {
         let expires = self.now.saturating_add(LEASE);
         for id in machines {
-            self.change(app, id, Actor::Deploy, ChangeKind::Update, |machine| {
+            self.change(app, id, Actor::Deploy.does(ChangeKind::Update), |machine| {
                 machine.lease = Some(Lease {
                     nonce: nonce.to_owned(),
                     expires,
@@ -241,12 +241,17 @@ impl Platform {
             );
             let instance_id = self.instance_id();
             let due = now.saturating_add(takes);
-            self.change(app, &id, Actor::Deploy, ChangeKind::Update, |machine| {
-                machine.config = config;
-                machine.instance_id = instance_id;
-                machine.state = during;
-                machine.pending = Some((due, Step::Become(after)));
-            });
+            self.change(
+                app,
+                &id,
+                Actor::Deploy.does(ChangeKind::Update),
+                |machine| {
+                    machine.config = config;
+                    machine.instance_id = instance_id;
+                    machine.state = during;
+                    machine.pending = Some((due, Step::Become(after)));
+                },
+            );
             return Progress::Step;
         }
         Progress::Done
@@ -316,18 +321,28 @@ impl Platform {
             }
             Stage::Uncordon => {
                 for id in work.new.clone() {
-                    self.change(app, &id, Actor::Deploy, ChangeKind::Uncordon, |machine| {
-                        machine.cordoned = false;
-                    });
+                    self.change(
+                        app,
+                        &id,
+                        Actor::Deploy.does(ChangeKind::Uncordon),
+                        |machine| {
+                            machine.cordoned = false;
+                        },
+                    );
                 }
                 work.stage = Stage::Cordon;
                 Progress::Step
             }
             Stage::Cordon => {
                 for id in work.all_old.clone() {
-                    self.change(app, &id, Actor::Deploy, ChangeKind::Cordon, |machine| {
-                        machine.cordoned = true;
-                    });
+                    self.change(
+                        app,
+                        &id,
+                        Actor::Deploy.does(ChangeKind::Cordon),
+                        |machine| {
+                            machine.cordoned = true;
+                        },
+                    );
                 }
                 work.old = work.all_old.iter().cloned().collect();
                 work.stage = Stage::Destroy;
@@ -336,7 +351,7 @@ impl Platform {
             Stage::Destroy => match work.old.pop_front() {
                 Some(id) => {
                     // One that is cut off stays behind, as it does with flyctl.
-                    let _ = self.destroy_machine(app, &id, Actor::Deploy, Some(&work.nonce), true);
+                    let _ = self.destroy_machine(app, &id, Actor::Deploy.with(&work.nonce), true);
                     Progress::Step
                 }
                 None => Progress::Done,
@@ -353,7 +368,7 @@ impl Platform {
         };
         if outcome == Outcome::Failed && work.deploy.strategy == Strategy::BlueGreen {
             for id in &work.new {
-                let _ = self.destroy_machine(app, id, Actor::Deploy, Some(&work.nonce), true);
+                let _ = self.destroy_machine(app, id, Actor::Deploy.with(&work.nonce), true);
             }
         }
         for id in work.all_old.iter().chain(&work.new) {
@@ -362,7 +377,7 @@ impl Platform {
                 .and_then(|machine| machine.lease.as_ref())
                 .is_some_and(|lease| lease.nonce == work.nonce);
             if ours {
-                self.change(app, id, Actor::Deploy, ChangeKind::Update, |machine| {
+                self.change(app, id, Actor::Deploy.does(ChangeKind::Update), |machine| {
                     machine.lease = None;
                 });
             }

@@ -31,10 +31,11 @@ pub use self::{
 use self::{
     app::{Course, Record},
     machine::Step,
+    operations::Launch,
 };
 pub(super) use self::{
     machine::{Shown, parse_duration, second},
-    operations::{Creation, StopOrder},
+    operations::{Caller, Creation, StopOrder},
 };
 use super::{
     Options,
@@ -42,7 +43,7 @@ use super::{
     faults::{Effect, Fault, FaultHook, FaultId, Faults, Operation, RequestInfo},
     limits::{Limiter, RateLimits},
     random::{Random, hash, unit},
-    records::{Actor, Change, ChangeKind, Log, RequestRecord},
+    records::{Actor, Change, ChangeKind, Deed, Log, RequestRecord},
 };
 
 /// How much of a request's body is remembered.
@@ -416,7 +417,12 @@ impl Platform {
             .find_map(|volume| Some(Arc::clone(&self.app(app)?.volumes.get(&**volume)?.host)))
             .or_else(|| self.place(&machine.region, true))
             .ok_or_else(|| Refusal::new(422, "no host"))?;
-        let id = self.insert(app, &host, config, None, machine.cordoned, Actor::Operator)?;
+        let launch = Launch {
+            config,
+            name: None,
+            cordoned: machine.cordoned,
+        };
+        let id = self.insert(app, &host, launch, Actor::Operator)?;
         let created_at = self
             .wall()
             .checked_sub(SignedDuration::try_from(machine.age).unwrap_or_default())
@@ -450,13 +456,18 @@ impl Platform {
     ///
     /// A change of its state cancels what would have happened to it next.
     pub fn edit_machine(&mut self, app: &str, id: &str, edit: impl FnOnce(&mut Machine)) -> bool {
-        self.change(app, id, Actor::Operator, ChangeKind::Update, |machine| {
-            let state = machine.state.clone();
-            edit(machine);
-            if machine.state != state {
-                machine.pending = None;
-            }
-        })
+        self.change(
+            app,
+            id,
+            Actor::Operator.does(ChangeKind::Update),
+            |machine| {
+                let state = machine.state.clone();
+                edit(machine);
+                if machine.state != state {
+                    machine.pending = None;
+                }
+            },
+        )
     }
 
     /// Sets a pair of a machine's metadata (`None` removes it), as the machine itself does through the API.
@@ -483,18 +494,23 @@ impl Platform {
         let destroy = self.app(app).map(|app| app.timing.destroy);
         let due = self.now.saturating_add(destroy.unwrap_or_default());
         let at = self.wall();
-        self.change(app, id, Actor::Platform, ChangeKind::Become, |machine| {
-            machine.pending = None;
-            if machine.config.auto_destroy() {
-                machine.state = MachineState::Destroying;
-                machine.pending = Some((due, Step::Vanish));
-            } else if exit_code == 0 {
-                machine.state = MachineState::Stopped;
-            } else {
-                machine.state = MachineState::Failed;
-            }
-            machine.note("exit", "flyd", at, Some(exit_code));
-        })
+        self.change(
+            app,
+            id,
+            Actor::Platform.does(ChangeKind::Become),
+            |machine| {
+                machine.pending = None;
+                if machine.config.auto_destroy() {
+                    machine.state = MachineState::Destroying;
+                    machine.pending = Some((due, Step::Vanish));
+                } else if exit_code == 0 {
+                    machine.state = MachineState::Stopped;
+                } else {
+                    machine.state = MachineState::Failed;
+                }
+                machine.note("exit", "flyd", at, Some(exit_code));
+            },
+        )
     }
 
     /// Takes a machine away at once, as if somebody had destroyed it a while ago.
@@ -633,9 +649,14 @@ impl Platform {
             .map(|(app, machine)| (Arc::clone(&app.name), Arc::clone(&machine.id)))
             .collect();
         for (app, id) in inhabitants {
-            self.change(&app, &id, Actor::Platform, ChangeKind::Update, |machine| {
-                machine.host_status = status;
-            });
+            self.change(
+                &app,
+                &id,
+                Actor::Platform.does(ChangeKind::Update),
+                |machine| {
+                    machine.host_status = status;
+                },
+            );
             let pending = self
                 .machine(&app, &id)
                 .and_then(|machine| machine.pending.as_ref())
@@ -887,8 +908,7 @@ impl Platform {
         &mut self,
         app: &str,
         id: &str,
-        actor: Actor,
-        kind: ChangeKind,
+        Deed { actor, kind }: Deed,
         edit: impl FnOnce(&mut Machine),
     ) -> bool {
         let (now, wall, history) = (self.now, self.wall(), self.history);
@@ -1000,10 +1020,15 @@ impl Platform {
             None if state == MachineState::Started => self.ending(app, id),
             None => None,
         };
-        self.change(app, id, Actor::Platform, ChangeKind::Become, |machine| {
-            machine.state = state;
-            machine.pending = pending;
-        });
+        self.change(
+            app,
+            id,
+            Actor::Platform.does(ChangeKind::Become),
+            |machine| {
+                machine.state = state;
+                machine.pending = pending;
+            },
+        );
     }
 
     fn fails(&mut self, app: &str, which: impl FnOnce(&mut App) -> &mut Failures) -> bool {
@@ -1021,10 +1046,15 @@ impl Platform {
 
     fn vanish(&mut self, app: &str, id: &str) {
         let (now, history) = (self.now, self.history);
-        let done = self.change(app, id, Actor::Platform, ChangeKind::Vanish, |machine| {
-            machine.state = MachineState::Destroyed;
-            machine.pending = None;
-        });
+        let done = self.change(
+            app,
+            id,
+            Actor::Platform.does(ChangeKind::Vanish),
+            |machine| {
+                machine.state = MachineState::Destroyed;
+                machine.pending = None;
+            },
+        );
         let Some(app) = self.apps.get_mut(app).filter(|_| done) else {
             return;
         };

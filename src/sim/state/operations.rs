@@ -121,6 +121,36 @@ impl NewVolume {
     }
 }
 
+/// Who asks for something, and by which lease.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sim) struct Caller<'request> {
+    pub(in crate::sim) actor: Actor,
+    pub(in crate::sim) nonce: Option<&'request str>,
+}
+
+impl From<Actor> for Caller<'_> {
+    fn from(actor: Actor) -> Self {
+        Self { actor, nonce: None }
+    }
+}
+
+impl Actor {
+    /// That this one asks, who holds the lease of `nonce`.
+    pub(super) fn with(self, nonce: &str) -> Caller<'_> {
+        Caller {
+            actor: self,
+            nonce: Some(nonce),
+        }
+    }
+}
+
+/// What a machine is to be.
+pub(super) struct Launch {
+    pub(super) config: MachineConfig,
+    pub(super) name: Option<String>,
+    pub(super) cordoned: bool,
+}
+
 impl Platform {
     /// Creates a machine, if there is room for it and its configuration is good.
     pub(in crate::sim) fn create_machine(
@@ -180,14 +210,12 @@ impl Platform {
         let prepared = self
             .now
             .saturating_add(self.random.between(shortest, longest));
-        let id = self.insert(
-            app,
-            &host,
-            creation.config,
-            creation.name,
-            creation.cordoned,
-            actor,
-        )?;
+        let launch = Launch {
+            config: creation.config,
+            name: creation.name,
+            cordoned: creation.cordoned,
+        };
+        let id = self.insert(app, &host, launch, actor)?;
         let lease = creation.lease_ttl.map(|ttl| Lease {
             nonce: self.random.text("0123456789abcdef", 12),
             expires: self.now.saturating_add(ttl),
@@ -267,11 +295,14 @@ impl Platform {
         &mut self,
         app: &str,
         host: &Arc<str>,
-        config: MachineConfig,
-        name: Option<String>,
-        cordoned: bool,
+        launch: Launch,
         actor: Actor,
     ) -> Result<Arc<str>, Refusal> {
+        let Launch {
+            config,
+            name,
+            cordoned,
+        } = launch;
         if !self.apps.contains_key(app) {
             return Err(Refusal::no_app());
         }
@@ -374,10 +405,9 @@ impl Platform {
         &mut self,
         app: &str,
         id: &str,
-        actor: Actor,
-        nonce: Option<&str>,
+        caller: Caller<'_>,
     ) -> Result<MachineState, Refusal> {
-        let machine = self.changeable(app, id, nonce)?;
+        let machine = self.changeable(app, id, caller.nonce)?;
         let previous = machine.state.clone();
         match &previous {
             MachineState::Stopped | MachineState::Suspended | MachineState::Failed => {}
@@ -418,7 +448,7 @@ impl Platform {
             timing.start
         };
         let due = self.now.saturating_add(takes);
-        self.change(app, id, actor, ChangeKind::Start, |machine| {
+        self.change(app, id, caller.actor.does(ChangeKind::Start), |machine| {
             machine.state = MachineState::Starting;
             machine.pending = Some((due, Step::Become(MachineState::Started)));
         });
@@ -430,11 +460,10 @@ impl Platform {
         &mut self,
         app: &str,
         id: &str,
-        actor: Actor,
-        nonce: Option<&str>,
+        caller: Caller<'_>,
         order: StopOrder,
     ) -> Result<(), Refusal> {
-        let machine = self.changeable(app, id, nonce)?;
+        let machine = self.changeable(app, id, caller.nonce)?;
         let timing = self.timing_of(app);
         let now = self.now;
         let (state, pending) = match &machine.state {
@@ -459,7 +488,7 @@ impl Platform {
                 )));
             }
         };
-        self.change(app, id, actor, ChangeKind::Stop, |machine| {
+        self.change(app, id, caller.actor.does(ChangeKind::Stop), |machine| {
             machine.state = state;
             machine.pending = pending;
         });
@@ -471,10 +500,9 @@ impl Platform {
         &mut self,
         app: &str,
         id: &str,
-        actor: Actor,
-        nonce: Option<&str>,
+        caller: Caller<'_>,
     ) -> Result<(), Refusal> {
-        let machine = self.changeable(app, id, nonce)?;
+        let machine = self.changeable(app, id, caller.nonce)?;
         match &machine.state {
             MachineState::Suspended | MachineState::Suspending => return Ok(()),
             MachineState::Started => {}
@@ -489,7 +517,7 @@ impl Platform {
             return Err(Refusal::new(422, message));
         }
         let due = self.now.saturating_add(self.timing_of(app).suspend);
-        self.change(app, id, actor, ChangeKind::Suspend, |machine| {
+        self.change(app, id, caller.actor.does(ChangeKind::Suspend), |machine| {
             machine.state = MachineState::Suspending;
             machine.pending = Some((due, Step::Become(MachineState::Suspended)));
         });
@@ -501,11 +529,10 @@ impl Platform {
         &mut self,
         app: &str,
         id: &str,
-        actor: Actor,
-        nonce: Option<&str>,
+        caller: Caller<'_>,
         force: bool,
     ) -> Result<(), Refusal> {
-        let machine = self.changeable(app, id, nonce)?;
+        let machine = self.changeable(app, id, caller.nonce)?;
         match &machine.state {
             MachineState::Destroying => return Ok(()),
             MachineState::Stopped
@@ -521,7 +548,7 @@ impl Platform {
             }
         }
         let due = self.now.saturating_add(self.timing_of(app).destroy);
-        self.change(app, id, actor, ChangeKind::Destroy, |machine| {
+        self.change(app, id, caller.actor.does(ChangeKind::Destroy), |machine| {
             machine.state = MachineState::Destroying;
             machine.pending = Some((due, Step::Vanish));
         });
@@ -679,11 +706,11 @@ mod tests {
         let stopped = NewMachine::in_region("ord").state(MachineState::Stopped);
         let id = platform.add_machine("web", stopped).unwrap();
         platform
-            .start_machine("web", &id, Actor::Api, None)
+            .start_machine("web", &id, Actor::Api.into())
             .unwrap();
         assert_eq!(states(&mut platform, &id, &[16_000]), ["failed"]);
         platform
-            .start_machine("web", &id, Actor::Api, None)
+            .start_machine("web", &id, Actor::Api.into())
             .unwrap();
         assert_eq!(states(&mut platform, &id, &[18_000]), ["started"]);
     }
@@ -704,7 +731,7 @@ mod tests {
         let seen = states(&mut platform, &id, &[2_999, 3_000]);
         assert_eq!(seen, ["started", "stopped"]);
         platform
-            .start_machine("web", &id, Actor::Api, None)
+            .start_machine("web", &id, Actor::Api.into())
             .unwrap();
         let seen = states(&mut platform, &id, &[4_500, 7_499, 7_500]);
         assert_eq!(seen, ["started", "started", "stopped"]);
@@ -712,12 +739,12 @@ mod tests {
         assert_eq!(seen, ["started", "destroying", "gone"]);
         platform.set_endings("web", &[ending(false, 3, 1)]);
         platform
-            .start_machine("web", &id, Actor::Api, None)
+            .start_machine("web", &id, Actor::Api.into())
             .unwrap();
         assert_eq!(states(&mut platform, &id, &[14_500]), ["failed"]);
         platform.set_endings("web", &[]);
         platform
-            .start_machine("web", &id, Actor::Api, None)
+            .start_machine("web", &id, Actor::Api.into())
             .unwrap();
         assert_eq!(states(&mut platform, &id, &[99_000]), ["started"]);
     }
@@ -738,7 +765,7 @@ mod tests {
         for round in 1..=2 {
             for id in &ids {
                 // One that runs on is started already in the second round.
-                let _ = platform.start_machine("web", id, Actor::Api, None);
+                let _ = platform.start_machine("web", id, Actor::Api.into());
             }
             platform.advance(Duration::from_secs(10 * round));
             rounds.push(platform.started("web"));
@@ -783,11 +810,13 @@ mod tests {
                 )
             };
             let answers = [
-                attempt(&|p, id| p.start_machine("web", id, Actor::Api, None).map(drop)),
-                attempt(&|p, id| p.stop_machine("web", id, Actor::Api, None, StopOrder::default())),
-                attempt(&|p, id| p.suspend_machine("web", id, Actor::Api, None)),
-                attempt(&|p, id| p.destroy_machine("web", id, Actor::Api, None, false)),
-                attempt(&|p, id| p.destroy_machine("web", id, Actor::Api, None, true)),
+                attempt(&|p, id| p.start_machine("web", id, Actor::Api.into()).map(drop)),
+                attempt(&|p, id| {
+                    p.stop_machine("web", id, Actor::Api.into(), StopOrder::default())
+                }),
+                attempt(&|p, id| p.suspend_machine("web", id, Actor::Api.into())),
+                attempt(&|p, id| p.destroy_machine("web", id, Actor::Api.into(), false)),
+                attempt(&|p, id| p.destroy_machine("web", id, Actor::Api.into(), true)),
             ];
             assert_eq!(answers, expected, "{state}");
         }
@@ -832,7 +861,7 @@ mod tests {
             }
             let id = platform.add_machine("web", machine).unwrap();
             platform
-                .stop_machine("web", &id, Actor::Api, None, order)
+                .stop_machine("web", &id, Actor::Api.into(), order)
                 .unwrap();
             let done = (0..200)
                 .find(|second| {
@@ -850,7 +879,7 @@ mod tests {
         let machine = NewMachine::in_region("ord").config(r#"{"image":"a","auto_destroy":true}"#);
         let id = platform.add_machine("web", machine).unwrap();
         platform
-            .stop_machine("web", &id, Actor::Api, None, StopOrder::default())
+            .stop_machine("web", &id, Actor::Api.into(), StopOrder::default())
             .unwrap();
         let seen = states(&mut platform, &id, &[999, 1_000, 2_000]);
         assert_eq!(seen, ["stopping", "destroying", "gone"]);
@@ -954,7 +983,7 @@ mod tests {
             .unwrap_err();
         assert_eq!((refusal.status, refusal.kind), (422, None));
         platform
-            .destroy_machine("web", &owner, Actor::Api, None, true)
+            .destroy_machine("web", &owner, Actor::Api.into(), true)
             .unwrap();
         assert!(
             platform
@@ -985,7 +1014,7 @@ mod tests {
         assert!(platform.lease("web", &id, "deployer", Duration::from_secs(30)));
         let start = |platform: &mut Platform| {
             platform
-                .start_machine("web", &id, Actor::Api, None)
+                .start_machine("web", &id, Actor::Api.into())
                 .map_err(|refusal| refusal.status)
         };
         assert_eq!(start(&mut platform), Err(409));
@@ -997,24 +1026,24 @@ mod tests {
     fn an_unreachable_host_holds_its_machines_until_it_is_back() {
         let (mut platform, id) = with(MachineState::Stopped);
         platform
-            .start_machine("web", &id, Actor::Api, None)
+            .start_machine("web", &id, Actor::Api.into())
             .unwrap();
         let host = Arc::clone(&platform.machine("web", &id).unwrap().host);
         assert!(platform.set_host_status(&host, HostStatus::Unreachable));
         assert_eq!(states(&mut platform, &id, &[60_000]), ["starting"]);
         let refusal = platform
-            .stop_machine("web", &id, Actor::Api, None, StopOrder::default())
+            .stop_machine("web", &id, Actor::Api.into(), StopOrder::default())
             .unwrap_err();
         assert_eq!(refusal.status, 408);
         assert!(platform.set_host_status(&host, HostStatus::Ok));
         assert_eq!(states(&mut platform, &id, &[60_000]), ["started"]);
         assert!(platform.set_host_full(&host, true));
         platform
-            .stop_machine("web", &id, Actor::Api, None, StopOrder::default())
+            .stop_machine("web", &id, Actor::Api.into(), StopOrder::default())
             .unwrap();
         platform.advance(Duration::from_secs(70));
         let refusal = platform
-            .start_machine("web", &id, Actor::Api, None)
+            .start_machine("web", &id, Actor::Api.into())
             .unwrap_err();
         assert_eq!(refusal.status, 409);
         assert!(
@@ -1033,11 +1062,11 @@ mod tests {
             .unwrap();
         let before = platform.changes().total();
         platform
-            .stop_machine("web", &ids[0], Actor::Api, None, StopOrder::default())
+            .stop_machine("web", &ids[0], Actor::Api.into(), StopOrder::default())
             .unwrap();
         platform.advance(Duration::from_secs(2));
         platform
-            .destroy_machine("web", &ids[0], Actor::Api, None, false)
+            .destroy_machine("web", &ids[0], Actor::Api.into(), false)
             .unwrap();
         let seen: Vec<_> = platform
             .changes()
@@ -1085,7 +1114,7 @@ mod tests {
         platform.set_timing("web", timing);
         platform.advance(Duration::from_secs(100));
         platform
-            .start_machine("web", &id, Actor::Api, None)
+            .start_machine("web", &id, Actor::Api.into())
             .unwrap();
         let new = platform
             .create_machine("web", creation(r#"{"image":"a"}"#), Actor::Api)
@@ -1110,7 +1139,7 @@ mod tests {
         assert_eq!(listed(110), ["new created", "old starting"]);
         assert_eq!(listed(117), ["new starting", "old started"]);
         platform
-            .destroy_machine("web", &new, Actor::Api, None, true)
+            .destroy_machine("web", &new, Actor::Api.into(), true)
             .unwrap();
         platform.advance(Duration::from_secs(127));
         assert!(platform.machine("web", &new).is_none());

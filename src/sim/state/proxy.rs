@@ -176,7 +176,7 @@ impl Platform {
             .map(|machine| Arc::clone(&machine.id))
             .collect();
         for id in ids {
-            if self.start_machine(app, &id, Actor::Proxy, None).is_ok() {
+            if self.start_machine(app, &id, Actor::Proxy.into()).is_ok() {
                 return;
             }
         }
@@ -230,9 +230,9 @@ impl Platform {
             let _ = match settings.autostop {
                 Autostop::Off => Ok(()),
                 Autostop::Stop => {
-                    self.stop_machine(app, &id, Actor::Proxy, None, StopOrder::default())
+                    self.stop_machine(app, &id, Actor::Proxy.into(), StopOrder::default())
                 }
-                Autostop::Suspend => self.suspend_machine(app, &id, Actor::Proxy, None),
+                Autostop::Suspend => self.suspend_machine(app, &id, Actor::Proxy.into()),
             };
         }
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use fly_autoscaler::{
     machines::{CloneTemplate, parse_machines},
-    scaling::{Bounds, Memory, Now, Policy, ReleaseView, Target, Targets, limit, plan},
+    scaling::{Bounds, Memory, Now, Planner, Policy, ReleaseView, Target, Targets, limit},
 };
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -32,14 +32,14 @@ fuzz_target!(|body: &[u8]| {
             started: Target::Bounds(bounds),
         };
         let limited = limit(targets, &observed, &policy, &mut memory, now);
-        let plan = plan(
-            &observed,
-            &limited,
-            &policy,
-            &memory,
-            ReleaseView::NotAsked,
+        let planner = Planner {
+            observed: &observed,
+            policy: &policy,
+            memory: &memory,
+            release: ReleaseView::NotAsked,
             now,
-        );
+        };
+        let plan = planner.plan(&limited);
         assert!(!plan.reason.to_string().is_empty());
     }
 });

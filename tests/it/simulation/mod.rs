@@ -35,7 +35,7 @@ use fly_autoscaler::{
     admin::{self, Admin},
     clock::Clock,
     config::{Config, Purpose, Sources},
-    daemon::assemble,
+    daemon::{Runtime, assemble},
     health::Health,
     metrics::Metrics,
     shutdown::{ShutdownTrigger, shutdown},
@@ -570,18 +570,20 @@ impl Run {
         let pool = assemble(
             config,
             None,
-            Arc::new(Recorder {
-                simulator: self.simulator.clone(),
-                shared: self.shared.clone(),
-                began: self.began,
-            }),
-            Clock::Simulated {
-                epoch: self.scenario.options.epoch,
-                since: self.began,
+            Runtime {
+                transport: Arc::new(Recorder {
+                    simulator: self.simulator.clone(),
+                    shared: self.shared.clone(),
+                    began: self.began,
+                }),
+                clock: Clock::Simulated {
+                    epoch: self.scenario.options.epoch,
+                    since: self.began,
+                },
+                metrics: self.metrics.clone(),
+                health: health.clone(),
+                shutdown,
             },
-            &self.metrics,
-            health.clone(),
-            shutdown,
         )
         .unwrap();
         self.health = Some(health);

@@ -802,7 +802,10 @@ impl Oracle {
                 && seen.state.is_living()
                 && !Self::is_broken(wire, pass, id, seen)
                 && !self.is_gone(wire, id, Duration::MAX)
-                && !self.touched_by(wire, id, Operation::Destroy, recent, pass)
+                && !self.writes_to(wire, id).any(|other| {
+                    let is_destroy = other.operation == Operation::Destroy;
+                    is_destroy && other.at >= recent && other.pass < pass
+                })
         });
         demand!(
             surely.count() <= max as usize,
@@ -990,19 +993,6 @@ impl Oracle {
             running.len()
         );
         Ok(())
-    }
-
-    /// Whether a pass before this one has sent such a write to a machine since `since`.
-    fn touched_by(
-        &self,
-        wire: &Wire,
-        machine: &Arc<str>,
-        operation: Operation,
-        since: Duration,
-        before: usize,
-    ) -> bool {
-        self.writes_to(wire, machine)
-            .any(|other| other.operation == operation && other.at >= since && other.pass < before)
     }
 
     /// Whether we wrote to a machine since `since`, before this pass.
