@@ -152,26 +152,9 @@ impl State {
     /// Reads the API's word; an unknown one is kept.
     #[must_use]
     pub fn parse(word: &str) -> Self {
-        match word {
-            "started" => Self::Started,
-            "starting" => Self::Starting,
-            "restarting" => Self::Restarting,
-            "updating" => Self::Updating,
-            "replacing" => Self::Replacing,
-            "stopped" => Self::Stopped,
-            "suspended" => Self::Suspended,
-            "creating" => Self::Creating,
-            "created" => Self::Created,
-            "stopping" => Self::Stopping,
-            "suspending" => Self::Suspending,
-            "failed" => Self::Failed,
-            "launch_failed" => Self::LaunchFailed,
-            "replaced" => Self::Replaced,
-            "destroying" => Self::Destroying,
-            "destroyed" => Self::Destroyed,
-            "migrated" => Self::Migrated,
-            other => Self::Other(other.to_owned()),
-        }
+        let mut known = WORDS.iter();
+        let known = known.find(|(known, _)| *known == word);
+        known.map_or_else(|| Self::Other(word.to_owned()), |(_, state)| state.clone())
     }
 
     /// Whether a machine in this state exists for good: it counts as created unless it has failed.
@@ -240,28 +223,32 @@ impl State {
     /// The closed label of metrics.
     #[must_use]
     pub fn label(&self) -> StateLabel {
-        StateLabel(match self {
-            Self::Started => "started",
-            Self::Starting => "starting",
-            Self::Restarting => "restarting",
-            Self::Updating => "updating",
-            Self::Replacing => "replacing",
-            Self::Stopped => "stopped",
-            Self::Suspended => "suspended",
-            Self::Creating => "creating",
-            Self::Created => "created",
-            Self::Stopping => "stopping",
-            Self::Suspending => "suspending",
-            Self::Failed => "failed",
-            Self::LaunchFailed => "launch_failed",
-            Self::Replaced => "replaced",
-            Self::Destroying => "destroying",
-            Self::Destroyed => "destroyed",
-            Self::Migrated => "migrated",
-            Self::Other(_) => "other",
-        })
+        let mut known = WORDS.iter();
+        let known = known.find(|(_, state)| state == self);
+        known.map_or(StateLabel::OTHER, |(word, _)| StateLabel(word))
     }
 }
+
+/// The API's words for the states that are known.
+static WORDS: [(&str, State); 17] = [
+    ("started", State::Started),
+    ("starting", State::Starting),
+    ("restarting", State::Restarting),
+    ("updating", State::Updating),
+    ("replacing", State::Replacing),
+    ("stopped", State::Stopped),
+    ("suspended", State::Suspended),
+    ("creating", State::Creating),
+    ("created", State::Created),
+    ("stopping", State::Stopping),
+    ("suspending", State::Suspending),
+    ("failed", State::Failed),
+    ("launch_failed", State::LaunchFailed),
+    ("replaced", State::Replaced),
+    ("destroying", State::Destroying),
+    ("destroyed", State::Destroyed),
+    ("migrated", State::Migrated),
+];
 
 impl fmt::Display for State {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -279,32 +266,24 @@ pub struct StateLabel(&'static str);
 impl StateLabel {
     /// The label of machines on hosts that do not answer.
     pub const UNREACHABLE: Self = Self("unreachable");
-    /// The label of machines that have been in a passing state for too long.
+    /// The label of machines that have been in a transitional state for too long.
     pub const STUCK: Self = Self("stuck");
 
+    /// The label of machines in a state that is not known.
+    const OTHER: Self = Self("other");
+
     /// Every label there is.
-    pub const ALL: [Self; 20] = [
-        Self("started"),
-        Self("starting"),
-        Self("restarting"),
-        Self("updating"),
-        Self("replacing"),
-        Self("stopped"),
-        Self("suspended"),
-        Self("creating"),
-        Self("created"),
-        Self("stopping"),
-        Self("suspending"),
-        Self("failed"),
-        Self("launch_failed"),
-        Self("replaced"),
-        Self("destroying"),
-        Self("destroyed"),
-        Self("migrated"),
-        Self("other"),
-        Self::UNREACHABLE,
-        Self::STUCK,
-    ];
+    pub const ALL: [Self; WORDS.len() + 3] = {
+        let mut all = [Self::OTHER; WORDS.len() + 3];
+        let mut at = 0;
+        while at < WORDS.len() {
+            all[at] = Self(WORDS[at].0);
+            at += 1;
+        }
+        all[at + 1] = Self::UNREACHABLE;
+        all[at + 2] = Self::STUCK;
+        all
+    };
 
     /// The label's text.
     #[must_use]

@@ -193,7 +193,7 @@ pub enum Note {
         /// How many of them still count as created.
         counted: u32,
     },
-    /// Machines that have been in a passing state for too long.
+    /// Machines that have been in a transitional state for too long.
     Stuck {
         /// Their ids.
         machines: Vec<String>,

@@ -59,7 +59,7 @@ pub struct Member {
     pub presence: Presence,
     /// Whether it counts as started.
     pub started: bool,
-    /// Whether it has been in a passing state for too long.
+    /// Whether it has been in a transitional state for too long.
     pub stuck: bool,
     /// Whether an accepted write to it has not shown in a list yet.
     pub pending: bool,

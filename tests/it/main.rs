@@ -21,6 +21,8 @@ mod failure;
 mod hostile;
 mod leaks;
 mod lost_answers;
+#[path = "../fuzz/checks/machines.rs"]
+mod machine_lists;
 mod metrics;
 mod port;
 mod program;

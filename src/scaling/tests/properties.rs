@@ -10,39 +10,18 @@ use proptest::prelude::*;
 
 use crate::scaling::{
     Action, Answer, Bounds, Decision, Effect, Fallback, InitialState, Kind, Machine, Now, Policy,
-    Release, State, Step, Target, Targets, UpDown,
+    Release, State, StateLabel, Step, Target, Targets, UpDown,
     tests::fleet::{Fleet, Pass, wall},
 };
 
 const REGIONS: [&str; 3] = ["ord", "iad", "syd"];
-
-const STATES: [&str; 18] = [
-    "started",
-    "starting",
-    "restarting",
-    "updating",
-    "replacing",
-    "stopped",
-    "suspended",
-    "creating",
-    "created",
-    "stopping",
-    "suspending",
-    "failed",
-    "launch_failed",
-    "replaced",
-    "destroying",
-    "destroyed",
-    "migrated",
-    "odd",
-];
 
 /// Machines `m0` … `m15`, so that those of one list are those of the next in other states.
 fn any_machine() -> impl Strategy<Value = Machine> {
     let ids = (0..16_u32, prop::sample::select(&REGIONS[..]));
     let state = prop_oneof![
         6 => prop::sample::select(vec!["started", "stopped", "created", "failed", "stopping"]),
-        2 => prop::sample::select(STATES.to_vec()),
+        2 => prop::sample::select(StateLabel::ALL.map(StateLabel::as_str).to_vec()),
     ];
     let rarely = || prop::bool::weighted(0.1);
     let flags = (
