@@ -67,8 +67,8 @@ impl Environment {
 
     /// The settings, through envy.
     ///
-    /// envy gets exactly the known variables: it would fold case, so that `FAS_Interval` and `FAS_INTERVAL` collided,
-    /// and it does not mind unknown ones.
+    /// envy gets exactly the known variables, by the names of the fields: it would fold case, so that `FAS_Interval` and
+    /// `FAS_INTERVAL` collided, it does not mind unknown ones, and it would take those with one prefix only.
     pub(super) fn settings(&self, errors: &mut Vec<ConfigError>) -> RawSettings {
         for name in &self.undecodable {
             if name.starts_with(PREFIX) || variable(name).is_some() {
@@ -83,9 +83,10 @@ impl Environment {
             let value = self
                 .get(variable.name)
                 .filter(|value| !value.trim().is_empty())?;
-            Some((envy_name(variable.name), value.to_owned()))
+            let field = variable.name.strip_prefix(PREFIX);
+            Some((field.unwrap_or(variable.name).to_owned(), value.to_owned()))
         });
-        envy::prefixed(PREFIX).from_iter(known).unwrap_or_else(|_| {
+        envy::from_iter(known).unwrap_or_else(|_| {
             // Only texts are asked for, which envy cannot fail to give; its message might show a token.
             let place = Place::Variable("FAS_*".to_owned());
             errors.push(ConfigError::new(&place, "the environment cannot be read"));
@@ -116,14 +117,5 @@ impl Environment {
                 }
             })
             .collect()
-    }
-}
-
-/// A variable's name for envy, which takes one prefix only: those without `FAS_` get it.
-pub(super) fn envy_name(name: &str) -> String {
-    if name.starts_with(PREFIX) {
-        name.to_owned()
-    } else {
-        format!("{PREFIX}{name}")
     }
 }

@@ -11,7 +11,7 @@ use serde_saphyr::Spanned;
 
 use super::{
     Config,
-    error::Place,
+    error::{ConfigError, Place},
     file::Keyed,
     problems::Problems,
     values::{self, Text as _},
@@ -182,6 +182,11 @@ impl Value {
     pub(super) fn label(&self) -> &str {
         self.place.label()
     }
+
+    /// That something is wrong with it; shows it, so that it is not for secrets.
+    pub(super) fn wrong(&self, message: impl Into<String>) -> ConfigError {
+        ConfigError::new(&self.place, message).value(self.text())
+    }
 }
 
 /// A variable that does nothing because the file says something else.
@@ -298,16 +303,6 @@ macro_rules! settings {
                 });
             )?)*
             told
-        }
-
-        #[cfg(test)]
-        impl RawSettings {
-            /// The names of the fields that have a value.
-            pub(super) fn set_fields(&self) -> Vec<&'static str> {
-                let mut fields = Vec::new();
-                $(if self.$field.is_some() { fields.push(stringify!($field)); })*
-                fields
-            }
         }
     };
 }
@@ -659,30 +654,25 @@ impl<'de> Deserialize<'de> for OneOrMany {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
+    use super::{super::env::Environment, *};
 
     #[test]
     fn the_table_and_the_raw_settings_do_not_drift() {
-        let fields =
-            RawSettings {
-                ..envy::prefixed("FAS_")
-                    .from_iter(VARIABLES.iter().map(|variable| {
-                        (super::super::env::envy_name(variable.name), "x".to_owned())
-                    }))
-                    .unwrap_or_default()
-            }
-            .set_fields();
-        let expected: Vec<String> = VARIABLES
+        let all = VARIABLES
             .iter()
-            .map(|variable| {
-                variable
-                    .name
-                    .strip_prefix("FAS_")
-                    .unwrap_or(variable.name)
-                    .to_lowercase()
-            })
-            .collect();
-        assert_eq!(fields, expected);
+            .map(|variable| (variable.name.into(), variable.name.into()));
+        let environment = Environment::collect(all).settings(&mut Vec::new());
+        let no_file = |_: &str, _| unreachable!("nothing is in a file");
+        let settings = Settings::merge(
+            environment,
+            RawSettings::default(),
+            &no_file,
+            &mut Vec::new(),
+        );
+        let rows = settings.rows();
+        let texts: Vec<_> = rows.map(|(row, value)| (row.name, value.text())).collect();
+        let expected: Vec<_> = VARIABLES.iter().map(|row| (row.name, row.name)).collect();
+        assert_eq!(texts, expected);
     }
 
     #[test]

@@ -286,8 +286,8 @@ fn apps(
     };
     let Ok(pattern) = AppPattern::parse(value.text()) else {
         problems.refuse(
-            ConfigError::new(value.place(), "app name contains invalid characters")
-                .value(value.text())
+            value
+                .wrong("app name contains invalid characters")
                 .expected(
                     "letters, digits, dashes and underscores, and * for any run of characters",
                 )
@@ -299,11 +299,7 @@ fn apps(
         };
     };
     if pattern.is_wildcard() && option.is_some() {
-        problems.refuse(
-            ConfigError::new(value.place(), "--app names one app")
-                .value(value.text())
-                .example("--app my-app"),
-        );
+        problems.refuse(value.wrong("--app names one app").example("--app my-app"));
     } else if let Some(managed) = option
         .as_ref()
         .and(settings.app_name.as_ref())
@@ -311,8 +307,8 @@ fn apps(
         .filter(|managed| !managed.matches(pattern.as_str()))
     {
         problems.refuse(
-            ConfigError::new(value.place(), "--app names an app that is not managed")
-                .value(value.text())
+            value
+                .wrong("--app names an app that is not managed")
                 .expected(format!(
                     "one that FAS_APP_NAME matches: {}",
                     managed.as_str()
@@ -320,12 +316,9 @@ fn apps(
         );
     } else if pattern.is_wildcard() && org.is_none() {
         problems.refuse(
-            ConfigError::new(
-                value.place(),
-                "organization required if app name uses a wildcard",
-            )
-            .value(value.text())
-            .example("FAS_ORG=my-org"),
+            value
+                .wrong("organization required if app name uses a wildcard")
+                .example("FAS_ORG=my-org"),
         );
     }
     let org_counts = pattern.is_wildcard() || option.is_some();
@@ -341,12 +334,9 @@ fn apps(
         && (own.process_group == group || group == EVERY_GROUP)
     {
         problems.refuse(
-            ConfigError::new(
-                value.place(),
-                "app name is the autoscaler's own app and process group",
-            )
-            .value(value.text())
-            .expected("another app, or another group in FAS_PROCESS_GROUP"),
+            value
+                .wrong("app name is the autoscaler's own app and process group")
+                .expected("another app, or another group in FAS_PROCESS_GROUP"),
         );
     }
     AppSelection { pattern, org }
@@ -490,18 +480,15 @@ fn check_limits(problems: &mut Problems, settings: &Settings, policy: &Policy) {
     let bounds = [&settings.machine_floor, &settings.machine_ceiling];
     for value in bounds.into_iter().flatten().filter(|_| !has_created) {
         problems.refuse(
-            ConfigError::new(
-                value.place(),
-                format!("{} needs a created machine count", value.label()),
-            )
-            .value(value.text())
-            .example("FAS_CREATED_MACHINE_COUNT=ceil(queue_depth / 10)"),
+            value
+                .wrong(format!("{} needs a created machine count", value.label()))
+                .example("FAS_CREATED_MACHINE_COUNT=ceil(queue_depth / 10)"),
         );
     }
     if let (Some(lower), Some(upper), Some(value)) = (policy.floor, policy.ceiling, bounds[0]) {
         if lower > upper {
             let message = format!("{} is above the ceiling of {upper}", value.label());
-            problems.refuse(ConfigError::new(value.place(), message).value(value.text()));
+            problems.refuse(value.wrong(message));
         }
     }
     let created = &settings.fallback_created_machine_count;
@@ -519,11 +506,7 @@ fn check_limits(problems: &mut Problems, settings: &Settings, policy: &Policy) {
                 "FAS_{}_MACHINE_COUNT=ceil(queue_depth / 10)",
                 kind.to_uppercase()
             );
-            problems.refuse(
-                ConfigError::new(value.place(), message)
-                    .value(value.text())
-                    .example(example),
-            );
+            problems.refuse(value.wrong(message).example(example));
         }
     }
     if let (Some(value), None, None) = (&settings.fallback_after, created, started) {

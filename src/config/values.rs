@@ -42,17 +42,12 @@ pub(super) fn duration(problems: &mut Problems, value: Option<&Value>, default: 
     let Some(value) = value else { return default };
     let error = match duration::parse(value.text()) {
         Ok(duration) => return duration,
-        Err(DurationError::Negative) => ConfigError::new(
-            value.place(),
-            format!("{} must not be negative", value.label()),
-        )
-        .value(value.text()),
-        Err(error) => ConfigError::new(
-            value.place(),
-            format!("cannot parse {} as duration", value.label()),
-        )
-        .value(value.text())
-        .expected(error.to_string()),
+        Err(DurationError::Negative) => {
+            value.wrong(format!("{} must not be negative", value.label()))
+        }
+        Err(error) => value
+            .wrong(format!("cannot parse {} as duration", value.label()))
+            .expected(error.to_string()),
     };
     problems.refuse(error.example("15s or 1m30s"));
     default
@@ -67,11 +62,7 @@ pub(super) fn positive_duration(
     let duration = duration(problems, value, default);
     if let (Duration::ZERO, Some(value)) = (duration, value) {
         let message = format!("{} must be longer than 0s", value.label());
-        problems.refuse(
-            ConfigError::new(value.place(), message)
-                .value(value.text())
-                .example("15s or 1m30s"),
-        );
+        problems.refuse(value.wrong(message).example("15s or 1m30s"));
     }
     duration
 }
@@ -90,11 +81,7 @@ pub(super) fn boolean(problems: &mut Problems, value: Option<&Value>, default: &
         "no" | "off" | "n" if in_file => false,
         _ => {
             let message = format!("cannot parse {} as boolean", value.label());
-            problems.refuse(
-                ConfigError::new(value.place(), message)
-                    .value(value.text())
-                    .expected("true, false, 1 or 0"),
-            );
+            problems.refuse(value.wrong(message).expected("true, false, 1 or 0"));
             default
         }
     }
@@ -139,7 +126,7 @@ pub(super) fn choice<T: Choice>(
     by_word(value.text()).unwrap_or_else(|| {
         let [(first, _), (second, _)] = T::CHOICES;
         let message = format!("{} must be either '{first}' or '{second}'", T::NAME);
-        problems.refuse(ConfigError::new(value.place(), message).value(value.text()));
+        problems.refuse(value.wrong(message));
         default
     })
 }
@@ -157,13 +144,10 @@ fn integer(problems: &mut Problems, value: Option<&Value>, example: &str) -> Opt
         Err(error) if *error.kind() == IntErrorKind::NegOverflow => Some(i64::MIN),
         Err(_) => {
             problems.refuse(
-                ConfigError::new(
-                    value.place(),
-                    format!("cannot parse {} as integer", value.label()),
-                )
-                .value(value.text())
-                .expected("a whole number")
-                .example(example),
+                value
+                    .wrong(format!("cannot parse {} as integer", value.label()))
+                    .expected("a whole number")
+                    .example(example),
             );
             None
         }
@@ -181,11 +165,7 @@ fn at_least_one(
     let value = value?;
     if !(1..=most).contains(&number) {
         let message = format!("{} must be at least 1 and at most {most}", value.label());
-        problems.refuse(
-            ConfigError::new(value.place(), message)
-                .value(value.text())
-                .example(example),
-        );
+        problems.refuse(value.wrong(message).example(example));
         return None;
     }
     Some(number)
@@ -202,11 +182,7 @@ pub(super) fn count(problems: &mut Problems, value: Option<&Value>, _: &str) -> 
             value.label(),
             u32::MAX
         );
-        problems.refuse(
-            ConfigError::new(value.place(), message)
-                .value(value.text())
-                .example("10"),
-        );
+        problems.refuse(value.wrong(message).example("10"));
     }
     count.ok()
 }
@@ -248,7 +224,7 @@ pub(super) fn passes_at_once(
     let number = number.unwrap_or_else(|| default.parse().expect(READABLE));
     if let (Some(value), true) = (value, number > MAX_CONCURRENCY) {
         let message = format!("{} must be at most {MAX_CONCURRENCY}", value.label());
-        problems.refuse(ConfigError::new(value.place(), message).value(value.text()));
+        problems.refuse(value.wrong(message));
     }
     usize::try_from(number).unwrap_or(0).max(1)
 }
@@ -265,13 +241,10 @@ pub(super) fn step(problems: &mut Problems, value: Option<&Value>, _: &str) -> O
         Ok(count) => Some(Step::Count(count)),
         Err(_) => {
             problems.refuse(
-                ConfigError::new(
-                    value.place(),
-                    format!("cannot parse {} as a step", value.label()),
-                )
-                .value(value.text())
-                .expected("a number of machines or a share of the current count")
-                .example("5 or 50%"),
+                value
+                    .wrong(format!("cannot parse {} as a step", value.label()))
+                    .expected("a number of machines or a share of the current count")
+                    .example("5 or 50%"),
             );
             None
         }
@@ -330,13 +303,10 @@ pub(super) fn number(problems: &mut Problems, value: &Value) -> Option<f64> {
         .filter(|number| number.is_finite());
     if number.is_none() {
         problems.refuse(
-            ConfigError::new(
-                value.place(),
-                format!("cannot parse {} as a number", value.label()),
-            )
-            .value(value.text())
-            .expected("a finite number")
-            .example("0"),
+            value
+                .wrong(format!("cannot parse {} as a number", value.label()))
+                .expected("a finite number")
+                .example("0"),
         );
     }
     number
@@ -444,13 +414,10 @@ pub(super) fn metrics_address(
         ("localhost", Ok(port)) => at(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), false),
         _ => {
             problems.refuse(
-                ConfigError::new(
-                    value.place(),
-                    format!("{} is not an address to listen on", value.label()),
-                )
-                .value(value.text())
-                .expected("an IP address and a port")
-                .example("[::]:9090, 127.0.0.1:9090 or :9090"),
+                value
+                    .wrong(format!("{} is not an address to listen on", value.label()))
+                    .expected("an IP address and a port")
+                    .example("[::]:9090, 127.0.0.1:9090 or :9090"),
             );
             default
         }
