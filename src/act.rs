@@ -150,7 +150,7 @@ impl Executor<'_> {
         let mut missing = count;
         let mut attempts_left = usize::try_from(count)
             .unwrap_or(usize::MAX)
-            .saturating_add(placement.len());
+            .saturating_add(placement.region_count());
         let mut stopped = false;
         // Seen by creates that wait for a volume or for another attempt, so that they do not begin after all.
         let halted = AtomicBool::new(false);

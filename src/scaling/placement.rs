@@ -173,14 +173,8 @@ impl Placement {
 
     /// How many regions there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn region_count(&self) -> usize {
         self.regions.len()
-    }
-
-    /// Whether there is no region at all.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.regions.is_empty()
     }
 }
 
@@ -279,7 +273,7 @@ mod tests {
     #[test]
     fn a_region_that_refuses_is_left_out_of_the_pass() {
         let mut placement = placement(&["ams", "iad", "syd"], &["syd"]);
-        assert_eq!(placement.len(), 3);
+        assert_eq!(placement.region_count(), 3);
         assert_eq!(next(&mut placement, 1), "ams");
         placement.refuse("ams");
         placement.refuse("nowhere");
@@ -290,13 +284,13 @@ mod tests {
         placement.refuse("syd");
         assert!(placement.is_exhausted());
         assert_eq!(placement.next_region(), None);
-        assert_eq!(placement.len(), 3);
+        assert_eq!(placement.region_count(), 3);
     }
 
     #[test]
     fn what_the_source_s_region_refuses_goes_to_the_others_of_the_group() {
         let mut placement = placement(&[], &[]);
-        assert_eq!(placement.len(), 3);
+        assert_eq!(placement.region_count(), 3);
         assert_eq!(next(&mut placement, 1), "ord");
         placement.refuse("ord");
         assert_eq!(next(&mut placement, 3), "iad syd iad");

@@ -241,17 +241,13 @@ impl Platform {
             );
             let instance_id = self.instance_id();
             let due = now.saturating_add(takes);
-            self.change(
-                app,
-                &id,
-                Actor::Deploy.does(ChangeKind::Update),
-                |machine| {
-                    machine.config = config;
-                    machine.instance_id = instance_id;
-                    machine.state = during;
-                    machine.pending = Some((due, Step::Become(after)));
-                },
-            );
+            let deed = Actor::Deploy.does(ChangeKind::Update);
+            self.change(app, &id, deed, |machine| {
+                machine.config = config;
+                machine.instance_id = instance_id;
+                machine.state = during;
+                machine.pending = Some((due, Step::Become(after)));
+            });
             return Progress::Step;
         }
         Progress::Done
@@ -320,30 +316,12 @@ impl Platform {
                 }
             }
             Stage::Uncordon => {
-                for id in work.new.clone() {
-                    self.change(
-                        app,
-                        &id,
-                        Actor::Deploy.does(ChangeKind::Uncordon),
-                        |machine| {
-                            machine.cordoned = false;
-                        },
-                    );
-                }
+                self.cordon(app, &work.new, false);
                 work.stage = Stage::Cordon;
                 Progress::Step
             }
             Stage::Cordon => {
-                for id in work.all_old.clone() {
-                    self.change(
-                        app,
-                        &id,
-                        Actor::Deploy.does(ChangeKind::Cordon),
-                        |machine| {
-                            machine.cordoned = true;
-                        },
-                    );
-                }
+                self.cordon(app, &work.all_old, true);
                 work.old = work.all_old.iter().cloned().collect();
                 work.stage = Stage::Destroy;
                 Progress::Step
@@ -356,6 +334,19 @@ impl Platform {
                 }
                 None => Progress::Done,
             },
+        }
+    }
+
+    fn cordon(&mut self, app: &str, machines: &[Arc<str>], cordoned: bool) {
+        let kind = if cordoned {
+            ChangeKind::Cordon
+        } else {
+            ChangeKind::Uncordon
+        };
+        for id in machines {
+            self.change(app, id, Actor::Deploy.does(kind), |machine| {
+                machine.cordoned = cordoned;
+            });
         }
     }
 

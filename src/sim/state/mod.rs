@@ -456,18 +456,14 @@ impl Platform {
     ///
     /// A change of its state cancels what would have happened to it next.
     pub fn edit_machine(&mut self, app: &str, id: &str, edit: impl FnOnce(&mut Machine)) -> bool {
-        self.change(
-            app,
-            id,
-            Actor::Operator.does(ChangeKind::Update),
-            |machine| {
-                let state = machine.state.clone();
-                edit(machine);
-                if machine.state != state {
-                    machine.pending = None;
-                }
-            },
-        )
+        let deed = Actor::Operator.does(ChangeKind::Update);
+        self.change(app, id, deed, |machine| {
+            let state = machine.state.clone();
+            edit(machine);
+            if machine.state != state {
+                machine.pending = None;
+            }
+        })
     }
 
     /// Sets a pair of a machine's metadata (`None` removes it), as the machine itself does through the API.
@@ -494,23 +490,19 @@ impl Platform {
         let destroy = self.app(app).map(|app| app.timing.destroy);
         let due = self.now.saturating_add(destroy.unwrap_or_default());
         let at = self.wall();
-        self.change(
-            app,
-            id,
-            Actor::Platform.does(ChangeKind::Become),
-            |machine| {
-                machine.pending = None;
-                if machine.config.auto_destroy() {
-                    machine.state = MachineState::Destroying;
-                    machine.pending = Some((due, Step::Vanish));
-                } else if exit_code == 0 {
-                    machine.state = MachineState::Stopped;
-                } else {
-                    machine.state = MachineState::Failed;
-                }
-                machine.note("exit", "flyd", at, Some(exit_code));
-            },
-        )
+        let deed = Actor::Platform.does(ChangeKind::Become);
+        self.change(app, id, deed, |machine| {
+            machine.pending = None;
+            if machine.config.auto_destroy() {
+                machine.state = MachineState::Destroying;
+                machine.pending = Some((due, Step::Vanish));
+            } else if exit_code == 0 {
+                machine.state = MachineState::Stopped;
+            } else {
+                machine.state = MachineState::Failed;
+            }
+            machine.note("exit", "flyd", at, Some(exit_code));
+        })
     }
 
     /// Takes a machine away at once, as if somebody had destroyed it a while ago.
@@ -649,14 +641,10 @@ impl Platform {
             .map(|(app, machine)| (Arc::clone(&app.name), Arc::clone(&machine.id)))
             .collect();
         for (app, id) in inhabitants {
-            self.change(
-                &app,
-                &id,
-                Actor::Platform.does(ChangeKind::Update),
-                |machine| {
-                    machine.host_status = status;
-                },
-            );
+            let deed = Actor::Platform.does(ChangeKind::Update);
+            self.change(&app, &id, deed, |machine| {
+                machine.host_status = status;
+            });
             let pending = self
                 .machine(&app, &id)
                 .and_then(|machine| machine.pending.as_ref())
@@ -1020,15 +1008,11 @@ impl Platform {
             None if state == MachineState::Started => self.ending(app, id),
             None => None,
         };
-        self.change(
-            app,
-            id,
-            Actor::Platform.does(ChangeKind::Become),
-            |machine| {
-                machine.state = state;
-                machine.pending = pending;
-            },
-        );
+        let deed = Actor::Platform.does(ChangeKind::Become);
+        self.change(app, id, deed, |machine| {
+            machine.state = state;
+            machine.pending = pending;
+        });
     }
 
     fn fails(&mut self, app: &str, which: impl FnOnce(&mut App) -> &mut Failures) -> bool {
@@ -1046,15 +1030,11 @@ impl Platform {
 
     fn vanish(&mut self, app: &str, id: &str) {
         let (now, history) = (self.now, self.history);
-        let done = self.change(
-            app,
-            id,
-            Actor::Platform.does(ChangeKind::Vanish),
-            |machine| {
-                machine.state = MachineState::Destroyed;
-                machine.pending = None;
-            },
-        );
+        let deed = Actor::Platform.does(ChangeKind::Vanish);
+        let done = self.change(app, id, deed, |machine| {
+            machine.state = MachineState::Destroyed;
+            machine.pending = None;
+        });
         let Some(app) = self.apps.get_mut(app).filter(|_| done) else {
             return;
         };
