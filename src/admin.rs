@@ -1,25 +1,34 @@
 //! The HTTP server on port 9090. Everything on it only reads, and nothing on it shows a token.
 //!
 //! - `GET /metrics`: all series in the Prometheus text format.
+//! - `GET /api/status`: the record of all fleets as JSON, with `?app=NAME` that of one app in detail.
 //! - `GET /healthz`: 200 while the loop runs.
 //! - `GET /readyz`: 200 while passes succeed, else 503 with the reason.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
+    http::{HeaderValue, StatusCode, Uri, header},
+    middleware::map_response,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
+use url::form_urlencoded;
 
-use crate::{health::Health, metrics::Metrics, shown};
+use crate::{
+    clock::Clock,
+    health::Health,
+    metrics::Metrics,
+    shown,
+    status::{Daemon, Selection, Status},
+};
 
 /// The longest reason that is shown, in characters.
 const REASON_LIMIT: usize = 3000;
@@ -31,64 +40,202 @@ pub struct Admin {
     pub metrics: Metrics,
     /// For `/healthz` and `/readyz`.
     pub health: Health,
+    /// What is shown of each fleet.
+    pub status: Status,
+}
+
+impl Admin {
+    /// Nothing has happened yet. `interval` and `timeout` say how old a success may be.
+    #[must_use]
+    pub fn new(clock: Clock, interval: Duration, timeout: Duration) -> Self {
+        Self {
+            metrics: Metrics::new(),
+            health: Health::new(interval, timeout),
+            status: Status::new(clock),
+        }
+    }
+
+    /// The record as JSON: all fleets, or those of `selection`; `None` where there is none of that name.
+    #[must_use]
+    pub fn status_json(&self, selection: Option<&Selection>) -> Option<Vec<u8>> {
+        let readiness = self.health.readiness(Instant::now());
+        let daemon = Daemon {
+            readiness: readiness.as_ref().map_err(String::as_str).copied(),
+        };
+        self.status.json(daemon, selection)
+    }
+
+    /// All series in the Prometheus text format.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        self.metrics.write(&mut text);
+        self.status.write_series(&mut text);
+        text
+    }
 }
 
 /// The routes.
 pub fn router(admin: Admin) -> Router {
-    let page = Arc::new(MetricsPage {
-        metrics: admin.metrics.clone(),
-        texts: Mutex::default(),
+    let port = Arc::new(Port {
+        admin,
+        rendering: Semaphore::new(1),
+        metrics: SharedText::default(),
+        fleets: SharedText::default(),
     });
     Router::new()
-        .route("/metrics", get(metrics).with_state(page))
+        .route("/metrics", get(metrics))
+        .route("/api/status", get(api_status))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .with_state(admin)
+        .layer(map_response(harden))
+        .with_state(port)
 }
 
-async fn metrics(State(page): State<Arc<MetricsPage>>) -> impl IntoResponse {
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        page.text(Instant::now()),
-    )
+/// What the endpoints share.
+struct Port {
+    admin: Admin,
+    /// One text is written at a time, on a thread of its own, so that passes go on meanwhile however many ask.
+    rendering: Semaphore,
+    /// The text of `/metrics`.
+    metrics: SharedText,
+    /// `/api/status` without a selection.
+    fleets: SharedText,
 }
 
-/// How old a text of `/metrics` may be that is given out again: writing it takes time, a tenth of a second for thousands
-/// of apps, that clients who ask in a row would take from passes.
+impl Port {
+    /// Writes a text where no pass waits for it.
+    async fn render<T: Send + 'static>(
+        self: &Arc<Self>,
+        write: impl FnOnce(&Admin) -> T + Send + 'static,
+    ) -> Option<T> {
+        let port = Arc::clone(self);
+        // Neither is ever closed; a panic of the writer is its own answer.
+        let _turn = self.rendering.acquire().await.ok()?;
+        tokio::task::spawn_blocking(move || write(&port.admin))
+            .await
+            .ok()
+    }
+
+    /// A text that those who ask at the same time share.
+    async fn shared(
+        self: &Arc<Self>,
+        text: fn(&Self) -> &SharedText,
+        write: fn(&Admin) -> Vec<u8>,
+    ) -> Option<Bytes> {
+        if let Some(text) = text(self).kept(Instant::now()) {
+            return Some(text);
+        }
+        let port = Arc::clone(self);
+        let written = self.render(move |admin| {
+            // Whoever waited for a turn may find what the one before has written.
+            let now = Instant::now();
+            let kept = text(&port).kept(now);
+            kept.unwrap_or_else(|| text(&port).keep(now, write(admin).into()))
+        });
+        written.await
+    }
+}
+
+/// How old a text may be that is given out again: writing it takes time, a tenth of a second for thousands of apps, that
+/// clients who ask in a row would take from passes.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How many texts clients may be at the reading of. Slow ones share the last of them: each text is a few MB where apps
 /// are many.
 const TEXTS: usize = 4;
 
-/// The text of `/metrics`, which those who ask at the same time share.
-struct MetricsPage {
-    metrics: Metrics,
-    /// Those that somebody still reads or that are fresh, the newest last.
-    texts: Mutex<Vec<(Instant, Bytes)>>,
-}
+/// A text that those who ask at the same time share: those that somebody still reads or that are fresh, the newest last.
+#[derive(Default)]
+struct SharedText(Mutex<Vec<(Instant, Bytes)>>);
 
-impl MetricsPage {
-    fn text(&self, now: Instant) -> Bytes {
-        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+impl SharedText {
+    /// The newest text, if it is fresh or there are as many already as there may be.
+    fn kept(&self, now: Instant) -> Option<Bytes> {
+        let mut texts = self.texts();
         let is_fresh = |at: Instant| now.saturating_duration_since(at) < FRESH;
         texts.retain(|(at, text)| is_fresh(*at) || !text.is_unique());
-        if let Some((at, text)) = texts.last() {
-            if is_fresh(*at) || texts.len() >= TEXTS {
-                return text.clone();
-            }
-        }
-        let text = Bytes::from(self.metrics.render());
-        texts.push((now, text.clone()));
+        let (at, text) = texts.last()?;
+        (is_fresh(*at) || texts.len() >= TEXTS).then(|| text.clone())
+    }
+
+    /// Keeps a text that was written now.
+    fn keep(&self, now: Instant, text: Bytes) -> Bytes {
+        self.texts().push((now, text.clone()));
         text
+    }
+
+    fn texts(&self) -> MutexGuard<'_, Vec<(Instant, Bytes)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn healthz(State(admin): State<Admin>) -> impl IntoResponse {
-    if admin.health.is_alive(Instant::now()) {
+/// Headers that every answer has: nobody keeps it, nobody guesses its type, nothing of it acts elsewhere.
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'",
+        ));
+    response
+}
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JSON: &str = "application/json";
+
+async fn metrics(State(port): State<Arc<Port>>) -> Response {
+    let write = |admin: &Admin| admin.metrics_text().into_bytes();
+    answer(TEXT, port.shared(|port| &port.metrics, write).await)
+}
+
+async fn api_status(State(port): State<Arc<Port>>, uri: Uri) -> Response {
+    let Some(selection) = selection(uri.query().unwrap_or_default()) else {
+        let write = |admin: &Admin| admin.status_json(None).unwrap_or_default();
+        return answer(JSON, port.shared(|port| &port.fleets, write).await);
+    };
+    let app = shown::line(&selection.app, REASON_LIMIT);
+    let json = port.render(move |admin| admin.status_json(Some(&selection)));
+    if let Some(json) = json.await.flatten() {
+        return answer(JSON, Some(json.into()));
+    }
+    let error = serde_json::json!({
+        "error": format!("no such fleet: this autoscaler does not scale \"{app}\""),
+    });
+    let body = answer(JSON, Some(error.to_string().into()));
+    (StatusCode::NOT_FOUND, body).into_response()
+}
+
+/// Which fleets a query asks for; `None`: all.
+fn selection(query: &str) -> Option<Selection> {
+    let value = |wanted: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let found = pairs.find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.into_owned())
+    };
+    Some(Selection {
+        app: value("app")?,
+        group: value("group"),
+        region: value("region"),
+    })
+}
+
+fn answer(content_type: &'static str, body: Option<Bytes>) -> Response {
+    match body {
+        Some(body) => ([(header::CONTENT_TYPE, content_type)], body).into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn healthz(State(port): State<Arc<Port>>) -> impl IntoResponse {
+    if port.admin.health.is_alive(Instant::now()) {
         (StatusCode::OK, "ok\n")
     } else {
         (
@@ -98,8 +245,8 @@ async fn healthz(State(admin): State<Admin>) -> impl IntoResponse {
     }
 }
 
-async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
-    match admin.health.readiness(Instant::now()) {
+async fn readyz(State(port): State<Arc<Port>>) -> impl IntoResponse {
+    match port.admin.health.readiness(Instant::now()) {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(why) => {
             let why = shown::line(&why, REASON_LIMIT);
@@ -111,18 +258,18 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::labels::PassError;
 
     #[tokio::test(start_paused = true)]
     async fn clients_share_a_text_and_slow_ones_are_at_the_reading_of_few() {
-        let page = MetricsPage {
-            metrics: Metrics::new(),
-            texts: Mutex::default(),
-        };
+        let shared = SharedText::default();
         let begin = Instant::now();
-        let text = |milliseconds| {
-            page.metrics.pass_error(PassError::Panic);
-            page.text(begin + Duration::from_millis(milliseconds))
+        let mut written = 0_u64;
+        let mut text = |milliseconds| {
+            let now = begin + Duration::from_millis(milliseconds);
+            shared.kept(now).unwrap_or_else(|| {
+                written += 1;
+                shared.keep(now, written.to_string().into())
+            })
         };
         let first = text(0);
         assert_eq!(text(999), first, "within a second");
@@ -134,8 +281,7 @@ mod tests {
             assert_eq!(text(milliseconds), slow[3], "as good as it gets");
         }
         drop(slow);
-        let fresh = text(60_001);
-        assert!(fresh.len() > 1000);
-        assert_eq!(page.texts.lock().map_or(0, |texts| texts.len()), 1);
+        assert_eq!(text(60_001), "5");
+        assert_eq!(shared.texts().len(), 1);
     }
 }

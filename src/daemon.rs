@@ -16,13 +16,12 @@ use crate::{
     clock::Clock,
     collect::Collector,
     config::{Config, MetricsAddress},
-    health::Health,
     listener,
     machines::{Api, ApiOptions},
-    metrics::Metrics,
     pool::{Pool, PoolOptions},
     reconcile::Reconciler,
     shutdown::Shutdown,
+    status::Settings,
     transport::{HttpTransport, Transport},
     waiting::Waiting,
 };
@@ -53,22 +52,11 @@ impl Daemon {
             tracing::warn!(error = %error, "cannot raise the limit of open files: {error}");
         }
         let listener = listen(config.metrics_address)?;
-        let metrics = Metrics::new();
-        let health = Health::new(config.policy.interval, config.policy.timeout);
-        let pool = assemble(
-            config,
-            extra_roots,
-            Runtime {
-                transport,
-                clock: Clock::System,
-                metrics: metrics.clone(),
-                health: health.clone(),
-                shutdown,
-            },
-        )?;
+        let admin = Admin::new(Clock::System, config.policy.interval, config.policy.timeout);
+        let pool = assemble(config, extra_roots, transport, &admin, shutdown)?;
         Ok(Self {
             pool,
-            admin: Admin { metrics, health },
+            admin,
             listener,
         })
     }
@@ -93,21 +81,8 @@ impl Daemon {
     }
 }
 
-/// What the loop runs with, beside its configuration.
-pub struct Runtime {
-    /// What carries its HTTP exchanges.
-    pub transport: Arc<dyn Transport>,
-    /// What tells it the time.
-    pub clock: Clock,
-    /// What it counts in.
-    pub metrics: Metrics,
-    /// What it reports its passes to.
-    pub health: Health,
-    /// What ends it.
-    pub shutdown: Shutdown,
-}
-
-/// Puts the loop together. Tests bring a transport and a clock of their own.
+/// Puts the loop together; what it does is shown in `admin`, whose clock it goes by. Tests bring a transport and a clock
+/// of their own.
 ///
 /// # Errors
 ///
@@ -115,15 +90,10 @@ pub struct Runtime {
 pub fn assemble(
     config: Config,
     extra_roots: Option<&[u8]>,
-    runtime: Runtime,
+    transport: Arc<dyn Transport>,
+    admin: &Admin,
+    shutdown: Shutdown,
 ) -> anyhow::Result<Pool> {
-    let Runtime {
-        transport,
-        clock,
-        metrics,
-        health,
-        shutdown,
-    } = runtime;
     let Config {
         apps,
         targets,
@@ -152,7 +122,7 @@ pub fn assemble(
                 .with_context(|| format!("metric {}", collector.metric))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let client = Api::new(transport, options, metrics.clone(), shutdown.clone())
+    let client = Api::new(transport, options, admin.metrics.clone(), shutdown.clone())
         .map_err(|message| anyhow!(message))?;
     let left_out = own.app.filter(|_| policy.scales_group(&own.process_group));
     if let Some(own) = left_out
@@ -162,6 +132,13 @@ pub fn assemble(
         tracing::info!(app = %own, "{own} is the autoscaler's own app and is not scaled");
     }
     let apps_may_be_empty = apps.pattern.is_wildcard();
+    admin.status.configure(Settings {
+        group: policy.process_group.as_str().into(),
+        interval: policy.interval,
+        dry_run: api.dry_run,
+        app_pattern: apps.pattern.as_str().to_owned(),
+        targets: targets.clone(),
+    });
     let options = PoolOptions {
         selection: apps,
         left_out,
@@ -175,8 +152,8 @@ pub fn assemble(
         targets,
         policy,
         api_concurrency: api.concurrency,
-        metrics,
-        clock,
+        metrics: admin.metrics.clone(),
+        clock: admin.status.clock(),
         waiting: Waiting::default(),
         shutdown,
         pulse: Mutex::default(),
@@ -185,7 +162,8 @@ pub fn assemble(
         Arc::new(reconciler),
         Arc::new(client),
         options,
-        health,
+        admin.health.clone(),
+        admin.status.clone(),
     ))
 }
 

@@ -40,6 +40,7 @@
 //!   when, how many at once.
 //! - [`waiting`]: passes that only wait, and hold no place meanwhile.
 //! - [`labels`]: the closed sets that `/metrics` and the log name things by.
+//! - [`inventory`]: the machines of a fleet as they are shown. [`status`]: the record, what each fleet is, was, and why.
 //! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show. [`listener`]: who may ask, how much.
 //! - [`daemon`]: puts it all together. [`commands`]: the program's commands. [`telemetry`]: logs.
 //! - [`sim`]: a simulated Fly platform, for the demo and for tests.
@@ -57,12 +58,14 @@
 //! machines                 duration, labels, scaling, metrics, shown, shutdown, transport
 //! collect                  config, expr, labels, metrics, scaling (the time), shown, transport
 //! act                      clock, labels, scaling, machines, metrics, waiting
-//! report                   collect, expr, labels, scaling, machines
+//! inventory                scaling
+//! report                   collect, expr, inventory, labels, scaling, machines
+//! status                   clock, inventory, labels, metrics (names of series), report, scaling, shown
 //! pass_log                 report and what it names
 //! decide                   scaling, machines
 //! reconcile                everything above but sim
 //! health                   labels, report
-//! pool, admin              what they run and show; shown
+//! pool, admin              what they run and show; clock, shown, status
 //! daemon                   everything but commands and sim
 //! commands                 everything; the only one to import sim (demo is simulator and daemon side by side)
 //! ```
@@ -106,6 +109,7 @@ pub mod duration;
 pub mod error_chain;
 pub mod expr;
 pub mod health;
+pub mod inventory;
 pub mod labels;
 pub mod listener;
 pub mod machines;
@@ -118,6 +122,7 @@ pub mod scaling;
 pub mod shown;
 pub mod shutdown;
 pub mod sim;
+pub mod status;
 pub mod stderr;
 pub mod telemetry;
 pub mod transport;

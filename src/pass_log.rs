@@ -114,7 +114,9 @@ impl PassLog {
             );
         }
         let now = Instant::from_std(report.began.monotonic);
-        let Some(counts) = report.counts else { return };
+        let Some(counts) = report.inventory.as_ref().map(|seen| seen.counts) else {
+            return;
+        };
         if report.decision == Decision::NoScale {
             self.dry_plan = None;
         }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     task::{Id, JoinError, JoinSet},
     time::Instant,
@@ -21,9 +22,9 @@ use crate::{
     health::Health,
     labels::PassError,
     machines::{Api, ApiError, AppClient},
-    metrics::Standing,
     reconcile::{AppState, Reconciler},
     report::PassReport,
+    status::{PANICKED, Standing, Status},
 };
 
 /// How long calls in flight may go on after a shutdown.
@@ -33,15 +34,13 @@ const GRACE: Duration = Duration::from_secs(4);
 /// app's state holds (pauses after failures, writes that no list shows yet) must outlive that.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// What is said of a pass that panicked.
-const PANICKED: &str = "the pass panicked (a bug); its state starts empty";
-
 /// What the pool works with.
 pub struct Pool {
     reconciler: Arc<Reconciler>,
     api: Arc<Api>,
     options: PoolOptions,
     health: Health,
+    status: Status,
     apps: BTreeMap<String, App>,
     /// Apps that wait for their turn, the earliest first.
     due: BTreeSet<(Instant, String)>,
@@ -84,12 +83,14 @@ impl Pool {
         api: Arc<Api>,
         options: PoolOptions,
         health: Health,
+        status: Status,
     ) -> Self {
         Self {
             reconciler,
             api,
             options,
             health,
+            status,
             apps: BTreeMap::new(),
             due: BTreeSet::new(),
             passes: JoinSet::new(),
@@ -218,20 +219,30 @@ impl Pool {
             self.hide(&name);
             return;
         }
-        self.reconciler.metrics.standing(&name, app.standing);
+        let standing = app.standing;
         let now = Instant::now();
         match &report {
             Some(report) => self.health.passed(report, now),
             None => self.health.failed(&name, PANICKED),
         }
         let interval = self.reconciler.policy.interval;
-        let at_once = report.is_some_and(|report| report.more_to_do);
+        let at_once = report.as_ref().is_some_and(|report| report.more_to_do);
         app.turn = if at_once {
             now
         } else {
             (app.turn + interval).max(now)
         };
-        self.due.insert((app.turn, name));
+        let turn = app.turn;
+        self.status
+            .passed(&name, report.as_ref(), standing, self.time_of(turn));
+        self.due.insert((turn, name));
+    }
+
+    /// The wall clock's time of a turn.
+    fn time_of(&self, turn: Instant) -> Timestamp {
+        let left = turn.saturating_duration_since(Instant::now());
+        let now = self.reconciler.clock.now().wall;
+        now.checked_add(left).unwrap_or(Timestamp::MAX)
     }
 
     /// Makes the managed apps those of `names`: new ones, and ones that return, are spread over the interval; others than
@@ -275,12 +286,14 @@ impl Pool {
             let app = self.apps.entry(name.clone()).or_insert(fresh);
             app.gone = None;
             app.state = app.state.take().or(state);
-            self.reconciler.metrics.standing(&name, app.standing);
+            let standing = app.standing;
             // An app whose pass still runs gets its turn when that ends.
             if app.state.is_some() {
                 app.turn = turn;
-                self.due.insert((turn, name));
+                self.due.insert((turn, name.clone()));
             }
+            let next_pass_at = self.time_of(turn);
+            self.status.appear(&name, standing, next_pass_at);
             turn += spacing;
         }
     }
@@ -291,7 +304,7 @@ impl Pool {
 
     /// Takes an app out of what is shown.
     fn hide(&self, name: &str) {
-        self.reconciler.forget_app(name);
+        self.status.forget(name);
         self.health.forget(name);
     }
 

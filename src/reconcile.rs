@@ -19,14 +19,15 @@ use crate::{
     collect::{Collector, collect_all},
     decide::{Decided, Undecided},
     expr::{Names, Values},
+    inventory::Inventory,
     labels::PassError,
     machines::{ApiError, AppClient},
     metrics::Metrics,
     pass_log::PassLog,
-    report::{About, PassReport},
+    report::{About, Limits, PassReport},
     scaling::{
-        ActingPass, Action, Answer, Counts, Decision, Evaluation, Kind, Memory, Note, Now,
-        Observed, Plan, Policy, Pulse, Reason, TargetExpressions, Targets, ids_to_ask, limit,
+        ActingPass, Action, Answer, Counts, Decision, Evaluation, Memory, Note, Now, Observed,
+        Plan, Policy, Pulse, Reason, TargetExpressions, Targets, ids_to_ask, limit,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -111,7 +112,9 @@ impl Reconciler {
             faults: Vec::new(),
             metrics: BTreeMap::new(),
             targets: Targets::default(),
-            counts: None,
+            limited: Limits::default(),
+            planned: None,
+            inventory: None,
             more_to_do: false,
         };
         let watch = Watch::new(self.clock, &self.policy, &self.pulse, began);
@@ -153,12 +156,6 @@ impl Reconciler {
         }
     }
 
-    /// Takes an app out of what is shown of each.
-    pub fn forget_app(&self, app: &str) {
-        let metrics: Vec<&str> = self.collectors.iter().map(Collector::metric).collect();
-        self.metrics.forget_app(app, &metrics);
-    }
-
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,8 +188,6 @@ impl Reconciler {
                 Ok(sample) => log.warn_of(client.app(), metric, sample),
                 Err(error) => report.metric_fault(metric, error),
             }
-            let value = result.as_ref().ok().map(|sample| sample.value);
-            self.metrics.metric_value(client.app(), metric, value);
         }
         let values = readings.values(&self.names);
         report.metrics = readings.into_texts();
@@ -201,8 +196,7 @@ impl Reconciler {
             Ok(machines) => {
                 let none_listed = machines.is_empty();
                 let observed = memory.note_list(machines, &self.policy, began);
-                report.counts = Some(Counts::of(&observed));
-                self.metrics.machines(client.app(), &observed.by_state);
+                report.inventory = Some(Inventory::of(&observed));
                 Some(Observation {
                     nothing: none_listed && observed.members.is_empty(),
                     observed,
@@ -211,10 +205,7 @@ impl Reconciler {
             }
             Err(error) => {
                 memory.note_blind_pass(began.monotonic);
-                // Nothing is evaluated without the counts, and a target of an earlier pass is none of this one.
-                for kind in Kind::ALL {
-                    self.metrics.target(client.app(), kind, None);
-                }
+                report.reason = Reason::NoList;
                 report.api_fault(PassError::List, &error, About::Pass);
                 None
             }
@@ -268,7 +259,7 @@ impl Reconciler {
         });
         let answers = answers.collect();
         state.memory.settle(observed, answers, &self.policy, began);
-        report.counts = Some(Counts::of(observed));
+        report.inventory = Some(Inventory::of(observed));
     }
 
     /// Until when a question before acting may take: half of what is left, and never so long that no create could begin
@@ -296,12 +287,6 @@ impl Reconciler {
             self.evaluate(&observation.observed, &observation.values, began);
         report.targets = targets;
         report.target_faults(&errors);
-        for (kind, target) in [
-            (Kind::Created, report.targets.created),
-            (Kind::Started, report.targets.started),
-        ] {
-            self.metrics.target(&report.app, kind, target.bounds());
-        }
         let limited = limit(
             report.targets,
             &observation.observed,
@@ -309,6 +294,10 @@ impl Reconciler {
             &mut state.memory,
             began,
         );
+        report.limited = Limits {
+            created: limited.created,
+            started: limited.started,
+        };
         let AppState { client, memory, .. } = state;
         let ask = async {
             client
@@ -367,6 +356,7 @@ impl Reconciler {
             action.to_string()
         };
         state.log.announce(report, &self.targets, &planned, dry_run);
+        report.planned = Some(planned.clone());
         if dry_run {
             report.notes.push(Note::DryRun);
             return;

@@ -6,9 +6,10 @@ use crate::{
     collect::CollectError,
     error_chain::chain,
     expr::EvalError,
+    inventory::Inventory,
     labels::PassError,
     machines::{ApiError, ApiErrorCause},
-    scaling::{Counts, Decision, Note, Now, Reason, TargetError, Targets},
+    scaling::{Bounds, Decision, Kind, Note, Now, Reason, TargetError, Targets},
 };
 
 /// What became of one pass.
@@ -34,11 +35,35 @@ pub struct PassReport {
     pub metrics: BTreeMap<String, Result<f64, String>>,
     /// What the expressions ask for.
     pub targets: Targets,
+    /// What is left of that after limits.
+    pub limited: Limits,
+    /// What was going to be done, in words, before it was; `None` where nothing was.
+    pub planned: Option<String>,
     /// What was seen; `None` where the machines could not be listed.
-    pub counts: Option<Counts>,
+    pub inventory: Option<Inventory>,
     /// Whether the next pass should follow at once, because this one has left work that it could do: it ran out of time, or
     /// asked for as many machines as one pass may.
     pub more_to_do: bool,
+}
+
+/// The bounds after limits, by kind; `None` where there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Of the created count.
+    pub created: Option<Bounds>,
+    /// Of the started count.
+    pub started: Option<Bounds>,
+}
+
+impl Limits {
+    /// The bounds of one kind.
+    #[must_use]
+    pub fn of(self, kind: Kind) -> Option<Bounds> {
+        match kind {
+            Kind::Created => self.created,
+            Kind::Started => self.started,
+        }
+    }
 }
 
 /// One thing that went wrong.
@@ -94,7 +119,7 @@ impl PassReport {
     /// failed, such as a metric that an expression makes good.
     #[must_use]
     pub fn succeeded(&self) -> bool {
-        self.counts.is_some() && self.faults.iter().all(|fault| fault.about.is_aside())
+        self.inventory.is_some() && self.faults.iter().all(|fault| fault.about.is_aside())
     }
 
     /// What went wrong, by its causes: a metric that failed and the targets that need it are one.

@@ -5,6 +5,7 @@
 //! Carrying a decision out is `act`'s task; nothing that could be decided here is decided there.
 
 mod backoff;
+mod codes;
 mod doubt;
 mod evaluate;
 mod fingerprint;
@@ -29,6 +30,7 @@ mod unlisted;
 mod unsettled;
 mod window;
 
+pub use codes::{NOTE_CODES, REASON_CODES};
 pub use doubt::Doubt;
 pub use evaluate::{Counts, Evaluation, ExpressionBand, TargetError, TargetExpressions, to_count};
 pub use fingerprint::Fingerprint;

@@ -618,7 +618,7 @@ impl fmt::Display for HumanDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::DeploySign;
+    use crate::scaling::{DeploySign, NOTE_CODES};
 
     const BAND: Bounds = Bounds { min: 2, max: 4 };
 
@@ -925,6 +925,8 @@ mod tests {
         ];
         for (note, sentence) in cases {
             assert_eq!(note.to_string(), sentence);
+            let is_listed = |(code, _): &(&str, &str)| *code == note.code();
+            assert!(NOTE_CODES.iter().any(is_listed), "{}", note.code());
         }
     }
 

@@ -171,6 +171,8 @@ pub enum Reason {
     },
     /// No kind has a target in this pass.
     NoTarget,
+    /// The machines could not be listed.
+    NoList,
 }
 
 impl fmt::Display for Reason {
@@ -180,6 +182,9 @@ impl fmt::Display for Reason {
                 formatter.write_str("nothing to do: every count is within its target after limits")
             }
             Self::NoTarget => formatter.write_str("nothing is done: no target has a value"),
+            Self::NoList => {
+                formatter.write_str("nothing is done: the machines could not be listed")
+            }
             Self::VictimsReturn { machines: 1 } => {
                 formatter.write_str("1 machine that was stopped to be destroyed is needed again")
             }

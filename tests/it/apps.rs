@@ -62,7 +62,10 @@ fn lists(world: &World) -> BTreeMap<String, Vec<u128>> {
 }
 
 fn has_series(world: &World, app: &str) -> bool {
-    world.metrics.render().contains(&format!(r#"app="{app}""#))
+    world
+        .admin
+        .metrics_text()
+        .contains(&format!(r#"app="{app}""#))
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +138,7 @@ async fn apps_come_and_go_with_their_series() {
     }
     world.platform().remove_app(&late);
     world.run_for(70).await;
-    assert!(!has_series(&world, &late), "{}", world.metrics.render());
+    assert!(!has_series(&world, &late), "{}", world.admin.metrics_text());
     assert!(has_series(&world, &name(0)));
     assert_eq!(logs.with(&format!("{late} is scaled from now on")).len(), 1);
     assert_eq!(logs.with(&format!("{late} is no longer scaled")).len(), 1);
@@ -377,7 +380,7 @@ async fn no_app_at_all_is_said_and_waited_for() {
     assert!(why.contains("no app matches FAS_APP_NAME"), "{why}");
     assert_eq!(world.get("/healthz").await.0, 200);
     // What alerts on `absent(…)` need: nothing of an app, and the process itself.
-    let has = |world: &World, series: &str| world.metrics.render().contains(series);
+    let has = |world: &World, series: &str| world.admin.metrics_text().contains(series);
     assert!(has(&world, "\nfas_build_info{"));
     assert!(!has(&world, "\nfas_last_success_timestamp_seconds{"));
     add(&world, "app-1", 1.0);

@@ -33,6 +33,7 @@ mod shutdown;
 mod simulation;
 mod standing;
 mod standstill;
+mod status;
 mod tidy;
 mod time_of_a_pass;
 mod turns;

@@ -1,10 +1,14 @@
 //! The daemon's own port: every series, the text format, health and readiness.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use fly_autoscaler::{
-    metrics::Metrics,
+    scaling::TargetExpressions,
     sim::{Canned, Effect, Fault, MachineState, NewMachine, Operation},
+    status::{Settings, Standing},
 };
 
 use crate::world::{APP, World};
@@ -324,13 +328,21 @@ async fn the_text_is_well_formed_after_everything_has_happened() {
 
 #[tokio::test(start_paused = true)]
 async fn labels_are_escaped() {
-    let metrics = Metrics::new();
+    let world = World::queue(1.0, &[]);
+    let status = &world.admin.status;
+    status.configure(Settings {
+        group: "app".into(),
+        interval: Duration::from_secs(15),
+        dry_run: false,
+        app_pattern: "*".to_owned(),
+        targets: TargetExpressions::default(),
+    });
     let odd = "a\"b\\c\nd";
-    metrics.metric_value(odd, "m", Some(1.0));
-    let samples = lint(&metrics.render());
+    status.appear(odd, Standing::default(), jiff::Timestamp::UNIX_EPOCH);
+    let samples = lint(&world.admin.metrics_text());
     let shown = samples
         .iter()
-        .find(|sample| sample.name == "fas_metric_value")
+        .find(|sample| sample.name == "fas_failing_passes")
         .unwrap();
     assert_eq!(shown.labels["app"], odd);
 }

@@ -461,7 +461,7 @@ async fn an_idle_app_of_the_blueprint_is_told_what_to_set() {
 async fn machines_are_shown_by_the_states_that_they_are_or_were_in() {
     let mut world = one(1.0, &[CREATED]);
     let of_app = |world: &World| {
-        let text = world.metrics.render();
+        let text = world.admin.metrics_text();
         let lines = text
             .lines()
             .filter(|line| line.starts_with("fas_machines{"));

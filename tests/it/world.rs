@@ -15,9 +15,7 @@ use fly_autoscaler::{
     admin::{self, Admin},
     clock::Clock,
     config::{Config, Purpose, Sources},
-    daemon::{Runtime, assemble},
-    health::Health,
-    metrics::Metrics,
+    daemon::assemble,
     shown,
     shutdown::{ShutdownTrigger, shutdown},
     sim::{self, CallError, Options, Platform, Simulator},
@@ -85,11 +83,8 @@ impl Transport for SimTransport {
 /// A simulator and a running loop. Dropping it ends the loop.
 pub(crate) struct World {
     pub(crate) simulator: Simulator,
-    pub(crate) metrics: Metrics,
-    pub(crate) health: Health,
+    pub(crate) admin: Admin,
     settings: Vec<(OsString, OsString)>,
-    epoch: jiff::Timestamp,
-    since: Instant,
     running: Option<(ShutdownTrigger, JoinHandle<()>)>,
 }
 
@@ -118,11 +113,15 @@ impl World {
             .collect();
         Self {
             simulator,
-            metrics: Metrics::new(),
-            health: Health::new(Duration::from_secs(15), Duration::from_secs(30)),
+            admin: Admin::new(
+                Clock::Simulated {
+                    epoch: options.epoch,
+                    since: Instant::now(),
+                },
+                Duration::from_secs(15),
+                Duration::from_secs(30),
+            ),
             settings,
-            epoch: options.epoch,
-            since: Instant::now(),
             running: None,
         }
     }
@@ -163,21 +162,7 @@ impl World {
         let config = Config::load(Sources::new(self.settings.clone(), Purpose::Serve)).unwrap();
         shown::hold(&config.secrets);
         let (trigger, shutdown) = shutdown();
-        let pool = assemble(
-            config,
-            None,
-            Runtime {
-                transport,
-                clock: Clock::Simulated {
-                    epoch: self.epoch,
-                    since: self.since,
-                },
-                metrics: self.metrics.clone(),
-                health: self.health.clone(),
-                shutdown,
-            },
-        )
-        .unwrap();
+        let pool = assemble(config, None, transport, &self.admin, shutdown).unwrap();
         self.running = Some((trigger, tokio::spawn(pool.run())));
     }
 
@@ -246,7 +231,7 @@ impl World {
 
     /// How often passes went wrong, by reason; those that never did are left out.
     pub(crate) fn all_pass_errors(&self) -> BTreeMap<String, u64> {
-        let text = self.metrics.render();
+        let text = self.admin.metrics_text();
         let counted = text.lines().filter_map(|line| {
             let (reason, count) = line
                 .strip_prefix(r#"fas_pass_errors_total{reason=""#)?
@@ -258,7 +243,7 @@ impl World {
 
     /// The value of a counter that has to be there.
     pub(crate) fn count(&self, series: &str) -> u64 {
-        let text = self.metrics.render();
+        let text = self.admin.metrics_text();
         let value = text
             .lines()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -270,10 +255,7 @@ impl World {
 
     /// One GET of the daemon's own port: status, content type and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String, String) {
-        let router = admin::router(Admin {
-            metrics: self.metrics.clone(),
-            health: self.health.clone(),
-        });
+        let router = admin::router(self.admin.clone());
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let status = response.status().as_u16();
@@ -293,7 +275,7 @@ impl World {
 
     /// The value of one series of `/metrics`, written as there; absent series are `None`.
     pub(crate) fn series(&self, series: &str) -> Option<f64> {
-        self.metrics.render().lines().find_map(|line| {
+        self.admin.metrics_text().lines().find_map(|line| {
             line.strip_prefix(series)?
                 .strip_prefix(' ')?
                 .trim()

@@ -35,8 +35,7 @@ use fly_autoscaler::{
     admin::{self, Admin},
     clock::Clock,
     config::{Config, Purpose, Sources},
-    daemon::{Runtime, assemble},
-    health::Health,
+    daemon::assemble,
     metrics::Metrics,
     shutdown::{ShutdownTrigger, shutdown},
     sim::{
@@ -435,7 +434,8 @@ struct Run {
     scenario: Arc<Scenario>,
     settings: Vec<(OsString, OsString)>,
     metrics: Metrics,
-    health: Option<Health>,
+    /// What the port of the running daemon shows.
+    admin: Option<Admin>,
     began: Instant,
     running: Option<(ShutdownTrigger, JoinHandle<()>)>,
 }
@@ -555,7 +555,7 @@ impl Run {
             scenario,
             settings,
             metrics: Metrics::new(),
-            health: None,
+            admin: None,
             began,
             running: None,
         };
@@ -566,27 +566,27 @@ impl Run {
         let sources = Sources::new(self.settings.clone(), Purpose::Serve);
         let config = Config::load(sources).unwrap();
         let (trigger, shutdown) = shutdown();
-        let health = Health::new(config.policy.interval, config.policy.timeout);
+        let clock = Clock::Simulated {
+            epoch: self.scenario.options.epoch,
+            since: self.began,
+        };
+        let admin = Admin {
+            metrics: self.metrics.clone(),
+            ..Admin::new(clock, config.policy.interval, config.policy.timeout)
+        };
         let pool = assemble(
             config,
             None,
-            Runtime {
-                transport: Arc::new(Recorder {
-                    simulator: self.simulator.clone(),
-                    shared: self.shared.clone(),
-                    began: self.began,
-                }),
-                clock: Clock::Simulated {
-                    epoch: self.scenario.options.epoch,
-                    since: self.began,
-                },
-                metrics: self.metrics.clone(),
-                health: health.clone(),
-                shutdown,
-            },
+            Arc::new(Recorder {
+                simulator: self.simulator.clone(),
+                shared: self.shared.clone(),
+                began: self.began,
+            }),
+            &admin,
+            shutdown,
         )
         .unwrap();
-        self.health = Some(health);
+        self.admin = Some(admin);
         self.shared.line().life += 1;
         self.running = Some((trigger, tokio::spawn(pool.run())));
     }
@@ -750,13 +750,10 @@ impl Run {
 
     /// What the daemon's own port says shows no token, and that the loop turns while it runs.
     async fn ask_port(&self) -> Result<(), String> {
-        let Some(health) = self.health.clone() else {
+        let Some(admin) = self.admin.clone() else {
             return Ok(());
         };
-        let router = admin::router(Admin {
-            metrics: self.metrics.clone(),
-            health,
-        });
+        let router = admin::router(admin);
         for path in ["/metrics", "/readyz", "/healthz"] {
             let request = Request::get(path).body(Body::empty()).unwrap();
             let response = router.clone().oneshot(request).await.unwrap();

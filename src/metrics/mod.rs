@@ -1,0 +1,208 @@
+//! What `/metrics` counts: upstream's series name for name, and ours.
+//!
+//! Labels are apps, metric names and closed sets, never messages. Every series with a closed label set exists at 0 from
+//! the start. What is shown of each app stands in the record, [`crate::status`], which writes its series itself. The
+//! `prometheus` crate is used because it writes a counter's name as it is; upstream's end in `_count`, not `_total`.
+
+use std::time::Duration;
+
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+};
+
+use crate::{
+    labels::{CallResult, MachineWrite, Operation, PassError},
+    scaling::Decision,
+};
+
+pub mod series;
+
+use series::Series;
+
+/// The series; cheap to clone, all clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    decisions: IntCounterVec,
+    creates: IntCounterVec,
+    destroys: IntCounterVec,
+    starts: IntCounterVec,
+    stops: IntCounterVec,
+    pass_duration: Histogram,
+    pass_errors: IntCounterVec,
+    api_requests: IntCounterVec,
+    api_request_duration: HistogramVec,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const VALID_SERIES: &str = "the names and labels of the series are constants, valid and distinct";
+
+impl Metrics {
+    /// A registry of its own with every series that has a closed label set at 0.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let metrics = Self {
+            decisions: counters(&registry, series::RECONCILES),
+            creates: counters(&registry, series::CREATES),
+            destroys: counters(&registry, series::DESTROYS),
+            starts: counters(&registry, series::STARTS),
+            stops: counters(&registry, series::STOPS),
+            pass_duration: histogram(&registry, series::PASS_DURATION),
+            pass_errors: counters(&registry, series::PASS_ERRORS),
+            api_requests: counters(&registry, series::API_REQUESTS),
+            api_request_duration: histograms(&registry, series::API_REQUEST_DURATION),
+            registry,
+        };
+        metrics.begin();
+        metrics
+    }
+
+    /// Makes every series with a closed label set exist.
+    fn begin(&self) {
+        for decision in Decision::ALL {
+            let _ = self.decisions.with_label_values(&[decision.as_str()]);
+        }
+        for counters in [&self.creates, &self.destroys, &self.starts, &self.stops] {
+            for status in ["ok", "failed"] {
+                let _ = counters.with_label_values(&[status]);
+            }
+        }
+        for reason in PassError::ALL {
+            let _ = self.pass_errors.with_label_values(&[reason.as_str()]);
+        }
+        let calls = Operation::ALL.map(|operation| (operation.api(), operation.as_str()));
+        for (api, operation) in calls
+            .into_iter()
+            .chain([("prometheus", "query"), ("temporal", "count")])
+        {
+            for result in CallResult::ALL {
+                let _ = self
+                    .api_requests
+                    .with_label_values(&[api, operation, result.as_str()]);
+            }
+            let _ = self
+                .api_request_duration
+                .with_label_values(&[api, operation]);
+        }
+        let build = gauges(&self.registry, series::BUILD_INFO);
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1.0);
+        #[cfg(target_os = "linux")]
+        {
+            let process = prometheus::process_collector::ProcessCollector::for_self();
+            self.registry
+                .register(Box::new(process))
+                .expect(VALID_SERIES);
+        }
+    }
+
+    /// Counts a pass by what it decided.
+    pub fn decided(&self, decision: Decision) {
+        self.decisions.with_label_values(&[decision.as_str()]).inc();
+    }
+
+    /// Counts one write to a machine.
+    pub fn wrote(&self, write: MachineWrite, ok: bool) {
+        let counters = match write {
+            MachineWrite::Create => &self.creates,
+            MachineWrite::Destroy => &self.destroys,
+            MachineWrite::Start => &self.starts,
+            MachineWrite::Stop => &self.stops,
+        };
+        counters
+            .with_label_values(&[if ok { "ok" } else { "failed" }])
+            .inc();
+    }
+
+    /// Records a pass's duration.
+    pub fn pass_took(&self, duration: Duration) {
+        self.pass_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Counts what went wrong in a pass.
+    pub fn pass_error(&self, reason: PassError) {
+        self.pass_errors.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts one HTTP request to Fly.
+    pub fn api_request(&self, operation: Operation, result: CallResult, took: Duration) {
+        self.request(operation.api(), operation.as_str(), result, took);
+    }
+
+    /// Counts one request of a collector: `("prometheus", "query")` or `("temporal", "count")`.
+    pub fn collector_request(&self, api: &'static str, result: CallResult, took: Duration) {
+        self.request(
+            api,
+            if api == "temporal" { "count" } else { "query" },
+            result,
+            took,
+        );
+    }
+
+    /// Writes the series in the Prometheus text format.
+    pub fn write(&self, text: &mut String) {
+        // Writing to memory does not fail; a family that cannot be written is left out.
+        let _ = TextEncoder::new().encode_utf8(&self.registry.gather(), text);
+    }
+
+    fn request(&self, api: &str, operation: &str, result: CallResult, took: Duration) {
+        self.api_requests
+            .with_label_values(&[api, operation, result.as_str()])
+            .inc();
+        self.api_request_duration
+            .with_label_values(&[api, operation])
+            .observe(took.as_secs_f64());
+    }
+}
+
+fn options(series: Series) -> Opts {
+    Opts::new(series.name, series.help)
+}
+
+fn counters(registry: &Registry, series: Series) -> IntCounterVec {
+    let counters = IntCounterVec::new(options(series), series.labels).expect(VALID_SERIES);
+    registry
+        .register(Box::new(counters.clone()))
+        .expect(VALID_SERIES);
+    counters
+}
+
+fn gauges(registry: &Registry, series: Series) -> GaugeVec {
+    let gauges = GaugeVec::new(options(series), series.labels).expect(VALID_SERIES);
+    registry
+        .register(Box::new(gauges.clone()))
+        .expect(VALID_SERIES);
+    gauges
+}
+
+fn histogram(registry: &Registry, series: Series) -> Histogram {
+    let histogram = Histogram::with_opts(durations(series)).expect(VALID_SERIES);
+    registry
+        .register(Box::new(histogram.clone()))
+        .expect(VALID_SERIES);
+    histogram
+}
+
+fn histograms(registry: &Registry, series: Series) -> HistogramVec {
+    let histograms = HistogramVec::new(durations(series), series.labels).expect(VALID_SERIES);
+    registry
+        .register(Box::new(histograms.clone()))
+        .expect(VALID_SERIES);
+    histograms
+}
+
+fn durations(series: Series) -> HistogramOpts {
+    HistogramOpts::new(series.name, series.help).buckets(buckets())
+}
+
+/// From a loopback answer to the default pass deadline.
+fn buckets() -> Vec<f64> {
+    vec![0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
+}

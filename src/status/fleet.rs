@@ -1,0 +1,268 @@
+//! One fleet's part of the record.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{FleetName, History, Point, Recent, Settings};
+use crate::{
+    inventory::Inventory,
+    labels::PassError,
+    report::{Limits, PassReport},
+    scaling::{Decision, Note, Reason, StateLabel, Targets},
+    shown::excerpt,
+};
+
+/// The most decisions that are kept of a fleet, and of all fleets together.
+const DECISIONS: (usize, usize) = (50, 50_000);
+
+/// The most errors that are kept of a fleet, and of all fleets together.
+const ERRORS: (usize, usize) = (20, 20_000);
+
+/// What is said of a pass that panicked.
+pub const PANICKED: &str = "the pass panicked (a bug); its state starts empty";
+
+/// The longest error that is kept, in characters.
+const ERROR_LIMIT: usize = 1000;
+
+/// How an app's passes have gone so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// How many failed in a row; 0 is well.
+    pub failing_passes: u32,
+    /// When the last one that succeeded ended; `None`: none has.
+    pub last_success: Option<Timestamp>,
+}
+
+/// What is known of one fleet.
+#[derive(Debug)]
+pub struct Fleet {
+    /// Which one it is.
+    pub name: FleetName,
+    /// What it has in common with the others.
+    pub settings: Arc<Settings>,
+    /// How its passes have gone.
+    pub standing: Standing,
+    /// When the next pass begins.
+    pub next_pass_at: Option<Timestamp>,
+    /// The last pass; `None` before the first one is over.
+    pub last_pass: Option<LastPass>,
+    /// The machines as the last list that was answered shows them; `None` before there is one.
+    pub inventory: Option<Inventory>,
+    /// Every state that one of its machines is or was in.
+    pub states: Vec<StateLabel>,
+    /// The last decisions that did something or failed.
+    pub decisions: Recent<PastDecision>,
+    /// The last things that went wrong.
+    pub errors: Recent<PastError>,
+    /// How its numbers went.
+    pub history: History,
+}
+
+/// The last pass over a fleet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastPass {
+    /// When it began.
+    pub at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it did what it should.
+    pub ok: bool,
+    /// The metrics, by name.
+    pub metrics: Box<[MetricReading]>,
+    /// What the expressions ask for.
+    pub targets: Targets,
+    /// What is left of that after limits.
+    pub limited: Limits,
+    /// What was decided.
+    pub decision: PastDecision,
+}
+
+/// One metric of one pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricReading {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its value, or why it has none.
+    pub value: Result<f64, Box<str>>,
+}
+
+/// What a pass decided, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastDecision {
+    /// What.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// What was going to be done, in words; nothing where nothing was.
+    pub planned: Option<Box<str>>,
+    /// What else there is to say.
+    pub notes: Box<[Note]>,
+    /// Whether a machine was changed.
+    pub acted: bool,
+    /// Whether the pass did what it should.
+    pub ok: bool,
+}
+
+impl PastDecision {
+    fn of(report: &PassReport) -> Self {
+        Self {
+            decision: report.decision,
+            reason: report.reason,
+            planned: report.planned.as_deref().map(Into::into),
+            notes: report.notes.clone().into(),
+            acted: !report.done.is_empty(),
+            ok: report.succeeded(),
+        }
+    }
+
+    /// The stable code of its reason.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.reason.code()
+    }
+
+    /// What was decided and why, in one sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match &self.planned {
+            Some(planned) => format!("{planned}: {}", self.reason),
+            None => self.reason.to_string(),
+        }
+    }
+
+    /// Whether this is the same once more: a plan that comes to nothing again and again, as one of a dry run does.
+    fn repeats(&self, before: &Self) -> bool {
+        !self.acted
+            && !before.acted
+            && self.ok == before.ok
+            && self.decision == before.decision
+            && self.planned == before.planned
+            && self.code() == before.code()
+    }
+}
+
+/// What went wrong in a pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastError {
+    /// The closed reason.
+    pub reason: PassError,
+    /// What happened.
+    pub text: Box<str>,
+}
+
+impl PastError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.reason.as_str()
+    }
+}
+
+impl Fleet {
+    pub(super) fn new(name: FleetName, settings: Arc<Settings>) -> Self {
+        Self {
+            name,
+            settings,
+            standing: Standing::default(),
+            next_pass_at: None,
+            last_pass: None,
+            inventory: None,
+            states: Vec::new(),
+            decisions: Recent::default(),
+            errors: Recent::default(),
+            history: History::default(),
+        }
+    }
+
+    /// Takes what became of a pass.
+    pub(super) fn take(
+        &mut self,
+        report: &PassReport,
+        now: Timestamp,
+        fleets: usize,
+        resolution: Duration,
+    ) {
+        if let Some(inventory) = &report.inventory {
+            for (label, _) in &inventory.by_state {
+                if let Err(at) = self.states.binary_search(label) {
+                    self.states.insert(at, *label);
+                }
+            }
+            self.inventory = Some(inventory.clone());
+        }
+        for trouble in report.troubles() {
+            self.note_error(trouble.reason, &trouble.text, now, fleets);
+        }
+        let decision = PastDecision::of(report);
+        // The newest is what a decision may repeat: after another one it is news again.
+        if !decision.ok || decision.decision != Decision::NoScale {
+            let last = self.decisions.last().map(|last| last.at);
+            self.decisions.note(
+                decision.clone(),
+                now,
+                kept(DECISIONS, fleets),
+                |before, decision| Some(before.at) == last && decision.repeats(&before.what),
+            );
+        }
+        let readings = report.metrics.iter().map(|(name, value)| MetricReading {
+            name: name.as_str().into(),
+            value: value.as_ref().map_err(|why| shortened(why)).copied(),
+        });
+        self.last_pass = Some(LastPass {
+            at: report.began.wall,
+            took: report.took,
+            ok: decision.ok,
+            metrics: readings.collect(),
+            targets: report.targets,
+            limited: report.limited,
+            decision,
+        });
+        self.history.note(&point(report), now, fleets, resolution);
+    }
+
+    /// A pass ended in a panic.
+    pub(super) fn note_panic(&mut self, now: Timestamp, fleets: usize) {
+        self.note_error(PassError::Panic, PANICKED, now, fleets);
+    }
+
+    fn note_error(&mut self, reason: PassError, text: &str, now: Timestamp, fleets: usize) {
+        let error = PastError {
+            reason,
+            text: shortened(text),
+        };
+        self.errors
+            .note(error, now, kept(ERRORS, fleets), |before, error| {
+                before.what == *error
+            });
+    }
+}
+
+/// The numbers of a pass, for the history: those that it could not have are not known.
+fn point(report: &PassReport) -> Point {
+    let counts = report.inventory.as_ref().map(|seen| seen.counts);
+    let targets = report.targets;
+    // Who sets both kinds thinks of the fleet as what exists.
+    let target = targets.created.bounds().or(targets.started.bounds());
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a chart needs no more digits"
+    )]
+    let metric = |value: &Result<f64, String>| value.as_ref().ok().map(|value| *value as f32);
+    Point {
+        created: counts.map(|counts| counts.created),
+        started: counts.map(|counts| counts.started),
+        target_min: target.map(|bounds| bounds.min),
+        target_max: target.map(|bounds| bounds.max),
+        metrics: report.metrics.values().map(metric).collect(),
+    }
+}
+
+/// How many of a fleet are kept, of what fleets have so many of each and of all together.
+fn kept((of_one, of_all): (usize, usize), fleets: usize) -> usize {
+    (of_all / fleets.max(1)).clamp(5, of_one)
+}
+
+fn shortened(text: &str) -> Box<str> {
+    excerpt(text, ERROR_LIMIT).into()
+}

@@ -1,0 +1,481 @@
+//! The record as JSON, for `/api/status`: every key always there, `null` where nothing is known. From `seeing.md`.
+
+use std::{collections::BTreeMap, io};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use super::{Fleet, PastDecision, Repeated, Status, history::Span};
+use crate::{
+    inventory::MachineView,
+    scaling::{Bounds, Counts, Decision, ExpressionBand, Kind, Note, StateLabel, Target},
+    shown,
+};
+
+/// The longest sentence, in characters.
+const SENTENCE_LIMIT: usize = 1000;
+
+/// The longest name that a peer gave, in characters.
+const NAME_LIMIT: usize = 80;
+
+/// What the daemon says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Daemon<'reason> {
+    /// Whether passes succeed; else why not.
+    pub readiness: Result<(), &'reason str>,
+}
+
+/// Which fleets are asked for: all of an app's, or one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The app.
+    pub app: String,
+    /// Only the fleet of this process group.
+    pub group: Option<String>,
+    /// Only the fleet of this region.
+    pub region: Option<String>,
+}
+
+impl Selection {
+    fn matches(&self, fleet: &Fleet) -> bool {
+        let name = &fleet.name;
+        let is = |wanted: &Option<String>, found: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
+        };
+        *name.app == *self.app
+            && is(&self.group, Some(&name.group))
+            && is(&self.region, name.region.as_deref())
+    }
+}
+
+impl Status {
+    /// All fleets, or with `selection` those, in detail; `None` where there is none of that name.
+    #[must_use]
+    pub fn json(&self, daemon: Daemon<'_>, selection: Option<&Selection>) -> Option<Vec<u8>> {
+        let settings = self.settings();
+        let head = Head {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: at(self.started_at()),
+            now: at(self.clock().now().wall),
+            ready: daemon.readiness.is_ok(),
+            ready_reason: daemon
+                .readiness
+                .err()
+                .map(|why| shown::line(why, SENTENCE_LIMIT)),
+            dry_run: settings.as_ref().is_some_and(|settings| settings.dry_run),
+            role: "alone",
+            interval_s: settings
+                .as_ref()
+                .map(|settings| settings.interval.as_secs_f64()),
+        };
+        let mut json = serde_json::to_vec(&head).ok()?;
+        // One fleet after the other: a tree of all of them would take several times the room of the text.
+        json.pop();
+        json.extend_from_slice(br#","fleets":["#);
+        let mut found = 0_usize;
+        let mut write = |fleet: &Fleet| {
+            if found > 0 {
+                json.push(b',');
+            }
+            found += 1;
+            let view = FleetJson {
+                summary: SummaryJson::of(fleet),
+                detail: selection.map(|_| DetailJson::of(fleet, self.resolution())),
+            };
+            write_json(&mut json, &view);
+        };
+        match selection {
+            None => self.each(&mut write),
+            Some(selection) => {
+                self.each_of(&selection.app, |fleet| {
+                    if selection.matches(fleet) {
+                        write(fleet);
+                    }
+                });
+            }
+        }
+        if selection.is_some() && found == 0 {
+            return None;
+        }
+        json.extend_from_slice(b"]}\n");
+        Some(json)
+    }
+}
+
+/// Writing to memory does not fail, and every key is text.
+fn write_json(json: &mut Vec<u8>, value: &impl Serialize) {
+    let written: io::Result<()> = serde_json::to_writer(json, value).map_err(Into::into);
+    debug_assert!(written.is_ok(), "{written:?}");
+}
+
+#[derive(Serialize)]
+struct Head {
+    version: &'static str,
+    started_at: String,
+    now: String,
+    ready: bool,
+    ready_reason: Option<String>,
+    dry_run: bool,
+    role: &'static str,
+    interval_s: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct FleetJson<'fleet> {
+    #[serde(flatten)]
+    summary: SummaryJson<'fleet>,
+    #[serde(flatten)]
+    detail: Option<DetailJson>,
+}
+
+#[derive(Serialize)]
+struct SummaryJson<'fleet> {
+    app: &'fleet str,
+    group: &'fleet str,
+    region: Option<&'fleet str>,
+    name: String,
+    pass: Option<PassJson>,
+    next_pass_at: Option<String>,
+    metrics: Vec<MetricJson<'fleet>>,
+    targets: TargetsJson<'fleet>,
+    counts: CountsJson,
+    by_state: Pairs,
+    by_region: Pairs,
+    decision: Option<DecisionJson>,
+    failing_passes: u32,
+    last_success_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PassJson {
+    at: String,
+    took_ms: u64,
+    ok: bool,
+}
+
+#[derive(Serialize)]
+struct MetricJson<'fleet> {
+    name: &'fleet str,
+    value: Option<f64>,
+    error: Option<String>,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct TargetsJson<'fleet> {
+    created: Option<TargetJson<'fleet>>,
+    started: Option<TargetJson<'fleet>>,
+}
+
+#[derive(Serialize)]
+struct TargetJson<'fleet> {
+    expression: ExpressionJson<'fleet>,
+    value: Option<BoundsJson>,
+    limited: Option<BoundsJson>,
+}
+
+#[derive(Serialize)]
+struct ExpressionJson<'fleet> {
+    min: &'fleet str,
+    max: &'fleet str,
+}
+
+#[derive(Serialize)]
+struct BoundsJson {
+    min: u32,
+    /// `null`: no upper bound.
+    max: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct CountsJson {
+    created: Option<u32>,
+    started: Option<u32>,
+    stopped: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct DecisionJson {
+    at: String,
+    first_at: String,
+    times: u32,
+    decision: &'static str,
+    code: &'static str,
+    sentence: String,
+    ok: bool,
+    notes: Vec<NoteJson>,
+}
+
+#[derive(Serialize)]
+struct NoteJson {
+    code: &'static str,
+    sentence: String,
+}
+
+#[derive(Serialize)]
+struct DetailJson {
+    machines: Vec<MachineJson>,
+    machines_left_out: usize,
+    decisions: Vec<DecisionJson>,
+    errors: Vec<ErrorJson>,
+    series: Option<SeriesJson>,
+}
+
+#[derive(Serialize)]
+struct MachineJson {
+    id: String,
+    state: &'static str,
+    region: String,
+    release: Option<u32>,
+    created: bool,
+    started: bool,
+    protected: bool,
+    cordoned: bool,
+    stuck: bool,
+    reachable: bool,
+    busy: Option<bool>,
+    listed: bool,
+}
+
+#[derive(Serialize)]
+struct ErrorJson {
+    at: String,
+    first_at: String,
+    times: u32,
+    code: &'static str,
+    sentence: String,
+}
+
+#[derive(Serialize)]
+struct SeriesJson {
+    step_s: f64,
+    from: String,
+    created: Vec<Option<u32>>,
+    started: Vec<Option<u32>>,
+    target_min: Vec<Option<u32>>,
+    target_max: Vec<Option<u32>>,
+    metrics: BTreeMap<String, Vec<Option<f32>>>,
+}
+
+/// An object of counts, in the order that they have.
+struct Pairs(Vec<(String, u32)>);
+
+impl Serialize for Pairs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (key, count) in &self.0 {
+            map.serialize_entry(key, count)?;
+        }
+        map.end()
+    }
+}
+
+impl<'fleet> SummaryJson<'fleet> {
+    fn of(fleet: &'fleet Fleet) -> Self {
+        let pass = fleet.last_pass.as_ref();
+        let inventory = fleet.inventory.as_ref();
+        let metrics = pass.map_or_else(Vec::new, |pass| {
+            let metric = |reading: &'fleet super::MetricReading| {
+                let (value, error) = match &reading.value {
+                    // JSON has no such numbers.
+                    Ok(value) if !value.is_finite() => {
+                        (None, Some(format!("the value is {value}")))
+                    }
+                    Ok(value) => (Some(*value), None),
+                    Err(why) => (None, Some(shown::line(why, SENTENCE_LIMIT))),
+                };
+                MetricJson {
+                    name: &reading.name,
+                    value,
+                    error,
+                    at: at(pass.at),
+                }
+            };
+            pass.metrics.iter().map(metric).collect()
+        });
+        let target = |kind| {
+            let band = fleet.settings.targets.of_kind(kind)?;
+            let target = pass.map_or(Target::Missing, |pass| match kind {
+                Kind::Created => pass.targets.created,
+                Kind::Started => pass.targets.started,
+            });
+            let limited = pass.and_then(|pass| pass.limited.of(kind));
+            Some(TargetJson {
+                expression: ExpressionJson::of(band),
+                value: target.bounds().map(BoundsJson::of),
+                limited: limited.map(BoundsJson::of),
+            })
+        };
+        Self {
+            app: &fleet.name.app,
+            group: &fleet.name.group,
+            region: fleet.name.region.as_deref(),
+            name: fleet.name.to_string(),
+            pass: pass.map(|pass| PassJson {
+                at: at(pass.at),
+                took_ms: u64::try_from(pass.took.as_millis()).unwrap_or(u64::MAX),
+                ok: pass.ok,
+            }),
+            next_pass_at: fleet.next_pass_at.map(at),
+            metrics,
+            targets: TargetsJson {
+                created: target(Kind::Created),
+                started: target(Kind::Started),
+            },
+            counts: CountsJson::of(inventory.map(|inventory| inventory.counts)),
+            by_state: Pairs(inventory.map_or_else(Vec::new, |inventory| {
+                let pair = |(label, count): &(StateLabel, u32)| (label.as_str().to_owned(), *count);
+                inventory.by_state.iter().map(pair).collect()
+            })),
+            by_region: Pairs(inventory.map_or_else(Vec::new, |inventory| {
+                let pair =
+                    |(region, count): &(Box<str>, u32)| (shown::line(region, NAME_LIMIT), *count);
+                inventory.by_region.iter().map(pair).collect()
+            })),
+            decision: pass.map(|pass| DecisionJson::of(&pass.decision, pass.at, pass.at, 1)),
+            failing_passes: fleet.standing.failing_passes,
+            last_success_at: fleet.standing.last_success.map(at),
+        }
+    }
+}
+
+impl<'fleet> ExpressionJson<'fleet> {
+    fn of(band: &'fleet ExpressionBand) -> Self {
+        let (min, max) = match band {
+            ExpressionBand::Exact(expression) => (expression, expression),
+            ExpressionBand::Band { min, max } => (min, max),
+        };
+        Self {
+            min: min.source(),
+            max: max.source(),
+        }
+    }
+}
+
+impl BoundsJson {
+    fn of(bounds: Bounds) -> Self {
+        Self {
+            min: bounds.min,
+            max: Some(bounds.max).filter(|max| *max != u32::MAX),
+        }
+    }
+}
+
+impl CountsJson {
+    fn of(counts: Option<Counts>) -> Self {
+        Self {
+            created: counts.map(|counts| counts.created),
+            started: counts.map(|counts| counts.started),
+            stopped: counts.map(|counts| counts.stopped),
+        }
+    }
+}
+
+impl DecisionJson {
+    fn of(decision: &PastDecision, last_at: Timestamp, first_at: Timestamp, times: u32) -> Self {
+        let note = |note: &Note| NoteJson {
+            code: note.code(),
+            sentence: shown::line(&note.to_string(), SENTENCE_LIMIT),
+        };
+        Self {
+            at: at(last_at),
+            first_at: at(first_at),
+            times,
+            decision: Decision::as_str(decision.decision),
+            code: decision.code(),
+            sentence: shown::line(&decision.sentence(), SENTENCE_LIMIT),
+            ok: decision.ok,
+            notes: decision.notes.iter().map(note).collect(),
+        }
+    }
+
+    fn of_repeated(one: &Repeated<PastDecision>) -> Self {
+        Self::of(&one.what, one.at, one.first_at, one.times)
+    }
+}
+
+impl DetailJson {
+    fn of(fleet: &Fleet, resolution: std::time::Duration) -> Self {
+        let inventory = fleet.inventory.as_ref();
+        let machines = inventory.map_or_else(Vec::new, |inventory| {
+            inventory.machines.iter().map(MachineJson::of).collect()
+        });
+        let names: Vec<&str> = fleet
+            .last_pass
+            .iter()
+            .flat_map(|pass| &pass.metrics)
+            .map(|reading| &*reading.name)
+            .collect();
+        Self {
+            machines,
+            machines_left_out: inventory.map_or(0, |inventory| inventory.left_out),
+            decisions: fleet
+                .decisions
+                .newest_first()
+                .map(DecisionJson::of_repeated)
+                .collect(),
+            errors: fleet
+                .errors
+                .newest_first()
+                .map(|one| ErrorJson {
+                    at: at(one.at),
+                    first_at: at(one.first_at),
+                    times: one.times,
+                    code: one.what.code(),
+                    sentence: shown::line(&one.what.text, SENTENCE_LIMIT),
+                })
+                .collect(),
+            series: fleet
+                .history
+                .span(resolution)
+                .map(|span| SeriesJson::of(&span, &names)),
+        }
+    }
+}
+
+impl MachineJson {
+    fn of(machine: &MachineView) -> Self {
+        Self {
+            id: shown::line(&machine.id, NAME_LIMIT),
+            state: machine.state.as_str(),
+            region: shown::line(&machine.region, NAME_LIMIT),
+            release: machine.release,
+            created: machine.created,
+            started: machine.started,
+            protected: machine.protected,
+            cordoned: machine.cordoned,
+            stuck: machine.stuck,
+            reachable: machine.reachable,
+            busy: None,
+            listed: machine.listed,
+        }
+    }
+}
+
+impl SeriesJson {
+    fn of(span: &Span, names: &[&str]) -> Self {
+        let metrics = names.iter().enumerate().map(|(number, name)| {
+            let values = span
+                .points
+                .iter()
+                .map(|point| point.metrics.get(number).copied().flatten());
+            ((*name).to_owned(), values.collect())
+        });
+        Self {
+            step_s: span.step.as_secs_f64(),
+            from: at(span.from),
+            created: span.points.iter().map(|point| point.created).collect(),
+            started: span.points.iter().map(|point| point.started).collect(),
+            target_min: span.points.iter().map(|point| point.target_min).collect(),
+            target_max: span.points.iter().map(|point| point.target_max).collect(),
+            metrics: metrics.collect(),
+        }
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn at(time: Timestamp) -> String {
+    time.round(jiff::Unit::Millisecond)
+        .unwrap_or(time)
+        .to_string()
+}

@@ -1,0 +1,231 @@
+//! The record: what each fleet is, was, and what was decided about it and why.
+//!
+//! A pass writes one value a fleet, and everything that is shown is made from it: `/metrics`, `/api/status`, the page.
+//! Who reads holds up nobody for longer than one fleet takes to be copied. From `seeing.md`.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::{clock::Clock, report::PassReport, scaling::TargetExpressions};
+
+mod fleet;
+mod history;
+mod json;
+mod recent;
+mod series;
+
+pub use fleet::{Fleet, LastPass, MetricReading, PANICKED, PastDecision, PastError, Standing};
+pub use history::{History, Point, Span};
+pub use json::{Daemon, Selection};
+pub use recent::{Recent, Repeated};
+
+/// Which machines: an app's, and of those one process group's, and of those perhaps one region's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FleetName {
+    /// The app.
+    pub app: Arc<str>,
+    /// The process group; `*` for all.
+    pub group: Arc<str>,
+    /// The region, where each has a target of its own.
+    pub region: Option<Arc<str>>,
+}
+
+/// As short as is unambiguous: one group of an app is scaled, and its app names it.
+impl fmt::Display for FleetName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.app)
+    }
+}
+
+/// What all fleets have in common.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `FAS_PROCESS_GROUP`.
+    pub group: Arc<str>,
+    /// `FAS_INTERVAL`.
+    pub interval: Duration,
+    /// `FAS_DRY_RUN`.
+    pub dry_run: bool,
+    /// `FAS_APP_NAME`, as it was set.
+    pub app_pattern: String,
+    /// The expressions.
+    pub targets: TargetExpressions,
+}
+
+/// The record of all fleets; clones share it.
+#[derive(Debug, Clone)]
+pub struct Status(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    started_at: Timestamp,
+    /// How far the points of a history are apart at least.
+    resolution: Duration,
+    board: Mutex<Board>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    settings: Option<Arc<Settings>>,
+    fleets: BTreeMap<FleetName, Arc<Mutex<Fleet>>>,
+}
+
+impl Status {
+    /// A record without fleets.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self::with_resolution(clock, history::RESOLUTION)
+    }
+
+    /// As [`Status::new`], with points of history closer together than a minute, for who has no day to wait.
+    #[must_use]
+    pub fn with_resolution(clock: Clock, resolution: Duration) -> Self {
+        Self(Arc::new(Shared {
+            clock,
+            started_at: clock.now().wall,
+            resolution,
+            board: Mutex::default(),
+        }))
+    }
+
+    /// Tells what the fleets that come have in common.
+    pub fn configure(&self, settings: Settings) {
+        self.board().settings = Some(Arc::new(settings));
+    }
+
+    /// What the fleets have in common; `None` before it is known.
+    #[must_use]
+    pub fn settings(&self) -> Option<Arc<Settings>> {
+        self.board().settings.clone()
+    }
+
+    /// The clock of the record's times.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.0.clock
+    }
+
+    /// How far the points of a history are apart at least.
+    #[must_use]
+    pub fn resolution(&self) -> Duration {
+        self.0.resolution
+    }
+
+    /// When the daemon began.
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.0.started_at
+    }
+
+    /// An app is scaled from now on, as `standing` says.
+    pub fn appear(&self, app: &str, standing: Standing, next_pass_at: Timestamp) {
+        let mut board = self.board();
+        let Some(settings) = board.settings.clone() else {
+            return;
+        };
+        let name = FleetName {
+            app: app.into(),
+            group: Arc::clone(&settings.group),
+            region: None,
+        };
+        let fleet = board
+            .fleets
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Mutex::new(Fleet::new(name, settings))));
+        let mut fleet = lock(fleet);
+        fleet.standing = standing;
+        fleet.next_pass_at = Some(next_pass_at);
+    }
+
+    /// A pass over an app is over, or has panicked where there is no report.
+    pub fn passed(
+        &self,
+        app: &str,
+        report: Option<&PassReport>,
+        standing: Standing,
+        next_pass_at: Timestamp,
+    ) {
+        let (fleet, fleets) = {
+            let board = self.board();
+            let Some(fleet) = of_app(&board, app).next() else {
+                return;
+            };
+            (fleet, board.fleets.len())
+        };
+        let now = self.0.clock.now().wall;
+        let mut fleet = lock(&fleet);
+        fleet.standing = standing;
+        fleet.next_pass_at = Some(next_pass_at);
+        match report {
+            Some(report) => fleet.take(report, now, fleets, self.0.resolution),
+            None => fleet.note_panic(now, fleets),
+        }
+    }
+
+    /// An app is no longer scaled.
+    pub fn forget(&self, app: &str) {
+        self.board().fleets.retain(|name, _| &*name.app != app);
+    }
+
+    /// How many fleets there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.board().fleets.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Looks at one fleet after the other, by name.
+    pub fn each(&self, mut look: impl FnMut(&Fleet)) {
+        // They are not held while the next one is looked at, so that no pass waits for a reader of them all.
+        let fleets: Vec<_> = self.board().fleets.values().cloned().collect();
+        for fleet in fleets {
+            look(&lock(&fleet));
+        }
+    }
+
+    /// Looks at the fleets of one app; returns how many there are.
+    pub fn each_of(&self, app: &str, mut look: impl FnMut(&Fleet)) -> usize {
+        let fleets: Vec<_> = of_app(&self.board(), app).collect();
+        for fleet in &fleets {
+            look(&lock(fleet));
+        }
+        fleets.len()
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        lock(&self.0.board)
+    }
+}
+
+fn of_app<'board>(
+    board: &'board Board,
+    app: &str,
+) -> impl Iterator<Item = Arc<Mutex<Fleet>>> + use<'board> {
+    let app: Arc<str> = app.into();
+    let first = FleetName {
+        app: Arc::clone(&app),
+        group: "".into(),
+        region: None,
+    };
+    board
+        .fleets
+        .range(first..)
+        .take_while(move |(name, _)| name.app == app)
+        .map(|(_, fleet)| Arc::clone(fleet))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,123 @@
+//! The series of `/metrics` that fleets have, made from the record when they are asked for.
+
+use jiff::Timestamp;
+use prometheus::{
+    TextEncoder,
+    proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType},
+};
+
+use super::{Fleet, Status};
+use crate::{
+    metrics::series::{self, Series},
+    scaling::{Kind, Targets},
+};
+
+/// One value of a series, with the values of its labels.
+type Sample<'fleet> = (Vec<&'fleet str>, f64);
+
+/// What one fleet has of a series.
+type Samples = fn(&Fleet) -> Vec<Sample<'_>>;
+
+/// Every series that fleets have.
+const SERIES: [(Series, Samples); 5] = [
+    (series::METRIC_VALUE, metric_values),
+    (series::TARGET_MACHINES, targets),
+    (series::MACHINES, machines),
+    (series::LAST_SUCCESS, last_success),
+    (series::FAILING_PASSES, failing_passes),
+];
+
+impl Status {
+    /// Writes the series of all fleets in the Prometheus text format, one family after the other: all at once would take
+    /// several times the room of the text.
+    pub fn write_series(&self, text: &mut String) {
+        for (series, samples) in SERIES {
+            let mut metrics = Vec::new();
+            self.each(|fleet| {
+                metrics.extend(
+                    samples(fleet)
+                        .into_iter()
+                        .map(|sample| metric(series, &sample)),
+                );
+            });
+            if metrics.is_empty() {
+                // A family without a metric is an error to the encoder.
+                continue;
+            }
+            let mut family = MetricFamily::default();
+            family.set_name(series.name.to_owned());
+            family.set_help(series.help.to_owned());
+            family.set_field_type(MetricType::GAUGE);
+            family.set_metric(metrics);
+            // Writing to memory does not fail.
+            let _ = TextEncoder::new().encode_utf8(&[family], text);
+        }
+    }
+}
+
+fn metric(series: Series, (values, value): &Sample<'_>) -> Metric {
+    let labels = series.labels.iter().zip(values).map(|(name, value)| {
+        let mut label = LabelPair::default();
+        label.set_name((*name).to_owned());
+        label.set_value((*value).to_owned());
+        label
+    });
+    let mut labels: Vec<LabelPair> = labels.collect();
+    labels.sort_by(|one, other| one.name().cmp(other.name()));
+    let mut gauge = Gauge::default();
+    gauge.set_value(*value);
+    let mut metric = Metric::from_label(labels);
+    metric.set_gauge(gauge);
+    metric
+}
+
+fn metric_values(fleet: &Fleet) -> Vec<Sample<'_>> {
+    let readings = fleet.last_pass.iter().flat_map(|pass| &pass.metrics);
+    readings
+        .filter_map(|reading| {
+            let value = *reading.value.as_ref().ok()?;
+            Some((vec![&*fleet.name.app, &*reading.name], value))
+        })
+        .collect()
+}
+
+fn targets(fleet: &Fleet) -> Vec<Sample<'_>> {
+    let Some(pass) = &fleet.last_pass else {
+        return Vec::new();
+    };
+    let Targets { created, started } = pass.targets;
+    let bounds = [(Kind::Created, created), (Kind::Started, started)]
+        .into_iter()
+        .filter_map(|(kind, target)| Some((kind, target.bounds()?)));
+    bounds
+        .flat_map(|(kind, bounds)| {
+            [("min", bounds.min), ("max", bounds.max)]
+                .map(|(bound, value)| (vec![&*fleet.name.app, kind.as_str(), bound], value.into()))
+        })
+        .collect()
+}
+
+fn machines(fleet: &Fleet) -> Vec<Sample<'_>> {
+    let Some(inventory) = &fleet.inventory else {
+        return Vec::new();
+    };
+    let count = |label| {
+        let counted = inventory.by_state.iter().find(|(one, _)| *one == label);
+        counted.map_or(0, |(_, count)| *count)
+    };
+    let states = fleet.states.iter();
+    states
+        .map(|label| (vec![&*fleet.name.app, label.as_str()], count(*label).into()))
+        .collect()
+}
+
+fn last_success(fleet: &Fleet) -> Vec<Sample<'_>> {
+    let seconds = |at: Timestamp| at.as_millisecond() as f64 / 1000.0;
+    let at = fleet.standing.last_success.map_or(0.0, seconds);
+    vec![(vec![&*fleet.name.app], at)]
+}
+
+fn failing_passes(fleet: &Fleet) -> Vec<Sample<'_>> {
+    let count = fleet.standing.failing_passes.into();
+    vec![(vec![&*fleet.name.app], count)]
+}
