@@ -185,7 +185,8 @@ impl ApiError {
         self.verdict() == Verdict::Unauthorized
     }
 
-    /// Whether the service is to blame, which is away or says nothing of use, and not the question or its token.
+    /// Whether a question was not answered: the service is away, or something else answers in its place. A refused token
+    /// is an answer, and so is that the service does not know what was asked for.
     #[must_use]
     pub fn is_no_answer(&self) -> bool {
         self.cause.is_no_answer()
@@ -260,16 +261,11 @@ impl ApiErrorCause {
 
     fn is_no_answer(&self) -> bool {
         match self {
-            Self::NotBegun => true,
-            // A redirect, say: the address is wrong, and that will not pass.
-            Self::Status { status: ..400, .. } => false,
-            _ => matches!(
-                self.verdict(),
-                Verdict::Unavailable
-                    | Verdict::Unusable
-                    | Verdict::Unreached
-                    | Verdict::RateLimited
-            ),
+            Self::Unauthorized { .. } | Self::UnknownApp(_) => false,
+            Self::NotSent(_) | Self::ShuttingDown | Self::DryRun => false,
+            // Whatever its status is: GraphQL itself answers with 200.
+            Self::Status { .. } | Self::NotBegun | Self::Timeout => true,
+            Self::Transport(_) | Self::Decode(_) | Self::Complaint(_) => true,
         }
     }
 
@@ -329,8 +325,8 @@ mod tests {
             assert_eq!(cause.verdict(), expected, "{status}");
             let is_open = matches!(expected, Unavailable | Unusable);
             assert_eq!(cause.had_no_effect(), !is_open, "{status}");
-            let is_away = matches!(status, 408 | 429 | 500..);
-            assert_eq!(cause.is_no_answer(), is_away, "{status}");
+            let is_refusal = matches!(status, 401 | 403);
+            assert_eq!(cause.is_no_answer(), !is_refusal, "{status}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The one GraphQL question: is a deploy under way?
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{client::cleaned, error::ApiErrorCause, wire::describe};
 use crate::scaling::Release;
@@ -22,19 +23,26 @@ struct Variables<'app> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Option<Data>,
+struct Answer<'body> {
+    /// Read once it is known that no error explains it.
+    #[serde(borrow)]
+    data: Option<&'body RawValue>,
     errors: Option<Vec<Complaint>>,
 }
 
+// A field that was asked for is null or has a value; where it is missing, nobody has answered. A reader of its own makes
+// serde tell the two apart.
+
 #[derive(Deserialize)]
 struct Data {
+    #[serde(deserialize_with = "Option::deserialize")]
     app: Option<App>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct App {
+    #[serde(deserialize_with = "Option::deserialize")]
     current_release: Option<WireRelease>,
 }
 
@@ -42,6 +50,7 @@ struct App {
 #[serde(rename_all = "camelCase")]
 struct WireRelease {
     version: Option<u64>,
+    #[serde(deserialize_with = "Option::deserialize")]
     status: Option<String>,
     created_at: Option<String>,
 }
@@ -70,14 +79,20 @@ pub(super) fn question(app: &str) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// When it carries errors, or no app: without an answer nothing may be written.
+/// When it carries errors, or no app, or does not answer what was asked. That GraphQL does not know the app is an answer: it
+/// hides from a token what that does not cover.
 pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, ApiErrorCause> {
-    let answer: Answer = serde_json::from_slice(body)
-        .map_err(|error| ApiErrorCause::Decode(describe(body, &error)))?;
+    let undecodable = |error| ApiErrorCause::Decode(describe(body, &error));
+    let answer: Answer<'_> = serde_json::from_slice(body).map_err(undecodable)?;
     if let Some(complaint) = answer.errors.unwrap_or_default().into_iter().next() {
         return Err(complaint.cause());
     }
-    let app = answer.data.and_then(|data| data.app).ok_or_else(|| {
+    let Some(data) = answer.data else {
+        let nothing = "neither data nor errors".to_owned();
+        return Err(ApiErrorCause::Decode(nothing));
+    };
+    let data: Data = serde_json::from_str(data.get()).map_err(undecodable)?;
+    let app = data.app.ok_or_else(|| {
         ApiErrorCause::UnknownApp(
             "GraphQL: the app does not exist, or the token does not cover it".to_owned(),
         )
@@ -150,6 +165,18 @@ mod tests {
             (
                 r#"{"errors":[{"message":"no","extensions":{"code":"UNAUTHORIZED"}}]}"#,
                 Err("GraphQL: no; the token in FAS_API_TOKEN was not accepted: create one with `fly tokens create deploy -a APP` (one app) or `fly tokens create org` (several apps) and set all of it, commas included".to_owned()),
+            ),
+            (
+                r#"{"data":{},"errors":[{"message":"no","extensions":{"code":"NOT_FOUND"}}]}"#,
+                Err("GraphQL: no".to_owned()),
+            ),
+            (
+                r#"{"data":null,"errors":[]}"#,
+                Err("invalid response: neither data nor errors".to_owned()),
+            ),
+            (
+                r#"{"data":{"app":{"currentRelease":{"version":3}}}}"#,
+                Err("invalid response: unexpected JSON: missing field `status` at line 1 column 38".to_owned()),
             ),
             (
                 "<html>",

@@ -195,6 +195,10 @@ fn outages() -> Vec<(&'static str, Effect)> {
         ("down", Effect::Refuse),
         ("errors", answer(r#"{"errors":[{"message":"try again"}]}"#)),
         ("HTML", Effect::Answer(Canned::html(200))),
+        ("nothing", answer("{}")),
+        ("no data", answer(r#"{"data":null}"#)),
+        ("another server", Effect::Answer(Canned::html(404))),
+        ("400", Effect::Answer(Canned::garbage(400))),
     ]
 }
 

@@ -379,7 +379,6 @@ async fn one_machine_of_a_wrong_type_ends_the_pass_without_a_write() {
 async fn a_graphql_api_that_fails_is_named_counted_and_shrinks_nothing() {
     let refused: Vec<Case> = vec![
         ("401", status(401), "unauthorized", "HTTP 401"),
-        ("404", status(404), "release", "HTTP 404"),
         (
             "unknown app",
             answer(r#"{"data":{"app":null},"errors":[{"message":"Could not find App"}]}"#),
@@ -389,18 +388,6 @@ async fn a_graphql_api_that_fails_is_named_counted_and_shrinks_nothing() {
         (
             "null app",
             answer(r#"{"data":{"app":null}}"#),
-            "release",
-            "the token does not cover it",
-        ),
-        (
-            "null data",
-            answer(r#"{"data":null}"#),
-            "release",
-            "the token does not cover it",
-        ),
-        (
-            "nothing",
-            answer("{}"),
             "release",
             "the token does not cover it",
         ),
@@ -445,6 +432,49 @@ async fn a_graphql_api_that_fails_is_named_counted_and_shrinks_nothing() {
             answer(r#"{"errors":[{}]}"#),
             "release",
             "GraphQL",
+        ),
+        (
+            "null data",
+            answer(r#"{"data":null}"#),
+            "release",
+            "neither data nor errors",
+        ),
+        (
+            "nothing",
+            answer("{}"),
+            "release",
+            "neither data nor errors",
+        ),
+        (
+            "no app",
+            answer(r#"{"data":{}}"#),
+            "release",
+            "missing field `app`",
+        ),
+        (
+            "no release, and not null",
+            answer(r#"{"data":{"app":{}}}"#),
+            "release",
+            "missing field `currentRelease`",
+        ),
+        (
+            "a release without a status",
+            answer(r#"{"data":{"app":{"currentRelease":{"version":3}}}}"#),
+            "release",
+            "missing field `status`",
+        ),
+        (
+            "another server",
+            Effect::Answer(Canned::html(404)),
+            "release",
+            "HTTP 404",
+        ),
+        ("400", status(400), "release", "HTTP 400"),
+        (
+            "a redirect",
+            Effect::Answer(Canned::status(302).header("location", "http://elsewhere/")),
+            "release",
+            "HTTP 302",
         ),
     ];
     for (name, effect, reason, cause) in away {

@@ -143,7 +143,9 @@ async fn json_nested_a_million_deep_is_an_error_or_skipped() {
             .platform()
             .add_fault(Fault::new(Effect::Answer(refusal)).on(operation));
         world.run_for(0).await;
-        assert_eq!(world.created(), 1, "{operation:?}");
+        // That is no answer about the release either.
+        let grown = usize::from(operation == Operation::Graphql);
+        assert_eq!(world.created(), 1 + grown, "{operation:?}");
     }
 }
 

@@ -594,7 +594,7 @@ impl Oracle {
             .and_then(|other| other.ended)
             .filter(|(ended, _)| *ended <= exchange.at);
         demand!(
-            asked.is_some_and(|(_, how)| !matches!(how, Ended::Status(401 | 403 | 404))),
+            asked.is_some_and(|(_, how)| !matches!(how, Ended::Status(401 | 403))),
             "nobody has said whether a deploy is under way"
         );
         demand!(
