@@ -28,8 +28,19 @@ struct State {
     last_success: Option<Instant>,
     /// What went wrong last, unless something has succeeded since.
     last_failure: Option<String>,
-    /// The apps of which a pass has ended, and what was said where the last one had its token refused.
-    apps: BTreeMap<String, Option<String>>,
+    /// The apps of which a pass has ended, and how the last one did.
+    apps: BTreeMap<String, Last>,
+}
+
+/// What the last pass over an app says of readiness.
+#[derive(Debug)]
+enum Last {
+    /// Its token was refused, and what was said.
+    Refused(String),
+    /// The app has no machines: it went well, with nothing to ask for and nothing to do.
+    Empty,
+    /// Anything else.
+    Seen,
 }
 
 impl Health {
@@ -57,17 +68,28 @@ impl Health {
     pub fn passed(&self, report: &PassReport, now: Instant) {
         let mut troubles = report.troubles();
         troubles.retain(|trouble| trouble.failed_the_pass);
-        let refusal = troubles
+        let refused = troubles
             .iter()
             .find(|trouble| trouble.reason == PassError::Unauthorized)
-            .map(|trouble| trouble.text.clone());
+            .map(|trouble| &trouble.text)
+            .or(report.still_refused.as_ref());
+        let last = match refused {
+            Some(refusal) => Last::Refused(refusal.clone()),
+            None if report.succeeded() && report.found_nothing() => Last::Empty,
+            None => Last::Seen,
+        };
+        let first = troubles.first().map(|trouble| &trouble.text);
         self.with(|state| {
-            state.apps.insert(report.app.clone(), refusal);
+            state.apps.insert(report.app.clone(), last);
             if report.succeeded() {
-                state.last_success = Some(now);
-                state.last_failure = None;
-            } else if let Some(first) = troubles.first() {
-                state.last_failure = Some(format!("{}: {}", report.app, first.text));
+                // What an app without machines could do without may be all that the others need.
+                let only_empty = state.apps.values().all(|last| matches!(last, Last::Empty));
+                if only_empty || !report.found_nothing() {
+                    state.last_success = Some(now);
+                    state.last_failure = None;
+                }
+            } else if let Some(why) = first.or(refused) {
+                state.last_failure = Some(format!("{}: {why}", report.app));
             }
         });
     }
@@ -75,7 +97,7 @@ impl Health {
     /// A pass ended without a report.
     pub fn failed(&self, app: &str, why: &str) {
         self.with(|state| {
-            state.apps.insert(app.to_owned(), None);
+            state.apps.insert(app.to_owned(), Last::Seen);
             state.last_failure = Some(format!("{app}: {why}"));
         });
     }
@@ -135,14 +157,18 @@ impl Health {
     }
 }
 
-/// What to say where a token is refused for every app.
-fn refused_for_all(apps: &BTreeMap<String, Option<String>>) -> Option<String> {
-    let (app, refusal) = apps.first_key_value()?;
-    let refusal = refusal.as_ref()?;
-    if apps.values().any(Option::is_none) {
-        return None;
+/// What to say where a token is refused for every app that has machines.
+fn refused_for_all(apps: &BTreeMap<String, Last>) -> Option<String> {
+    let mut refusals = Vec::new();
+    for (app, last) in apps {
+        match last {
+            Last::Refused(refusal) => refusals.push((app, refusal)),
+            Last::Empty => {}
+            Last::Seen => return None,
+        }
     }
-    let others = match apps.len() - 1 {
+    let (app, refusal) = refusals.first()?;
+    let others = match refusals.len() - 1 {
         0 => String::new(),
         1 => " and another".to_owned(),
         others => format!(" and {others} others"),

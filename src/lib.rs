@@ -61,7 +61,7 @@
 //! inventory                scaling
 //! report                   collect, expr, inventory, labels, scaling, machines
 //! status                   clock, inventory, labels, metrics (names of series), report, scaling, shown
-//! pass_log                 report and what it names
+//! pass_log                 duration, report and what it names
 //! decide                   scaling, machines
 //! reconcile                everything above but sim
 //! health                   labels, report

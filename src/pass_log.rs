@@ -6,11 +6,12 @@ use tokio::time::Instant;
 
 use crate::{
     collect::Sample,
+    duration,
     error_chain::chain,
     labels::PassError,
     machines::ApiError,
     report::PassReport,
-    scaling::{Bounds, Decision, Kind, Note, Now, Target, TargetExpressions, Targets},
+    scaling::{Bounds, Decision, Kind, Note, Now, Release, Target, TargetExpressions, Targets},
 };
 
 /// How often an app that does not change is mentioned all the same.
@@ -24,6 +25,8 @@ pub struct PassLog {
     /// What a dry run would do, and when that was told.
     dry_plan: Option<(String, Instant)>,
     notes: Vec<Note>,
+    /// The release that was said to be abandoned.
+    abandoned: Option<Release>,
     element_counts: BTreeMap<String, usize>,
     warnings: BTreeMap<String, Vec<String>>,
 }
@@ -100,6 +103,23 @@ impl PassLog {
     pub fn warn_of_release(app: &str, error: &ApiError) {
         let error = chain(error);
         tracing::warn!(app, reason = PassError::Release.as_str(), %error, "{app}: {error}");
+    }
+
+    /// Warns, once a release, that it is no longer believed to be a deploy under way, and that machines are changed beside it.
+    pub fn warn_of_abandoned(&mut self, app: &str, release: &Release, deploy_timeout: Duration) {
+        if self.abandoned.as_ref() == Some(release) {
+            return;
+        }
+        self.abandoned = Some(release.clone());
+        let name = match release.version {
+            Some(version) => format!("release v{version}"),
+            None => "the current release".to_owned(),
+        };
+        tracing::warn!(
+            app,
+            "{name} has said `running` for longer than FAS_DEPLOY_TIMEOUT ({}): its deploy is taken for abandoned, and machines are changed",
+            duration::format(deploy_timeout),
+        );
     }
 
     /// Tells what a pass did and what went wrong; one that changed nothing is told when there is news in its notes, and every

@@ -30,8 +30,8 @@ use crate::{
 /// How long calls in flight may go on after a shutdown.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// How long the state of an app is kept that the list of apps lacks. A list can be short or empty by mistake, and what an
-/// app's state holds (pauses after failures, writes that no list shows yet) must outlive that.
+/// How long the state of an app is kept that lists of apps lack. A list can be short or empty by mistake, and what an
+/// app's state holds (pauses after failures, writes that no list shows yet) must outlive one, whenever the next list comes.
 const KEPT: Duration = Duration::from_secs(60);
 
 /// What the pool works with.
@@ -69,10 +69,27 @@ struct App {
     state: Option<Box<AppState>>,
     /// When its pass began or its next one begins.
     turn: Instant,
-    /// Since when the list of apps lacks it; no pass over it begins meanwhile.
-    gone: Option<Instant>,
+    /// Since when lists of apps lack it; no pass over it begins meanwhile.
+    gone: Option<Gone>,
+    /// Whether lists have lacked it since its last pass.
+    was_gone: bool,
     /// How its passes have gone.
     standing: Standing,
+}
+
+/// The absence of an app from the lists of apps.
+#[derive(Debug, Clone, Copy)]
+struct Gone {
+    since: Instant,
+    /// How many lists in a row have lacked it.
+    lists: u32,
+}
+
+impl Gone {
+    /// Whether what is remembered of the app is too old by now.
+    fn is_over(self, now: Instant) -> bool {
+        self.lists > 1 && now.saturating_duration_since(self.since) >= KEPT
+    }
 }
 
 impl Pool {
@@ -177,6 +194,7 @@ impl Pool {
                 continue;
             };
             app.turn = now;
+            state.was_away |= std::mem::take(&mut app.was_gone);
             let reconciler = Arc::clone(&self.reconciler);
             let task = self.passes.spawn(async move {
                 let report = reconciler.pass(&mut state).await;
@@ -251,15 +269,18 @@ impl Pool {
         let now = Instant::now();
         let mut leaving = Vec::new();
         self.apps.retain(|name, app| {
-            if names.contains(name) {
-                return true;
+            if !names.contains(name) {
+                let gone = app.gone.get_or_insert_with(|| {
+                    leaving.push((app.turn, name.clone()));
+                    Gone {
+                        since: now,
+                        lists: 0,
+                    }
+                });
+                gone.lists = gone.lists.saturating_add(1);
             }
-            let gone = *app.gone.get_or_insert_with(|| {
-                leaving.push((app.turn, name.clone()));
-                now
-            });
             // While a pass has the state, that is where it returns to.
-            app.state.is_none() || now.saturating_duration_since(gone) < KEPT
+            app.state.is_none() || !app.gone.is_some_and(|gone| gone.is_over(now))
         });
         for left in leaving {
             tracing::info!(app = %left.1, "{} is no longer scaled", left.1);
@@ -280,11 +301,12 @@ impl Pool {
                 state: None,
                 turn,
                 gone: None,
+                was_gone: false,
                 standing: Standing::default(),
             };
             let state = (!self.apps.contains_key(&name)).then(|| Box::new(self.fresh(&name)));
             let app = self.apps.entry(name.clone()).or_insert(fresh);
-            app.gone = None;
+            app.was_gone |= app.gone.take().is_some();
             app.state = app.state.take().or(state);
             let standing = app.standing;
             // An app whose pass still runs gets its turn when that ends.

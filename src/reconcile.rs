@@ -18,6 +18,7 @@ use crate::{
     clock::{Clock, Watch},
     collect::{Collector, collect_all},
     decide::{Decided, Undecided},
+    error_chain::chain,
     expr::{Names, Values},
     inventory::Inventory,
     labels::PassError,
@@ -26,8 +27,8 @@ use crate::{
     pass_log::PassLog,
     report::{About, Limits, PassReport},
     scaling::{
-        ActingPass, Action, Answer, Counts, Decision, Evaluation, Memory, Note, Now, Observed,
-        Plan, Policy, Pulse, Reason, TargetExpressions, Targets, ids_to_ask, limit,
+        ActingPass, Action, Answer, Counts, Decision, Effect, Evaluation, Memory, Note, Now,
+        Observed, Plan, Policy, Pulse, Reason, TargetExpressions, Targets, ids_to_ask, limit,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -75,6 +76,10 @@ pub struct AppState {
     pub client: AppClient,
     /// What decisions remember.
     pub memory: Memory,
+    /// What was said where the token was refused for a create, until one is accepted or none is wanted.
+    refused_create: Option<String>,
+    /// Whether the app has not been among those that are scaled at some time since its last pass.
+    pub was_away: bool,
     /// What the log has said already.
     log: PassLog,
 }
@@ -86,6 +91,8 @@ impl AppState {
         Self {
             client,
             memory: Memory::default(),
+            refused_create: None,
+            was_away: false,
             log: PassLog::default(),
         }
     }
@@ -99,6 +106,9 @@ impl Reconciler {
         let began = self.clock.now();
         let standstill = self.pulse().begin(&self.policy, began);
         let _beating = Beating(self);
+        if std::mem::take(&mut state.was_away) {
+            state.memory.note_absence(&self.policy, began.monotonic);
+        }
         state.memory.begin_pass(standstill, began.monotonic);
         let deadline = Instant::from_std(began.monotonic) + self.policy.timeout;
         let mut report = PassReport {
@@ -116,6 +126,7 @@ impl Reconciler {
             planned: None,
             inventory: None,
             more_to_do: false,
+            still_refused: None,
         };
         let watch = Watch::new(self.clock, &self.policy, &self.pulse, began);
         let time = PassTime {
@@ -173,6 +184,7 @@ impl Reconciler {
             client,
             memory,
             log,
+            ..
         } = state;
         let collect = collect_all(
             &self.collectors,
@@ -326,6 +338,12 @@ impl Reconciler {
         if let Some(Err(error)) = &asked {
             self.note_no_answer(error, &planned, report);
         }
+        if let Some(Ok(Some(release))) = asked.as_ref().filter(|_| !held)
+            && release.is_running()
+        {
+            let timeout = self.policy.deploy_timeout;
+            state.log.warn_of_abandoned(&report.app, release, timeout);
+        }
         if let Some(failure) = planned.failure.as_ref().filter(|_| !held) {
             report.fault(PassError::NoSource, failure.to_string());
         }
@@ -337,6 +355,13 @@ impl Reconciler {
         report.more_to_do = state
             .memory
             .has_more_to_ask(&planned, &observation.observed);
+        let is_paused = |note: &Note| matches!(note, Note::CreatePaused { .. });
+        let creates = matches!(planned.action, Some(Action::Create { .. }));
+        if creates || planned.notes.iter().any(is_paused) {
+            report.still_refused.clone_from(&state.refused_create);
+        } else if planned.failure.is_none() && planned.reason != Reason::NoTarget {
+            state.refused_create = None;
+        }
         report.reason = planned.reason;
         report.notes = planned.notes;
         if held {
@@ -386,6 +411,15 @@ impl Reconciler {
             outdated,
         } = executor.carry_out(action).await;
         let began_nothing = out_of_time && effects.is_empty() && errors.is_empty();
+        if creates {
+            let is_created = |(effect, _): &(Effect, _)| matches!(effect, Effect::Created { .. });
+            if let Some(refused) = errors.iter().find(|error| error.is_unauthorized()) {
+                state.refused_create = Some(chain(refused));
+            } else if effects.iter().any(is_created) {
+                state.refused_create = None;
+                report.still_refused = None;
+            }
+        }
         let pass = ActingPass {
             observed: &observation.observed,
             policy: &self.policy,

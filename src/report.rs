@@ -44,6 +44,9 @@ pub struct PassReport {
     /// Whether the next pass should follow at once, because this one has left work that it could do: it ran out of time, or
     /// asked for as many machines as one pass may.
     pub more_to_do: bool,
+    /// What was said where the token was refused for creates that this pass wanted too, and for which it only waited: the
+    /// passes of a pause make nothing good.
+    pub still_refused: Option<String>,
 }
 
 /// The bounds after limits, by kind; `None` where there are none.
@@ -119,7 +122,15 @@ impl PassReport {
     /// failed, such as a metric that an expression makes good.
     #[must_use]
     pub fn succeeded(&self) -> bool {
-        self.inventory.is_some() && self.faults.iter().all(|fault| fault.about.is_aside())
+        self.inventory.is_some()
+            && self.still_refused.is_none()
+            && self.faults.iter().all(|fault| fault.about.is_aside())
+    }
+
+    /// Whether the app has no machines: that its pass succeeded then says nothing of other apps.
+    #[must_use]
+    pub fn found_nothing(&self) -> bool {
+        self.notes.contains(&Note::NoMachines)
     }
 
     /// What went wrong, by its causes: a metric that failed and the targets that need it are one.

@@ -2102,6 +2102,18 @@ fn a_token_that_nothing_filled_in_is_warned_of_and_not_shown() {
 }
 
 #[test]
+fn no_protection_from_deploys_is_warned_of() {
+    let said = |timeout| warnings(&[("FAS_DEPLOY_TIMEOUT", timeout)], None);
+    assert_eq!(
+        said("0s"),
+        [
+            "FAS_DEPLOY_TIMEOUT is 0: no release is taken for a deploy under way, and machines are changed while one is deployed"
+        ]
+    );
+    assert_eq!(said("1ms"), [""; 0]);
+}
+
+#[test]
 fn an_expression_that_only_grows_without_a_bound_is_warned_of() {
     let created = |expression: &'static str, more: &[(&'static str, &'static str)]| {
         let mut changes = vec![("FAS_CREATED_MACHINE_COUNT", expression)];

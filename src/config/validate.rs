@@ -87,6 +87,7 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
     settings.read(&mut config, problems);
     check_limits(problems, &settings, &config.policy);
     warn_of_endless_growth(problems, &settings, &config, &collectors);
+    warn_of_unguarded_deploys(problems, &settings, &config.policy);
     problems.errors.extend(of_collectors);
     if config.api.token.is_none() && sources.purpose == Purpose::Serve {
         let place = Place::Variable("FAS_API_TOKEN".to_owned());
@@ -464,6 +465,20 @@ fn warn_of_endless_growth(
         problems.warnings.push(format!(
             "{} is `{source}`, which has no upper bound: each machine that it creates makes it ask for another one; \
              write min({source}, 10), or set FAS_MACHINE_CEILING",
+            value.label()
+        ));
+    }
+}
+
+/// Warns where no release is ever taken for a deploy under way.
+fn warn_of_unguarded_deploys(problems: &mut Problems, settings: &Settings, policy: &Policy) {
+    if let Some(value) = settings
+        .deploy_timeout
+        .as_ref()
+        .filter(|_| policy.deploy_timeout.is_zero())
+    {
+        problems.warnings.push(format!(
+            "{} is 0: no release is taken for a deploy under way, and machines are changed while one is deployed",
             value.label()
         ));
     }

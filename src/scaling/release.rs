@@ -21,6 +21,12 @@ pub struct Release {
 }
 
 impl Release {
+    /// Whether it says that it is being deployed, however long it has said so.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+
     /// Whether its machines are poor sources of clones.
     #[must_use]
     pub fn went_wrong(&self) -> bool {
@@ -124,7 +130,7 @@ impl ReleaseMemory {
         deploy_timeout: Duration,
         now: Now,
     ) -> bool {
-        let Some(release) = release.filter(|release| release.status == "running") else {
+        let Some(release) = release.filter(|release| release.is_running()) else {
             self.first_seen = None;
             return false;
         };

@@ -1549,8 +1549,15 @@ async fn a_release_that_has_run_for_too_long_is_not_believed() {
         let mut world = world(3.0, &[&[CREATED], settings].concat(), &[(1, machine())]);
         let running = release(&world, "running", age);
         world.platform().set_release(APP, Some(running));
+        let logs = Logs::capture();
         world.run_for(14).await;
         assert_eq!(world.created(), created, "{name}");
+        for depth in [6.0, 7.0] {
+            world.depth(depth);
+            world.run_for(20).await;
+        }
+        let told = logs.with("release v7 has said `running` for longer than FAS_DEPLOY_TIMEOUT");
+        assert_eq!(told.len(), usize::from(created == 3), "{name}: told once");
     }
 }
 

@@ -182,6 +182,66 @@ async fn a_metrics_refused_token_counts_where_it_is_needed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_app_without_machines_says_nothing_of_the_others() {
+    let all_down = Fault::status(503).on(Operation::Query);
+    let refused = Fault::status(401).on(Operation::Graphql);
+    // How many apps have machines, what is wrong, whether the daemon is ready.
+    for (name, count, fault, ready) in [
+        ("Prometheus is down", 2, Some(all_down.clone()), 503),
+        ("the token is refused", 2, Some(refused), 503),
+        ("nothing is wrong", 2, None, 200),
+        ("there are no others", 0, Some(all_down), 200),
+    ] {
+        let mut world = many(count, 2.0, &[]);
+        world.platform().add_app("app-empty", "acme");
+        if let Some(fault) = fault {
+            world.platform().add_fault(fault);
+        }
+        world.run_for(31).await;
+        let (status, _, why) = world.get("/readyz").await;
+        assert_eq!(status, ready, "{name}: {why}");
+        assert_eq!(failing(&world, "app-empty"), Some(0.0), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_after_a_create_that_the_token_was_refused_for_is_no_recovery() {
+    for recovers in ["the token is accepted", "no create is wanted", "nothing"] {
+        let mut world = one(2.0, &[CREATED]);
+        let refused = world
+            .platform()
+            .add_fault(Fault::status(403).on(Operation::Create));
+        // Creates at 0, 15 and 45 s, and then at 105 s.
+        world.run_for(91).await;
+        assert_eq!(creates(&world, APP), [0, 15, 45]);
+        assert_eq!(failing(&world, APP), Some(7.0));
+        assert_eq!(world.pass_errors("unauthorized"), 3);
+        let (ready, _, why) = world.get("/readyz").await;
+        assert_eq!(ready, 503);
+        assert!(
+            why.starts_with("a token is refused (my-target-app): "),
+            "{why}"
+        );
+        match recovers {
+            "the token is accepted" => world.platform().remove_fault(refused),
+            "no create is wanted" => world.depth(1.0),
+            _ => {}
+        }
+        world.run_for(15).await;
+        let well = recovers != "nothing";
+        let expected = if well { (0.0, 200) } else { (8.0, 503) };
+        let (status, _, why) = world.get("/readyz").await;
+        assert_eq!(
+            (failing(&world, APP).unwrap(), status),
+            expected,
+            "{recovers}: {why}"
+        );
+        world.run_for(45).await;
+        assert_eq!(failing(&world, APP) == Some(0.0), well, "{recovers}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_of_apps_that_is_refused_counts_as_such_and_leaves_the_apps_in_service() {
     let logs = Logs::capture();
     let mut world = many(2, 1.0, &[]);
@@ -302,6 +362,40 @@ async fn a_short_list_of_apps_forgets_nothing() {
             before.len() + 1,
             "the pauses have not begun anew: {creates:?}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_lists_lack_for_a_minute_begins_anew() {
+    let mut world = many(2, 2.0, &[("FAS_APP_LIST_REFRESH_INTERVAL", "20s")]);
+    let refused = Fault::status(422).on(Operation::Create).app("app-0");
+    world.platform().add_fault(refused);
+    // At 60, 80 and 100 s, so that it is back a minute after it left.
+    let short = Fault::new(apps(&["app-1"])).on(Operation::ListApps);
+    world.platform().add_fault(short.after(3).times(3));
+    world.run_for(59).await;
+    let before = creates(&world, "app-0").len();
+    assert_eq!(before, 3, "at 0, 15 and 45 s");
+    world.run_for(110).await;
+    let creates = creates(&world, "app-0");
+    assert_eq!(creates[before..], [120, 135, 165], "pauses begin anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_surplus_has_not_lasted_while_nobody_looked_at_the_app() {
+    // Of lists that come this often, the first lacks it; when the surplus was first seen; when a machine goes.
+    for (refresh, seen, victim) in [("40s", 30, 80), ("60s", 45, 165)] {
+        let mut world = many(2, 2.0, &[("FAS_APP_LIST_REFRESH_INTERVAL", refresh)]);
+        let short = Fault::new(apps(&["app-1"])).on(Operation::ListApps);
+        world.platform().add_fault(short.after(1).once());
+        world.run_for(seen - 1).await;
+        world
+            .platform()
+            .set_gauge("app-0", "queue_depth", Some(1.0));
+        world.run_for(victim - seen).await;
+        assert_eq!(world.requests(Operation::Stop), 0, "{refresh}");
+        world.run_for(1).await;
+        assert_eq!(world.requests(Operation::Stop), 1, "{refresh}");
     }
 }
 

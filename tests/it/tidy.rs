@@ -111,6 +111,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "collect",
             "config",
+            "duration",
             "error_chain",
             "labels",
             "machines",

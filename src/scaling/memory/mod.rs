@@ -70,6 +70,19 @@ impl Memory {
         }
     }
 
+    /// The app was not among those that are scaled for some of the time since its last pass, and another begins at `now`.
+    ///
+    /// While others keep a pool busy, its passes come late and have missed nothing by it; but where nobody was to look,
+    /// what must have lasted begins anew after two intervals and the timeout.
+    pub fn note_absence(&mut self, policy: &Policy, now: Instant) {
+        let two_intervals = policy.interval.saturating_mul(2);
+        let longest = two_intervals.saturating_add(policy.timeout);
+        let was_unseen = |last| now.saturating_duration_since(last) >= longest;
+        if self.last_pass.is_some_and(was_unseen) {
+            self.limits.note_standstill(now);
+        }
+    }
+
     /// A pass ended before it could see the machines: it had no target, as one whose metric is missing.
     pub fn note_blind_pass(&mut self, now: Instant) {
         self.limits.note_blind_pass(now);
