@@ -33,7 +33,7 @@ pub const REASON_CODES: [(&str, &str); 8] = [
 ];
 
 /// Every code of a note, with what it says.
-pub const NOTE_CODES: [(&str, &str); 34] = [
+pub const NOTE_CODES: [(&str, &str); 35] = [
     (
         "minimum_capped",
         "a target's minimum came out above its maximum; the maximum is used",
@@ -67,6 +67,10 @@ pub const NOTE_CODES: [(&str, &str); 34] = [
     (
         "missing_from_list",
         "machines are missing from the list and still counted",
+    ),
+    (
+        "creates_assumed",
+        "creates had no clear answer; what they may have made is counted",
     ),
     (
         "too_many_missing",
@@ -198,6 +202,7 @@ impl Note {
             Self::CreatePaused { .. } => "create_paused",
             Self::CeilingLeavesNoRoom { .. } => "ceiling_no_room",
             Self::Unlisted { .. } => "missing_from_list",
+            Self::CreatesAssumed { .. } => "creates_assumed",
             Self::TooManyUnlisted { .. } => "too_many_missing",
             Self::MountsNotCloned { .. } => "volumes_not_cloned",
             Self::DeployInProgress { .. } => "deploy_in_progress",

@@ -167,6 +167,10 @@ mod tests {
         (fleet, targets, list)
     }
 
+    fn is_start(word: &str) -> bool {
+        word.starts_with("start")
+    }
+
     const WORDS: [&str; 8] = [
         "destroyed",
         "destroy unknown",
@@ -194,7 +198,7 @@ mod tests {
                     _ => fleet.exists(&format!("a ord {state} updated=1")),
                 }
                 // One that is gone is no longer one of the started ones.
-                if word.starts_with("start") && state != "as wanted" {
+                if is_start(word) && state != "as wanted" {
                     continue;
                 }
                 let mut asked = Vec::new();
@@ -367,13 +371,51 @@ mod tests {
     }
 
     #[test]
-    fn without_an_answer_nothing_goes_in_its_place_for_a_day() {
-        for word in WORDS {
-            let silence = |id: &str| {
-                let mut machine = machine(&format!("{id} ord started"));
-                machine.host_ok = false;
-                [Answer::None, Answer::Machine(Box::new(machine))]
-            };
+    fn where_all_groups_are_scaled_the_answer_about_a_machine_of_none_is_taken() {
+        let list = ["a ord stopped group= updated=-100", "b ord stopped group="];
+        let mut fleet = Fleet::new(Policy {
+            process_group: crate::scaling::EVERY_GROUP.to_owned(),
+            ..Policy::default()
+        });
+        let pass = fleet.pass(0, started(1, 1), &list);
+        assert_eq!(first(&pass), "a");
+        fleet.record(0, &pass.observed, &[effect("started", "a")]);
+        let pass = fleet.pass(60, started(1, 1), &list);
+        assert_eq!((&*pass.asked, first(&pass)), (&["a".to_owned()][..], "b"));
+    }
+
+    #[test]
+    fn without_an_answer_another_is_started_in_its_place_and_it_goes_last() {
+        for word in ["started", "start unknown"] {
+            for answer in silence("a") {
+                let (mut fleet, targets, list) = fleet(word);
+                fleet.answers.insert("a".to_owned(), answer);
+                let pass = fleet.pass(59, targets, list);
+                assert_eq!(pass.asked, [""; 0], "{word}: a minute is not over");
+                let pass = fleet.pass(60, targets, list);
+                assert_eq!(pass.asked, ["a"], "{word}");
+                assert_eq!(first(&pass), "b", "{word}");
+                let failed = Note::StartsFailed {
+                    machines: vec!["a".to_owned()],
+                };
+                assert!(pass.plan.notes.contains(&failed), "{word}");
+                let pass = fleet.pass(75, targets, list);
+                assert_eq!(pass.asked, [""; 0], "{word}: it is nobody's slot");
+                assert_eq!(first(&pass), "b", "{word}");
+            }
+        }
+    }
+
+    /// What says nothing of whether a write to a machine has happened.
+    fn silence(id: &str) -> [Answer; 2] {
+        let mut machine = machine(&format!("{id} ord started"));
+        machine.host_ok = false;
+        [Answer::None, Answer::Machine(Box::new(machine))]
+    }
+
+    #[test]
+    fn without_an_answer_nothing_goes_down_in_its_place_for_a_day() {
+        for word in WORDS.into_iter().filter(|word| !is_start(word)) {
             for answer in silence("a") {
                 let (mut fleet, targets, list) = fleet(word);
                 fleet.answers.insert("a".to_owned(), answer);

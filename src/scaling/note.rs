@@ -98,6 +98,11 @@ pub enum Note {
         /// How many.
         machines: u32,
     },
+    /// Creates had no clear answer: what they may have made is counted.
+    CreatesAssumed {
+        /// How many.
+        creates: u32,
+    },
     /// More machines are missing from the list than one pass asks for: nothing grows.
     TooManyUnlisted {
         /// How many are still to be asked for.
@@ -231,6 +236,7 @@ impl Note {
         matches!(
             self,
             Self::CreatePaused { .. }
+                | Self::CreatesAssumed { .. }
                 | Self::Fallback { .. }
                 | Self::MountsNotCloned { .. }
                 | Self::MountsNotDestroyed { .. }
@@ -267,6 +273,7 @@ impl Note {
         match self {
             Self::CeilingLeavesNoRoom { .. }
             | Self::TooFewStopped { .. }
+            | Self::CreatesAssumed { .. }
             | Self::MountsNotCloned { .. }
             | Self::DestroysFailed { .. }
             | Self::StartsFailed { .. }
@@ -416,6 +423,12 @@ impl fmt::Display for Note {
                 formatter,
                 "{} missing from the list: still counted until confirmed gone",
                 Machines(*machines)
+            ),
+            Self::CreatesAssumed { creates } => write!(
+                formatter,
+                "{} had no clear answer: counted for about a minute as if {} had worked",
+                Many(*creates, "create", "creates"),
+                if *creates == 1 { "it" } else { "they" }
             ),
             Self::TooManyUnlisted { unasked } => write!(
                 formatter,
@@ -784,6 +797,14 @@ mod tests {
                 "1 machine missing from the list: still counted until confirmed gone",
             ),
             (
+                Note::CreatesAssumed { creates: 1 },
+                "1 create had no clear answer: counted for about a minute as if it had worked",
+            ),
+            (
+                Note::CreatesAssumed { creates: 2 },
+                "2 creates had no clear answer: counted for about a minute as if they had worked",
+            ),
+            (
                 Note::TooManyUnlisted { unasked: 21 },
                 "21 machines missing from the list still to be checked: nothing is created or started before that",
             ),
@@ -957,6 +978,11 @@ mod tests {
             (room(1, 1), room(2, 1), false),
             (failed(&["a"]), failed(&["a", "b"]), true),
             (failed(&["a"]), failed(&["a"]), false),
+            (
+                Note::CreatesAssumed { creates: 1 },
+                Note::CreatesAssumed { creates: 2 },
+                true,
+            ),
             (too_few(2, 0), too_few(3, 0), false),
             (too_few(2, 0), too_few(2, 1), true),
             (paused(2, 30), paused(1, 15), false),

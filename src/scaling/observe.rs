@@ -40,6 +40,8 @@ pub struct Observed {
     /// Creates of unknown outcome of which lists should have shown by now what they made: no more is counted of them than
     /// a place each under the ceiling.
     pub doubtful_creates: u32,
+    /// How many of the created ones are only taken to exist, because a create had no clear answer.
+    pub assumed_creates: u32,
     /// Every process group with machines in the list, for the message of one who chose the wrong group.
     pub groups: BTreeSet<String>,
     /// The machines in the list that are not of the group: no create of ours makes one of them.

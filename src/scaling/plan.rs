@@ -292,7 +292,11 @@ impl Plan {
         }
         let Some(action) = &self.action else { return };
         let withheld = may_do_without_answer(action, observed).err();
-        self.notes.push(Note::ReleaseUnknown { withheld });
+        let note = Note::ReleaseUnknown { withheld };
+        // Both steps may have something to do, and not do it for the same reason.
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
         if withheld.is_some() {
             self.action = None;
         }
@@ -387,9 +391,9 @@ impl Planner<'_> {
                 current,
                 min: bounds.min,
             };
-            self.plan_create(bounds.min - current, plan);
+            let growth = self.plan_create(bounds.min - current, plan);
             if plan.action.is_none() {
-                self.plan_destroy_failed(bounds, plan);
+                self.plan_destroy_failed(bounds, growth, plan);
             }
         } else if observed.present() > bounds.max {
             plan.reason = Reason::Above {
@@ -401,7 +405,9 @@ impl Planner<'_> {
         }
     }
 
-    fn plan_create(&self, wanted: u32, plan: &mut Plan) {
+    /// Plans to create as many as are `wanted` and fit under the ceiling. Returns how many it would create if there were room
+    /// for all.
+    fn plan_create(&self, wanted: u32, plan: &mut Plan) -> u32 {
         let Self {
             observed,
             policy,
@@ -429,7 +435,7 @@ impl Planner<'_> {
                 groups: observed.groups.clone(),
                 unlisted: count(observed.unlisted.len()),
             });
-            return;
+            return 0;
         };
         let room = policy.ceiling.map_or(u32::MAX, |ceiling| {
             ceiling.saturating_sub(
@@ -450,26 +456,28 @@ impl Planner<'_> {
                 doubtful: observed.doubtful_creates,
             });
         }
-        if allowed == 0 {
-            return;
-        }
         if let Some(remaining) = memory.create_pause(source.fingerprint, now.monotonic) {
-            plan.notes.push(Note::CreatePaused {
-                wanted: allowed,
-                remaining,
-            });
-            return;
+            let wanted = if allowed == 0 { wanted } else { allowed };
+            plan.notes.push(Note::CreatePaused { wanted, remaining });
+            return 0;
+        }
+        if allowed == 0 {
+            // Nor does anything grow while machines that the list lacks have not been asked for.
+            return if observed.unasked == 0 { wanted } else { 0 };
         }
         plan.action = Some(Action::Create {
             source,
             count: allowed,
             placement: Placement::new(&machine.region, observed, policy, memory, now.monotonic),
         });
+        wanted
     }
 
-    /// Where growth can do nothing now, failed machines go that are above the maximum, and those that take the places under
-    /// the ceiling which growth needs. No working one goes with them.
-    fn plan_destroy_failed(&self, bounds: Bounds, plan: &mut Plan) {
+    /// Where growth can do nothing now, failed machines go that are above the maximum, and of those that take its places
+    /// under the ceiling as many as `growth` would create there. Where nothing could be created in their place, they stay: a
+    /// list that is wrong about them for once, or machines that somebody repairs, are then all that there is. No working one
+    /// goes with them.
+    fn plan_destroy_failed(&self, bounds: Bounds, growth: u32, plan: &mut Plan) {
         let Self {
             observed, policy, ..
         } = *self;
@@ -490,11 +498,7 @@ impl Planner<'_> {
             .step
             .down
             .map_or(u32::MAX, |step| step.machines(observed.present()));
-        let in_the_way = bounds
-            .min
-            .saturating_sub(observed.created)
-            .saturating_sub(room)
-            .min(most);
+        let in_the_way = growth.saturating_sub(room).min(most);
         let mut order = DestroyOrder::new(observed, policy, 0);
         plan.destroy(order.take(false, above.max(in_the_way)));
     }
@@ -678,6 +682,11 @@ fn note_left_out(observed: &Observed, notes: &mut Vec<Note>) {
     if !observed.unlisted.is_empty() {
         notes.push(Note::Unlisted {
             machines: count(observed.unlisted.len()),
+        });
+    }
+    if observed.assumed_creates > 0 {
+        notes.push(Note::CreatesAssumed {
+            creates: observed.assumed_creates,
         });
     }
     let stuck: Vec<String> = observed

@@ -38,8 +38,8 @@ pub enum Answer {
 /// denies nothing.
 ///
 /// Those are all that the list lacks, where this pass would grow if they were gone, or would grow as it is: `targets`
-/// gives what the expressions ask for when they see these counts. Otherwise a few that have been missing for long. And
-/// those of which it denies what was written to them, where something is to be done if that is true, or if it is not.
+/// gives what the expressions ask for when they see these counts. Otherwise a few that have been missing for long, and,
+/// once, those whose work it is to end: expressions would go on counting them. And those of which it denies what was written to them, where something is to be done if that is true, or if it is not.
 #[must_use]
 pub fn ids_to_ask(
     observed: &Observed,
@@ -85,7 +85,8 @@ pub fn ids_to_ask(
             let (since, asked) = memory.lacking(id)?;
             let last = asked.map_or(since, |asked| asked.max(since));
             let overdue = now.monotonic.saturating_duration_since(last) >= REVIEW;
-            (growth || overdue).then_some((asked, id.as_str()))
+            let has_ended = asked.is_none() && memory.was_to_end(id);
+            (growth || overdue || has_ended).then_some((asked, id.as_str()))
         }));
     }
     if !doubts.is_empty() {
@@ -166,8 +167,8 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::scaling::{
-        Decision, Presence,
-        tests::fleet::{Fleet, Pass, both, created, ids, started},
+        Decision, EVERY_GROUP, Presence,
+        tests::fleet::{Fleet, Pass, both, created, ids, machine, started},
     };
 
     const WHOLE: [&str; 6] = [
@@ -337,6 +338,82 @@ mod tests {
             assert_eq!(counts(&again), expected, "{name}, in the next pass");
             assert_eq!(again.unlisted.len(), missing, "{name}, in the next pass");
         }
+    }
+
+    /// Workers that all end between two passes. How many are remembered in the end, and how many seem to run in each pass.
+    fn workers(passes: u64, workers: u64, target: impl Fn(&Observed) -> u32) -> (usize, Vec<u32>) {
+        let mut fleet = Fleet::new(Policy::default());
+        let (mut all, mut seen) = (Vec::new(), Vec::new());
+        for pass in 0..passes {
+            let workers: Vec<String> = (0..workers)
+                .map(|worker| format!("w{pass}-{worker} ord started auto-destroy"))
+                .collect();
+            all.extend((0..workers.len()).map(|worker| format!("w{pass}-{worker}")));
+            let mut list = vec!["a ord started"];
+            list.extend(workers.iter().map(String::as_str));
+            let mut observed = fleet.observe(15 * pass, &list);
+            let now = fleet.at(15 * pass);
+            let asked = ids_to_ask(&observed, &fleet.policy, &fleet.memory, now, |observed| {
+                let target = target(observed);
+                created(target, target)
+            });
+            let gone = asked.into_iter().map(|id| (id, Answer::Gone)).collect();
+            fleet.memory.settle(&mut observed, gone, &fleet.policy, now);
+            seen.push(observed.started);
+        }
+        let remembered = all.iter().filter(|id| fleet.memory.knows(id));
+        (remembered.count(), seen)
+    }
+
+    #[test]
+    fn machines_that_end_by_themselves_are_not_counted_on() {
+        let (remembered, seen) = workers(30, 10, |observed| observed.created.max(6));
+        assert_eq!(seen, [11; 30]);
+        assert!(remembered <= 10 * 6, "{remembered}: a minute of them");
+    }
+
+    #[test]
+    fn more_machines_that_end_by_themselves_than_can_be_asked_for_are_not_heaped_up() {
+        let (remembered, seen) = workers(30, 100, |_| 1);
+        assert!(seen.iter().all(|started| *started <= 1101), "{seen:?}");
+        assert!(remembered <= 100 + 1000 + 20 * 5, "{remembered}");
+    }
+
+    #[test]
+    fn one_that_ends_by_itself_and_is_there_is_asked_for_once() {
+        for answer in [
+            Answer::None,
+            Answer::Machine(Box::new(machine("w ord started auto-destroy"))),
+        ] {
+            let mut fleet = Fleet::new(Policy::default());
+            fleet.observe(0, &["a ord started", "w ord started auto-destroy"]);
+            fleet.answers.insert("w".to_owned(), answer);
+            let mut asked = Vec::new();
+            for second in (15..=330).step_by(15) {
+                let pass = fleet.pass(second, created(1, 5), &["a ord started"]);
+                assert_eq!(pass.observed.created, 2);
+                asked.extend((!pass.asked.is_empty()).then_some(second));
+            }
+            assert_eq!(asked, [15, 315]);
+        }
+    }
+
+    #[test]
+    fn where_all_groups_are_scaled_the_answer_about_a_machine_of_none_is_taken() {
+        let mut fleet = Fleet::new(Policy {
+            process_group: EVERY_GROUP.to_owned(),
+            ..Policy::default()
+        });
+        let list = [
+            "a ord started group=",
+            "b ord started group=",
+            "c ord stopped group=",
+        ];
+        fleet.observe(0, &list);
+        fleet.exists("b ord stopped group=");
+        let pass = fleet.pass(15, started(2, 2), &[list[0], list[2]]);
+        assert_eq!(pass.asked, ["b"]);
+        assert_eq!(counts(&pass.observed), (3, 0, 1, 2));
     }
 
     #[test]

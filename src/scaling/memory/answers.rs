@@ -65,7 +65,8 @@ impl Inquiry<'_> {
         let machine = match answer {
             Answer::None => return,
             Answer::Machine(machine)
-                if machine.host_ok && self.memory.says_nothing_of_its_group(&machine) =>
+                if machine.host_ok
+                    && self.memory.says_nothing_of_its_group(&machine, self.policy) =>
             {
                 return;
             }
@@ -98,11 +99,15 @@ impl Inquiry<'_> {
     fn settle_doubt(&mut self, id: &str, doubt: Doubt, answer: Answer) {
         let now = self.now.monotonic;
         self.memory.lately.asked(id, doubt, now);
-        let machine = match answer {
+        let says_nothing = |machine: &Machine| {
             // What is said of a machine whose host does not answer is old itself.
-            Answer::None => return,
-            Answer::Machine(machine) if !machine.host_ok => return,
-            Answer::Machine(machine) if self.memory.says_nothing_of_its_group(&machine) => return,
+            !machine.host_ok || self.memory.says_nothing_of_its_group(machine, self.policy)
+        };
+        let machine = match answer {
+            Answer::None => return self.settle_unanswered(id, doubt),
+            Answer::Machine(machine) if says_nothing(&machine) => {
+                return self.settle_unanswered(id, doubt);
+            }
             Answer::Machine(machine) => {
                 let is_of_group = self.memory.is_of_group(&machine, self.policy);
                 (machine.state.is_living() && is_of_group).then_some(*machine)
@@ -121,6 +126,26 @@ impl Inquiry<'_> {
             return;
         };
         self.reconsider(doubt, machine);
+    }
+
+    /// Nobody says what became of a write that the list denies, a minute after it. A destroy or stop stays in doubt: whatever
+    /// went in its place would be gone. A start has then come to nothing, as the list says: one too many can be undone, and
+    /// that nobody runs is worse.
+    fn settle_unanswered(&mut self, id: &str, doubt: Doubt) {
+        if doubt != Doubt::Start {
+            return;
+        }
+        self.observed.lately.doubts.remove(id);
+        let Some(member) = self.observed.member_mut(id) else {
+            return;
+        };
+        (member.unsettled, member.held) = (None, false);
+        if doubt.has_failed(&member.machine.state) {
+            self.memory.lately.failed(id, doubt, self.now.monotonic);
+            self.observed.lately.add_failed(id.to_owned(), doubt);
+        } else {
+            self.memory.lately.close(id, doubt);
+        }
     }
 
     /// Judges a write by what the machine is now, which was in doubt.

@@ -26,7 +26,7 @@ impl Memory {
             }
             self.aside.note(&machine, at);
             if !self.is_of_group(&machine, policy) {
-                if !self.says_nothing_of_its_group(&machine) {
+                if !self.says_nothing_of_its_group(&machine, policy) {
                     self.sights.forget(&machine.id);
                 }
                 observed.others.insert(machine.id);
@@ -90,10 +90,11 @@ impl Memory {
     /// Whether a machine that was seen in the group is shown without its metadata.
     ///
     /// It has not moved to another group, and nobody can read whether it is protected: it counts as what it was last seen as
-    /// and is not touched, like one that the list lacks.
-    pub(super) fn says_nothing_of_its_group(&self, machine: &Machine) -> bool {
+    /// and is not touched, like one that the list lacks. Where all groups are scaled, one without a group is one of them.
+    pub(super) fn says_nothing_of_its_group(&self, machine: &Machine, policy: &Policy) -> bool {
         let is_aside = machine.standby || machine.scheduled;
-        machine.process_group.is_empty()
+        !policy.scales_group(&machine.process_group)
+            && machine.process_group.is_empty()
             && machine.state.is_living()
             && !is_aside
             && self.sights.know(&machine.id)
@@ -276,6 +277,7 @@ impl Memory {
                 observed.doubtful_creates += 1;
                 continue;
             }
+            observed.assumed_creates += 1;
             let id = format!("(create {} of unknown outcome)", number + 1);
             let mut machine = Machine::new(id, create.region(), State::Created);
             machine.process_group.clone_from(&policy.process_group);

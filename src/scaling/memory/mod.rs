@@ -144,6 +144,12 @@ impl Memory {
         self.sights.lacking(id)
     }
 
+    /// Whether this machine was seen at work, and is removed by the platform when it has done it.
+    pub(super) fn was_to_end(&self, id: &str) -> bool {
+        let sight = self.sights.of(id);
+        sight.is_some_and(|sight| sight.ends_by_itself() && sight.counts_as_started())
+    }
+
     /// The pause of creating that is left, were a machine with this configuration cloned.
     pub(super) fn create_pause(&self, fingerprint: Fingerprint, now: Instant) -> Option<Duration> {
         self.creates.of_source(fingerprint, now)

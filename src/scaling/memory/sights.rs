@@ -5,6 +5,10 @@ use std::{collections::BTreeMap, time::Instant};
 use super::writes::Expected;
 use crate::scaling::{Machine, Policy, Presence, SETTLE_TIME, State, unlisted::FORGOTTEN_AFTER};
 
+/// The most machines that are remembered that end by themselves and that lists lack: where many come and go between two
+/// passes, questions do not keep up with them. Growth waits for far fewer.
+const MOST_ENDED: usize = 1000;
+
 /// What every known machine of the group was last seen as.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sights {
@@ -293,5 +297,27 @@ impl Sights {
                 Standing::Gone { known, .. } => passed(known) < SETTLE_TIME,
             }
         });
+        self.forget_ended();
+    }
+
+    /// Forgets the oldest of those that are likely to have ended by themselves where they are too many.
+    fn forget_ended(&mut self) {
+        let ended = self.by_id.iter().filter_map(|(id, sight)| {
+            let Standing::Lacking { since, .. } = sight.standing else {
+                return None;
+            };
+            sight.auto_destroy.then_some((since, id))
+        });
+        let mut ended: Vec<(Instant, &String)> = ended.collect();
+        let too_many = ended.len().saturating_sub(MOST_ENDED);
+        if too_many == 0 {
+            return;
+        }
+        ended.sort_unstable();
+        let forgotten = ended.into_iter().take(too_many);
+        let forgotten: Vec<String> = forgotten.map(|(_, id)| id.clone()).collect();
+        for id in forgotten {
+            self.by_id.remove(&id);
+        }
     }
 }

@@ -188,6 +188,7 @@ struct AnyPass {
     list: Vec<Machine>,
     targets: Targets,
     release: Option<Release>,
+    no_answer: bool,
     effects: Vec<Effect>,
 }
 
@@ -197,15 +198,19 @@ fn any_passes() -> impl Strategy<Value = Vec<AnyPass>> {
         any_list(),
         any_targets(),
         any_release(),
+        prop::bool::weighted(0.2),
         prop::collection::vec(any_effect(), 0..4),
     );
-    let pass = pass.prop_map(|(gap, list, targets, release, effects)| AnyPass {
-        gap,
-        list,
-        targets,
-        release,
-        effects,
-    });
+    let pass = pass.prop_map(
+        |(gap, list, targets, release, no_answer, effects)| AnyPass {
+            gap,
+            list,
+            targets,
+            release,
+            no_answer,
+            effects,
+        },
+    );
     prop::collection::vec(pass, 1..8)
 }
 
@@ -284,6 +289,15 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
             let failed = u32::try_from(victims.iter().filter(broken).count()).expect("few");
             if observed.created < min {
                 assert_eq!(failed, count, "only failed ones");
+                let above = observed.present().saturating_sub(max);
+                let mut members = observed.members.iter();
+                let has_source = members.any(|member| member.may_be_cloned(policy));
+                let growth = if has_source {
+                    min - observed.created
+                } else {
+                    0
+                };
+                assert!(count <= above.max(growth), "only what growth can use");
             } else {
                 assert!(observed.present() - count >= max);
                 assert!(count == failed || observed.created - (count - failed) >= max);
@@ -346,8 +360,9 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
             assert!(candidates.iter().all(|id| !machine(id).auto_destroy));
         }
     }
-    for note in &plan.notes {
+    for (number, note) in plan.notes.iter().enumerate() {
         assert!(!note.to_string().is_empty());
+        assert!(!plan.notes[..number].contains(note), "{note}: said twice");
     }
 }
 
@@ -394,6 +409,7 @@ proptest! {
         for pass in passes {
             second += pass.gap;
             fleet.release = pass.release;
+            fleet.no_answer = pass.no_answer;
             let now = fleet.at(second);
             let seen = fleet.pass_over(now, pass.targets, pass.list.clone());
             check(&seen, pass.targets, &pass.list, &fleet.policy);

@@ -1827,7 +1827,8 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether the failed machines that a pass has destroyed so far only make the room under the ceiling that growth needs.
+    /// Whether the failed machines that a pass has destroyed so far only make the room under the ceiling that growth needs,
+    /// and has something to grow from.
     fn makes_room(&self, wire: &Wire, pass: usize, view: &View, at: Duration) -> bool {
         // What arrives late finds what later passes took, for as many as they wanted.
         let min = (pass..wire.passes.len())
@@ -1838,6 +1839,28 @@ impl Oracle {
             return false;
         };
         let start = wire.passes[pass].start;
+        // Without one that may be cloned, nothing grows there.
+        let has_source = view.machines.iter().any(|(id, seen)| {
+            let state = Self::known_state(&wire.passes[pass], id, seen);
+            let may_be_cloned = matches!(
+                &*state,
+                "started"
+                    | "starting"
+                    | "restarting"
+                    | "updating"
+                    | "replacing"
+                    | "stopped"
+                    | "suspended"
+                    | "creating"
+                    | "created"
+                    | "stopping"
+                    | "suspending"
+            );
+            seen.mine && seen.host_ok && may_be_cloned && (!seen.mounts || self.rules.clone_volumes)
+        });
+        if !has_source {
+            return false;
+        }
         let (mut failed, mut taken, mut cut_off) = (0, 0, 0);
         for (id, seen) in &view.machines {
             // That one is a standby or scheduled has to have been read while its host answered.
