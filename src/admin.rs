@@ -1,5 +1,6 @@
 //! The HTTP server on port 9090. Everything on it only reads, and nothing on it shows a token.
 //!
+//! - `GET /`, `GET /app/NAME`: the status page.
 //! - `GET /metrics`: all series in the Prometheus text format.
 //! - `GET /api/status`: the record of all fleets as JSON, with `?app=NAME` that of one app in detail.
 //! - `GET /healthz`: 200 while the loop runs.
@@ -12,7 +13,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Path, State},
     http::{HeaderValue, StatusCode, Uri, header},
     middleware::map_response,
     response::{IntoResponse, Response},
@@ -26,6 +27,7 @@ use crate::{
     clock::Clock,
     health::Health,
     metrics::Metrics,
+    page::{self, ListQuery},
     shown,
     status::{Daemon, Selection, Status},
 };
@@ -48,10 +50,52 @@ impl Admin {
     /// Nothing has happened yet. `interval` and `timeout` say how old a success may be.
     #[must_use]
     pub fn new(clock: Clock, interval: Duration, timeout: Duration) -> Self {
+        Self::showing(Status::new(clock), interval, timeout)
+    }
+
+    /// As [`Admin::new`], with a record of one's own.
+    #[must_use]
+    pub fn showing(status: Status, interval: Duration, timeout: Duration) -> Self {
         Self {
             metrics: Metrics::new(),
             health: Health::new(interval, timeout),
-            status: Status::new(clock),
+            status,
+        }
+    }
+
+    /// The page at `/`: of the only fleet, or the list of all.
+    #[must_use]
+    pub fn front_page(&self, query: &ListQuery) -> String {
+        let daemon = self.page_daemon();
+        let mut only = None;
+        if !daemon.has_list {
+            self.status
+                .each(|fleet| only = Some(fleet.name.app.to_string()));
+        }
+        only.and_then(|app| page::fleets_of_app(&self.status, &app, &daemon))
+            .unwrap_or_else(|| page::list(&self.status, query, &daemon))
+    }
+
+    /// The page of one app.
+    ///
+    /// # Errors
+    ///
+    /// Where no such app is scaled, with a page that says so.
+    pub fn app_page(&self, app: &str) -> Result<String, String> {
+        let daemon = self.page_daemon();
+        page::fleets_of_app(&self.status, app, &daemon).ok_or_else(|| {
+            let what = format!("This autoscaler does not scale an app called “{app}”.");
+            page::not_found(&what, &daemon)
+        })
+    }
+
+    fn page_daemon(&self) -> page::Daemon {
+        page::Daemon {
+            now: self.status.clock().now().wall,
+            started_at: self.status.started_at(),
+            readiness: self.health.readiness(Instant::now()),
+            dry_run: self.status.settings().is_some_and(|one| one.dry_run),
+            has_list: self.status.len() != 1,
         }
     }
 
@@ -84,10 +128,15 @@ pub fn router(admin: Admin) -> Router {
         fleets: SharedText::default(),
     });
     Router::new()
+        .route("/", get(front))
+        .route("/app/{app}", get(app))
+        .route(page::STYLE_PATH, get(style))
+        .route(page::SCRIPT_PATH, get(script))
         .route("/metrics", get(metrics))
         .route("/api/status", get(api_status))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .fallback(nowhere)
         .layer(map_response(harden))
         .with_state(port)
 }
@@ -190,6 +239,50 @@ async fn harden(mut response: Response) -> Response {
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
+
+/// The page of the only fleet, or the list of all.
+async fn front(State(port): State<Arc<Port>>, uri: Uri) -> Response {
+    let query = ListQuery::parse(uri.query().unwrap_or_default());
+    let write = move |admin: &Admin| admin.front_page(&query);
+    html(StatusCode::OK, port.render(write).await)
+}
+
+/// The page of one app.
+async fn app(State(port): State<Arc<Port>>, Path(app): Path<String>) -> Response {
+    let write = move |admin: &Admin| admin.app_page(&app);
+    match port.render(write).await {
+        Some(Ok(page)) => html(StatusCode::OK, Some(page)),
+        Some(Err(page)) => html(StatusCode::NOT_FOUND, Some(page)),
+        None => html(StatusCode::OK, None),
+    }
+}
+
+/// What there is not.
+async fn nowhere(State(port): State<Arc<Port>>) -> Response {
+    let write =
+        |admin: &Admin| page::not_found("There is no such page here.", &admin.page_daemon());
+    html(StatusCode::NOT_FOUND, port.render(write).await)
+}
+
+async fn style() -> Response {
+    answer("text/css; charset=utf-8", Some(page::style().into()))
+}
+
+async fn script() -> Response {
+    answer("text/javascript; charset=utf-8", Some(page::SCRIPT.into()))
+}
+
+fn html(status: StatusCode, page: Option<String>) -> Response {
+    let Some(page) = page else {
+        return answer("", None);
+    };
+    let policy = [(
+        header::CONTENT_SECURITY_POLICY,
+        page::CONTENT_SECURITY_POLICY,
+    )];
+    let page = answer("text/html; charset=utf-8", Some(page.into()));
+    (status, policy, page).into_response()
+}
 
 async fn metrics(State(port): State<Arc<Port>>) -> Response {
     let write = |admin: &Admin| admin.metrics_text().into_bytes();

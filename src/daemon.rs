@@ -6,6 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -21,7 +22,7 @@ use crate::{
     pool::{Pool, PoolOptions},
     reconcile::Reconciler,
     shutdown::Shutdown,
-    status::Settings,
+    status::{Settings, Status},
     transport::{HttpTransport, Transport},
     waiting::Waiting,
 };
@@ -34,7 +35,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Binds the listener of `/metrics` and prepares everything, in a runtime; connects to nothing. The process may have
+    /// Binds the listener of `/metrics`, remembers a point of history every `resolution`, and prepares everything, in a runtime; connects to nothing. The process may have
     /// more open files afterwards.
     ///
     /// # Errors
@@ -44,6 +45,7 @@ impl Daemon {
         config: Config,
         extra_roots: Option<&[u8]>,
         shutdown: Shutdown,
+        resolution: Duration,
     ) -> anyhow::Result<Self> {
         let transport = HttpTransport::new(extra_roots, config.proxies.clone())
             .context("cannot prepare the HTTP client")?;
@@ -52,7 +54,8 @@ impl Daemon {
             tracing::warn!(error = %error, "cannot raise the limit of open files: {error}");
         }
         let listener = listen(config.metrics_address)?;
-        let admin = Admin::new(Clock::System, config.policy.interval, config.policy.timeout);
+        let status = Status::with_resolution(Clock::System, resolution);
+        let admin = Admin::showing(status, config.policy.interval, config.policy.timeout);
         let pool = assemble(config, extra_roots, transport, &admin, shutdown)?;
         Ok(Self {
             pool,

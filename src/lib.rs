@@ -41,6 +41,7 @@
 //! - [`waiting`]: passes that only wait, and hold no place meanwhile.
 //! - [`labels`]: the closed sets that `/metrics` and the log name things by.
 //! - [`inventory`]: the machines of a fleet as they are shown. [`status`]: the record, what each fleet is, was, and why.
+//! - [`page`]: the record as HTML. [`chart`]: numbers over time as SVG.
 //! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show. [`listener`]: who may ask, how much.
 //! - [`daemon`]: puts it all together. [`commands`]: the program's commands. [`telemetry`]: logs.
 //! - [`sim`]: a simulated Fly platform, for the demo and for tests.
@@ -65,6 +66,8 @@
 //! decide                   scaling, machines
 //! reconcile                everything above but sim
 //! health                   labels, report
+//! chart                    nothing of ours
+//! page                     chart, inventory, labels, scaling, shown, status
 //! pool, admin              what they run and show; clock, shown, status
 //! daemon                   everything but commands and sim
 //! commands                 everything; the only one to import sim (demo is simulator and daemon side by side)
@@ -99,6 +102,7 @@
 
 pub mod act;
 pub mod admin;
+pub mod chart;
 pub mod clock;
 pub mod collect;
 pub mod commands;
@@ -114,6 +118,7 @@ pub mod labels;
 pub mod listener;
 pub mod machines;
 pub mod metrics;
+pub mod page;
 pub mod pass_log;
 pub mod pool;
 pub mod reconcile;

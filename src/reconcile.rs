@@ -381,7 +381,11 @@ impl Reconciler {
             action.to_string()
         };
         state.log.announce(report, &self.targets, &planned, dry_run);
-        report.planned = Some(planned.clone());
+        report.planned = Some(if dry_run {
+            format!("dry run, would {action}")
+        } else {
+            planned.clone()
+        });
         if dry_run {
             report.notes.push(Note::DryRun);
             return;

@@ -81,6 +81,8 @@ async fn play(
         .local_addr()
         .context("the listener has no address")?;
     let config = blueprint(platform, options.port)?;
+    // A day of the demo is minutes: each pass is a point of its charts.
+    let resolution = config.policy.interval;
     shown::hold(&config.secrets);
     tracing::info!(
         "this is a demo: a simulated Fly platform on {platform}, nothing real is touched"
@@ -94,7 +96,7 @@ async fn play(
     }
     let server = simulator.clone();
     tokio::spawn(async move { server.serve(listener).await });
-    let daemon = Daemon::bind(config, None, shutdown.clone())?;
+    let daemon = Daemon::bind(config, None, shutdown.clone(), resolution)?;
     if options.seconds > 0 {
         let end = began + Duration::from_secs(options.seconds);
         tokio::spawn(async move {
@@ -120,7 +122,7 @@ async fn play(
         () = tokio::time::sleep(seen_after.div_f64(SPEED)) => {}
     }
     tracing::info!(
-        "metrics: http://{}/metrics; stop with Ctrl-C",
+        "see what it does and why: http://{}/ (and /metrics, /api/status); stop with Ctrl-C",
         daemon
             .metrics_address()
             .context("the listener has no address")?

@@ -13,6 +13,7 @@ use crate::{
     config::{Config, Purpose},
     daemon::Daemon,
     shutdown::{ShutdownTrigger, shutdown},
+    status::RESOLUTION,
     telemetry,
 };
 
@@ -27,7 +28,7 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<ExitCode> {
         let signals = Signals::listen()?;
         let (trigger, shutdown) = shutdown();
         announce(&config);
-        let daemon = Daemon::bind(config, extra_roots.as_deref(), shutdown)?;
+        let daemon = Daemon::bind(config, extra_roots.as_deref(), shutdown, RESOLUTION)?;
         let address = daemon
             .metrics_address()
             .context("the listener has no address")?;

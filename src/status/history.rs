@@ -8,7 +8,7 @@ use jiff::Timestamp;
 const POINTS: u32 = 24 * 60;
 
 /// How far points are apart where there is room for that.
-pub(super) const RESOLUTION: Duration = Duration::from_secs(60);
+pub const RESOLUTION: Duration = Duration::from_secs(60);
 
 /// What the histories of all fleets may take together, in bytes.
 const BUDGET: usize = 8 * 1024 * 1024;

@@ -21,7 +21,7 @@ mod recent;
 mod series;
 
 pub use fleet::{Fleet, LastPass, MetricReading, PANICKED, PastDecision, PastError, Standing};
-pub use history::{History, Point, Span};
+pub use history::{History, Point, RESOLUTION, Span};
 pub use json::{Daemon, Selection};
 pub use recent::{Recent, Repeated};
 

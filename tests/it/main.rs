@@ -24,6 +24,7 @@ mod lost_answers;
 #[path = "../fuzz/checks/machines.rs"]
 mod machine_lists;
 mod metrics;
+mod page;
 mod port;
 mod program;
 mod regions;

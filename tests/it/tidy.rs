@@ -133,7 +133,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "status",
         ],
     ),
-    ("admin", &["clock", "health", "metrics", "shown", "status"]),
+    (
+        "admin",
+        &["clock", "health", "metrics", "page", "shown", "status"],
+    ),
+    ("chart", &[]),
+    (
+        "page",
+        &["chart", "inventory", "labels", "scaling", "shown", "status"],
+    ),
     ("listener", &[]),
     ("telemetry", &["config", "shown", "stderr"]),
     (
@@ -172,6 +180,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "shown",
             "shutdown",
             "sim",
+            "status",
             "stderr",
             "telemetry",
             "transport",

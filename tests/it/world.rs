@@ -273,6 +273,13 @@ impl World {
         )
     }
 
+    /// The headers of the answer to one GET of the daemon's own port.
+    pub(crate) async fn headers(&self, path: &str) -> http::HeaderMap {
+        let router = admin::router(self.admin.clone());
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        router.oneshot(request).await.unwrap().headers().clone()
+    }
+
     /// The value of one series of `/metrics`, written as there; absent series are `None`.
     pub(crate) fn series(&self, series: &str) -> Option<f64> {
         self.admin.metrics_text().lines().find_map(|line| {

@@ -1,0 +1,68 @@
+//! What to do about what is wrong, for who stands before it at night.
+
+use crate::labels::PassError;
+
+/// What to do about an error of a pass.
+pub(super) fn for_error(reason: PassError) -> &'static str {
+    match reason {
+        PassError::Metric => {
+            "Nothing is destroyed or stopped without the metric. Check FAS_PROMETHEUS_ADDRESS, its token and the query: `fly-autoscaler check` tries each."
+        }
+        PassError::Expression => {
+            "Nothing is destroyed or stopped without a target. `fly-autoscaler eval --explain` shows each value."
+        }
+        PassError::List => {
+            "Nothing is changed without the list of machines. It is asked for again in the next pass; if it lasts, look at status.flyio.net."
+        }
+        PassError::Release => {
+            "Without an answer about the current release nothing is destroyed or stopped. It is asked for again in the next pass."
+        }
+        PassError::NoSource => {
+            "New machines are copies of one that exists: deploy the app (`fly deploy`), or fix FAS_PROCESS_GROUP."
+        }
+        PassError::Write => "Fly did not do it; it is tried again, with growing pauses.",
+        PassError::Unauthorized => {
+            "Set a token that may do this: `fly tokens create deploy -a APP`, then `fly secrets set FAS_API_TOKEN=…`."
+        }
+        PassError::Timeout => "Raise FAS_TIMEOUT, or look for what is slow.",
+        PassError::Panic => "This is a bug: please report it with the log.",
+    }
+}
+
+/// What to do about a note that somebody should look at; nothing where the sentence says it.
+pub(super) fn for_note(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "create_paused" => {
+            "Creates failed or new machines died: look at `fly logs` of the app and at the errors below. The pause grows to 5 minutes and ends by itself."
+        }
+        "fallback" => {
+            "The metric is missing: see the errors below. The fallback ends when it is back."
+        }
+        "ceiling_no_room" => {
+            "Destroy failed machines by hand (`fly machine destroy ID`), or raise FAS_MACHINE_CEILING."
+        }
+        "too_many_missing" | "stood_still" => {
+            "It is resolved in the next passes; no action is needed."
+        }
+        "deploy_in_progress" => "No action is needed unless the deploy hangs: see `fly releases`.",
+        "release_unknown" => {
+            "Fly's GraphQL API does not answer; it is asked again in the next pass."
+        }
+        "blue_green" => {
+            "If no deploy is running, a blue-green deploy died half way: destroy the cordoned machines (`fly machine list`)."
+        }
+        "destroys_failed" | "starts_failed" | "stops_failed" => {
+            "Look at the machine: `fly machine status ID`."
+        }
+        "too_few_to_start" => {
+            "The created target sets how many machines exist: raise it, or lower the started target."
+        }
+        "unreachable" => {
+            "Fly's hosts of these machines do not answer; they are left alone until they do."
+        }
+        "stuck" => {
+            "Look at the machine: `fly machine status ID`; destroy it by hand if it does not move."
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,397 @@
+//! One fleet from top to bottom: what it is like, what is wrong, how it went, why, the machines, what was done.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use super::{
+    Daemon, advice, ago,
+    headline::{Condition, headline, told_target},
+    name, number, page, sentence, time,
+};
+use crate::{
+    chart::{Band, Chart, Line, Mark},
+    inventory::{Inventory, MachineView},
+    scaling::{Decision, Kind, Note},
+    status::{Fleet, LastPass, PastDecision, Span, Status},
+};
+
+/// How many points the closer chart shows, with a point a minute an hour.
+const CLOSE: usize = 60;
+
+/// The most machines of one region that are shown one by one.
+const OF_REGION: usize = 500;
+
+/// The pages of all fleets of an app in one; `None` where there is none of that name.
+#[must_use]
+pub fn fleets_of_app(status: &Status, app: &str, daemon: &Daemon) -> Option<String> {
+    let mut parts = Vec::new();
+    status.each_of(app, |fleet| parts.push(one(fleet, status, daemon)));
+    if parts.is_empty() {
+        return None;
+    }
+    let content = html! { @for part in parts { (part) } };
+    Some(page(&format!("{app} – fly-autoscaler"), daemon, &content).into_string())
+}
+
+fn one(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
+    let (word, class) = Condition::of(fleet).word();
+    html! {
+        h1 { (fleet.name.to_string()) " " span.(class).small { (word) } }
+        p.headline { (headline(fleet, daemon.now)) }
+        p.soft.small {
+            @if let Some(pass) = &fleet.last_pass {
+                "Last pass " (ago(pass.at, daemon.now)) ", took " (pass.took.as_millis()) " ms; "
+            }
+            @if let Some(at) = fleet.next_pass_at {
+                @if at > daemon.now { "next pass " (ago(at, daemon.now)) } @else { "the next pass is under way" }
+            }
+            @if fleet.settings.group.as_ref() == "*" { "; all process groups" }
+            @else { "; process group " (name(&fleet.settings.group)) }
+        }
+        (problems(fleet, daemon))
+        @if let Some(span) = fleet.history.span(status.resolution()) { (charts(fleet, &span)) }
+        @if let Some(pass) = &fleet.last_pass { (chain(fleet, pass)) }
+        @if let Some(inventory) = &fleet.inventory { (machines(inventory)) }
+        (decisions(fleet, daemon))
+        (errors(fleet, daemon))
+    }
+}
+
+/// What is wrong, if anything, and what to do.
+fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
+    let mut found: Vec<(bool, String, Option<&'static str>)> = Vec::new();
+    if let Err(why) = &daemon.readiness
+        && fleet.last_pass.is_some()
+    {
+        found.push((true, format!("Not ready: {why}"), None));
+    }
+    if let Some(pass) = &fleet.last_pass {
+        if !pass.ok {
+            let last = fleet.errors.last();
+            let text = last.map_or("the last pass failed", |error| &error.what.text);
+            let passes = fleet.standing.failing_passes;
+            let text = format!(
+                "{} failed in a row: {text}",
+                super::many(passes, "pass", "passes")
+            );
+            found.push((
+                true,
+                text,
+                last.map(|error| advice::for_error(error.what.reason)),
+            ));
+        }
+        for note in pass.decision.notes.iter().filter(|note| note.is_trouble()) {
+            found.push((false, note.to_string(), advice::for_note(note.code())));
+        }
+    }
+    html! {
+        @if !found.is_empty() {
+            ul.problems aria-label="Problems" {
+                @for (bad, text, what_to_do) in &found {
+                    li.bad[*bad] {
+                        (sentence(text))
+                        @if let Some(what_to_do) = what_to_do { span.do { (what_to_do) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The numbers of the last day and of the last hour.
+fn charts(fleet: &Fleet, span: &Span) -> Markup {
+    let close = span.points.len().saturating_sub(CLOSE);
+    let names: Vec<&str> = fleet
+        .last_pass
+        .iter()
+        .flat_map(|pass| &pass.metrics)
+        .map(|reading| &*reading.name)
+        .collect();
+    html! {
+        h2 { "Over time" }
+        (chart(fleet, span, close, &names))
+        @if close > 0 {
+            details #day {
+                summary { "All that is kept, at most a day" }
+                (chart(fleet, span, 0, &names))
+            }
+        }
+    }
+}
+
+fn chart(fleet: &Fleet, span: &Span, first: usize, names: &[&str]) -> Markup {
+    let points = span.points.get(first..).unwrap_or_default();
+    let of = |count: fn(&crate::status::Point) -> Option<u32>| -> Vec<Option<f64>> {
+        points
+            .iter()
+            .map(|point| count(point).map(f64::from))
+            .collect()
+    };
+    let (created, started) = (of(|point| point.created), of(|point| point.started));
+    let (low, high) = (of(|point| point.target_min), of(|point| point.target_max));
+    let step_s = span.step.as_secs_f64();
+    let skipped = span
+        .step
+        .saturating_mul(u32::try_from(first).unwrap_or(u32::MAX));
+    let from = span.from.checked_add(skipped).unwrap_or(span.from);
+    let marks = fleet.decisions.newest_first().filter_map(|decision| {
+        if !decision.what.acted {
+            return None;
+        }
+        let past = decision.at.duration_since(from).as_secs_f64();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "before the first point was refused, and a float's `as` saturates"
+        )]
+        let point = (past >= 0.0).then_some((past / step_s) as usize)?;
+        let up = match decision.what.decision {
+            Decision::Create | Decision::Start => true,
+            Decision::Destroy | Decision::Stop => false,
+            Decision::NoScale => return None,
+        };
+        Some(Mark { point, up })
+    });
+    let line = |name, values| Line {
+        name,
+        values,
+        stepped: true,
+    };
+    let machines = Chart {
+        title: "Machines",
+        from,
+        step_s,
+        lines: vec![
+            line("exist", &created),
+            line("running", &started),
+            line("wanted", &low),
+        ],
+        // Where both are one expression, the line says it.
+        bands: if low == high {
+            Vec::new()
+        } else {
+            vec![Band {
+                name: "wanted, from minimum to maximum",
+                low: &low,
+                high: &high,
+            }]
+        },
+        marks: marks.collect(),
+    };
+    let metrics: Vec<(&str, Vec<Option<f64>>)> = names
+        .iter()
+        .enumerate()
+        .map(|(number, name)| {
+            let values = points
+                .iter()
+                .map(|point| point.metrics.get(number).copied().flatten().map(f64::from));
+            (*name, values.collect())
+        })
+        .collect();
+    html! {
+        (machines.render())
+        @for (name, values) in &metrics {
+            (Chart {
+                title: name,
+                from,
+                step_s,
+                lines: vec![line(name, values)],
+                bands: Vec::new(),
+                marks: Vec::new(),
+            }.render())
+        }
+    }
+}
+
+/// From metric to plan, each step with its value.
+fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
+    let (limits, others): (Vec<&Note>, Vec<&Note>) =
+        pass.decision.notes.iter().partition(|note| is_limit(note));
+    let targets = [
+        (Kind::Created, pass.targets.created),
+        (Kind::Started, pass.targets.started),
+    ];
+    html! {
+        h2 { "Why" }
+        ol.chain {
+            li {
+                h3 { "Metrics" }
+                @if pass.metrics.is_empty() { p.soft { "None is collected." } }
+                @for reading in &pass.metrics {
+                    @match &reading.value {
+                        Ok(value) => p { code { (reading.name) } " = " span.value { (number(*value)) } },
+                        Err(why) => p { code { (reading.name) } " " span.state-bad { "has no value" } ": " (sentence(why)) },
+                    }
+                }
+                @if let Some(inventory) = &fleet.inventory {
+                    p.soft.small {
+                        "Also known: created " (inventory.counts.created) ", started " (inventory.counts.started)
+                        ", stopped " (inventory.counts.stopped)
+                    }
+                }
+            }
+            li {
+                h3 { "Expressions" }
+                @for (kind, target) in targets {
+                    @if let Some(band) = fleet.settings.targets.of_kind(kind) {
+                        @for (bound, expression) in band.expressions() {
+                            p {
+                                span.soft { (kind.as_str()) " " (bound) } " "
+                                code { (expression.source()) }
+                                @if let Some(bounds) = target.bounds() {
+                                    " = " span.value { (if bound == "max" { bounds.max } else { bounds.min }) }
+                                } @else { " " span.state-bad { "has no value" } }
+                            }
+                        }
+                    }
+                }
+            }
+            li {
+                h3 { "Limits" }
+                @for (kind, target) in targets {
+                    @if let (Some(band), Some(after)) = (fleet.settings.targets.of_kind(kind), pass.limited.of(kind)) {
+                        @if target.bounds() != Some(after) {
+                            p { (sentence(&told_target(kind, band, target, Some(after)))) }
+                        }
+                    }
+                }
+                @if limits.is_empty() { p.soft { "Nothing is limited." } }
+                @for note in limits { p { (sentence(&note.to_string())) } }
+            }
+            li {
+                h3 { "Plan" }
+                p.value { (sentence(&pass.decision.sentence())) }
+                @for note in others { p { (sentence(&note.to_string())) } }
+            }
+        }
+    }
+}
+
+/// Whether a note says what a limit made of a target.
+fn is_limit(note: &Note) -> bool {
+    matches!(
+        note,
+        Note::MinimumCapped { .. }
+            | Note::Floor { .. }
+            | Note::Ceiling { .. }
+            | Note::Fallback { .. }
+            | Note::GrowthHeld { .. }
+            | Note::ShrinkingHeld { .. }
+            | Note::Step { .. }
+    )
+}
+
+fn machines(inventory: &Inventory) -> Markup {
+    let mut regions: BTreeMap<&str, Vec<&MachineView>> = BTreeMap::new();
+    for machine in &inventory.machines {
+        regions.entry(&machine.region).or_default().push(machine);
+    }
+    html! {
+        h2 { "Machines" }
+        @if regions.is_empty() { p.soft { "There is none: deploy the app, and it is scaled from then on." } }
+        @for (region, machines) in &regions {
+            h3 {
+                @if region.is_empty() { "region not known" } @else { (name(region)) }
+                " " span.soft { "(" (machines.len()) ")" }
+            }
+            ul.machines {
+                @for machine in machines.iter().take(OF_REGION) { (cell(machine)) }
+            }
+            @if machines.len() > OF_REGION {
+                p.soft { "and " (machines.len() - OF_REGION) " more" }
+            }
+        }
+        @if inventory.left_out > 0 { p.soft { "and " (inventory.left_out) " more machines that are not shown" } }
+    }
+}
+
+fn cell(machine: &MachineView) -> Markup {
+    let class = match machine.state.as_str() {
+        _ if machine.stuck || !machine.reachable => "broken",
+        "failed" | "launch_failed" => "broken",
+        "started" => "up",
+        "stopped" | "suspended" => "rest",
+        _ => "moving",
+    };
+    let tags = [
+        (machine.protected, "protected"),
+        (machine.cordoned, "cordoned"),
+        (machine.stuck, "stuck"),
+        (!machine.reachable, "unreachable"),
+        (!machine.listed, "not in the list"),
+    ];
+    html! {
+        li class=(class) {
+            code { (name(&machine.id)) }
+            (machine.state.as_str())
+            @for (_, tag) in tags.iter().filter(|(applies, _)| *applies) { " · " span.tag { (tag) } }
+        }
+    }
+}
+
+fn decisions(fleet: &Fleet, daemon: &Daemon) -> Markup {
+    html! {
+        h2 { "Last decisions" }
+        @if fleet.decisions.last().is_none() {
+            p.soft { "Nothing had to be done so far." }
+        } @else {
+            div.scroll #decisions tabindex="0" role="region" aria-label="Last decisions" {
+                table {
+                    thead { tr { th scope="col" { "When" } th scope="col" { "What and why" } } }
+                    tbody {
+                        @for decision in fleet.decisions.newest_first() {
+                            tr {
+                                td {
+                                    (time(decision.at, daemon.now))
+                                    @if decision.times > 1 {
+                                        div.soft.small { (decision.times) " times since " (time(decision.first_at, daemon.now)) }
+                                    }
+                                }
+                                td { (told(&decision.what)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn told(decision: &PastDecision) -> Markup {
+    html! {
+        @if !decision.ok { span.state-bad { "failed" } ": " }
+        (sentence(&decision.sentence()))
+        @if !decision.notes.is_empty() {
+            ul { @for note in &decision.notes { li { (sentence(&note.to_string())) } } }
+        }
+    }
+}
+
+fn errors(fleet: &Fleet, daemon: &Daemon) -> Markup {
+    html! {
+        h2 { "Errors" }
+        @if fleet.errors.last().is_none() {
+            p.soft { "None so far." }
+        } @else {
+            div.scroll #errors tabindex="0" role="region" aria-label="Errors" {
+                table {
+                    thead { tr { th scope="col" { "When" } th scope="col" { "What" } } }
+                    tbody {
+                        @for error in fleet.errors.newest_first() {
+                            tr {
+                                td {
+                                    (time(error.at, daemon.now))
+                                    @if error.times > 1 {
+                                        div.soft.small { (error.times) " times since " (time(error.first_at, daemon.now)) }
+                                    }
+                                }
+                                td { span.soft { (error.what.code()) } " " (sentence(&error.what.text)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

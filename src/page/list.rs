@@ -1,0 +1,311 @@
+//! All fleets, those with problems first.
+
+use std::fmt::Write as _;
+
+use maud::{Markup, html};
+use url::form_urlencoded;
+
+use super::{
+    Daemon, ago,
+    headline::{Condition, told_target},
+    page, sentence,
+};
+use crate::{
+    chart::buckets,
+    scaling::{Kind, Target},
+    status::{Fleet, Status},
+};
+
+/// How many fleets one page shows.
+const ROWS: usize = 200;
+
+/// How many points a sparkline has.
+const SPARKS: usize = 48;
+
+/// What of the list is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Only fleets whose name contains this, whatever the case.
+    pub filter: String,
+    /// By which column; problems first where there is none.
+    pub sort: Option<Column>,
+    /// Which page, from 1.
+    pub page: usize,
+}
+
+/// A column that the list can be sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// The name.
+    Name,
+    /// How many machines exist, most first.
+    Created,
+    /// How many run, most first.
+    Started,
+    /// When the last pass was, oldest first.
+    Age,
+}
+
+impl Column {
+    const ALL: [(Self, &'static str, &'static str); 4] = [
+        (Self::Name, "name", "Fleet"),
+        (Self::Created, "created", "Exist"),
+        (Self::Started, "started", "Running"),
+        (Self::Age, "age", "Last pass"),
+    ];
+
+    fn as_str(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(column, _, _)| *column == self);
+        found.map_or("", |(_, word, _)| word)
+    }
+}
+
+impl ListQuery {
+    /// Reads the query of an address; what is not understood counts as not said.
+    #[must_use]
+    pub fn parse(query: &str) -> Self {
+        let mut parsed = Self {
+            page: 1,
+            ..Self::default()
+        };
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                "q" => parsed.filter = value.chars().take(100).collect(),
+                "sort" => {
+                    let found = Column::ALL.iter().find(|(_, word, _)| *word == value);
+                    parsed.sort = found.map(|(column, _, _)| *column);
+                }
+                "page" => parsed.page = value.parse().unwrap_or(1).max(1),
+                _ => {}
+            }
+        }
+        parsed
+    }
+
+    fn address(&self, sort: Option<Column>, page: usize) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if !self.filter.is_empty() {
+            query.append_pair("q", &self.filter);
+        }
+        if let Some(sort) = sort {
+            query.append_pair("sort", sort.as_str());
+        }
+        if page > 1 {
+            query.append_pair("page", &page.to_string());
+        }
+        let query = query.finish();
+        if query.is_empty() {
+            "/".to_owned()
+        } else {
+            format!("/?{query}")
+        }
+    }
+}
+
+/// What a row is sorted by.
+struct Row {
+    name: String,
+    condition: Condition,
+    created: Option<u32>,
+    started: Option<u32>,
+    at: Option<jiff::Timestamp>,
+    markup: Markup,
+}
+
+/// The list.
+#[must_use]
+pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
+    let filter = query.filter.to_lowercase();
+    let mut all = 0_usize;
+    let mut counts = [0_usize; 4];
+    let mut rows = Vec::new();
+    status.each(|fleet| {
+        all += 1;
+        let condition = Condition::of(fleet);
+        if let Some(count) = counts.get_mut(condition as usize) {
+            *count += 1;
+        }
+        let name = fleet.name.to_string();
+        if name.to_lowercase().contains(&filter) {
+            rows.push(Row {
+                name,
+                condition,
+                created: fleet.inventory.as_ref().map(|seen| seen.counts.created),
+                started: fleet.inventory.as_ref().map(|seen| seen.counts.started),
+                at: fleet.last_pass.as_ref().map(|pass| pass.at),
+                markup: html! {},
+            });
+        }
+    });
+    let most_first = |one: Option<u32>, other: Option<u32>| other.cmp(&one);
+    rows.sort_by(|one, other| match query.sort {
+        None => (one.condition, &one.name).cmp(&(other.condition, &other.name)),
+        Some(Column::Name) => one.name.cmp(&other.name),
+        Some(Column::Created) => most_first(one.created, other.created),
+        Some(Column::Started) => most_first(one.started, other.started),
+        Some(Column::Age) => one.at.cmp(&other.at),
+    });
+    let found = rows.len();
+    let pages = found.div_ceil(ROWS).max(1);
+    let shown = query.page.min(pages);
+    let mut rows: Vec<Row> = rows
+        .into_iter()
+        .skip((shown - 1) * ROWS)
+        .take(ROWS)
+        .collect();
+    for one in &mut rows {
+        // Only what is shown is written.
+        status.each_of(&one.name, |fleet| one.markup = row(fleet, status, daemon));
+    }
+    let [failing, troubled, waiting, _] = counts;
+    let content = html! {
+        h1 { "All apps" }
+        p.headline { (in_words(all, failing, troubled, waiting)) }
+        @if all == 0 { (nothing_yet(status, daemon)) } @else {
+            form method="get" action="/" role="search" {
+                input #q type="search" name="q" value=(query.filter) placeholder="Filter by name" aria-label="Filter by name";
+                @if let Some(sort) = query.sort { input type="hidden" name="sort" value=(sort.as_str()); }
+                button type="submit" { "Filter" }
+                @if !query.filter.is_empty() { a href="/" { "Show all" } }
+            }
+            @if found == 0 { p { "No app has “" (sentence(&query.filter)) "” in its name." } }
+            @else { (table(query, &rows)) }
+            @if pages > 1 {
+                nav aria-label="Pages" {
+                    p {
+                        "Page " (shown) " of " (pages) ", " (found) " apps. "
+                        @if shown > 1 { a rel="prev" href=(query.address(query.sort, shown - 1)) { "Previous" } " " }
+                        @if shown < pages { a rel="next" href=(query.address(query.sort, shown + 1)) { "Next" } }
+                    }
+                }
+            }
+        }
+    };
+    page("All apps – fly-autoscaler", daemon, &content).into_string()
+}
+
+fn in_words(all: usize, failing: usize, troubled: usize, waiting: usize) -> String {
+    if all == 0 {
+        return "No app is scaled yet.".to_owned();
+    }
+    let apps = |count: usize, one: &str, several: &str| {
+        super::many(u32::try_from(count).unwrap_or(u32::MAX), one, several)
+    };
+    let mut text = apps(all, "app is scaled", "apps are scaled");
+    for (count, what) in [
+        (failing, "failing"),
+        (troubled, "to look at"),
+        (waiting, "waiting for the first pass"),
+    ] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    if failing + troubled + waiting == 0 {
+        text.push_str(", all as they should be");
+    }
+    text + "."
+}
+
+fn nothing_yet(status: &Status, daemon: &Daemon) -> Markup {
+    let pattern = status
+        .settings()
+        .map_or_else(String::new, |settings| settings.app_pattern.clone());
+    html! {
+        p { "Waiting for the list of the organization's apps; those that match " code { (pattern) } " will be shown here." }
+        @if let Err(why) = &daemon.readiness { p.soft { (sentence(why)) } }
+    }
+}
+
+fn table(query: &ListQuery, rows: &[Row]) -> Markup {
+    html! {
+        div.scroll #list tabindex="0" role="region" aria-label="Apps" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { a href=(query.address(None, 1)) { "State" } }
+                        @for (column, _, heading) in Column::ALL {
+                            th.number[matches!(column, Column::Created | Column::Started)] scope="col"
+                                aria-sort=[(query.sort == Some(column)).then_some(if matches!(column, Column::Created | Column::Started) { "descending" } else { "ascending" })] {
+                                a href=(query.address(Some(column), 1)) { (heading) }
+                            }
+                        }
+                        th scope="col" { "Wanted" }
+                        th.wide scope="col" { "Machines over time" }
+                    }
+                }
+                tbody { @for row in rows { (row.markup) } }
+            }
+        }
+    }
+}
+
+fn row(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
+    let (word, class) = Condition::of(fleet).word();
+    let counts = fleet.inventory.as_ref().map(|seen| seen.counts);
+    let wanted: Vec<String> = Kind::ALL
+        .into_iter()
+        .filter_map(|kind| {
+            let band = fleet.settings.targets.of_kind(kind)?;
+            let pass = fleet.last_pass.as_ref();
+            let target = pass.map_or(Target::Missing, |pass| match kind {
+                Kind::Created => pass.targets.created,
+                Kind::Started => pass.targets.started,
+            });
+            let limited = pass.and_then(|pass| pass.limited.of(kind));
+            Some(told_target(kind, band, target, limited))
+        })
+        .collect();
+    let app = &*fleet.name.app;
+    html! {
+        tr {
+            td { span class=(class) { (word) } }
+            td { a href={ "/app/" (app) } { (fleet.name.to_string()) } }
+            td.number { (counts.map_or_else(|| "?".to_owned(), |counts| counts.created.to_string())) }
+            td.number { (counts.map_or_else(|| "?".to_owned(), |counts| counts.started.to_string())) }
+            td { (fleet.last_pass.as_ref().map_or_else(|| "none yet".to_owned(), |pass| ago(pass.at, daemon.now))) }
+            td { (sentence(&wanted.join("; "))) }
+            td.wide { (sparkline(fleet, status)) }
+        }
+    }
+}
+
+/// How many machines there were over time, without an axis.
+fn sparkline(fleet: &Fleet, status: &Status) -> Markup {
+    let Some(span) = fleet.history.span(status.resolution()) else {
+        return html! {};
+    };
+    let created: Vec<Option<f64>> = span
+        .points
+        .iter()
+        .map(|point| point.created.map(f64::from))
+        .collect();
+    let buckets = buckets(&created, SPARKS);
+    let known = buckets.iter().flatten();
+    let (low, high) = known
+        .clone()
+        .fold((f64::INFINITY, 0.0_f64), |(low, high), bucket| {
+            (low.min(bucket.low), high.max(bucket.high))
+        });
+    let last = known.last().map_or(0.0, |bucket| bucket.last);
+    let mut path = String::new();
+    let mut open = false;
+    for (place, bucket) in buckets.iter().enumerate() {
+        let Some(bucket) = bucket else {
+            open = false;
+            continue;
+        };
+        let y = 22.0 - bucket.high / high.max(1.0) * 20.0;
+        let (start, y) = (if open { 'L' } else { 'M' }, format!("{y:.1}"));
+        let _ = write!(path, "{start}{place} {y}H{}", place + 1);
+        open = true;
+    }
+    html! {
+        @if !path.is_empty() {
+            svg.spark role="img" viewBox={ "0 0 " (buckets.len()) " 24" } preserveAspectRatio="none"
+                aria-label={ "between " (low) " and " (high) " machines, now " (last) } {
+                path d=(path) {}
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+"use strict";
+// Facts are in the page as it comes; this only brings newer ones, and says so where none come.
+(() => {
+  const every = 5000;
+  let since = Date.now();
+  const lost = document.getElementById("lost");
+  const alive = (yes) => {
+    document.body.classList.toggle("lost", !yes);
+    if (yes) {
+      since = Date.now();
+      return;
+    }
+    const seconds = Math.round((Date.now() - since) / 1000);
+    lost.textContent = `The autoscaler has not answered for ${seconds} s. What you see is from before.`;
+  };
+  const refresh = async () => {
+    if (document.hidden) return;
+    let text;
+    try {
+      const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(every) });
+      text = await answer.text();
+      if (!answer.headers.get("content-type")?.startsWith("text/html")) throw new Error("not a page");
+    } catch {
+      alive(false);
+      return;
+    }
+    alive(true);
+    const next = new DOMParser().parseFromString(text, "text/html").querySelector("main");
+    const main = document.querySelector("main");
+    if (!next || !main) return;
+    const active = document.activeElement;
+    // Who writes into the search field keeps it.
+    if (active instanceof HTMLInputElement && main.contains(active)) {
+      const clock = next.querySelector("#clock");
+      if (clock) main.querySelector("#clock")?.replaceWith(clock);
+      return;
+    }
+    const open = new Set([...main.querySelectorAll("details[open]")].map((one) => one.id));
+    for (const one of next.querySelectorAll("details")) one.open = open.has(one.id) || one.open;
+    const scrolls = new Map([...main.querySelectorAll(".scroll[id]")].map((one) => [one.id, one.scrollLeft]));
+    const focused = active && main.contains(active) ? active.id || active.getAttribute("href") : null;
+    const byId = active && active.id;
+    const [x, y] = [scrollX, scrollY];
+    main.replaceChildren(...next.childNodes);
+    document.title = new DOMParser().parseFromString(text, "text/html").title;
+    for (const [id, left] of scrolls) {
+      const one = document.getElementById(id);
+      if (one) one.scrollLeft = left;
+    }
+    if (focused) {
+      const again = byId
+        ? document.getElementById(focused)
+        : [...main.querySelectorAll("a[href]")].find((one) => one.getAttribute("href") === focused);
+      again?.focus({ preventScroll: true });
+    }
+    scrollTo(x, y);
+  };
+  setInterval(refresh, every);
+  document.addEventListener("visibilitychange", refresh);
+})();

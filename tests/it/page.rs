@@ -1,0 +1,217 @@
+//! The status page, as a browser without scripts gets it.
+
+use fly_autoscaler::{
+    scaling::TargetExpressions,
+    sim::{Effect, Fault, MachineState, NewMachine, Operation},
+    status::{Settings, Standing},
+};
+
+use crate::world::{APP, World};
+
+const TARGET: (&str, &str) = ("FAS_CREATED_MACHINE_COUNT", "min(queue_depth + 1, 10)");
+
+fn one_machine(depth: f64, settings: &[(&str, &str)]) -> World {
+    let world = World::queue(depth, settings);
+    world
+        .platform()
+        .add_machine(APP, NewMachine::in_region("ord"))
+        .unwrap();
+    world
+}
+
+async fn page(world: &World, path: &str) -> String {
+    let (status, content_type, body) = world.get(path).await;
+    assert_eq!((status, &*content_type), (200, "text/html; charset=utf-8"));
+    body
+}
+
+/// The page's text, without its tags.
+fn text(page: &str) -> String {
+    let mut text = String::new();
+    for part in page.split('<') {
+        let behind = part.split_once('>').map_or(part, |(_, behind)| behind);
+        text.push_str(behind);
+    }
+    let text = text.replace("&lt;", "<").replace("&gt;", ">");
+    text.replace("&quot;", "\"").replace("&amp;", "&")
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_first_pass_it_says_what_it_waits_for() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world
+        .platform()
+        .add_fault(Fault::new(Effect::Hang).on(Operation::List));
+    world.run_for(1).await;
+    let page = text(&page(&world, "/").await);
+    assert!(
+        page.contains("Waiting for the first pass, which is under way."),
+        "{page}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_app_is_told_from_headline_to_error() {
+    let mut world = one_machine(3.0, &[TARGET, ("FAS_MACHINE_CEILING", "3")]);
+    let stopped = NewMachine::in_region("iad").state(MachineState::Stopped);
+    let stopped = world.platform().add_machine(APP, stopped).unwrap();
+    world
+        .platform()
+        .set_metadata(APP, &stopped, "fas_protect", Some("true"));
+    world.run_for(0).await;
+    let html = page(&world, "/").await;
+    let told = text(&html);
+    for part in [
+        "2 machines, 1 running, 1 in reserve. Create 1 machine like ",
+        "2 machines exist, 3 wanted (machines: min(queue_depth + 1, 10) = 4, after limits 3, because queue_depth = 3).",
+        "queue_depth = 3",
+        "min(queue_depth + 1, 10) = 4",
+        "the ceiling of 3 lowers the created target (4)",
+        "iad (1)",
+        &format!("{stopped}stopped · protected"),
+        "None so far.",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(
+        html.contains("role=\"img\" aria-label=\"Machines, from "),
+        "{html}"
+    );
+    assert_eq!(page(&world, &format!("/app/{APP}")).await, html);
+    assert!(html.len() < 100 * 1024, "{}", html.len());
+
+    world.run_for(15).await;
+    let told = text(&page(&world, "/").await);
+    assert!(told.contains("That is as wanted (machines: min(queue_depth + 1, 10) = 4, after limits 3, because queue_depth = 3)."), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_comes_with_what_to_do() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world
+        .platform()
+        .add_fault(Fault::status(401).on(Operation::Query));
+    world.run_for(15).await;
+    let told = text(&page(&world, "/").await);
+    for part in [
+        "✗ failing",
+        "Nothing is changed: no target has a value.",
+        "2 passes failed in a row: ",
+        "Set a token that may do this",
+        "has no value: ",
+        "2 times since ",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_is_unmistakable() {
+    let mut world = one_machine(3.0, &[TARGET, ("FAS_DRY_RUN", "true")]);
+    world.run_for(0).await;
+    let told = text(&page(&world, "/").await);
+    assert!(told.contains("Dry run: nothing is changed."), "{told}");
+    assert!(
+        told.contains("Dry run, would create 3 machines like "),
+        "{told}"
+    );
+}
+
+/// A world that shows these apps, of which no pass has been.
+fn showing(apps: impl IntoIterator<Item = String>) -> World {
+    let world = World::queue(1.0, &[]);
+    let status = &world.admin.status;
+    status.configure(Settings {
+        group: "<script>alert(1)</script>".into(),
+        interval: std::time::Duration::from_secs(15),
+        dry_run: false,
+        app_pattern: "*".to_owned(),
+        targets: TargetExpressions::default(),
+    });
+    for app in apps {
+        status.appear(&app, Standing::default(), jiff::Timestamp::UNIX_EPOCH);
+    }
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_said_is_text() {
+    let hostile = "<script>alert(1)</script>";
+    let world = showing([hostile.to_owned(), "b".to_owned()]);
+    let list = page(&world, "/").await;
+    assert!(text(&list).contains(hostile), "{list}");
+    let paths = [
+        "/",
+        "/?q=%3Cscript%3E",
+        "/app/b",
+        "/app/%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+    ];
+    for path in paths {
+        let html = page(&world, path).await;
+        assert_eq!(html.matches("<script").count(), 1, "the page's own: {html}");
+        assert!(!html.contains("style="), "{html}");
+    }
+    let (status, _, html) = world.get("/app/%3Cscript%3E").await;
+    assert_eq!(status, 404);
+    assert!(
+        text(&html).contains("does not scale an app called “<script>”"),
+        "{html}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_is_filtered_sorted_and_paged_by_the_server() {
+    let world = showing((0..450).map(|number| format!("app-{number:03}")));
+    let rows = |html: &str| -> Vec<String> {
+        html.split("href=\"/app/")
+            .skip(1)
+            .filter_map(|part| Some(part.split_once('"')?.0.to_owned()))
+            .collect()
+    };
+    let first = page(&world, "/").await;
+    assert_eq!(rows(&first).len(), 200);
+    assert!(text(&first).contains("Page 1 of 3, 450 apps."), "{first}");
+    assert!(first.contains("href=\"/?page=2\""), "{first}");
+    let last = rows(&page(&world, "/?page=3").await);
+    assert_eq!((last.len(), &*last[49]), (50, "app-449"));
+    assert_eq!(rows(&page(&world, "/?page=99").await), last);
+    let found = page(&world, "/?q=APP-44&sort=name").await;
+    assert_eq!(rows(&found).len(), 10);
+    assert!(found.contains("aria-sort=\"ascending\""), "{found}");
+    let none = text(&page(&world, "/?q=%22%3E").await);
+    assert!(none.contains("No app has “\">” in its name."), "{none}");
+    let (_, _, nothing) = showing([]).get("/").await;
+    assert!(
+        text(&nothing).contains("No app is scaled yet."),
+        "{nothing}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_browser_may_do_no_more_than_show_it() {
+    let world = showing(["a".to_owned()]);
+    for (path, content_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/nowhere", "text/html; charset=utf-8"),
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/page.js", "text/javascript; charset=utf-8"),
+        ("/api/status", "application/json"),
+    ] {
+        let headers = world.headers(path).await;
+        let header = |name: &str| {
+            headers
+                .get(name)
+                .map_or("", |value| value.to_str().unwrap())
+        };
+        assert_eq!(header("content-type"), content_type, "{path}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(header("cache-control"), "no-store", "{path}");
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'"), "{path}: {policy}");
+        assert!(
+            policy.contains("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+    }
+}
