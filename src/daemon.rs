@@ -97,6 +97,7 @@ pub fn assemble(
     admin: &Admin,
     shutdown: Shutdown,
 ) -> anyhow::Result<Pool> {
+    let left_out = config.left_out().map(str::to_owned);
     let Config {
         apps,
         targets,
@@ -127,7 +128,6 @@ pub fn assemble(
         .collect::<anyhow::Result<Vec<_>>>()?;
     let client = Api::new(transport, options, admin.metrics.clone(), shutdown.clone())
         .map_err(|message| anyhow!(message))?;
-    let left_out = own.app.filter(|_| policy.scales_group(&own.process_group));
     if let Some(own) = left_out
         .as_ref()
         .filter(|own| apps.pattern.is_wildcard() && apps.pattern.matches(own))

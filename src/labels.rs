@@ -27,10 +27,14 @@ pub enum Operation {
     ListApps,
     /// An app's current release.
     CurrentRelease,
+    /// What the token is for; only `check` asks.
+    CurrentTokens,
+    /// An app; only `check` asks.
+    GetApp,
 }
 
 impl Operation {
-    /// Every operation.
+    /// Every operation of the daemon. What only `check` asks is not counted anywhere.
     pub const ALL: [Self; 12] = [
         Self::ListMachines,
         Self::GetMachine,
@@ -62,6 +66,8 @@ impl Operation {
             Self::CreateVolume => "create_volume",
             Self::ListApps => "list_apps",
             Self::CurrentRelease => "current_release",
+            Self::CurrentTokens => "current_tokens",
+            Self::GetApp => "get_app",
         }
     }
 

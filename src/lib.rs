@@ -43,7 +43,8 @@
 //! - [`inventory`]: the machines of a fleet as they are shown. [`status`]: the record, what each fleet is, was, and why.
 //! - [`page`]: the record as HTML. [`chart`]: numbers over time as SVG.
 //! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show. [`listener`]: who may ask, how much.
-//! - [`daemon`]: puts it all together. [`commands`]: the program's commands. [`telemetry`]: logs.
+//! - [`check`]: what is said of a configuration that was tried. [`daemon`]: puts it all together.
+//! - [`commands`]: the program's commands. [`telemetry`]: logs.
 //! - [`sim`]: a simulated Fly platform, for the demo and for tests.
 //!
 //! # Who may import whom
@@ -69,6 +70,7 @@
 //! chart                    nothing of ours
 //! page                     chart, inventory, labels, scaling, shown, status
 //! pool, admin              what they run and show; clock, shown, status
+//! check                    collect, config, decide, error_chain, expr, machines, scaling, shown
 //! daemon                   everything but commands and sim
 //! commands                 everything; the only one to import sim (demo is simulator and daemon side by side)
 //! ```
@@ -103,6 +105,7 @@
 pub mod act;
 pub mod admin;
 pub mod chart;
+pub mod check;
 pub mod clock;
 pub mod collect;
 pub mod commands;

@@ -71,15 +71,16 @@ pub fn parse_instant(
     let result = data
         .result
         .ok_or_else(|| malformed("`data.result` is missing"))?;
-    let (value, element_count) = match data.result_type.as_deref().unwrap_or_default() {
+    let ((value, time), element_count) = match data.result_type.as_deref().unwrap_or_default() {
         "vector" => match result.first.first() {
-            None => (empty_value.ok_or(CollectError::Empty)?, 0),
+            None => ((empty_value.ok_or(CollectError::Empty)?, None), 0),
             Some(element) if element.get().starts_with('{') => (of_series(element)?, result.count),
             Some(_) => return Err(malformed("an element of the vector is not an object")),
         },
         "scalar" => match result.first[..] {
             [time, value] if result.count == 2 && is_number(time) && is_text(value) => {
-                (number(&read::<String>(value)?)?, 1)
+                let time = read(time).ok();
+                ((number(&read::<String>(value)?)?, time), 1)
             }
             _ => return Err(malformed("the scalar is not a pair of a time and a value")),
         },
@@ -100,6 +101,7 @@ pub fn parse_instant(
     Ok(Sample {
         value,
         element_count,
+        time,
         warnings: answer.warnings.map_or_else(Vec::new, texts),
     })
 }
@@ -123,11 +125,11 @@ fn is_text(value: &RawValue) -> bool {
     value.get().starts_with('"')
 }
 
-/// The value of an element of a vector.
-fn of_series(element: &RawValue) -> Result<f64, CollectError> {
-    let series: Series = read(element)?;
+/// The value of an element of a vector, and of what time it is.
+fn of_series(element: &RawValue) -> Result<(f64, Option<f64>), CollectError> {
+    let series: Series<'_> = read(element)?;
     match (series.value, series.histogram) {
-        (Some((_, value)), _) => number(&value),
+        (Some((time, value)), _) => Ok((number(&value)?, time.get().parse().ok())),
         (None, Some(IgnoredAny)) => Err(CollectError::Histogram),
         (None, None) => Err(malformed("the first element of the vector has no value")),
     }
@@ -225,9 +227,10 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
 /// An element of a vector; a matrix is refused by its type.
 #[derive(Deserialize)]
-struct Series {
+struct Series<'body> {
     /// A time and a value.
-    value: Option<(IgnoredAny, String)>,
+    #[serde(borrow)]
+    value: Option<(&'body RawValue, String)>,
     histogram: Option<IgnoredAny>,
 }
 
@@ -374,10 +377,28 @@ mod tests {
             let expected = Sample {
                 value,
                 element_count,
+                time: None,
                 warnings: Vec::new(),
             };
-            assert_eq!(sample.unwrap(), expected, "{name}");
+            let sample = Sample {
+                time: None,
+                ..sample.unwrap()
+            };
+            assert_eq!(sample, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn the_time_of_a_value_is_the_servers() {
+        let of = |body: &str| {
+            let sample = parse_instant(StatusCode::OK, body.as_bytes(), Some(0.0));
+            sample.unwrap().time
+        };
+        assert_eq!(of(VECTOR), Some(1_767_323_045.123));
+        assert_eq!(of(SCALAR), Some(1_767_323_045.1));
+        assert_eq!(of(EMPTY_VECTOR), None);
+        let odd = VECTOR.replace("1767323045.123", "\"now\"");
+        assert_eq!(of(&odd), None, "what is no number is no time");
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub struct Sample {
     /// How many elements the answer had; more than one deserves a warning (the first was used), 0 means that the
     /// value stands in for an empty answer (as it does for NaN).
     pub element_count: usize,
+    /// Of what time the value is, in Unix seconds, as far as the server says: Prometheus gives the time of evaluation to
+    /// whatever it works out.
+    pub time: Option<f64>,
     /// Warnings of the server, bounded in number and length, free of control characters.
     pub warnings: Vec<String>,
 }
@@ -173,6 +176,11 @@ impl Readings {
             values.set(metric, result.as_ref().ok().map(|sample| sample.value));
         }
         values
+    }
+
+    /// Each metric with what was said of it, in the order of the collectors.
+    pub fn into_results(self) -> impl Iterator<Item = (String, Result<Sample, CollectError>)> {
+        self.0.into_iter()
     }
 
     /// Each metric's value, or why it has none in words.

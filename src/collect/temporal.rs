@@ -391,6 +391,7 @@ fn sample(count: i64) -> Result<Sample, CollectError> {
     Ok(Sample {
         value: count as f64,
         element_count: 1,
+        time: None,
         warnings: Vec::new(),
     })
 }
@@ -1142,6 +1143,7 @@ mod tests {
         let three = Ok(Sample {
             value: 3.0,
             element_count: 1,
+            time: None,
             warnings: Vec::new(),
         });
         // The server's second connection is never hung up on, so it ends with the client.

@@ -20,7 +20,8 @@ use crate::{config, expr};
     after_help = "Settings come from FAS_* variables, or from the file that --config names.\n\
                   All settings: fly-autoscaler help settings\n\
                   The expression language: fly-autoscaler help expressions\n\
-                  To see it work with nothing configured: fly-autoscaler demo"
+                  To see it work with nothing configured: fly-autoscaler demo\n\
+                  To see whether your settings work: fly-autoscaler check"
 )]
 pub struct Cli {
     /// What to do.
@@ -48,6 +49,18 @@ pub enum Command {
         /// Show each metric, each expression and its result before and after rounding.
         #[arg(long)]
         explain: bool,
+    },
+    /// Try everything that the configuration names and say what a pass would do; write nothing.
+    Check {
+        /// A YAML file; its values win over the environment's.
+        #[arg(long, value_name = "PATH", value_parser = path())]
+        config: Option<PathBuf>,
+        /// The app to check, where `FAS_APP_NAME` has a wildcard; without it each app is a line.
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
     },
     /// Watch the autoscaler work on a simulated Fly platform; nothing real is touched.
     Demo {

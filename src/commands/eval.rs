@@ -6,20 +6,21 @@ use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{block_on, extra_roots, load, say};
+use super::{ask, block_on, extra_roots, load, say};
 use crate::{
+    check::worked_out,
     clock::Clock,
     collect::{Collector, collect_all},
     config::{Config, Purpose},
     expr::{EvalError, Expression, Names, Values},
-    machines::{Api, ApiOptions, AppClient},
+    machines::AppClient,
     metrics::Metrics,
     pass_log::PassLog,
     report::explain_target,
-    scaling::{Bounds, Counts, ExpressionBand, Kind, Memory, Note, Now, Target, to_count},
+    scaling::{Bounds, Counts, ExpressionBand, Kind, Memory, Note, Now, Target},
     shutdown::{Shutdown, shutdown},
     telemetry,
-    transport::{HttpTransport, Transport},
+    transport::Transport,
 };
 
 /// What is printed: upstream's JSON, with `null` for what is not set.
@@ -71,9 +72,7 @@ async fn evaluate(
     explain: bool,
     shutdown: Shutdown,
 ) -> anyhow::Result<String> {
-    let transport = HttpTransport::new(extra_roots, config.proxies.clone())
-        .context("cannot prepare the HTTP client")?;
-    let transport: Arc<dyn Transport> = Arc::new(transport);
+    let transport = ask::transport(&config, extra_roots)?;
     let now = Clock::System.now();
     let deadline = Instant::from_std(now.monotonic) + config.policy.timeout;
     let app = config.apps.pattern.as_str().to_owned();
@@ -185,13 +184,7 @@ async fn evaluate(
 /// One line for each bound: the expression, its value, the count it becomes.
 fn explained(kind: Kind, band: &ExpressionBand, values: &Values, now: Now) -> String {
     let line = |(bound, expression): (&str, &Arc<Expression>)| {
-        let result = match expression.evaluate(values, now.wall) {
-            Err(error) => format!("failed: {error}"),
-            Ok(value) => match to_count(kind, value) {
-                Ok(count) => format!("{value} -> {count}"),
-                Err(_) => format!("{value}, which is too large to be a count"),
-            },
-        };
+        let result = worked_out(kind, expression, values, now);
         let space = if bound.is_empty() { "" } else { " " };
         format!("{kind}{space}{bound}: {} = {result}\n", expression.source())
     };
@@ -220,14 +213,8 @@ fn app_client(
     let token = config.api.token.clone().context(
         "an expression uses a machine count, and listing machines needs a token: set FAS_API_TOKEN (`fly tokens create deploy`)",
     )?;
-    let options = ApiOptions {
-        machines_url: config.api.machines_url.clone(),
-        graphql_url: config.api.graphql_url.clone(),
-        token,
-        dry_run: true,
-        jitter_seed: 0,
-    };
-    let api = Api::new(transport, options, Metrics::new(), shutdown)
-        .map_err(|message| anyhow!(message))?;
-    Ok(AppClient::new(Arc::new(api), app))
+    Ok(AppClient::new(
+        ask::api(config, token, transport, shutdown)?,
+        app,
+    ))
 }

@@ -2,6 +2,8 @@
 //!
 //! Commands return what they have to say as an exit status or an error; only `main` turns that into the process's end.
 
+mod ask;
+mod check;
 mod cli;
 mod demo;
 mod eval;
@@ -17,6 +19,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use serde_json::Value;
 
 use crate::{
     config::{Config, Purpose, Sources, file},
@@ -32,6 +35,9 @@ use crate::{
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     let said = match command {
         Command::Serve { config } => return serve::run(config.as_deref()),
+        Command::Check { config, app, json } => {
+            return check::run(config.as_deref(), app, json);
+        }
         Command::Demo { options } => return demo::run(&options),
         Command::Eval {
             config,
@@ -102,6 +108,31 @@ fn extra_roots() -> anyhow::Result<Option<Vec<u8>>> {
 fn say(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{}", shown::block(text))
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
+}
+
+/// Writes JSON to standard output. Secrets are taken out of its texts before these are written in JSON's own way, in which
+/// they might not be found any more.
+fn say_json(mut value: Value) -> anyhow::Result<()> {
+    fn clean(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = shown::block(text),
+            Value::Array(elements) => elements.iter_mut().for_each(clean),
+            Value::Object(members) => {
+                let cleaned = std::mem::take(members).into_iter().map(|(key, mut value)| {
+                    clean(&mut value);
+                    (shown::block(&key), value)
+                });
+                *members = cleaned.collect();
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    clean(&mut value);
+    let text = serde_json::to_string_pretty(&value)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
         .and_then(|()| out.flush())
         .context("cannot write to standard output")
 }

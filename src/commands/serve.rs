@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The exit code after a second signal, as shells give it for SIGINT.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 pub(super) fn run(config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let config = load(config, Purpose::Serve, None)?;
@@ -79,7 +79,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The name of the next one.
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             biased;
             // Cancel safe, both: a signal that is not taken here is taken by the next call.

@@ -126,6 +126,13 @@ impl Config {
     pub fn load(sources: Sources) -> Result<Self, ConfigErrors> {
         validate::load(sources)
     }
+
+    /// The app that a wildcard leaves out: the autoscaler's own, unless it scales another group of it.
+    #[must_use]
+    pub fn left_out(&self) -> Option<&str> {
+        let own = self.own.app.as_deref();
+        own.filter(|_| self.policy.scales_group(&self.own.process_group))
+    }
 }
 
 /// Which apps are scaled.

@@ -20,6 +20,7 @@ mod evaluate;
 mod functions;
 mod lexer;
 mod number;
+mod outlook;
 mod parser;
 mod reference;
 mod syntax;
@@ -31,6 +32,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use diagnostic::CompileError;
+pub use outlook::Outlook;
 pub use reference::reference;
 
 use code::Program;

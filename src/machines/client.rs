@@ -24,6 +24,7 @@ use super::{
     error::{ApiError, ApiErrorCause, Verdict},
     graphql,
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, attempt_limit, pause_after, pauses},
+    scope::{AppAbout, TokenScope, WireAbout, WireTokens},
     token::Authorization,
     volumes::{self, Chosen, NewVolume, PassVolumes},
     wire,
@@ -228,6 +229,32 @@ impl Api {
             .collect())
     }
 
+    /// What the token is for, by its own account; a list of tokens has several.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`]. Fly may not answer this for every kind of token.
+    pub async fn current_tokens(&self, deadline: Instant) -> Result<Vec<TokenScope>, ApiError> {
+        let call = Call {
+            operation: Operation::CurrentTokens,
+            subject: "FAS_API_TOKEN".to_owned(),
+            method: Method::GET,
+            url: self.machines_url(&["tokens", "current"]),
+            body: Bytes::new(),
+            repetition: Repetition::Idempotent,
+            pace: None,
+            answer_limit: ANSWER_LIMIT,
+            begin_before: None,
+            give_up: None,
+            halted: None,
+            outdated: None,
+            cookies: &self.cookies,
+        };
+        let answer = self.make(&call, deadline).await?;
+        let tokens: WireTokens = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        Ok(tokens.read())
+    }
+
     fn machines_url(&self, path: &[&str]) -> Url {
         let mut url = self.options.machines_url.clone();
         url.set_query(None);
@@ -394,6 +421,18 @@ impl AppClient {
     #[must_use]
     pub fn is_dry_run(&self) -> bool {
         self.api.is_dry_run()
+    }
+
+    /// What the app says of itself.
+    ///
+    /// # Errors
+    ///
+    /// See [`ApiError`].
+    pub async fn about(&self, deadline: Instant) -> Result<AppAbout, ApiError> {
+        let call = self.call(Operation::GetApp, Method::GET, &[]);
+        let answer = self.api.make(&call, deadline).await?;
+        let about: WireAbout = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        Ok(about.read())
     }
 
     /// Every machine of the app, configurations included.

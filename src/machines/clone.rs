@@ -16,6 +16,7 @@ type RawObject = BTreeMap<String, Box<RawValue>>;
 pub struct CloneTemplate {
     config: RawObject,
     mounts: Vec<RawObject>,
+    left_out: Vec<String>,
 }
 
 /// One mount of the source, as far as its clones' volumes are concerned.
@@ -49,17 +50,29 @@ impl CloneTemplate {
         if !config.contains_key("image") {
             return Err("the config names no image, and neither does image_ref".to_owned());
         }
-        config.remove("standbys");
-        edit(&mut config, "env", |name| name == "FLY_STANDBY_FOR")?;
-        edit(&mut config, "metadata", |name| {
+        let standbys = config.remove("standbys").map(|_| "standbys".to_owned());
+        let mut left_out = Vec::from_iter(standbys);
+        left_out.extend(edit(&mut config, "env", |name| name == "FLY_STANDBY_FOR")?);
+        left_out.extend(edit(&mut config, "metadata", |name| {
             name.starts_with("fas_") || name.contains("bluegreen")
-        })?;
+        })?);
         let mounts = match config.get("mounts").filter(|mounts| mounts.get() != "null") {
             None => Vec::new(),
             Some(mounts) => serde_json::from_str(mounts.get())
                 .map_err(|error| format!("its mounts: {}", explain(&error)))?,
         };
-        Ok(Self { config, mounts })
+        Ok(Self {
+            config,
+            mounts,
+            left_out,
+        })
+    }
+
+    /// What the source has and its clones do not: members of its configuration, of its environment and of its metadata, by
+    /// name. Whoever made the machine chose them.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     /// Whether its clones need volumes of their own.
@@ -138,18 +151,27 @@ impl NewClone<'_> {
     }
 }
 
-/// Drops members of the object `key` of `config`; an object from which nothing is dropped stays as it came.
-fn edit(config: &mut RawObject, key: &str, dropped: impl Fn(&str) -> bool) -> Result<(), String> {
+/// Drops members of the object `key` of `config` and returns their names; an object from which nothing is dropped stays as
+/// it came.
+fn edit(
+    config: &mut RawObject,
+    key: &str,
+    is_dropped: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, String> {
     let Some(text) = config.get(key).filter(|text| text.get() != "null") else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let mut members = object(text.get(), key)?;
-    let before = members.len();
-    members.retain(|name, _| !dropped(name));
-    if members.len() < before {
+    let dropped: Vec<String> = members
+        .keys()
+        .filter(|name| is_dropped(name))
+        .cloned()
+        .collect();
+    members.retain(|name, _| !is_dropped(name));
+    if !dropped.is_empty() {
         config.insert(key.to_owned(), raw(&members)?);
     }
-    Ok(())
+    Ok(dropped)
 }
 
 fn object(text: &str, what: &str) -> Result<RawObject, String> {
@@ -248,6 +270,13 @@ mod tests {
         for dropped in ["standbys", "FLY_STANDBY_FOR", "fas_protect", "bluegreen"] {
             assert!(!body.contains(dropped), "{dropped} in {body}");
         }
+        let told = MachineConfig::new(
+            r#"{"image":"i","standbys":["b"],"env":{"FLY_STANDBY_FOR":"b","KEEP":"1"},"metadata":{"fas_protect":"true"}}"#,
+            None,
+        );
+        let template = CloneTemplate::new(&told).expect("a valid config");
+        let expected = ["standbys", "FLY_STANDBY_FOR", "fas_protect"];
+        assert_eq!(template.left_out(), expected, "and it is told");
         assert!(
             body.contains(r#""env":{"KEEP":"1"}"#)
                 && body.contains(r#""metadata":{"fly_process_group":"app"}"#)

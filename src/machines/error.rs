@@ -39,6 +39,8 @@ fn phrase(operation: Operation) -> &'static str {
         Operation::CreateVolume => "create a volume",
         Operation::ListApps => "list the apps",
         Operation::CurrentRelease => "get the current release",
+        Operation::CurrentTokens => "ask what the token is for",
+        Operation::GetApp => "get the app",
     }
 }
 

@@ -13,7 +13,8 @@ use super::{Member, Observed, Policy, ReleaseView, State, Unsettled, machine::De
 ///
 /// The first by: not cordoned; not of a release that went wrong; no health check critical; newest release; started;
 /// smallest id.
-pub(super) fn clone_source<'observed>(
+#[must_use]
+pub fn clone_source<'observed>(
     observed: &'observed Observed,
     policy: &Policy,
     release: ReleaseView<'_>,

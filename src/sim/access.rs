@@ -4,6 +4,10 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
+use super::random::hash;
+
 /// A token that a service accepts.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
@@ -48,6 +52,19 @@ impl Token {
     pub fn of_apps(mut self, apps: &[&str]) -> Self {
         self.apps = Some(apps.iter().map(|app| (*app).to_owned()).collect());
         self
+    }
+
+    /// What it says of itself.
+    pub(super) fn render(&self) -> Value {
+        json!({
+            "token_id": format!("{:014x}", hash(&self.text) >> 8),
+            "org_slug": self.org,
+            "organization": self.org,
+            "apps": self.apps,
+            "user": "",
+            "restricted_to_machine": "",
+            "source_machine_id": "",
+        })
     }
 
     pub(super) fn covers(&self, app: &str, org: &str) -> bool {

@@ -12,6 +12,10 @@ use http::Method;
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
+    /// What the token is for.
+    CurrentTokens,
+    /// An app.
+    App,
     /// The apps of an organisation.
     ListApps,
     /// The machines of an app.

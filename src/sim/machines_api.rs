@@ -151,6 +151,20 @@ fn perform(
         nonce,
     };
     let answer = match incoming.route.operation {
+        Operation::CurrentTokens => Answer::json(200, &json!({ "tokens": [token.render()] })),
+        Operation::App => {
+            let found = platform.app(app).ok_or_else(Refusal::no_app)?;
+            let org = json!({ "name": found.org(), "slug": found.org() });
+            Answer::json(
+                200,
+                &json!({
+                    "id": format!("{:014x}", hash(found.name()) >> 8),
+                    "name": found.name(),
+                    "status": found.status(),
+                    "organization": org,
+                }),
+            )
+        }
         Operation::ListApps => list_apps(platform, incoming, token)?,
         Operation::List => list(platform, incoming, app)?,
         Operation::Get => {

@@ -405,7 +405,9 @@ impl Route {
             route.org = Some((*org).into());
         }
         route.operation = match (method.as_str(), segments.as_slice()) {
+            ("GET", ["v1", "tokens", "current"]) => O::CurrentTokens,
             ("GET", ["v1", "apps"]) => O::ListApps,
+            ("GET", ["v1", "apps", _]) => O::App,
             ("GET", ["v1", "apps", _, "machines"]) => O::List,
             ("POST", ["v1", "apps", _, "machines"]) => O::Create,
             ("GET", ["v1", "apps", _, "machines", _]) => O::Get,

@@ -15,6 +15,7 @@
 mod acting;
 mod apps;
 mod bounds;
+mod check;
 mod endurance;
 mod eval;
 mod failure;

@@ -54,12 +54,17 @@ pub(crate) struct Served {
 impl Served {
     /// An empty app on a platform without rate limits, so that intervals can be short.
     pub(crate) async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// As [`Served::new`], with a platform of one's own choice.
+    pub(crate) async fn with(options: Options) -> Self {
         let simulator = Simulator::new(&Options {
             rate_limits: RateLimits {
                 enabled: false,
                 ..RateLimits::default()
             },
-            ..Options::default()
+            ..options
         });
         simulator.platform().add_app(APP, "acme");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -337,6 +342,33 @@ fn exit_codes_are_upstreams() {
             1,
             "",
             "ERROR: fly-autoscaler demo: invalid value 'x' for '--port <PORT>'",
+        ),
+        (
+            &["check", "--help"],
+            0,
+            "Usage: fly-autoscaler check [OPTIONS]",
+            "",
+        ),
+        (&["check", "-h"], 2, "Usage: fly-autoscaler check", ""),
+        (&["check"], 1, "FAILED   configuration FAS_APP_NAME", ""),
+        (
+            &["check", "-config", "/nonexistent.yml"],
+            1,
+            "cannot read /nonexistent.yml",
+            "",
+        ),
+        (&["check", "-json", "-app=web"], 1, "\"ok\": false", ""),
+        (
+            &["check", "extra"],
+            1,
+            "",
+            "ERROR: fly-autoscaler check: too many arguments",
+        ),
+        (
+            &["check", "--jason"],
+            1,
+            "",
+            "ERROR: fly-autoscaler check: unknown flag: --jason (did you mean --json?)",
         ),
         (
             &["serve", "--config", ""],

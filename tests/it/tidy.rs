@@ -164,14 +164,30 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "check",
+        &[
+            "collect",
+            "config",
+            "decide",
+            "error_chain",
+            "expr",
+            "machines",
+            "scaling",
+            "shown",
+        ],
+    ),
+    (
         "commands",
         &[
+            "check",
             "clock",
             "collect",
             "config",
             "daemon",
+            "decide",
             "error_chain",
             "expr",
+            "listener",
             "machines",
             "metrics",
             "pass_log",
@@ -506,7 +522,7 @@ fn forbidden_imports(source: &Source) -> Vec<String> {
 
 /// What in one source does not belong into the core.
 fn impurities(source: &Source) -> Vec<String> {
-    if !matches!(source.part(), "expr" | "scaling") {
+    if !matches!(source.part(), "check" | "expr" | "scaling") {
         return Vec::new();
     }
     let words = NOT_IN_THE_CORE.iter();

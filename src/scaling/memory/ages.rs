@@ -78,7 +78,9 @@ impl Ages {
     }
 }
 
-fn stuck_after(machine: &Machine) -> Option<Duration> {
+/// How long a machine may be in its state before it counts as stuck; `None`: as long as it likes.
+#[must_use]
+pub fn stuck_after(machine: &Machine) -> Option<Duration> {
     match machine.state {
         State::Starting | State::Stopping => {
             Some(STUCK_STARTING_OR_STOPPING.saturating_add(machine.kill_timeout))

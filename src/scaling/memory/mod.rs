@@ -22,6 +22,7 @@ mod tests;
 mod unknown_creates;
 mod writes;
 
+pub use ages::stuck_after;
 pub use effects::{ActingPass, Effect};
 
 use std::{

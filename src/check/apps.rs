@@ -1,0 +1,177 @@
+//! A wildcard: a line an app, failures first, in place of all the steps about each.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::{
+    config::Config,
+    error_chain::chain,
+    machines::{ApiError, Verdict},
+};
+
+use super::{Report, Status, Step, StepKind, hints, outcome, token::brief};
+
+/// What was found about one of several apps.
+#[derive(Debug)]
+pub struct App {
+    /// Its name.
+    pub name: String,
+    /// Its steps, and what a pass would do about it.
+    pub report: Report,
+}
+
+/// The steps about several apps. `left_out` is the autoscaler's own app, where the pattern matches it.
+#[must_use]
+pub fn of_apps(
+    config: &Config,
+    listed: &BTreeSet<String>,
+    left_out: Option<&str>,
+    apps: Vec<App>,
+) -> Vec<Step> {
+    let pattern = config.apps.pattern.as_str();
+    let org = config.apps.org.as_deref().unwrap_or_default();
+    let mut steps = vec![Step::ok(
+        StepKind::Token,
+        format!("FAS_API_TOKEN is accepted, and lists the apps of {org}"),
+    )];
+    let matching = apps.len();
+    let sentence = format!(
+        "{matching} of the {} apps of {org} match {pattern}",
+        listed.len()
+    );
+    steps.push(if matching == 0 {
+        Step::warning(StepKind::App, format!("{sentence}: nothing is scaled"))
+            .hint(hints::no_app_matches(org, listed))
+    } else {
+        Step::ok(StepKind::App, sentence)
+    });
+    if let Some(own) = left_out {
+        steps.push(
+            Step::skipped(
+                StepKind::App,
+                "the autoscaler's own app, which is not scaled",
+            )
+            .named(own),
+        );
+    }
+    let mut lines: Vec<Step> = apps.into_iter().map(line).collect();
+    lines.sort_by(|one, other| (one.status, &one.name).cmp(&(other.status, &other.name)));
+    steps.extend(lines);
+    let own_app = config.own.app.as_deref();
+    steps.push(outcome::lock(own_app));
+    steps.push(outcome::peers(own_app));
+    steps
+}
+
+/// One app in a line: the first thing that is wrong, else what a pass would do.
+fn line(app: App) -> Step {
+    let App { name, report } = app;
+    let told = |status| report.steps.iter().find(|step| step.status == status);
+    let plan = report
+        .steps
+        .iter()
+        .find(|step| step.kind == StepKind::Plan && step.status == Status::Ok);
+    let empty = report
+        .steps
+        .iter()
+        .find(|step| step.kind == StepKind::Machines && step.status == Status::Skipped);
+    let worst = report.worst();
+    // What says most about it.
+    let chosen = match worst {
+        Status::Failed | Status::Warning => told(worst),
+        Status::Ok | Status::Skipped => plan,
+    };
+    let mut status = worst;
+    let (sentence, hint) = match (chosen, empty) {
+        (_, Some(empty)) if worst != Status::Failed => {
+            status = Status::Skipped;
+            (empty.sentence.clone(), None)
+        }
+        (Some(step), _) => {
+            let more = report.count(step.status).saturating_sub(1);
+            let label = match (worst, &step.name) {
+                (Status::Ok | Status::Skipped, _) => String::new(),
+                (_, Some(name)) => format!("{} {name}: ", step.kind.as_str()),
+                (_, None) => format!("{}: ", step.kind.as_str()),
+            };
+            let more = if more > 0 && worst <= Status::Warning {
+                format!(" (and {more} more)")
+            } else {
+                String::new()
+            };
+            (format!("{label}{}{more}", step.sentence), step.hint.clone())
+        }
+        (None, _) => ("nothing to say".to_owned(), None),
+    };
+    let json = report.json();
+    let part = |key: &str| json.get(key).cloned().unwrap_or(Value::Null);
+    let hint = match (status, hint) {
+        (Status::Failed | Status::Warning, hint) => {
+            let look = format!("all about it: fly-autoscaler check --app {name}");
+            Some(hint.map_or(look.clone(), |hint| format!("{hint}\n{look}")))
+        }
+        _ => None,
+    };
+    Step::new(StepKind::App, status, sentence)
+        .hint(hint)
+        .with("steps", part("steps"))
+        .with("plan", part("plan"))
+        .named(name)
+}
+
+/// The apps could not be listed.
+#[must_use]
+pub fn unlisted_apps(config: &Config, error: &ApiError) -> Vec<Step> {
+    let own_app = config.own.app.as_deref();
+    let org = config.apps.org.as_deref().unwrap_or_default();
+    let (token, app) = match error.verdict() {
+        Verdict::Unauthorized => (
+            Step::failed(
+                StepKind::Token,
+                format!(
+                    "the token in FAS_API_TOKEN was not accepted for the organization {org}: {}",
+                    brief(error)
+                ),
+            )
+            .hint(hints::new_token(config, None))
+            .with("fly_request_id", error.request_id.clone()),
+            Step::skipped(
+                StepKind::App,
+                "needs a token that Fly accepts for this organization",
+            ),
+        ),
+        Verdict::Gone => (
+            Step::ok(StepKind::Token, "FAS_API_TOKEN is accepted"),
+            Step::failed(
+                StepKind::App,
+                format!(
+                    "Fly knows no organization {org}, or does not show it to this token: {}",
+                    brief(error)
+                ),
+            )
+            .hint(hints::unknown_org())
+            .with("fly_request_id", error.request_id.clone()),
+        ),
+        _ => (
+            Step::skipped(StepKind::Token, "the Machines API did not answer"),
+            Step::failed(StepKind::App, chain(error))
+                .hint(hints::no_answer(error, &config.api.machines_url))
+                .with("fly_request_id", error.request_id.clone()),
+        ),
+    };
+    let mut steps = vec![token, app];
+    let rest = [
+        StepKind::Machines,
+        StepKind::Source,
+        StepKind::Metric,
+        StepKind::Expression,
+        StepKind::Release,
+    ];
+    let skipped = |kind| Step::skipped(kind, "the apps could not be listed");
+    steps.extend(rest.map(skipped));
+    steps.push(outcome::lock(own_app));
+    steps.push(outcome::peers(own_app));
+    steps.extend([StepKind::Proxy, StepKind::Plan].map(skipped));
+    steps
+}

@@ -1,0 +1,459 @@
+//! What to do about what was found, as a command where there is one. One place, so that the same trouble gets the same
+//! advice wherever it shows.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+use crate::{
+    collect::{CollectError, CollectErrorKind},
+    config::{Config, ConfigError},
+    expr::EvalError,
+    machines::{ApiError, Verdict},
+    scaling::{EVERY_GROUP, Kind, Note, PlanFailure},
+    shown::{address, excerpt},
+};
+
+use super::{Fleet, Reading, Seen, seen::NAME_LIMIT};
+
+/// What is shown for the autoscaler's own app where it is not known.
+const SOME_AUTOSCALER: &str = "my-autoscaler";
+
+/// The longest query that is repeated in a hint, in characters.
+const QUERY_LIMIT: usize = 200;
+
+fn own(config: &Config) -> &str {
+    config.own.app.as_deref().unwrap_or(SOME_AUTOSCALER)
+}
+
+/// A token that Fly accepts; for one app, or for all of an organization.
+pub(super) fn new_token(config: &Config, app: Option<&str>) -> String {
+    let create = match (config.apps.pattern.is_wildcard(), &config.apps.org, app) {
+        (true, Some(org), _) => format!("fly tokens create org {org}"),
+        (_, _, Some(app)) => format!("fly tokens create deploy -a {app}"),
+        (_, _, None) => "fly tokens create org".to_owned(),
+    };
+    format!(
+        "create a token and set all of it, `FlyV1 ` and commas included:\n\
+         fly secrets set -a {} FAS_API_TOKEN=\"$({create})\"",
+        own(config)
+    )
+}
+
+pub(super) fn unknown_app(seen: &Seen<'_>) -> String {
+    format!(
+        "is FAS_APP_NAME right, and does the token cover the app? The names are in: fly apps list\n\
+         a token for it: fly tokens create deploy -a {}",
+        seen.app
+    )
+}
+
+pub(super) fn unknown_org() -> String {
+    "is FAS_ORG right, and is the token for it? The names are in: fly orgs list".to_owned()
+}
+
+pub(super) fn no_app_matches(org: &str, listed: &BTreeSet<String>) -> String {
+    let some: Vec<String> = listed
+        .iter()
+        .take(5)
+        .map(|name| excerpt(name, NAME_LIMIT))
+        .collect();
+    let some = if some.is_empty() {
+        String::new()
+    } else {
+        format!(" (such as {})", some.join(", "))
+    };
+    format!("is FAS_APP_NAME right? The apps{some} are in: fly apps list -o {org}")
+}
+
+/// A server of Fly's that does not answer, or not as it should.
+pub(super) fn no_answer(error: &ApiError, url: &Url) -> String {
+    let url = address(url);
+    match error.verdict() {
+        Verdict::RateLimited => "too many requests: wait a minute and try again".to_owned(),
+        Verdict::Unreached => {
+            format!("can this machine reach it? Is a proxy set (HTTPS_PROXY)? Try: curl -sS {url}")
+        }
+        Verdict::Unavailable => format!(
+            "wait and try again; Fly tells of its outages on https://status.flyio.net; if it is only slow, raise FAS_TIMEOUT\n\
+             try: curl -sS {url}"
+        ),
+        _ => format!("is {url} the right address (FLY_FLAPS_BASE_URL, FLY_API_BASE_URL)?"),
+    }
+}
+
+pub(super) fn deploy_first(app: &str) -> String {
+    format!(
+        "new machines are copies of existing ones, so deploy the app first: fly deploy -a {app}"
+    )
+}
+
+pub(super) fn deploy_again(app: &str) -> String {
+    format!("deploy again: fly deploy -a {app}")
+}
+
+pub(super) fn deploy_in_progress(app: &str) -> String {
+    format!(
+        "wait until it is done; one that died holds changes back for FAS_DEPLOY_TIMEOUT, or until the next: fly releases -a {app}"
+    )
+}
+
+pub(super) fn abandoned_deploy(app: &str) -> String {
+    format!(
+        "if it is really being deployed, raise FAS_DEPLOY_TIMEOUT; else deploy again: fly deploy -a {app}"
+    )
+}
+
+pub(super) fn look_at_machines(app: &str) -> String {
+    format!("look at them: fly machine list -a {app}")
+}
+
+pub(super) fn look_at(app: &str, machines: &[String]) -> String {
+    match machines.first() {
+        Some(machine) => format!("look at it: fly machine status {machine} -a {app}"),
+        None => look_at_machines(app),
+    }
+}
+
+/// A group of which there are machines.
+pub(super) fn other_group<'groups>(groups: impl Iterator<Item = &'groups str>) -> String {
+    let named = groups.filter(|group| !group.is_empty()).max();
+    format!(
+        "name the process group whose machines are to be scaled: FAS_PROCESS_GROUP={}",
+        named.unwrap_or(EVERY_GROUP)
+    )
+}
+
+pub(super) fn no_standby(app: &str) -> String {
+    format!(
+        "a standby only stands in for another machine: deploy one that is none, fly deploy -a {app} --ha=false"
+    )
+}
+
+pub(super) fn clone_volumes() -> String {
+    "let each clone have volumes of its own: FAS_CLONE_VOLUMES=true".to_owned()
+}
+
+/// Nothing can be cloned although machines are wanted.
+pub(super) fn no_source(seen: &Seen<'_>, fleet: &Fleet, failure: &PlanFailure) -> String {
+    let PlanFailure::NoSource {
+        process_group,
+        groups,
+        ..
+    } = failure;
+    let mounted = fleet
+        .observed
+        .members
+        .iter()
+        .any(|member| member.machine.has_mounts);
+    if mounted && !seen.config.policy.clone_volumes {
+        clone_volumes()
+    } else if groups.is_empty() {
+        deploy_first(seen.app)
+    } else if process_group != EVERY_GROUP && !groups.contains(process_group) {
+        let groups: Vec<String> = groups.iter().map(|one| excerpt(one, NAME_LIMIT)).collect();
+        other_group(groups.iter().map(String::as_str))
+    } else {
+        look_at_machines(seen.app)
+    }
+}
+
+/// A metric that has no value.
+pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -> String {
+    let is_temporal = reading.api == "temporal";
+    match error.kind() {
+        CollectErrorKind::Unauthorized if is_temporal => {
+            "check TEMPORAL_TLS_CERT_DATA and TEMPORAL_TLS_KEY_DATA, and that the namespace accepts this certificate".to_owned()
+        }
+        CollectErrorKind::Unauthorized => {
+            let org = fly_organization(&reading.address)
+                .or(seen.config.apps.org.as_deref())
+                .unwrap_or("my-org");
+            format!(
+                "create a token for the organization in the address and set all of it, with its `FlyV1 `:\n\
+                 fly secrets set -a {} FAS_PROMETHEUS_TOKEN=\"$(fly tokens create readonly {org})\"",
+                own(seen.config)
+            )
+        }
+        CollectErrorKind::Empty => format!(
+            "try the query in Grafana: is the app's name in it right? If nothing means 0: FAS_PROMETHEUS_EMPTY_VALUE=0, or\n\
+             FAS_PROMETHEUS_QUERY=\"{} or vector(0)\"",
+            excerpt(&reading.query, QUERY_LIMIT)
+        ),
+        CollectErrorKind::NotANumber => {
+            "if that means 0, as 0/0 of an idle app does: FAS_PROMETHEUS_EMPTY_VALUE=0".to_owned()
+        }
+        CollectErrorKind::WrongType => aggregate(&reading.query),
+        CollectErrorKind::Query if is_temporal => {
+            "correct FAS_TEMPORAL_QUERY: try it in Temporal's web interface".to_owned()
+        }
+        CollectErrorKind::Query => {
+            "correct FAS_PROMETHEUS_QUERY: try the query in Grafana".to_owned()
+        }
+        CollectErrorKind::Namespace => {
+            "is FAS_TEMPORAL_NAMESPACE right? The names are in: temporal operator namespace list".to_owned()
+        }
+        CollectErrorKind::Timeout => {
+            "half of FAS_TIMEOUT is for metrics: raise it, or make the query cheaper".to_owned()
+        }
+        CollectErrorKind::Connection | CollectErrorKind::Interrupted | CollectErrorKind::Tls
+            if is_temporal =>
+        {
+            "is FAS_TEMPORAL_ADDRESS right, and can this machine reach it? Addresses in .internal are reached from Fly only".to_owned()
+        }
+        CollectErrorKind::Connection | CollectErrorKind::Interrupted | CollectErrorKind::Tls => {
+            format!(
+                "is FAS_PROMETHEUS_ADDRESS right, and can this machine reach it? Addresses in .internal are reached from Fly only\n\
+                 try: curl -sS {}/api/v1/query?query=1",
+                reading.address
+            )
+        }
+        CollectErrorKind::Partial => "wait until all of the server's storage answers".to_owned(),
+        CollectErrorKind::Setup => "correct the setting that the message names".to_owned(),
+        CollectErrorKind::Status | CollectErrorKind::Unreadable | CollectErrorKind::Oversized => {
+            if is_temporal {
+                "is FAS_TEMPORAL_ADDRESS the address of Temporal's gRPC service (port 7233)?".to_owned()
+            } else {
+                "is FAS_PROMETHEUS_ADDRESS right? It is the part before /api/v1/query; Fly's is https://api.fly.io/prometheus/ORG".to_owned()
+            }
+        }
+    }
+}
+
+/// The organization in the address of Fly's Prometheus.
+fn fly_organization(address: &str) -> Option<&str> {
+    let (_, path) = address.split_once("/prometheus/")?;
+    path.split(['/', '?']).next().filter(|org| !org.is_empty())
+}
+
+pub(super) fn aggregate(query: &str) -> String {
+    format!(
+        "make one number of it, for example: FAS_PROMETHEUS_QUERY=\"sum({})\"",
+        excerpt(query, QUERY_LIMIT)
+    )
+}
+
+pub(super) fn unread(metric: &str) -> String {
+    format!(
+        "it is asked for in each pass all the same: use {} in an expression, or remove it",
+        excerpt(metric, NAME_LIMIT)
+    )
+}
+
+/// An expression that has no value although its metrics have.
+pub(super) fn evaluation(error: &EvalError) -> String {
+    match error {
+        EvalError::Missing(metric) => {
+            format!("say what an outage means, for example: ({metric} ?? 80)")
+        }
+        EvalError::Infinite | EvalError::Nan => {
+            "is something divided by 0? Guard it, for example: q > 0 ? ceil(work / q) : 1"
+                .to_owned()
+        }
+        EvalError::OutOfRange(_) => "bound it, for example: min(…, 10)".to_owned(),
+        EvalError::Run(_) => {
+            "guard it with a condition; the language: fly-autoscaler help expressions".to_owned()
+        }
+    }
+}
+
+pub(super) fn ceil() -> String {
+    "if the rest needs a machine too, round up: ceil(queue_depth / 10)".to_owned()
+}
+
+pub(super) fn counts_itself(kind: Kind) -> String {
+    match kind {
+        Kind::Created => {
+            "let new machines be created stopped, for Fly Proxy to start: FAS_INITIAL_MACHINE_STATE=stopped".to_owned()
+        }
+        Kind::Started => {
+            "use a metric of the work to be done, or FAS_CREATED_MACHINE_COUNT with FAS_INITIAL_MACHINE_STATE=stopped".to_owned()
+        }
+    }
+}
+
+pub(super) fn capped(kind: Kind) -> String {
+    let kind = kind.as_str().to_uppercase();
+    format!(
+        "fine if the maximum is meant as a cap; else correct FAS_MIN_{kind}_MACHINE_COUNT or FAS_MAX_{kind}_MACHINE_COUNT"
+    )
+}
+
+pub(super) fn idle_floor() -> String {
+    "fine as a safety net for another expression; else raise FAS_MACHINE_FLOOR or remove it"
+        .to_owned()
+}
+
+pub(super) fn idle_ceiling() -> String {
+    "fine as a safety net for another expression; else lower FAS_MACHINE_CEILING or remove it"
+        .to_owned()
+}
+
+pub(super) fn proxy_off() -> String {
+    "in the service section of the app's fly.toml: auto_stop_machines = \"off\" and auto_start_machines = false; or use FAS_CREATED_MACHINE_COUNT in place of the started one".to_owned()
+}
+
+pub(super) fn nobody_starts(has_no_service: bool) -> String {
+    if has_no_service {
+        "the app has no service: FAS_INITIAL_MACHINE_STATE=started, or a FAS_STARTED_MACHINE_COUNT"
+            .to_owned()
+    } else {
+        "in the service section of the app's fly.toml: auto_start_machines = true and auto_stop_machines = \"stop\"; or FAS_INITIAL_MACHINE_STATE=started".to_owned()
+    }
+}
+
+pub(super) fn proxy_starts() -> String {
+    "in the service section of the app's fly.toml: auto_start_machines = true".to_owned()
+}
+
+pub(super) fn proxy_stops() -> String {
+    "in the service section of the app's fly.toml: auto_stop_machines = \"stop\"".to_owned()
+}
+
+pub(super) fn one_copy(own_app: Option<&str>) -> String {
+    format!(
+        "run one copy: fly scale count 1 -a {}",
+        own_app.unwrap_or(SOME_AUTOSCALER)
+    )
+}
+
+pub(super) fn slow() -> String {
+    "raise FAS_TIMEOUT (and FAS_INTERVAL with it), or see to what is slow".to_owned()
+}
+
+pub(super) fn port_taken(setting: &str) -> String {
+    format!(
+        "fine if serve runs on another machine; else end what listens there, or set another port: {setting}"
+    )
+}
+
+/// What to do about a remark of a decision.
+pub(super) fn note(app: &str, note: &Note) -> Option<String> {
+    let hint = match note {
+        Note::MinimumCapped { kind, .. } => capped(*kind),
+        Note::Fallback { .. } => "see to the metric that has no value".to_owned(),
+        Note::CreatePaused { .. } => {
+            "why they failed is in an earlier ERROR line of the log; wait, or list more regions in FAS_REGIONS".to_owned()
+        }
+        Note::CeilingLeavesNoRoom { doubtful: 0, .. } => {
+            format!("raise FAS_MACHINE_CEILING, or {}", look_at_machines(app))
+        }
+        Note::CeilingLeavesNoRoom { .. } => {
+            "wait up to ten minutes, or raise FAS_MACHINE_CEILING".to_owned()
+        }
+        Note::CreatesAssumed { .. } => {
+            "wait a minute: a list will show what became of them".to_owned()
+        }
+        Note::Unlisted { .. }
+        | Note::TooManyUnlisted { .. }
+        | Note::UnseenSurplus { .. }
+        | Note::MayBeGone { .. } => {
+            "wait: the next passes ask Fly for these machines, 20 in each".to_owned()
+        }
+        Note::MountsNotCloned { .. } => clone_volumes(),
+        Note::MountsNotDestroyed { .. } => format!(
+            "FAS_CLONE_VOLUMES=true, or destroy them yourself: fly machine destroy ID -a {app}"
+        ),
+        Note::DeployInProgress { .. } => deploy_in_progress(app),
+        Note::ReleaseUnknown { .. } => {
+            "wait until Fly's GraphQL API answers: https://status.flyio.net".to_owned()
+        }
+        Note::BlueGreen { .. } => format!(
+            "if the deploy has died, deploy again (fly deploy -a {app}), or remove what it left: fly machine list -a {app}"
+        ),
+        Note::RunningSurplusWaits { .. } => {
+            "nothing to do: they go when the surplus has lasted FAS_DESTROY_RUNNING_AFTER".to_owned()
+        }
+        Note::NotDestroyable { .. } => look_at_machines(app),
+        Note::DestroysFailed { machines } | Note::Stuck { machines } => look_at(app, machines),
+        Note::StartsFailed { .. } => format!("why they stop is in their log: fly logs -a {app}"),
+        Note::StopsFailed { .. } => {
+            format!("does Fly Proxy start them? {}", proxy_off())
+        }
+        Note::TooFewStopped { .. } => {
+            "there are not enough stopped machines: create some (fly scale count), or use FAS_CREATED_MACHINE_COUNT".to_owned()
+        }
+        Note::Unreachable { .. } => look_at_machines(app),
+        Note::NoMachines => deploy_first(app),
+        Note::StoodStill => {
+            "is the autoscaler's machine suspended, or overloaded? fly machine list".to_owned()
+        }
+        Note::Floor { .. }
+        | Note::Ceiling { .. }
+        | Note::GrowthHeld { .. }
+        | Note::ShrinkingHeld { .. }
+        | Note::Step { .. }
+        | Note::WaitsForStopping { .. }
+        | Note::TooFewStoppable { .. }
+        | Note::DryRun
+        | Note::OutOfTime { .. }
+        | Note::OutcomeUnknown { .. }
+        | Note::Skipped { .. } => return None,
+    };
+    Some(hint)
+}
+
+/// Parts of what the configuration warns of or refuses, and what to do about it.
+const SETTINGS: &[(&str, &str)] = &[
+    (
+        "which has no upper bound",
+        "bound it: FAS_CREATED_MACHINE_COUNT=\"min(…, 10)\", or FAS_MACHINE_CEILING=10",
+    ),
+    (
+        "a scheme without a token",
+        "a shell or a file did not expand the token; set it with quotes: fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
+    ),
+    (
+        "a variable or command instead of a token",
+        "a shell or a file did not expand it; set it with double quotes: fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
+    ),
+    (
+        "no release is taken for a deploy under way",
+        "let changes wait for a deploy: FAS_DEPLOY_TIMEOUT=1h, or unset it",
+    ),
+    (
+        "put the value in quotes",
+        "put the value in quotes: without them it means something else in YAML",
+    ),
+    (
+        "is ignored, because the file overrides it",
+        "remove one of the two: the file's counts",
+    ),
+    (
+        "FAS_DRY_RUN overrides the file",
+        "to let it act, unset the variable: fly secrets unset FAS_DRY_RUN, or remove it from fly.toml",
+    ),
+    (
+        "a region unknown to fly-autoscaler",
+        "is it misspelt? The names are in: fly platform regions",
+    ),
+    (
+        "but /api/v1/query is appended to it",
+        "set FAS_PROMETHEUS_ADDRESS to the part before /api/v1, unless a proxy needs it so",
+    ),
+    (
+        "unknown variable, ignored",
+        "is it misspelt? The names are in: fly-autoscaler help settings",
+    ),
+    (
+        "cannot compile the expression",
+        "correct the expression; the language: fly-autoscaler help expressions",
+    ),
+];
+
+/// What to do about a setting of which something is said.
+pub(super) fn setting(said: &str) -> Option<String> {
+    let known = SETTINGS.iter().find(|(part, _)| said.contains(part));
+    known.map(|(_, hint)| (*hint).to_owned())
+}
+
+/// What to do about a mistake.
+pub(super) fn mistake(error: &ConfigError) -> String {
+    if let Some(hint) = setting(&error.to_string()) {
+        return hint;
+    }
+    match &error.example {
+        Some(example) => format!("for example: {example}"),
+        None => "all settings: fly-autoscaler help settings".to_owned(),
+    }
+}

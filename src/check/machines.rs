@@ -1,0 +1,286 @@
+//! The steps `machines` and `source`: what is seen of the app, and what would be cloned.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    error_chain::chain,
+    machines::{ApiError, CloneTemplate},
+    scaling::{EVERY_GROUP, Member, Policy, ReleaseView, clone_source, stuck_after},
+    shown::excerpt,
+};
+
+use super::{Fleet, Seen, Step, StepKind, hints, seen::NAME_LIMIT};
+
+/// What was listed, and what somebody should know of it.
+pub(super) fn listed(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
+    let policy = &seen.config.policy;
+    let counts = fleet.counts();
+    let states: BTreeMap<String, u32> = fleet
+        .observed
+        .by_state
+        .iter()
+        .map(|(state, count)| (state.as_str().to_owned(), *count))
+        .collect();
+    let mut regions: BTreeMap<String, u32> = BTreeMap::new();
+    for member in &fleet.observed.members {
+        let region = excerpt(&member.machine.region, NAME_LIMIT);
+        *regions.entry(region).or_default() += 1;
+    }
+    let detail = |step: Step| {
+        step.with("created", counts.created)
+            .with("started", counts.started)
+            .with("stopped", counts.stopped)
+            .with("by_state", object(&states))
+            .with("by_region", object(&regions))
+            .with("by_group", object(&fleet.crowd.by_group))
+    };
+    let group = group_text(policy);
+    if states.is_empty() {
+        return vec![detail(nothing(seen, fleet, &group))];
+    }
+    let of_states = list(&states, |state, count| format!("{count} {state}"));
+    let of_regions = list(&regions, |region, count| match region {
+        "" => format!("{count} without a region"),
+        region => format!("{region} {count}"),
+    });
+    let mut sentence = format!("{}{group}: {of_states}", machines(states.values().sum()));
+    if !of_regions.is_empty() {
+        sentence = format!("{sentence}; {of_regions}");
+    }
+    let others: BTreeMap<String, u32> = fleet
+        .crowd
+        .by_group
+        .iter()
+        .filter(|(group, _)| !policy.scales_group(group))
+        .map(|(group, count)| (group.clone(), *count))
+        .collect();
+    if !others.is_empty() {
+        let each = list(&others, |group, count| match group {
+            "" => format!("{count} of no group"),
+            group => format!("{count} of {group}"),
+        });
+        sentence = format!("{sentence}; left alone: {each}");
+    }
+    if fleet.crowd.aside > 0 {
+        sentence = format!(
+            "{sentence}; not counted: {} standby or scheduled",
+            fleet.crowd.aside
+        );
+    }
+    let mut steps = vec![detail(Step::ok(StepKind::Machines, sentence))];
+    let look = || hints::look_at_machines(seen.app);
+    let crowd = &fleet.crowd;
+    let noteworthy = [
+        (crowd.cordoned, "cordoned: Fly Proxy sends nothing to it"),
+        (crowd.critical, "with a critical health check"),
+        (fleet.observed.failed, "failed: a copy is to take its place"),
+    ];
+    for (count, what) in noteworthy.into_iter().filter(|(count, _)| *count > 0) {
+        steps.push(
+            Step::warning(StepKind::Machines, format!("{} {what}", machines(count))).hint(look()),
+        );
+    }
+    steps.extend(stuck(seen, fleet));
+    steps
+}
+
+/// Machines that a daemon which watches them for as long would call stuck, by the time that Fly says they changed at.
+fn stuck(seen: &Seen<'_>, fleet: &Fleet) -> Option<Step> {
+    let members = fleet.observed.members.iter().filter(|member| {
+        let changed = member.machine.updated_at;
+        let age = changed.and_then(|at| Duration::try_from(seen.now.wall.duration_since(at)).ok());
+        stuck_after(&member.machine)
+            .zip(age)
+            .is_some_and(|(limit, age)| age >= limit)
+    });
+    let stuck: Vec<String> = members
+        .map(|member| format!("{} ({})", member.machine.id, member.machine.state))
+        .collect();
+    let first = stuck.first()?;
+    let more = match stuck.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let id = first.split(' ').next().unwrap_or_default();
+    Some(
+        Step::warning(
+            StepKind::Machines,
+            format!("stuck in a transitional state, and not counted as started before long: {first}{more}"),
+        )
+        .hint(hints::look_at(seen.app, &[id.to_owned()])),
+    )
+}
+
+/// No machine of the group.
+fn nothing(seen: &Seen<'_>, fleet: &Fleet, group: &str) -> Step {
+    let others = &fleet.crowd.by_group;
+    if fleet.crowd.total == 0 {
+        let sentence = "the app has no machines: nothing to clone until it is deployed";
+        let step = if seen.may_be_empty {
+            Step::skipped(StepKind::Machines, sentence)
+        } else {
+            Step::failed(StepKind::Machines, sentence)
+        };
+        return step.hint(hints::deploy_first(seen.app));
+    }
+    if fleet.crowd.aside > 0 {
+        return Step::failed(
+            StepKind::Machines,
+            format!(
+                "no machine{group} is scaled: all {} are standby or scheduled ones",
+                fleet.crowd.aside
+            ),
+        )
+        .hint(hints::no_standby(seen.app));
+    }
+    let each = list(others, |group, count| match group {
+        "" => format!("{count} of no group"),
+        group => format!("{count} of {group}"),
+    });
+    Step::failed(
+        StepKind::Machines,
+        format!("no machine{group}; the app has {each}"),
+    )
+    .hint(hints::other_group(others.keys().map(String::as_str)))
+}
+
+/// Why the list is missing.
+pub(super) fn not_listed(seen: &Seen<'_>, error: &ApiError) -> Step {
+    Step::failed(StepKind::Machines, chain(error))
+        .hint(hints::no_answer(error, &seen.config.api.machines_url))
+        .with("fly_request_id", error.request_id.clone())
+}
+
+/// The machine that a create would copy, as far as the release is known.
+pub(super) fn source<'fleet>(seen: &Seen<'_>, fleet: &'fleet Fleet) -> Option<&'fleet Member> {
+    let view = match seen.release() {
+        Some(Ok(release)) => ReleaseView::Known(release.as_ref()),
+        Some(Err(_)) => ReleaseView::NoAnswer,
+        None => ReleaseView::NotAsked,
+    };
+    clone_source(&fleet.observed, &seen.config.policy, view)
+}
+
+/// What would be cloned, and what a clone would not carry.
+pub(super) fn cloned(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
+    let policy = &seen.config.policy;
+    if seen.config.targets.created.is_none() {
+        let why = "no created target: machines are started and stopped, never created";
+        return vec![Step::skipped(StepKind::Source, why)];
+    }
+    let Some(source) = source(seen, fleet) else {
+        return vec![no_source(seen, fleet)];
+    };
+    let machine = &source.machine;
+    let Some(config) = &machine.config else {
+        return vec![no_source(seen, fleet)];
+    };
+    let dropped = match CloneTemplate::new(config) {
+        Ok(template) => template
+            .left_out()
+            .iter()
+            .map(|name| excerpt(name, NAME_LIMIT))
+            .collect::<Vec<_>>(),
+        Err(problem) => {
+            let sentence = format!("{} cannot be cloned: {problem}", machine.id);
+            return vec![
+                Step::failed(StepKind::Source, sentence).hint(hints::deploy_first(seen.app)),
+            ];
+        }
+    };
+    let mut sentence = format!("{} would be cloned ({}", machine.id, machine.state);
+    if !machine.region.is_empty() {
+        sentence = format!("{sentence}, {}", excerpt(&machine.region, NAME_LIMIT));
+    }
+    if let Some(release) = machine.release {
+        sentence = format!("{sentence}, release v{release}");
+    }
+    sentence.push(')');
+    if !dropped.is_empty() {
+        sentence = format!("{sentence}, without {}", dropped.join(", "));
+    }
+    let mut steps = vec![
+        Step::ok(StepKind::Source, sentence)
+            .with("machine", machine.id.clone())
+            .with("region", excerpt(&machine.region, NAME_LIMIT))
+            .with("release", machine.release)
+            .with("has_mounts", machine.has_mounts)
+            .with("without", dropped),
+    ];
+    if machine.has_mounts {
+        steps.push(Step::warning(
+            StepKind::Source,
+            "its volumes are not copied: each clone gets a volume of its own, a free one of that name or a new, empty one",
+        ));
+    }
+    let with_mounts = mounted(fleet);
+    if !machine.has_mounts && with_mounts > 0 && !policy.clone_volumes {
+        let sentence = format!(
+            "{} with volumes cannot be cloned, and stay when they are too many",
+            machines(with_mounts)
+        );
+        steps.push(Step::warning(StepKind::Source, sentence).hint(hints::clone_volumes()));
+    }
+    steps
+}
+
+fn no_source(seen: &Seen<'_>, fleet: &Fleet) -> Step {
+    if fleet.observed.members.is_empty() {
+        return Step::skipped(StepKind::Source, "there is no machine");
+    }
+    let with_mounts = mounted(fleet);
+    if with_mounts > 0 && !seen.config.policy.clone_volumes {
+        let sentence = format!("{} with volumes cannot be cloned", machines(with_mounts));
+        return Step::failed(StepKind::Source, sentence).hint(hints::clone_volumes());
+    }
+    Step::failed(
+        StepKind::Source,
+        "no machine available to clone for scale up: they have failed, or are on hosts that do not answer",
+    )
+    .hint(hints::look_at_machines(seen.app))
+}
+
+fn mounted(fleet: &Fleet) -> u32 {
+    let members = fleet.observed.members.iter();
+    let mounted = members.filter(|member| member.is_listed() && member.machine.has_mounts);
+    u32::try_from(mounted.count()).unwrap_or(u32::MAX)
+}
+
+/// ` of the group app`; nothing where all groups are meant.
+fn group_text(policy: &Policy) -> String {
+    match policy.process_group.as_str() {
+        EVERY_GROUP => String::new(),
+        group => format!(" of the group {group}"),
+    }
+}
+
+pub(super) fn machines(count: u32) -> String {
+    match count {
+        1 => "1 machine".to_owned(),
+        count => format!("{count} machines"),
+    }
+}
+
+/// How many of a list are named before the rest is counted.
+const NAMED: usize = 8;
+
+fn list(counts: &BTreeMap<String, u32>, text: impl Fn(&str, u32) -> String) -> String {
+    let mut each: Vec<String> = counts
+        .iter()
+        .take(NAMED)
+        .map(|(name, count)| text(name, *count))
+        .collect();
+    if counts.len() > NAMED {
+        each.push(format!("and {} more", counts.len() - NAMED));
+    }
+    each.join(", ")
+}
+
+fn object(counts: &BTreeMap<String, u32>) -> Value {
+    let members = counts
+        .iter()
+        .map(|(name, count)| (name.clone(), Value::from(*count)));
+    Value::Object(members.collect())
+}

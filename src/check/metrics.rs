@@ -1,0 +1,128 @@
+//! The step `metric`: one for each, with its value or why it has none.
+
+use crate::{
+    collect::{CollectErrorKind, Sample},
+    error_chain::chain,
+    expr::EvalError,
+};
+
+use super::{Reading, Seen, Step, StepKind, hints, seen::NAME_LIMIT};
+use crate::shown::excerpt;
+
+/// The longest query that is shown, in characters.
+const QUERY_LIMIT: usize = 300;
+
+/// An age below this is what asking takes, and says nothing.
+const AGE_WORTH_TELLING: f64 = 2.0;
+
+/// What each metric came to.
+pub(super) fn steps(seen: &Seen<'_>) -> Vec<Step> {
+    if seen.metrics.is_empty() {
+        let why = "none is configured: the expressions use the built-in machine counts and the time alone";
+        return vec![Step::skipped(StepKind::Metric, why)];
+    }
+    let each = seen.metrics.iter().map(|reading| one(seen, reading));
+    each.flatten().collect()
+}
+
+fn one(seen: &Seen<'_>, reading: &Reading) -> Vec<Step> {
+    let detail = |step: Step| {
+        let value = reading.result.as_ref().ok().map(|sample| sample.value);
+        let elements = reading.result.as_ref().ok().map(|one| one.element_count);
+        step.named(excerpt(&reading.metric, NAME_LIMIT))
+            // JSON has no infinity.
+            .with("value", value.filter(|value| value.is_finite()))
+            .with("elements", elements)
+            .with("query", excerpt(&reading.query, QUERY_LIMIT))
+            .with("address", reading.address.clone())
+    };
+    let mut steps = match &reading.result {
+        Ok(sample) => value(seen, reading, sample),
+        Err(error) => {
+            let sentence = format!("no value from {}: {}", reading.address, chain(error));
+            let hint = hints::metric(seen, reading, error);
+            // A refused token and a hanging server are told of every app.
+            let is_general = matches!(
+                error.kind(),
+                CollectErrorKind::Unauthorized | CollectErrorKind::Timeout
+            );
+            let step = if seen.is_excused() && !is_general {
+                Step::skipped(StepKind::Metric, sentence)
+            } else if is_needed(seen, &reading.metric) {
+                Step::failed(StepKind::Metric, sentence)
+            } else {
+                Step::warning(
+                    StepKind::Metric,
+                    format!("{sentence}; the expressions can do without"),
+                )
+            };
+            vec![step.hint(hint)]
+        }
+    };
+    if !seen.config.targets.read(&reading.metric) {
+        steps.push(
+            Step::warning(StepKind::Metric, "no expression reads it")
+                .hint(hints::unread(&reading.metric)),
+        );
+    }
+    steps.into_iter().map(detail).collect()
+}
+
+fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
+    let mut sentence = match sample.element_count {
+        0 => format!(
+            "{}, by FAS_PROMETHEUS_EMPTY_VALUE: the query returned nothing, or NaN",
+            sample.value
+        ),
+        1 => format!("{}", sample.value),
+        count => format!("{}, the first of {count} elements", sample.value),
+    };
+    let age = sample.time.map(|time| {
+        let now = seen.now.wall.as_millisecond() as f64 / 1000.0;
+        now - time
+    });
+    if let Some(age) = age.filter(|age| *age >= AGE_WORTH_TELLING) {
+        sentence = format!("{sentence}, {} s old", age.round());
+    }
+    sentence = format!(
+        "{sentence} (query: {})",
+        excerpt(&reading.query, QUERY_LIMIT)
+    );
+    let mut steps = vec![
+        Step::ok(StepKind::Metric, sentence)
+            .with("age_s", age.map(f64::round))
+            .with("is_empty_value", sample.element_count == 0),
+    ];
+    if sample.element_count > 1 {
+        steps.push(
+            Step::warning(
+                StepKind::Metric,
+                format!(
+                    "the query returned {} elements, only the first is used",
+                    sample.element_count
+                ),
+            )
+            .hint(hints::aggregate(&reading.query)),
+        );
+    }
+    for warning in &sample.warnings {
+        let sentence = format!("the server warns: {warning}");
+        steps.push(Step::warning(StepKind::Metric, sentence));
+    }
+    steps
+}
+
+/// Whether a target has no value for want of this metric, whatever the others are.
+fn is_needed(seen: &Seen<'_>, metric: &str) -> bool {
+    let mut values = super::expressions::with_counts(seen);
+    for other in seen.metrics.iter().filter(|other| other.metric != metric) {
+        if values.get(&other.metric).is_none() {
+            values.set(&other.metric, Some(1.0));
+        }
+    }
+    let evaluation = seen.config.targets.evaluate(&values, seen.now);
+    evaluation
+        .errors
+        .iter()
+        .any(|error| matches!(&error.error, EvalError::Missing(missing) if missing == metric))
+}

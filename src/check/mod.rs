@@ -1,0 +1,32 @@
+//! `check`: from what was seen of a configuration to steps, each with what was found and what to do about it.
+//!
+//! Pure: the command asks ([`Seen`] is what it brings back), and everything that is said of the answers is decided here, so
+//! that each sentence and each hint can be tried without a server. What a pass would do is not worked out here either:
+//! it comes from the code that the daemon itself decides by.
+//!
+//! Deliberately absent: a look at what only a running daemon knows. A check begins with an empty memory, as the daemon
+//! does after a start.
+
+mod apps;
+mod configuration;
+mod expressions;
+mod hints;
+mod machines;
+mod metrics;
+mod outcome;
+mod proxy;
+mod report;
+mod seen;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod token;
+
+pub use self::{
+    apps::{App, of_apps, unlisted_apps},
+    configuration::{Port, accepted, refused, unreadable},
+    expressions::worked_out,
+    report::{Report, Status, Step, StepKind},
+    seen::{Crowd, Fleet, Reading, Seen},
+    steps::steps,
+};

@@ -1,0 +1,132 @@
+//! What the command brings back: every answer, or why there is none.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    collect::{CollectError, Sample},
+    config::Config,
+    decide::Decided,
+    expr::Values,
+    machines::{ApiError, AppAbout, TokenScope},
+    scaling::{Counts, Evaluation, Limited, Machine, Now, Observed, Policy, Release},
+    shown::excerpt,
+};
+
+/// The longest name of a group, region or state that is shown, in characters: whoever makes a machine chooses them.
+pub(super) const NAME_LIMIT: usize = 60;
+
+/// What was seen of one app.
+pub struct Seen<'seen> {
+    /// The configuration.
+    pub config: &'seen Config,
+    /// The app.
+    pub app: &'seen str,
+    /// Whether the app may be without machines: a wildcard matched it, and nobody named it.
+    pub may_be_empty: bool,
+    /// The time.
+    pub now: Now,
+    /// How long what a pass asks before it acts took, one after the other as a pass asks it.
+    pub took: Duration,
+    /// What the token is for, by its own account.
+    pub scope: Result<Vec<TokenScope>, ApiError>,
+    /// The app, by its own account.
+    pub about: Result<AppAbout, ApiError>,
+    /// Each metric, in the order of the collectors.
+    pub metrics: Vec<Reading>,
+    /// The values that expressions read: the metrics', and the counts' where the machines are known.
+    pub values: Values,
+    /// The machines and what comes of them.
+    pub fleet: Result<Fleet, ApiError>,
+    /// The current release, where no decision has asked for it.
+    pub release: Option<Result<Option<Release>, ApiError>>,
+}
+
+impl Seen<'_> {
+    /// Whether there is no machine and need not be: metrics of nothing are then no trouble.
+    pub(super) fn is_excused(&self) -> bool {
+        let is_empty = |fleet: &Fleet| fleet.crowd.total == 0;
+        self.may_be_empty && self.fleet.as_ref().is_ok_and(is_empty)
+    }
+
+    /// What the current release is.
+    pub(super) fn release(&self) -> Option<&Result<Option<Release>, ApiError>> {
+        let fleet = self.fleet.as_ref().ok();
+        let asked = fleet.and_then(|fleet| fleet.decided.asked.as_ref());
+        asked.or(self.release.as_ref())
+    }
+}
+
+/// One metric that was asked for.
+#[derive(Debug)]
+pub struct Reading {
+    /// Its name.
+    pub metric: String,
+    /// `prometheus` or `temporal`.
+    pub api: &'static str,
+    /// The query as it was sent.
+    pub query: String,
+    /// The server's address, without secrets.
+    pub address: String,
+    /// What was answered.
+    pub result: Result<Sample, CollectError>,
+}
+
+/// The machines of one app, and what a pass would do about them.
+#[derive(Debug)]
+pub struct Fleet {
+    /// All machines of the app, as the list has them.
+    pub crowd: Crowd,
+    /// Those of the process group.
+    pub observed: Observed,
+    /// What the expressions ask for.
+    pub evaluation: Evaluation,
+    /// What is left of that after limits.
+    pub limited: Limited,
+    /// What a pass would do.
+    pub decided: Decided,
+}
+
+impl Fleet {
+    /// How many machines there are, as expressions see them.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts::of(&self.observed)
+    }
+}
+
+/// All machines that an app's list shows, those that are not scaled too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// How many there are.
+    pub total: u32,
+    /// How many of each process group; those of no group under an empty name.
+    pub by_group: BTreeMap<String, u32>,
+    /// How many of the scaled group's are standbys or scheduled, which are neither counted nor touched.
+    pub aside: u32,
+    /// How many of the scaled group's are cordoned.
+    pub cordoned: u32,
+    /// How many of the scaled group's are protected.
+    pub protected: u32,
+    /// How many of the scaled group's have a critical health check.
+    pub critical: u32,
+}
+
+impl Crowd {
+    /// Counts a list.
+    #[must_use]
+    pub fn of(machines: &[Machine], policy: &Policy) -> Self {
+        let mut crowd = Self::default();
+        for machine in machines {
+            crowd.total += 1;
+            let group = excerpt(&machine.process_group, NAME_LIMIT);
+            *crowd.by_group.entry(group).or_default() += 1;
+            if policy.scales_group(&machine.process_group) {
+                crowd.aside += u32::from(machine.standby || machine.scheduled);
+                crowd.cordoned += u32::from(machine.cordoned);
+                crowd.protected += u32::from(machine.protected);
+                crowd.critical += u32::from(machine.critical);
+            }
+        }
+        crowd
+    }
+}

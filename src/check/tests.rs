@@ -1,0 +1,1283 @@
+//! What is said of what was seen, without a server; and that no line of the README's table of troubles is forgotten.
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+
+use futures_util::FutureExt as _;
+use http::StatusCode;
+
+use super::{outcome, proxy, *};
+use crate::{
+    collect::{CollectError, Sample},
+    config::{Config, ConfigErrors, Purpose, Sources},
+    decide::Undecided,
+    labels::Operation,
+    machines::{ApiError, ApiErrorCause, AppAbout, TokenScope},
+    scaling::{
+        Counts, InitialState, Kind, Machine, MachineConfig, Memory, Note, Now, Release, State,
+        limit,
+    },
+    transport::TransportError,
+};
+
+/// A scene: a configuration and what it meets.
+struct Scene {
+    settings: BTreeMap<&'static str, &'static str>,
+    file: Option<&'static str>,
+    machines: Result<Vec<Machine>, ApiErrorCause>,
+    release: Result<Option<Release>, ApiErrorCause>,
+    metrics: BTreeMap<&'static str, Result<Sample, CollectError>>,
+    scope: Result<Vec<TokenScope>, ApiErrorCause>,
+    about: Result<AppAbout, ApiErrorCause>,
+    may_be_empty: bool,
+    took: Duration,
+}
+
+/// An app with one started machine, scaled by `queue_depth`, which is 10.
+fn scene() -> Scene {
+    Scene {
+        settings: BTreeMap::from([
+            ("FAS_APP_NAME", "web"),
+            ("FAS_API_TOKEN", "fm2_x"),
+            (
+                "FAS_PROMETHEUS_ADDRESS",
+                "https://api.fly.io/prometheus/acme",
+            ),
+            ("FAS_PROMETHEUS_METRIC_NAME", "queue_depth"),
+            ("FAS_PROMETHEUS_QUERY", "sum(depth{app='$APP_NAME'})"),
+            ("FAS_CREATED_MACHINE_COUNT", "ceil(queue_depth / 10)"),
+        ]),
+        file: None,
+        machines: Ok(vec![machine("a", State::Started)]),
+        release: Ok(Some(release("complete"))),
+        metrics: BTreeMap::from([("queue_depth", Ok(sample(10.0)))]),
+        scope: Ok(vec![TokenScope {
+            org: Some("acme".to_owned()),
+            apps: Some(vec!["web".to_owned()]),
+            machine: None,
+        }]),
+        about: Ok(AppAbout {
+            org: Some("acme".to_owned()),
+            status: Some("deployed".to_owned()),
+        }),
+        may_be_empty: false,
+        took: Duration::from_secs(1),
+    }
+}
+
+fn machine(id: &str, state: State) -> Machine {
+    let mut machine = Machine::new(id, "ord", state);
+    machine.config = Some(MachineConfig::new(
+        r#"{"image":"i","services":[{"autostop":"stop","autostart":true}]}"#,
+        None,
+    ));
+    machine.release = Some(12);
+    machine
+}
+
+fn release(status: &str) -> Release {
+    Release {
+        version: Some(12),
+        status: status.to_owned(),
+        created_at: Some("2026-01-02T03:04:05Z".parse().expect("a literal timestamp")),
+    }
+}
+
+fn sample(value: f64) -> Sample {
+    Sample {
+        value,
+        element_count: 1,
+        time: None,
+        warnings: Vec::new(),
+    }
+}
+
+fn now() -> Now {
+    Now {
+        monotonic: std::time::Instant::now(),
+        wall: "2026-01-02T03:05:00Z".parse().expect("a literal timestamp"),
+    }
+}
+
+fn status(status: u16) -> ApiErrorCause {
+    match status {
+        401 | 403 => ApiErrorCause::Unauthorized {
+            status: Some(status),
+            message: "no".to_owned(),
+        },
+        _ => ApiErrorCause::Status {
+            status,
+            message: String::new(),
+            retry_after: None,
+        },
+    }
+}
+
+fn call<T>(operation: Operation, answer: Result<T, ApiErrorCause>) -> Result<T, ApiError> {
+    answer.map_err(|cause| ApiError {
+        operation,
+        subject: "app \"web\"".to_owned(),
+        request_id: Some("01SIM".to_owned()),
+        after_unknown: false,
+        cause,
+    })
+}
+
+impl Scene {
+    fn set(mut self, name: &'static str, value: &'static str) -> Self {
+        self.settings.insert(name, value);
+        self
+    }
+
+    fn machines(mut self, machines: Vec<Machine>) -> Self {
+        self.machines = Ok(machines);
+        self
+    }
+
+    fn metric(mut self, result: Result<Sample, CollectError>) -> Self {
+        self.metrics.insert("queue_depth", result);
+        self
+    }
+
+    fn config(&self) -> Result<Config, ConfigErrors> {
+        let variables = self.settings.iter().filter(|(_, value)| !value.is_empty());
+        let variables: Vec<(OsString, OsString)> = variables
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        let mut sources = Sources::new(variables, Purpose::Serve);
+        sources.file = self
+            .file
+            .map(|text| (PathBuf::from("fas.yml"), text.to_owned()));
+        Config::load(sources)
+    }
+
+    /// All steps, those of the configuration first.
+    fn report(self) -> Report {
+        let config = match self.config() {
+            Ok(config) => config,
+            Err(errors) => {
+                return Report {
+                    steps: refused(&errors, None),
+                    ..Report::default()
+                };
+            }
+        };
+        let now = now();
+        let policy = &config.policy;
+        let mut values = crate::expr::Values::new(&config.names);
+        let mut metrics = Vec::new();
+        for (metric, result) in self.metrics {
+            values.set(metric, result.as_ref().ok().map(|sample| sample.value));
+            let query = self.settings.get("FAS_PROMETHEUS_QUERY").unwrap_or(&"");
+            metrics.push(Reading {
+                metric: metric.to_owned(),
+                api: "prometheus",
+                query: query.replace("$APP_NAME", "web"),
+                address: "https://api.fly.io/prometheus/acme".to_owned(),
+                result,
+            });
+        }
+        let mut release = Some(call(Operation::CurrentRelease, self.release));
+        let fleet = call(Operation::ListMachines, self.machines).map(|machines| {
+            let crowd = Crowd::of(&machines, policy);
+            let mut memory = Memory::default();
+            let observed = memory.note_list(machines, policy, now);
+            let is_metric = |name: &str| metrics.iter().any(|one| one.metric == name);
+            values = Counts::of(&observed).beside(&values, is_metric);
+            let evaluation = config.targets.evaluate(&values, now);
+            let limited = limit(evaluation.targets, &observed, policy, &mut memory, now);
+            let answer = async { release.take().expect("asked once") };
+            let undecided = Undecided {
+                observed: &observed,
+                limited: &limited,
+                policy,
+                memory: &mut memory,
+                now,
+            };
+            let decided = undecided
+                .decide(answer)
+                .now_or_never()
+                .expect("nothing is waited for");
+            Fleet {
+                crowd,
+                observed,
+                evaluation,
+                limited,
+                decided,
+            }
+        });
+        let mut all = accepted(&config, &Port::Fine);
+        let report = steps(&Seen {
+            config: &config,
+            app: "web",
+            may_be_empty: self.may_be_empty,
+            now,
+            took: self.took,
+            scope: call(Operation::CurrentTokens, self.scope),
+            about: call(Operation::GetApp, self.about),
+            metrics,
+            values,
+            fleet,
+            release,
+        });
+        all.extend(report.steps);
+        Report {
+            steps: all,
+            plan: report.plan,
+        }
+    }
+
+    /// The lines of one kind of step: `status: sentence`.
+    fn lines(self, kind: StepKind) -> Vec<String> {
+        let report = self.report();
+        let steps = report.steps.iter().filter(|step| step.kind == kind);
+        steps
+            .map(|step| format!("{}: {}", step.status.as_str(), step.sentence))
+            .collect()
+    }
+}
+
+#[test]
+fn all_is_well_where_all_is_well() {
+    let report = scene().report();
+    let bad: Vec<_> = report
+        .steps
+        .iter()
+        .filter(|step| step.status <= Status::Warning)
+        .collect();
+    assert!(bad.is_empty(), "{bad:?}");
+    let order: Vec<&str> = report.steps.iter().map(|step| step.kind.as_str()).collect();
+    assert_eq!(
+        order,
+        [
+            "configuration",
+            "token",
+            "app",
+            "machines",
+            "source",
+            "metric",
+            "expression",
+            "release",
+            "lock",
+            "peers",
+            "proxy",
+            "plan"
+        ]
+    );
+    assert!(report.is_ok());
+    assert_eq!(report.plan["decision"], "no_scale");
+}
+
+#[test]
+fn the_token_and_the_app_are_judged_by_what_a_pass_needs() {
+    let of = |machines: Result<Vec<Machine>, ApiErrorCause>, scope: u16, about: u16| {
+        let mut scene = scene();
+        scene.machines = machines;
+        if scope != 200 {
+            scene.scope = Err(status(scope));
+        }
+        if about != 200 {
+            scene.about = Err(status(about));
+        }
+        let report = scene.report();
+        let line = |kind| {
+            let step = report.steps.iter().find(|step| step.kind == kind);
+            let step = step.expect("each step is listed");
+            format!("{}: {}", step.status.as_str(), step.sentence)
+        };
+        [
+            line(StepKind::Token),
+            line(StepKind::App),
+            line(StepKind::Machines),
+        ]
+    };
+    let listed = || Ok(vec![machine("a", State::Started)]);
+    let cases = [
+        (
+            of(listed(), 200, 200),
+            [
+                "ok: FAS_API_TOKEN is accepted and covers web (organization acme, apps web)",
+                "ok: web exists in the organization acme, deployed",
+                "ok: 1 machine of the group app: 1 started; ord 1",
+            ],
+        ),
+        (
+            // Fly need not answer what only explains.
+            of(listed(), 401, 403),
+            [
+                "ok: FAS_API_TOKEN is accepted and covers web",
+                "ok: web exists",
+                "ok: 1 machine of the group app: 1 started; ord 1",
+            ],
+        ),
+        (
+            of(Err(status(401)), 401, 401),
+            [
+                "failed: the token in FAS_API_TOKEN was not accepted: HTTP 401: no",
+                "skipped: needs a token that Fly accepts for this app",
+                "skipped: needs a token that Fly accepts for this app",
+            ],
+        ),
+        (
+            of(Err(status(403)), 200, 403),
+            [
+                "failed: FAS_API_TOKEN is accepted, but does not cover web (organization acme, apps web): HTTP 403: no",
+                "skipped: needs a token that Fly accepts for this app",
+                "skipped: needs a token that Fly accepts for this app",
+            ],
+        ),
+        (
+            of(Err(status(403)), 404, 403),
+            [
+                "failed: the token in FAS_API_TOKEN was not accepted for web: HTTP 403: no",
+                "skipped: needs a token that Fly accepts for this app",
+                "skipped: needs a token that Fly accepts for this app",
+            ],
+        ),
+        (
+            of(Err(status(404)), 200, 404),
+            [
+                "ok: FAS_API_TOKEN is accepted",
+                "failed: Fly knows no app web, or does not show it to this token: HTTP 404",
+                "skipped: there is no such app",
+            ],
+        ),
+        (
+            of(Err(status(503)), 200, 503),
+            [
+                "ok: FAS_API_TOKEN is accepted",
+                "skipped: the Machines API did not answer",
+                "failed: cannot list the machines (app \"web\") [fly-request-id 01SIM]: HTTP 503",
+            ],
+        ),
+        (
+            of(Err(ApiErrorCause::Timeout), 503, 503),
+            [
+                "skipped: the Machines API did not answer",
+                "skipped: the Machines API did not answer",
+                "failed: cannot list the machines (app \"web\") [fly-request-id 01SIM]: no answer in time",
+            ],
+        ),
+    ];
+    for (found, expected) in cases {
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_step_whose_forerunner_failed_is_skipped_with_why() {
+    let mut down = scene();
+    down.machines = Err(status(503));
+    let report = down.report();
+    let skipped = |kind| {
+        let step = report.steps.iter().find(|step| step.kind == kind);
+        let step = step.expect("each step is listed");
+        assert_eq!(step.status, Status::Skipped, "{step:?}");
+        step.sentence.clone()
+    };
+    for kind in [StepKind::Source, StepKind::Proxy, StepKind::Plan] {
+        assert_eq!(skipped(kind), "the machines could not be listed");
+    }
+    // What needs no machines is tried all the same.
+    let found = scene_without_list("ceil(queue_depth / 10)");
+    assert_eq!(found, ["ok: ceil(queue_depth / 10) = 1 -> 1"]);
+    let found = scene_without_list("started_machine_count + queue_depth");
+    assert_eq!(
+        found,
+        ["skipped: started_machine_count + queue_depth needs the machine counts"]
+    );
+    let found = scene()
+        .metric(Err(CollectError::Partial))
+        .lines(StepKind::Expression);
+    assert_eq!(
+        found,
+        ["skipped: ceil(queue_depth / 10) needs queue_depth, which has no value"]
+    );
+    let found = scene()
+        .metric(Err(CollectError::Partial))
+        .lines(StepKind::Plan);
+    assert_eq!(found, ["skipped: nothing is done: no target has a value"]);
+}
+
+fn scene_without_list(expression: &'static str) -> Vec<String> {
+    let mut scene = scene().set("FAS_CREATED_MACHINE_COUNT", expression);
+    scene.machines = Err(status(503));
+    scene.lines(StepKind::Expression)
+}
+
+#[test]
+fn a_metric_fails_the_check_only_where_an_expression_needs_it() {
+    let cases = [
+        ("ceil(queue_depth / 10)", "failed"),
+        ("ceil((queue_depth ?? 80) / 10)", "warning"),
+        // Whatever the list of machines was answered.
+        ("queue_depth + created_machine_count", "failed"),
+    ];
+    for (expression, expected) in cases {
+        for listed in [true, false] {
+            let mut tried = scene()
+                .set("FAS_CREATED_MACHINE_COUNT", expression)
+                .metric(Err(CollectError::Empty));
+            if !listed {
+                tried.machines = Err(status(503));
+            }
+            let found = tried.lines(StepKind::Metric);
+            assert!(found[0].starts_with(expected), "{expression}: {found:?}");
+        }
+    }
+    let mut two = scene().set("FAS_CREATED_MACHINE_COUNT", "queue_depth + workflows");
+    two.file = Some(
+        "metric-collectors:\n- {type: prometheus, metric-name: queue_depth, address: 'http://p', query: a}\n\
+         - {type: prometheus, metric-name: workflows, address: 'http://p', query: b}\n",
+    );
+    for metric in ["queue_depth", "workflows"] {
+        two.metrics.insert(metric, Err(CollectError::Empty));
+    }
+    let found = two.lines(StepKind::Metric);
+    let failed = found.iter().filter(|line| line.starts_with("failed"));
+    assert_eq!(
+        failed.count(),
+        2,
+        "the first does not hide the second: {found:?}"
+    );
+}
+
+#[test]
+fn a_metric_is_told_with_what_is_odd_about_it() {
+    let of = |sample: Sample| scene().metric(Ok(sample)).lines(StepKind::Metric);
+    let query = "(query: sum(depth{app='web'}))";
+    assert_eq!(of(sample(10.0)), [format!("ok: 10 {query}")]);
+    let old = Sample {
+        time: Some(1_767_323_100.0 - 40.0),
+        ..sample(10.0)
+    };
+    assert_eq!(of(old), [format!("ok: 10, 40 s old {query}")]);
+    let empty = Sample {
+        element_count: 0,
+        ..sample(0.0)
+    };
+    assert_eq!(
+        of(empty),
+        [format!(
+            "ok: 0, by FAS_PROMETHEUS_EMPTY_VALUE: the query returned nothing, or NaN {query}"
+        )]
+    );
+    let warned = Sample {
+        warnings: vec!["a store is away".to_owned()],
+        ..sample(1.0)
+    };
+    assert_eq!(
+        of(warned),
+        [
+            format!("ok: 1 {query}"),
+            "warning: the server warns: a store is away".to_owned()
+        ]
+    );
+    let unread = scene()
+        .set("FAS_CREATED_MACHINE_COUNT", "3")
+        .lines(StepKind::Metric);
+    assert_eq!(unread[1], "warning: no expression reads it");
+}
+
+type Settings = Vec<(&'static str, &'static str)>;
+
+/// What is warned of in expressions, by their settings.
+#[test]
+fn an_expression_that_may_not_be_meant_is_warned_of() {
+    const DIVIDES: &str =
+        "the result of a division is rounded to the nearest whole number: 2.4 is 2 machines";
+    let endless = "queue_depth counts the very machines that this expression sets: each one that it adds raises it again";
+    let running = (
+        "FAS_PROMETHEUS_QUERY",
+        "count(fly_instance_up{app='$APP_NAME'})",
+    );
+    let stopped = ("FAS_INITIAL_MACHINE_STATE", "stopped");
+    let created = |text| ("FAS_CREATED_MACHINE_COUNT", text);
+    let floor = |text| ("FAS_MACHINE_FLOOR", text);
+    let ceiling = |text| ("FAS_MACHINE_CEILING", text);
+    let cases: Vec<(Settings, Vec<&str>)> = vec![
+        (vec![], vec![]),
+        (vec![created("queue_depth / 10")], vec![DIVIDES]),
+        (vec![created("max(1, queue_depth / 10)")], vec![DIVIDES]),
+        (vec![created("queue_depth / 10 > 3 ? 5 : 2")], vec![]),
+        (
+            vec![running, created("min(queue_depth + 1, 10)")],
+            vec![endless],
+        ),
+        (
+            vec![running, stopped, created("min(queue_depth + 1, 10)")],
+            vec![],
+        ),
+        (
+            vec![
+                (
+                    "FAS_PROMETHEUS_QUERY",
+                    "count(fly_instance_up{app='other'})",
+                ),
+                created("min(queue_depth + 1, 10)"),
+            ],
+            vec![],
+        ),
+        (
+            vec![
+                ("FAS_PROMETHEUS_QUERY", "count(fly_instance_up)"),
+                created("min(queue_depth + 1, 10)"),
+            ],
+            vec![endless],
+        ),
+        (
+            vec![
+                running,
+                created(""),
+                ("FAS_STARTED_MACHINE_COUNT", "queue_depth + 1"),
+            ],
+            vec![endless],
+        ),
+        (
+            vec![
+                created(""),
+                ("FAS_MIN_CREATED_MACHINE_COUNT", "ceil(queue_depth / 10)"),
+                ("FAS_MAX_CREATED_MACHINE_COUNT", "5"),
+            ],
+            vec![
+                "the minimum can pass the maximum: with queue_depth = 100 it is 10 and the maximum 5, which is then the target",
+            ],
+        ),
+        (
+            vec![
+                created(""),
+                ("FAS_MIN_CREATED_MACHINE_COUNT", "ceil(queue_depth / 10)"),
+                (
+                    "FAS_MAX_CREATED_MACHINE_COUNT",
+                    "ceil(queue_depth / 10) + 3",
+                ),
+            ],
+            vec![],
+        ),
+        (
+            vec![
+                created(""),
+                ("FAS_MIN_CREATED_MACHINE_COUNT", "5"),
+                ("FAS_MAX_CREATED_MACHINE_COUNT", "3"),
+            ],
+            vec![
+                "the minimum can pass the maximum: it is 5 and the maximum 3, which is then the target",
+            ],
+        ),
+        (vec![floor("2")], vec![]),
+        // It acts while the metric has no value.
+        (vec![floor("2"), created("max(2, queue_depth)")], vec![]),
+        (
+            vec![floor("2"), created("max(2, queue_depth ?? 4)")],
+            vec!["FAS_MACHINE_FLOOR=2 never acts: the target is never below 2"],
+        ),
+        (
+            vec![floor("1"), created("max(0, queue_depth ?? 4)")],
+            vec!["FAS_MACHINE_FLOOR=1 never acts: the target is never below 1"],
+        ),
+        (vec![ceiling("10")], vec![]),
+        (vec![ceiling("10"), created("min(12, queue_depth)")], vec![]),
+        (
+            vec![ceiling("20"), created("min(10, queue_depth)")],
+            vec!["FAS_MACHINE_CEILING=20 never lowers the target, which is never above 10"],
+        ),
+    ];
+    for (settings, expected) in cases {
+        let mut scene = scene();
+        for (name, value) in &settings {
+            scene = scene.set(name, value);
+        }
+        let report = scene.report();
+        let found: Vec<&Step> = report
+            .steps
+            .iter()
+            .filter(|step| step.kind == StepKind::Expression && step.status == Status::Warning)
+            .collect();
+        let sentences: Vec<&str> = found.iter().map(|step| step.sentence.as_str()).collect();
+        assert_eq!(sentences, expected, "{settings:?}");
+        assert!(found.iter().all(|step| step.hint.is_some()), "{found:?}");
+    }
+}
+
+#[test]
+fn an_expression_without_a_value_fails_with_what_to_do() {
+    let found = scene()
+        .set("FAS_CREATED_MACHINE_COUNT", "queue_depth / 0")
+        .report();
+    let step = found
+        .steps
+        .iter()
+        .find(|step| step.kind == StepKind::Expression && step.status == Status::Failed)
+        .expect("it is infinite");
+    assert_eq!(step.sentence, "queue_depth / 0: the result is infinite");
+    assert!(
+        step.hint
+            .as_deref()
+            .is_some_and(|hint| hint.contains("Guard it"))
+    );
+}
+
+#[test]
+fn the_proxys_services_fit_the_targets_or_fight_with_them() {
+    let services = |autostop: &str, autostart: &str| {
+        let json = format!(r#"{{"services":[{{"autostop":{autostop},"autostart":{autostart}}}]}}"#);
+        proxy::Services::of(&MachineConfig::new(json, None))
+    };
+    for (word, expected) in [
+        ("true", true),
+        ("\"stop\"", true),
+        ("\"suspend\"", true),
+        ("false", false),
+        ("\"off\"", false),
+        ("null", false),
+        ("7", false),
+    ] {
+        assert_eq!(services(word, "false").autostop, expected, "{word}");
+        assert!(services(word, "true").autostart, "{word}");
+    }
+    for json in [
+        "{}",
+        r#"{"services":null}"#,
+        r#"{"services":7}"#,
+        "[",
+        r#"{"services":[7]}"#,
+    ] {
+        let found = proxy::Services::of(&MachineConfig::new(json, None));
+        assert!(!found.autostop && !found.autostart, "{json}");
+    }
+
+    let both = services("true", "true");
+    let stop = services("true", "false");
+    let start = services("false", "true");
+    let neither = services("false", "false");
+    let none = proxy::Services::default();
+    let by_created = |initial_state| proxy::Wishes {
+        created: true,
+        started: false,
+        initial_state,
+    };
+    let (spare, running) = (
+        by_created(InitialState::Stopped),
+        by_created(InitialState::Started),
+    );
+    let by_started = proxy::Wishes {
+        created: false,
+        started: true,
+        initial_state: InitialState::Started,
+    };
+    let fits = [
+        (both, spare),
+        (both, running),
+        (start, running),
+        (neither, running),
+        (none, running),
+        (neither, by_started),
+        (none, by_started),
+    ];
+    let fights = [
+        (stop, spare),
+        (start, spare),
+        (neither, spare),
+        (none, spare),
+        (stop, running),
+        (both, by_started),
+        (stop, by_started),
+        (start, by_started),
+    ];
+    for (cases, expected) in [(&fits[..], true), (&fights[..], false)] {
+        for (services, wishes) in cases {
+            let (found, sentence, hint) = proxy::judge(*services, *wishes);
+            assert_eq!(found, expected, "{services:?} {wishes:?}: {sentence}");
+            assert_eq!(hint.is_some(), !expected, "{services:?} {wishes:?}");
+        }
+    }
+}
+
+#[test]
+fn the_source_is_told_with_what_a_clone_would_not_carry() {
+    let mut odd = machine("a", State::Started);
+    odd.config = Some(MachineConfig::new(
+        r#"{"image":"i","metadata":{"fas_protect":"true","fly_process_group":"app"}}"#,
+        None,
+    ));
+    let found = scene().machines(vec![odd]).lines(StepKind::Source);
+    assert_eq!(
+        found,
+        ["ok: a would be cloned (started, ord, release v12), without fas_protect"]
+    );
+    let mut with_volume = machine("a", State::Started);
+    with_volume.has_mounts = true;
+    let found = scene()
+        .machines(vec![with_volume.clone()])
+        .lines(StepKind::Source);
+    assert_eq!(found, ["failed: 1 machine with volumes cannot be cloned"]);
+    let found = scene()
+        .set("FAS_CLONE_VOLUMES", "true")
+        .machines(vec![with_volume.clone()])
+        .lines(StepKind::Source);
+    assert!(
+        found[1].starts_with("warning: its volumes are not copied"),
+        "{found:?}"
+    );
+    let found = scene()
+        .machines(vec![with_volume, machine("b", State::Stopped)])
+        .lines(StepKind::Source);
+    assert!(
+        found[0].starts_with("ok: b would be cloned (stopped"),
+        "{found:?}"
+    );
+    assert_eq!(
+        found[1],
+        "warning: 1 machine with volumes cannot be cloned, and stay when they are too many"
+    );
+    let mut without_image = machine("a", State::Started);
+    without_image.config = Some(MachineConfig::new("{}", None));
+    let found = scene()
+        .machines(vec![without_image])
+        .lines(StepKind::Source);
+    assert!(
+        found[0].starts_with("failed: a cannot be cloned: "),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn the_release_is_judged_as_a_pass_does() {
+    let of = |answer: Result<Option<Release>, ApiErrorCause>| {
+        let mut scene = scene();
+        scene.release = answer;
+        scene.lines(StepKind::Release).remove(0)
+    };
+    let cases = [
+        (Ok(None), "ok: the app was never released"),
+        (
+            Ok(Some(release("complete"))),
+            "ok: release v12 is `complete`",
+        ),
+        (
+            Ok(Some(release("failed"))),
+            "warning: release v12 is `failed`",
+        ),
+        (
+            Ok(Some(release("running"))),
+            "warning: release v12 is being deployed: nothing is changed until it is done",
+        ),
+        (
+            Ok(Some(Release {
+                created_at: Some("2026-01-01T00:00:00Z".parse().expect("a literal timestamp")),
+                ..release("running")
+            })),
+            "warning: release v12 has said `running` for longer than FAS_DEPLOY_TIMEOUT",
+        ),
+        (Err(status(503)), "warning: cannot get the current release"),
+        (
+            Err(ApiErrorCause::Timeout),
+            "warning: cannot get the current release",
+        ),
+        (
+            Err(status(401)),
+            "failed: Fly's GraphQL API refuses to say what the release is",
+        ),
+        (
+            Err(ApiErrorCause::UnknownApp("GraphQL: no".to_owned())),
+            "failed: Fly's GraphQL API refuses to say what the release is",
+        ),
+    ];
+    for (answer, expected) in cases {
+        let found = of(answer);
+        assert!(found.starts_with(expected), "{found}");
+    }
+    // A plan that is refused is not told as one that would be carried out; where nothing is to be done nobody asks.
+    let mut wanting = scene().metric(Ok(sample(30.0)));
+    wanting.release = Err(status(401));
+    assert!(wanting.lines(StepKind::Plan)[0].starts_with("skipped: a pass that wants to change"));
+    let mut held = scene().metric(Ok(sample(30.0)));
+    held.release = Ok(Some(release("running")));
+    let report = held.report();
+    assert_eq!(report.plan["decision"], "no_scale");
+    assert_eq!(report.plan["held_by_deploy"], true);
+}
+
+#[test]
+fn the_plan_is_told_in_the_words_of_the_log() {
+    let found = scene().metric(Ok(sample(30.0))).lines(StepKind::Plan);
+    assert_eq!(
+        found,
+        ["ok: would create 2 machines like a (in ord, ord): 1 machine exists, 3 wanted"]
+    );
+    let report = scene().metric(Ok(sample(30.0))).report();
+    assert_eq!(report.plan["decision"], "create");
+    assert_eq!(report.plan["action"], "create 2 machines like a");
+    assert_eq!(report.plan["targets"]["created"]["min"], 3);
+    assert!(report.plan["targets"]["started"]["min"].is_null());
+    let mut slow = scene();
+    slow.took = Duration::from_secs(25);
+    let found = slow.lines(StepKind::Plan);
+    assert!(found[1].contains("took 25.0 s of FAS_TIMEOUT"), "{found:?}");
+}
+
+#[test]
+fn json_has_every_member_and_text_a_line_for_each_step() {
+    let report = scene().metric(Err(CollectError::Empty)).report();
+    let json = report.json();
+    assert_eq!(json["ok"], false);
+    for step in json["steps"].as_array().expect("a list") {
+        let members: Vec<&str> = step
+            .as_object()
+            .expect("an object")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut expected = ["step", "name", "status", "sentence", "hint", "detail"];
+        let mut members = members;
+        members.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(members, expected);
+        let status = step["status"].as_str().expect("a text");
+        assert!(["ok", "warning", "failed", "skipped"].contains(&status));
+    }
+    let text = report.text();
+    let metric = text
+        .lines()
+        .position(|line| line.starts_with("FAILED   metric queue_depth"))
+        .expect("a line for the metric");
+    let hint = text.lines().nth(metric + 1).expect("a line below it");
+    assert!(
+        hint.starts_with("         -> try the query in Grafana"),
+        "{hint}"
+    );
+    assert!(
+        text.ends_with("It does not work yet: 1 failure. Nothing was changed."),
+        "{text}"
+    );
+    let well = scene().report().text();
+    assert!(
+        well.ends_with("It works: nothing to complain of. Nothing was changed."),
+        "{well}"
+    );
+}
+
+#[test]
+fn of_several_apps_the_failures_come_first() {
+    let scene = scene().set("FAS_APP_NAME", "web*").set("FAS_ORG", "acme");
+    let config = scene.config().expect("a valid configuration");
+    let app = |name: &str, status: Status| App {
+        name: name.to_owned(),
+        report: Report {
+            steps: vec![
+                Step::new(StepKind::Machines, Status::Ok, "one"),
+                Step::new(StepKind::Plan, Status::Ok, "nothing to do"),
+                Step::new(StepKind::Metric, status, "this is it").named("q"),
+            ],
+            ..Report::default()
+        },
+    };
+    let apps = vec![
+        app("web-1", Status::Ok),
+        app("web-2", Status::Failed),
+        app("web-3", Status::Warning),
+        app("web-0", Status::Failed),
+    ];
+    let listed = ["web-0", "web-1", "web-2", "web-3", "other"].map(str::to_owned);
+    let steps = of_apps(&config, &listed.into(), Some("web-me"), apps);
+    let lines: Vec<String> = steps
+        .iter()
+        .filter(|step| step.kind == StepKind::App)
+        .map(|step| {
+            let name = step.name.as_deref().unwrap_or("-");
+            format!("{name} {}: {}", step.status.as_str(), step.sentence)
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "- ok: 4 of the 5 apps of acme match web*",
+            "web-me skipped: the autoscaler's own app, which is not scaled",
+            "web-0 failed: metric q: this is it",
+            "web-2 failed: metric q: this is it",
+            "web-3 warning: metric q: this is it",
+            "web-1 ok: nothing to do",
+        ]
+    );
+    let failed = steps
+        .iter()
+        .find(|step| step.name.as_deref() == Some("web-2"));
+    let hint = failed.and_then(|step| step.hint.as_deref());
+    assert_eq!(hint, Some("all about it: fly-autoscaler check --app web-2"));
+}
+
+/// Something that only a daemon that has run for a while meets, as a check's step: it has the same advice for it.
+fn noted(note: &Note) -> Vec<Step> {
+    vec![outcome::of_note("web", note)]
+}
+
+/// For each line of the README's table, by a part of its message: steps of which one has that part and says what to do.
+fn troubles() -> Vec<(&'static str, Vec<Step>)> {
+    let ids = || vec!["m1".to_owned()];
+    let unauthorized = CollectError::Unauthorized {
+        status: StatusCode::UNAUTHORIZED,
+        body: String::new(),
+    };
+    let three = Sample {
+        element_count: 3,
+        ..sample(10.0)
+    };
+    let mut not_accepted = scene();
+    not_accepted.machines = Err(status(401));
+    not_accepted.scope = Err(status(401));
+    let mut unknown = scene();
+    unknown.machines = Err(status(404));
+    let mut empty = scene().machines(Vec::new());
+    empty.may_be_empty = true;
+    let mut mounted = machine("a", State::Started);
+    mounted.has_mounts = true;
+    let mut other_group = machine("a", State::Started);
+    other_group.process_group = "web".to_owned();
+    let mut deploying = scene();
+    deploying.release = Ok(Some(release("running")));
+    let mut away = scene().metric(Ok(sample(30.0)));
+    away.release = Err(status(503));
+    let mut silent = scene();
+    silent.machines = Err(ApiErrorCause::Timeout);
+    let blue_green = {
+        let mut green = machine("b", State::Stopped);
+        green.cordoned = true;
+        green.release = Some(13);
+        scene().machines(vec![machine("a", State::Started), green])
+    };
+    let running = vec![
+        machine("a", State::Started),
+        machine("b", State::Started),
+        machine("c", State::Started),
+    ];
+    let mut protected = running.clone();
+    protected.push(machine("d", State::Started));
+    for machine in &mut protected[..2] {
+        machine.protected = true;
+    }
+    let mut volumes = running.clone();
+    for machine in &mut volumes {
+        machine.has_mounts = true;
+    }
+    let stuck = {
+        let mut starting = machine("b", State::Starting);
+        starting.updated_at = Some("2026-01-02T02:00:00Z".parse().expect("a literal timestamp"));
+        scene().machines(vec![machine("a", State::Started), starting])
+    };
+    let mut only_one = scene().set("FAS_CREATED_MACHINE_COUNT", "");
+    only_one = only_one
+        .set("FAS_STARTED_MACHINE_COUNT", "3")
+        .machines(vec![
+            machine("a", State::Started),
+            machine("b", State::Stopped),
+        ]);
+    let capped = scene()
+        .set("FAS_CREATED_MACHINE_COUNT", "")
+        .set("FAS_MIN_CREATED_MACHINE_COUNT", "2")
+        .set("FAS_MAX_CREATED_MACHINE_COUNT", "1");
+    let mut file = scene().set("FAS_INTERVAL", "20s");
+    file.file = Some("interval: 15s\n");
+    let mut dry = scene().set("FAS_DRY_RUN", "true");
+    dry.file = Some("dry-run: false\n");
+    let mut quotes = scene();
+    quotes.file = Some("created-machine-count: queue_depth > 100 ? 10 : 2\n");
+    let mut slow = scene();
+    slow.took = Duration::from_secs(29);
+    let late = CollectError::OutOfTime {
+        timeout: Duration::from_secs(30),
+    };
+    let mut abandoned = scene();
+    abandoned.release = Ok(Some(Release {
+        created_at: Some("2026-01-01T00:00:00Z".parse().expect("a literal timestamp")),
+        ..release("running")
+    }));
+    vec![
+        (
+            "had no clear answer: counted for about a minute",
+            noted(&Note::CreatesAssumed { creates: 1 }),
+        ),
+        (
+            "its deploy is taken for abandoned",
+            abandoned.report().steps,
+        ),
+        (
+            "no release is taken for a deploy under way",
+            scene().set("FAS_DEPLOY_TIMEOUT", "0s").report().steps,
+        ),
+        (
+            "the token in FAS_API_TOKEN was not accepted",
+            not_accepted.report().steps,
+        ),
+        ("is FAS_APP_NAME right", unknown.report().steps),
+        (
+            "check `FAS_PROMETHEUS_TOKEN`",
+            scene().metric(Err(unauthorized)).report().steps,
+        ),
+        (
+            "the query returned nothing",
+            scene().metric(Err(CollectError::Empty)).report().steps,
+        ),
+        (
+            "needs queue_depth, which has no value",
+            scene().metric(Err(CollectError::Empty)).report().steps,
+        ),
+        (
+            "the app has no machines: nothing to clone",
+            empty.report().steps,
+        ),
+        (
+            "returned 3 elements, only the first is used",
+            scene().metric(Ok(three)).report().steps,
+        ),
+        (
+            "did you mean",
+            scene()
+                .set("FAS_CREATED_MACHINE_COUNT", "queue_deep")
+                .report()
+                .steps,
+        ),
+        (
+            "no machine available to clone for scale up",
+            scene().machines(vec![other_group]).report().steps,
+        ),
+        (
+            "machines with volumes cannot be cloned",
+            scene()
+                .machines(vec![mounted.clone(), {
+                    mounted.id = "b".to_owned();
+                    mounted
+                }])
+                .report()
+                .steps,
+        ),
+        (
+            "recent creates failed: next attempt in",
+            noted(&Note::CreatePaused {
+                wanted: 1,
+                remaining: Duration::from_secs(30),
+            }),
+        ),
+        ("release v12 is being deployed", deploying.report().steps),
+        (
+            "cordoned machines of a newer release exist",
+            blue_green.report().steps,
+        ),
+        (
+            "2 running machines will be destroyed after 45 s",
+            scene().machines(running).report().steps,
+        ),
+        (
+            "surplus machines are missing from the list",
+            noted(&Note::UnseenSurplus { machines: 2 }),
+        ),
+        (
+            "3 surplus machines, 2 cannot be destroyed",
+            noted(&Note::NotDestroyable { wanted: 3, kept: 2 }),
+        ),
+        (
+            "may already be gone",
+            noted(&Note::MayBeGone { machines: 1 }),
+        ),
+        (
+            "that unanswered creates may have made",
+            noted(&Note::CeilingLeavesNoRoom {
+                wanted: 1,
+                allowed: 0,
+                failed: 0,
+                unreachable: 0,
+                doubtful: 1,
+            }),
+        ),
+        (
+            "the process was suspended or starved of CPU",
+            noted(&Note::StoodStill),
+        ),
+        (
+            "with volumes cannot be destroyed",
+            scene().machines(volumes).report().steps,
+        ),
+        (
+            "could not be destroyed recently",
+            noted(&Note::DestroysFailed { machines: ids() }),
+        ),
+        (
+            "which has no upper bound",
+            scene()
+                .set("FAS_CREATED_MACHINE_COUNT", "created_machine_count + 1")
+                .report()
+                .steps,
+        ),
+        (
+            "a scheme without a token",
+            scene().set("FAS_API_TOKEN", "FlyV1").report().steps,
+        ),
+        ("put the value in quotes", quotes.report().steps),
+        (
+            "did not keep running after a recent start",
+            noted(&Note::StartsFailed { machines: ids() }),
+        ),
+        (
+            "did not stay down after a recent stop",
+            noted(&Note::StopsFailed { machines: ids() }),
+        ),
+        ("stuck in a transitional state", stuck.report().steps),
+        ("only 1 can be started", only_one.report().steps),
+        ("the maximum is the target", capped.report().steps),
+        (
+            "cannot tell whether a deploy is running",
+            away.report().steps,
+        ),
+        ("no answer in time", silent.report().steps),
+        ("no answer within", scene().metric(Err(late)).report().steps),
+        (
+            "the pass deadline came before anything was done",
+            slow.report().steps,
+        ),
+        (
+            "missing from the list still to be checked",
+            noted(&Note::TooManyUnlisted { unasked: 3 }),
+        ),
+        (
+            "is ignored, because the file overrides it",
+            file.report().steps,
+        ),
+        ("FAS_DRY_RUN overrides the file", dry.report().steps),
+        (
+            "a region unknown to fly-autoscaler",
+            scene().set("FAS_REGIONS", "orb").report().steps,
+        ),
+        (
+            "but /api/v1/query is appended to it",
+            scene()
+                .set("FAS_PROMETHEUS_ADDRESS", "http://p/api/v1/query")
+                .report()
+                .steps,
+        ),
+        ("cannot listen on", {
+            let scene = scene();
+            let config = scene.config().expect("a valid configuration");
+            accepted(
+                &config,
+                &Port::Taken("cannot listen on [::]:9090".to_owned()),
+            )
+        }),
+        (
+            "unknown variable, ignored",
+            scene().set("FAS_PROMETHEUS_QUERRY", "up").report().steps,
+        ),
+    ]
+}
+
+/// What the README says is in a message, and a check says otherwise.
+const OTHERWISE: &[(&str, &str)] = &[(
+    "the pass deadline came before anything was done",
+    "the pass deadline may come before anything is done",
+)];
+
+#[test]
+fn every_line_of_the_readmes_table_is_found_and_says_what_to_do() {
+    let troubles = troubles();
+    for (part, steps) in &troubles {
+        let otherwise = OTHERWISE.iter().find(|(readme, _)| readme == part);
+        let part = otherwise.map_or(*part, |(_, said)| said);
+        let found = steps.iter().find(|step| {
+            let hint = step.hint.as_deref().unwrap_or_default();
+            step.sentence.contains(part) || hint.contains(part)
+        });
+        let found = found.unwrap_or_else(|| panic!("nobody says `{part}`: {steps:#?}"));
+        // The metric above it has said what to do.
+        let is_told_above = found.status == Status::Skipped && found.kind == StepKind::Expression;
+        assert!(
+            found.hint.is_some() || is_told_above,
+            "what to do? {found:?}"
+        );
+    }
+    let readme =
+        std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md"))
+            .expect("there is a README");
+    let (_, section) = readme
+        .split_once("## Troubleshooting")
+        .expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split(" | ").next().unwrap_or_default());
+    let mut count = 0;
+    for row in rows {
+        count += 1;
+        let is_known = troubles.iter().any(|(part, _)| row.contains(part));
+        assert!(is_known, "no case for the line {row}");
+    }
+    assert!(count >= 39, "{count} lines");
+}
+
+/// Every remark that calls for somebody says what to do.
+#[test]
+fn a_note_that_is_trouble_has_a_hint() {
+    let ids = || vec!["m1".to_owned()];
+    let notes = [
+        Note::CreatePaused {
+            wanted: 1,
+            remaining: Duration::from_secs(1),
+        },
+        Note::Fallback {
+            kind: Kind::Created,
+            count: 3,
+            missing_passes: 3,
+        },
+        Note::MountsNotCloned { machines: 1 },
+        Note::MountsNotDestroyed { machines: 1 },
+        Note::DestroysFailed { machines: ids() },
+        Note::StartsFailed { machines: ids() },
+        Note::StopsFailed { machines: ids() },
+        Note::DeployInProgress { version: None },
+        Note::ReleaseUnknown { withheld: None },
+        Note::BlueGreen { surplus: 1 },
+        Note::TooFewStopped {
+            wanted: 1,
+            available: 0,
+        },
+        Note::Stuck { machines: ids() },
+        Note::Unreachable {
+            machines: 1,
+            counted: 0,
+        },
+        Note::TooManyUnlisted { unasked: 1 },
+        Note::CreatesAssumed { creates: 1 },
+        Note::StoodStill,
+    ];
+    for note in notes {
+        assert!(note.is_trouble(), "{note}");
+        assert!(hints::note("web", &note).is_some(), "{note}");
+    }
+}
+
+#[test]
+fn what_a_peer_says_is_bounded_and_on_one_line() {
+    let mut strange = machine("a", State::Started);
+    strange.process_group = "x\n\u{202e}".repeat(200);
+    strange.region = "o\nrd".to_owned();
+    let report = scene().machines(vec![strange]).report();
+    let machines = report
+        .steps
+        .iter()
+        .find(|step| step.kind == StepKind::Machines)
+        .expect("a line for the machines");
+    assert!(
+        !machines.sentence.contains('\n') && machines.sentence.len() < 300,
+        "{machines:?}"
+    );
+    let tls = scene().metric(Err(CollectError::Connection {
+        peer: "Prometheus".to_owned(),
+        source: Box::new(TransportError::Timeout),
+    }));
+    let hint = tls
+        .report()
+        .steps
+        .into_iter()
+        .find_map(|step| match step.kind {
+            StepKind::Metric => step.hint,
+            _ => None,
+        });
+    assert!(hint.is_some_and(|hint| hint.contains("can this machine reach it?")));
+}
