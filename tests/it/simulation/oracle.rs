@@ -1544,6 +1544,26 @@ impl Oracle {
         })
     }
 
+    /// Whether a machine was asked for by its id a minute or more after a start, and nobody said what became of that: the
+    /// list is believed then, and another one is started in its place.
+    fn asked_in_vain(
+        &self,
+        wire: &Wire,
+        pass: usize,
+        machine: &Arc<str>,
+        started: Duration,
+    ) -> bool {
+        let questions = self.questions.get(machine).into_iter().flatten();
+        questions
+            .map(|ordinal| &wire.exchanges[*ordinal])
+            .any(|asked| {
+                let answer = wire.passes[asked.pass].answers.get(machine);
+                asked.pass <= pass
+                    && asked.at >= started + SETTLE
+                    && answer.is_none_or(|(host_ok, _)| !host_ok)
+            })
+    }
+
     /// Whether every list of this life has shown a machine on its way up for five minutes: it is then stuck, and counts as
     /// started no longer, whatever it is behind lists that lag.
     fn is_stuck(wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
@@ -1579,7 +1599,11 @@ impl Oracle {
                     .machines
                     .get(*id)
                     .and_then(|truth| truth.started)
-                    .is_some_and(|started| started >= recent && started <= at)
+                    .is_some_and(|started| {
+                        started >= recent
+                            && started <= at
+                            && (is_up(&seen.state) || !self.asked_in_vain(wire, pass, id, started))
+                    })
                     && (is_up(&seen.state) || !self.has_news(wire, pass, id))
                     && !Self::is_stuck(wire, pass, id);
                 let listed = Self::known_state(&wire.passes[pass], id, seen) == "started"
