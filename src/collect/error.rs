@@ -81,6 +81,17 @@ pub enum CollectError {
         /// `FAS_TIMEOUT`.
         timeout: Duration,
     },
+    /// A part of a metric's history took too long.
+    #[error(
+        "no answer to a range query within FAS_TIMEOUT ({timeout:?}): a longer FAS_TIMEOUT or --step may help"
+    )]
+    RangeTimeout {
+        /// `FAS_TIMEOUT`.
+        timeout: Duration,
+    },
+    /// Temporal counts what runs now.
+    #[error("Temporal keeps no history of how many workflows ran")]
+    NoHistory,
     /// The exchange broke off.
     #[error("the connection to {peer} was lost")]
     Interrupted {
@@ -436,7 +447,9 @@ impl CollectError {
             }
             Self::Connection { .. } | Self::Proxy { .. } => CollectErrorKind::Connection,
             Self::Tls { .. } => CollectErrorKind::Tls,
-            Self::Timeout { .. } | Self::OutOfTime { .. } => CollectErrorKind::Timeout,
+            Self::Timeout { .. } | Self::OutOfTime { .. } | Self::RangeTimeout { .. } => {
+                CollectErrorKind::Timeout
+            }
             Self::Interrupted { .. } | Self::HungUp { .. } => CollectErrorKind::Interrupted,
             Self::Oversized { .. } => CollectErrorKind::Oversized,
             Self::Unauthorized { .. } | Self::Denied { .. } => CollectErrorKind::Unauthorized,
@@ -456,7 +469,7 @@ impl CollectError {
             | Self::Encoding { .. }
             | Self::NegativeCount(_) => CollectErrorKind::Unreadable,
             Self::Partial => CollectErrorKind::Partial,
-            Self::Empty => CollectErrorKind::Empty,
+            Self::Empty | Self::NoHistory => CollectErrorKind::Empty,
             Self::Matrix | Self::StringResult | Self::ResultType { .. } | Self::Histogram => {
                 CollectErrorKind::WrongType
             }

@@ -37,13 +37,67 @@ pub fn parse_instant(
     body: &[u8],
     empty_value: Option<f64>,
 ) -> Result<Sample, CollectError> {
+    let Success {
+        result_type,
+        result,
+        warnings,
+    } = read_success::<Head<&RawValue, 2>>(status, body)?;
+    let ((value, time), element_count) = match &*result_type {
+        "vector" => match result.first.first() {
+            None => ((empty_value.ok_or(CollectError::Empty)?, None), 0),
+            Some(element) if element.get().starts_with('{') => (of_series(element)?, result.count),
+            Some(_) => return Err(malformed("an element of the vector is not an object")),
+        },
+        "scalar" => match result.first[..] {
+            [time, value] if result.count == 2 && is_number(time) && is_text(value) => {
+                let time = read(time).ok();
+                ((number(&read::<String>(value)?)?, time), 1)
+            }
+            _ => return Err(malformed("the scalar is not a pair of a time and a value")),
+        },
+        "matrix" => return Err(CollectError::Matrix),
+        "string" => return Err(CollectError::StringResult),
+        "" => return Err(malformed("`data.resultType` is missing")),
+        found => return Err(other_type(found)),
+    };
+    let value = if value.is_nan() {
+        empty_value.ok_or(CollectError::Nan)?
+    } else {
+        value
+    };
+    Ok(Sample {
+        value,
+        element_count,
+        time,
+        warnings,
+    })
+}
+
+/// An answer that says of itself that it is a success and complete.
+pub(super) struct Success<R> {
+    /// `vector`, `matrix` …; empty where it is missing.
+    pub(super) result_type: String,
+    pub(super) result: R,
+    /// See [`Sample::warnings`].
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads what is the same in the answers to all queries.
+///
+/// # Errors
+///
+/// An answer that is no success, with a variant for each.
+pub(super) fn read_success<'body, R: Deserialize<'body>>(
+    status: StatusCode,
+    body: &'body [u8],
+) -> Result<Success<R>, CollectError> {
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(CollectError::Unauthorized {
             status,
             body: printable(body, TEXT_LIMIT),
         });
     }
-    let answer = serde_json::from_slice::<Answer<'_>>(body);
+    let answer = serde_json::from_slice::<Answer<R>>(body);
     if !status.is_success() {
         return Err(match answer {
             Ok(answer) if answer.is_error() => answer.into_api_error(status),
@@ -71,39 +125,18 @@ pub fn parse_instant(
     let result = data
         .result
         .ok_or_else(|| malformed("`data.result` is missing"))?;
-    let ((value, time), element_count) = match data.result_type.as_deref().unwrap_or_default() {
-        "vector" => match result.first.first() {
-            None => ((empty_value.ok_or(CollectError::Empty)?, None), 0),
-            Some(element) if element.get().starts_with('{') => (of_series(element)?, result.count),
-            Some(_) => return Err(malformed("an element of the vector is not an object")),
-        },
-        "scalar" => match result.first[..] {
-            [time, value] if result.count == 2 && is_number(time) && is_text(value) => {
-                let time = read(time).ok();
-                ((number(&read::<String>(value)?)?, time), 1)
-            }
-            _ => return Err(malformed("the scalar is not a pair of a time and a value")),
-        },
-        "matrix" => return Err(CollectError::Matrix),
-        "string" => return Err(CollectError::StringResult),
-        "" => return Err(malformed("`data.resultType` is missing")),
-        found => {
-            return Err(CollectError::ResultType {
-                found: excerpt(found, NAME_LIMIT),
-            });
-        }
-    };
-    let value = if value.is_nan() {
-        empty_value.ok_or(CollectError::Nan)?
-    } else {
-        value
-    };
-    Ok(Sample {
-        value,
-        element_count,
-        time,
+    Ok(Success {
+        result_type: data.result_type.unwrap_or_default(),
+        result,
         warnings: answer.warnings.map_or_else(Vec::new, texts),
     })
+}
+
+/// A result type that no such query has.
+pub(super) fn other_type(found: &str) -> CollectError {
+    CollectError::ResultType {
+        found: excerpt(found, NAME_LIMIT),
+    }
 }
 
 /// The first warnings, and how many more there are.
@@ -115,7 +148,7 @@ fn texts(warnings: Head<Option<String>, WARNING_LIMIT>) -> Vec<String> {
     texts.chain(rest).collect()
 }
 
-fn is_number(value: &RawValue) -> bool {
+pub(super) fn is_number(value: &RawValue) -> bool {
     value
         .get()
         .starts_with(|first: char| first == '-' || first.is_ascii_digit())
@@ -136,7 +169,7 @@ fn of_series(element: &RawValue) -> Result<(f64, Option<f64>), CollectError> {
 }
 
 /// A sample value, which Prometheus writes as a string.
-fn number(text: &str) -> Result<f64, CollectError> {
+pub(super) fn number(text: &str) -> Result<f64, CollectError> {
     let is = |name: &str| text.eq_ignore_ascii_case(name);
     if is("NaN") {
         Ok(f64::NAN)
@@ -153,13 +186,15 @@ fn number(text: &str) -> Result<f64, CollectError> {
     }
 }
 
-fn read<'body, T: Deserialize<'body>>(value: &'body RawValue) -> Result<T, CollectError> {
+pub(super) fn read<'body, T: Deserialize<'body>>(
+    value: &'body RawValue,
+) -> Result<T, CollectError> {
     serde_json::from_str(value.get()).map_err(|error| CollectError::Malformed {
         problem: excerpt(&error.to_string(), TEXT_LIMIT),
     })
 }
 
-fn malformed(problem: &str) -> CollectError {
+pub(super) fn malformed(problem: &str) -> CollectError {
     CollectError::Malformed {
         problem: problem.to_owned(),
     }
@@ -185,18 +220,17 @@ fn unreadable(body: &[u8], error: &serde_json::Error) -> CollectError {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Answer<'body> {
+#[serde(rename_all = "camelCase", bound(deserialize = "R: Deserialize<'de>"))]
+struct Answer<R> {
     status: Option<String>,
-    #[serde(borrow)]
-    data: Option<Data<'body>>,
+    data: Option<Data<R>>,
     error_type: Option<String>,
     error: Option<String>,
     warnings: Option<Head<Option<String>, WARNING_LIMIT>>,
     is_partial: Option<bool>,
 }
 
-impl Answer<'_> {
+impl<R> Answer<R> {
     fn is_error(&self) -> bool {
         self.status.as_deref() == Some("error")
     }
@@ -211,12 +245,12 @@ impl Answer<'_> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Data<'body> {
+#[serde(rename_all = "camelCase", bound(deserialize = "R: Deserialize<'de>"))]
+struct Data<R> {
     result_type: Option<String>,
     /// `null` is how some servers write a vector without elements, and is not the same as no `result` at all.
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<Head<&'body RawValue, 2>>,
+    #[serde(default, deserialize_with = "present")]
+    result: Option<R>,
 }
 
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
@@ -236,9 +270,9 @@ struct Series<'body> {
 
 /// The first elements of an array, and how many there are; `null` has none. Ten megabytes of elements of two bytes would
 /// take far more room if all were kept.
-struct Head<T, const KEPT: usize> {
-    first: Vec<T>,
-    count: usize,
+pub(super) struct Head<T, const KEPT: usize> {
+    pub(super) first: Vec<T>,
+    pub(super) count: usize,
 }
 
 impl<'de, T: Deserialize<'de>, const KEPT: usize> Deserialize<'de> for Head<T, KEPT> {

@@ -8,6 +8,7 @@
 mod error;
 mod instant;
 mod prometheus;
+mod range;
 mod temporal;
 #[cfg(test)]
 pub(crate) mod test_keys;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::{
     error::{CollectError, CollectErrorKind, IdentityError},
     instant::parse_instant,
+    range::{Grid, Past, parse_range},
 };
 use self::{prometheus::Prometheus, temporal::Temporal};
 use crate::{
@@ -35,6 +37,9 @@ use crate::{
 /// The share of a pass that metrics may take: one that hangs is a metric that failed, and what the expressions, the floor
 /// or a fallback then want has yet to be done.
 const SHARE: u32 = 2;
+
+/// How many points of history are asked for at once: a server gives at most 11,000 of a series.
+const POINTS_AT_ONCE: usize = 10_000;
 
 /// One configured collector, ready to be asked, by any number of passes at the same time.
 pub struct Collector {
@@ -155,6 +160,60 @@ impl Collector {
             Source::Temporal { client, .. } => client.count(&query).await,
         };
         result.map_err(|error| error.asked(&query))
+    }
+}
+
+impl Collector {
+    /// Asks for its values at the points of `grid`, for `app`, in as many requests as that takes; each may take `timeout`
+    /// (`FAS_TIMEOUT`). `told` hears how many points have come each time.
+    ///
+    /// An answer that is too large, of a query that forgets to aggregate, is asked for in smaller parts. Nothing else is
+    /// repeated.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the metric from having a history. One that has no value anywhere is none of them.
+    pub async fn history(
+        &self,
+        app: &str,
+        grid: Grid,
+        timeout: Duration,
+        mut told: impl FnMut(usize),
+    ) -> Result<Past, CollectError> {
+        let Source::Prometheus { client, query } = &self.source else {
+            return Err(CollectError::NoHistory);
+        };
+        let query = query.render(app);
+        let mut past = Past {
+            values: Vec::with_capacity(grid.points),
+            series_count: 0,
+            warnings: Vec::new(),
+        };
+        let mut at_once = POINTS_AT_ONCE;
+        while past.values.len() < grid.points {
+            let part = grid.part(past.values.len(), at_once);
+            let until = Instant::now() + timeout;
+            let answer = timeout_at(until, client.query_range(&query, part))
+                .await
+                .unwrap_or(Err(CollectError::RangeTimeout { timeout }));
+            match answer {
+                Ok(answer) => {
+                    told(answer.values.len());
+                    past.values.extend(answer.values);
+                    past.series_count = past.series_count.max(answer.series_count);
+                    for warning in answer.warnings {
+                        if !past.warnings.contains(&warning) {
+                            past.warnings.push(warning);
+                        }
+                    }
+                }
+                Err(CollectError::Oversized { .. }) if part.points > 1 => {
+                    at_once = part.points / 2;
+                }
+                Err(error) => return Err(error.asked(&query)),
+            }
+        }
+        Ok(past)
     }
 }
 

@@ -1,11 +1,16 @@
-//! Asking Prometheus, or whatever speaks its API: one request for an instant query, and its authorization.
+//! Asking Prometheus, or whatever speaks its API: one request for an instant query or a stretch of history, and its
+//! authorization.
 //!
 //! The query goes out as a POST form, so that its length is no matter; a server that refuses the method is asked by
-//! GET, and by GET first from then on. Reading the answer is [`parse_instant`]'s. Nothing is repeated otherwise.
+//! GET, and by GET first from then on. Reading the answer is [`parse_instant`]'s and [`parse_range`]'s. Nothing is repeated
+//! otherwise.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -17,7 +22,7 @@ use http::{
 use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
-use super::{CollectError, Sample, parse_instant};
+use super::{CollectError, Grid, Past, Sample, parse_instant, parse_range};
 use crate::{
     shown::{address as shown, excerpt, without_user},
     transport::{REDIRECT_LIMIT, Redirect, Transport, TransportError, redirect},
@@ -37,6 +42,8 @@ pub(super) struct Prometheus {
     transport: Arc<dyn Transport>,
     /// `…/api/v1/query`, with the query string of the configured address.
     endpoint: Url,
+    /// `…/api/v1/query_range`, likewise.
+    range_endpoint: Url,
     /// The configured address as it may be shown.
     peer: String,
     authorization: Option<HeaderValue>,
@@ -58,7 +65,8 @@ impl Prometheus {
         empty_value: Option<f64>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, CollectError> {
-        let endpoint = endpoint(address)?;
+        let range_endpoint = endpoint(address, "query_range")?;
+        let endpoint = endpoint(address, "query")?;
         let authorization = authorization(
             token.map(ExposeSecret::expose_secret),
             basic.map(ExposeSecret::expose_secret),
@@ -67,6 +75,7 @@ impl Prometheus {
             transport,
             peer: format!("Prometheus at {}", shown(address)),
             endpoint,
+            range_endpoint,
             authorization,
             empty_value,
             prefers_get: AtomicBool::new(false),
@@ -83,34 +92,57 @@ impl Prometheus {
         query: &str,
         now: jiff::Timestamp,
     ) -> Result<Sample, CollectError> {
-        let form = Form::new(query, now);
+        let answer = self
+            .ask(&self.endpoint, &Form::of_instant(query, now))
+            .await?;
+        parse_instant(answer.status(), answer.body(), self.empty_value)
+    }
+
+    /// The values of `query` at the points of `grid`, which may be at most as many as a server gives at once.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the query from having a history; points without a value are none.
+    pub(super) async fn query_range(&self, query: &str, grid: Grid) -> Result<Past, CollectError> {
+        let form = Form::of_range(query, grid);
+        let answer = self.ask(&self.range_endpoint, &form).await?;
+        parse_range(answer.status(), answer.body(), grid)
+    }
+
+    /// Sends the form by the method that the server takes.
+    async fn ask(
+        &self,
+        endpoint: &Url,
+        form: &Form<'_>,
+    ) -> Result<http::Response<Bytes>, CollectError> {
         let first = if self.prefers_get.load(Ordering::Relaxed) {
             Method::GET
         } else {
             Method::POST
         };
-        let mut answer = self.exchange(&first, &form).await?;
+        let mut answer = self.exchange(&first, endpoint, form).await?;
         if is_method_refused(answer.status()) {
             let other = if first == Method::GET {
                 Method::POST
             } else {
                 Method::GET
             };
-            answer = self.exchange(&other, &form).await?;
+            answer = self.exchange(&other, endpoint, form).await?;
             if answer.status().is_success() {
                 self.prefers_get
                     .store(other == Method::GET, Ordering::Relaxed);
             }
         }
-        parse_instant(answer.status(), answer.body(), self.empty_value)
+        Ok(answer)
     }
 
     async fn exchange(
         &self,
         method: &Method,
+        endpoint: &Url,
         form: &Form<'_>,
     ) -> Result<http::Response<Bytes>, CollectError> {
-        let (mut request, mut place) = self.request(method, form)?;
+        let (mut request, mut place) = self.request(method, endpoint, form)?;
         let mut peer = self.peer.clone();
         // The first request, and one for each redirect.
         for remaining in (0..=REDIRECT_LIMIT).rev() {
@@ -143,14 +175,15 @@ impl Prometheus {
     fn request(
         &self,
         method: &Method,
+        endpoint: &Url,
         form: &Form<'_>,
     ) -> Result<(Request<Bytes>, Url), CollectError> {
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = method.clone();
         let url = if method == Method::GET {
-            form.in_query_of(&self.endpoint)
+            form.in_query_of(endpoint)
         } else {
-            self.endpoint.clone()
+            endpoint.clone()
         };
         *request.uri_mut() = uri(&url)?;
         if method != Method::GET {
@@ -204,7 +237,7 @@ fn is_method_refused(status: StatusCode) -> bool {
     )
 }
 
-fn endpoint(address: &Url) -> Result<Url, CollectError> {
+fn endpoint(address: &Url, name: &str) -> Result<Url, CollectError> {
     if !matches!(address.scheme(), "http" | "https") || address.host().is_none() {
         return Err(CollectError::Address {
             service: "Prometheus",
@@ -212,7 +245,7 @@ fn endpoint(address: &Url) -> Result<Url, CollectError> {
         });
     }
     let mut endpoint = without_user(address.clone());
-    let path = format!("{}/api/v1/query", address.path().trim_end_matches('/'));
+    let path = format!("{}/api/v1/{name}", address.path().trim_end_matches('/'));
     endpoint.set_path(&path);
     endpoint.set_fragment(None);
     uri(&endpoint)?;
@@ -257,19 +290,34 @@ fn without_bearer(token: &str) -> &str {
     token
 }
 
-/// The parameters of one instant query.
+/// The parameters of one query.
 struct Form<'a> {
-    query: &'a str,
-    time: String,
+    parameters: Vec<(&'static str, Cow<'a, str>)>,
 }
 
 impl<'a> Form<'a> {
-    fn new(query: &'a str, now: jiff::Timestamp) -> Self {
+    fn of_instant(query: &'a str, now: jiff::Timestamp) -> Self {
         // Milliseconds are what Prometheus keeps, and a float holds them exactly.
         let seconds = now.as_millisecond() as f64 / 1000.0;
         Self {
-            query,
-            time: seconds.to_string(),
+            parameters: vec![
+                ("query", Cow::Borrowed(query)),
+                ("time", Cow::Owned(seconds.to_string())),
+            ],
+        }
+    }
+
+    fn of_range(query: &'a str, grid: Grid) -> Self {
+        let number = |number: i64| Cow::Owned(number.to_string());
+        Self {
+            parameters: vec![
+                ("query", Cow::Borrowed(query)),
+                ("start", number(grid.from)),
+                ("end", number(grid.last())),
+                ("step", Cow::Owned(grid.step_s.to_string())),
+                // VictoriaMetrics would else move the points to times that it has kept answers of; others do not know it.
+                ("nocache", Cow::Borrowed("1")),
+            ],
         }
     }
 
@@ -282,7 +330,7 @@ impl<'a> Form<'a> {
     fn in_query_of(&self, endpoint: &Url) -> Url {
         let mut serializer = form_urlencoded::Serializer::new(String::new());
         for (name, value) in endpoint.query_pairs() {
-            if name != "query" && name != "time" {
+            if self.parameters.iter().all(|(own, _)| *own != name) {
                 serializer.append_pair(&name, &value);
             }
         }
@@ -292,10 +340,10 @@ impl<'a> Form<'a> {
     }
 
     fn append_to(&self, mut serializer: form_urlencoded::Serializer<'_, String>) -> String {
-        serializer
-            .append_pair("query", self.query)
-            .append_pair("time", &self.time)
-            .finish()
+        for (name, value) in &self.parameters {
+            serializer.append_pair(name, value);
+        }
+        serializer.finish()
     }
 }
 
@@ -424,6 +472,31 @@ mod tests {
             source = error.source();
         }
         text
+    }
+
+    #[tokio::test]
+    async fn a_range_is_posted_too_and_asked_for_by_get_where_that_is_refused() {
+        const MATRIX: &str = r#"{"status":"success","data":{"resultType":"matrix","result":[{"values":[[60,"2"]]}]}}"#;
+        let transport = Scripted::new([(405, ""), (200, MATRIX)]);
+        let setup = Setup {
+            address: "http://prometheus.internal/base/?org=1&end=5",
+            ..Setup::PLAIN
+        };
+        let prometheus = setup.over(&transport).unwrap();
+        let grid = Grid {
+            from: 0,
+            step_s: 60,
+            points: 3,
+        };
+        let past = prometheus.query_range("up + 1", grid).await.unwrap();
+        assert_eq!(past.values, [None, Some(2.0), None]);
+        let posted = transport.take_request();
+        let form = "query=up+%2B+1&start=0&end=120&step=60&nocache=1";
+        assert_eq!(posted.body(), form);
+        let place = "http://prometheus.internal/base/api/v1/query_range?org=1";
+        assert_eq!(posted.uri().to_string(), format!("{place}&end=5"));
+        let asked = transport.take_request();
+        assert_eq!(asked.uri().to_string(), format!("{place}&{form}"));
     }
 
     #[tokio::test]

@@ -1,0 +1,254 @@
+//! Reading the answer to a range query: pure, and total over any bytes.
+//!
+//! What a backtest replays has to be what passes would have seen. So each point is what an instant query gives there: of
+//! several series the first that has a sample then, in the order of the answer; NaN and no sample alike are no value.
+
+use http::StatusCode;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use super::{
+    CollectError,
+    instant::{Head, Success, malformed, number, other_type, read, read_success},
+};
+
+/// How many series of an answer are looked at. More are counted: somebody forgot to aggregate, and is warned of that.
+const SERIES_LIMIT: usize = 1000;
+
+/// Points at equal distances, in whole seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// The first point, in seconds since 1970.
+    pub from: i64,
+    /// The distance, at least 1.
+    pub step_s: u32,
+    /// How many points there are.
+    pub points: usize,
+}
+
+impl Grid {
+    /// The time of a point, in seconds since 1970.
+    #[must_use]
+    pub fn at(&self, point: usize) -> i64 {
+        let point = i64::try_from(point).unwrap_or(i64::MAX);
+        self.from
+            .saturating_add(point.saturating_mul(i64::from(self.step_s)))
+    }
+
+    /// The last point; the first where there is none.
+    pub(super) fn last(&self) -> i64 {
+        self.at(self.points.saturating_sub(1))
+    }
+
+    /// The points from `skipped` on, at most `most` of them.
+    pub(super) fn part(&self, skipped: usize, most: usize) -> Self {
+        Self {
+            from: self.at(skipped),
+            points: self.points.saturating_sub(skipped).min(most),
+            ..*self
+        }
+    }
+
+    /// The point at this time, if it is one; a float's error is no matter.
+    fn point(&self, time: f64) -> Option<usize> {
+        let steps = (time - self.from as f64) / f64::from(self.step_s);
+        let point = steps.round();
+        let is_near = (steps - point).abs() * f64::from(self.step_s) < 0.5;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is between 0 and the number of points"
+        )]
+        (is_near && point >= 0.0 && point < self.points as f64).then_some(point as usize)
+    }
+}
+
+/// What a metric was, as far as a server remembers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Past {
+    /// The value at each point of the grid: never NaN, possibly infinite; none where the query had none.
+    pub values: Vec<Option<f64>>,
+    /// How many series an answer had at most; more than one deserves a warning, as for an instant query.
+    pub series_count: usize,
+    /// Warnings of the server; see [`super::Sample::warnings`].
+    pub warnings: Vec<String>,
+}
+
+/// The values in an answer to a range query, at the points that it was asked for.
+///
+/// # Errors
+///
+/// Every answer that does not hold a history has its own variant. One without any sample is none of them.
+pub fn parse_range(status: StatusCode, body: &[u8], grid: Grid) -> Result<Past, CollectError> {
+    let Success {
+        result_type,
+        result,
+        warnings,
+    } = read_success::<Head<&RawValue, SERIES_LIMIT>>(status, body)?;
+    match &*result_type {
+        "matrix" => {}
+        "string" => return Err(CollectError::StringResult),
+        "" => return Err(malformed("`data.resultType` is missing")),
+        found => return Err(other_type(found)),
+    }
+    let mut values = vec![None; grid.points];
+    // NaN hides what a later series has there, as it does in an instant query.
+    let mut seen = vec![false; grid.points];
+    for series in &result.first {
+        if !series.get().starts_with('{') {
+            return Err(malformed("an element of the matrix is not an object"));
+        }
+        let series: Series<'_> = read(series)?;
+        let samples = match (series.values, series.histograms) {
+            (Some(samples), _) => samples,
+            (None, Some(IgnoredAny)) => return Err(CollectError::Histogram),
+            (None, None) => return Err(malformed("a series of the matrix has no values")),
+        };
+        for sample in samples {
+            let (time, value): (f64, String) = read(sample)?;
+            let value = number(&value)?;
+            if let Some(point) = grid.point(time) {
+                if !std::mem::replace(&mut seen[point], true) {
+                    values[point] = Some(value).filter(|value| !value.is_nan());
+                }
+            }
+        }
+    }
+    Ok(Past {
+        values,
+        series_count: result.count,
+        warnings,
+    })
+}
+
+#[derive(Deserialize)]
+struct Series<'body> {
+    /// Times and values.
+    #[serde(borrow)]
+    values: Option<Vec<&'body RawValue>>,
+    histograms: Option<IgnoredAny>,
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    const GRID: Grid = Grid {
+        from: 1000,
+        step_s: 60,
+        points: 4,
+    };
+
+    fn matrix(series: &str) -> String {
+        format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{series}]}}}}"#)
+    }
+
+    fn parse(body: &str) -> Result<Past, CollectError> {
+        parse_range(StatusCode::OK, body.as_bytes(), GRID)
+    }
+
+    #[test]
+    fn each_point_is_what_an_instant_query_gives_there() {
+        let cases: [(&str, &str, [Option<f64>; 4], usize); 7] = [
+            ("nothing", "", [None; 4], 0),
+            (
+                "a gap",
+                r#"{"metric":{},"values":[[1000,"1"],[1060,"2.5"],[1180,"-3"]]}"#,
+                [Some(1.0), Some(2.5), None, Some(-3.0)],
+                1,
+            ),
+            (
+                "times with a fraction, and what was not asked for",
+                r#"{"metric":{},"values":[[940,"9"],[1000.0,"1"],[1060.001,"2"],[1090,"8"],[1240,"7"]]}"#,
+                [Some(1.0), Some(2.0), None, None],
+                1,
+            ),
+            (
+                "no number is no value, infinite ones are values",
+                r#"{"metric":{},"values":[[1000,"NaN"],[1060,"+Inf"],[1120,"-Inf"],[1180,"1e3"]]}"#,
+                [
+                    None,
+                    Some(f64::INFINITY),
+                    Some(f64::NEG_INFINITY),
+                    Some(1e3),
+                ],
+                1,
+            ),
+            (
+                "the first series that has a sample then",
+                r#"{"metric":{"i":"a"},"values":[[1060,"1"]]},{"metric":{"i":"b"},"values":[[1000,"7"],[1060,"8"],[1120,"9"]]}"#,
+                [Some(7.0), Some(1.0), Some(9.0), None],
+                2,
+            ),
+            (
+                "NaN is the first series's sample",
+                r#"{"metric":{"i":"a"},"values":[[1060,"NaN"]]},{"metric":{"i":"b"},"values":[[1060,"8"]]}"#,
+                [None; 4],
+                2,
+            ),
+            (
+                "a histogram beside numbers",
+                r#"{"metric":{},"values":[[1000,"1"]],"histograms":[[1060,{"count":"1"}]]}"#,
+                [Some(1.0), None, None, None],
+                1,
+            ),
+        ];
+        for (name, series, values, series_count) in cases {
+            let past = parse(&matrix(series)).unwrap();
+            assert_eq!(
+                (past.values, past.series_count),
+                (values.to_vec(), series_count),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_history_is_named() {
+        let cases = [
+            (
+                matrix(r#"{"metric":{},"histograms":[[1000,{"count":"1"}]]}"#),
+                "the query returned a native histogram",
+            ),
+            (matrix("7"), "an element of the matrix is not an object"),
+            (matrix("{}"), "a series of the matrix has no values"),
+            (
+                matrix(r#"{"values":[[1000,"seven"]]}"#),
+                "expected a number, but found `seven`",
+            ),
+            (matrix(r#"{"values":[[1000]]}"#), "invalid length 1"),
+            (
+                r#"{"status":"success","data":{"resultType":"string","result":[1,"a"]}}"#.to_owned(),
+                "the query returned a string",
+            ),
+            (
+                r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#.to_owned(),
+                "found `vector`",
+            ),
+            (
+                r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#.to_owned(),
+                "the query failed (HTTP 200, bad_data): parse error",
+            ),
+            (
+                r#"{"status":"success","isPartial":true,"data":{"resultType":"matrix","result":[]}}"#
+                    .to_owned(),
+                "the answer is partial",
+            ),
+            ("{\"status\":".to_owned(), "cut off after 10 bytes"),
+            ("<html>".to_owned(), "found HTML or XML"),
+        ];
+        for (body, expected) in cases {
+            let error = parse(&body).unwrap_err().to_string();
+            assert!(error.contains(expected), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_grid_is_cut_into_parts_without_a_gap() {
+        assert_eq!((GRID.last(), GRID.at(4)), (1180, 1240));
+        let parts: Vec<Grid> = [0, 3, 6].map(|skipped| GRID.part(skipped, 3)).to_vec();
+        let ends: Vec<_> = parts.iter().map(|part| (part.from, part.points)).collect();
+        assert_eq!(ends, [(1000, 3), (1180, 1), (1360, 0)]);
+    }
+}
