@@ -43,6 +43,7 @@
 //! - [`inventory`]: the machines of a fleet as they are shown. [`status`]: the record, what each fleet is, was, and why.
 //! - [`page`]: the record as HTML. [`chart`]: numbers over time as SVG.
 //! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show. [`listener`]: who may ask, how much.
+//! - [`backtest`]: the same decisions over the past of the metrics and a model of the fleet; pure.
 //! - [`check`]: what is said of a configuration that was tried. [`daemon`]: puts it all together.
 //! - [`commands`]: the program's commands. [`telemetry`]: logs.
 //! - [`sim`]: a simulated Fly platform, for the demo and for tests.
@@ -54,6 +55,7 @@
 //! expr                     duration, shown (a user's text in messages)
 //! scaling                  expr, shown
 //! clock                    scaling
+//! backtest                 chart, expr, scaling, shown
 //! config                   duration, expr, scaling, shown, transport (which proxies there are)
 //! telemetry                config, shown, stderr
 //! metrics                  labels, scaling
@@ -104,6 +106,7 @@
 
 pub mod act;
 pub mod admin;
+pub mod backtest;
 pub mod chart;
 pub mod check;
 pub mod clock;

@@ -8,7 +8,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{config, expr};
+use crate::{backtest::MOST_MACHINES, config, expr};
 
 /// Scales Fly.io Machines by metrics.
 #[derive(Debug, Parser)]
@@ -62,6 +62,19 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what expressions would have done with the past of the metrics; write nothing.
+    #[command(after_help = BACKTEST_HELP)]
+    Backtest {
+        /// A YAML file; its values win over the environment's.
+        #[arg(long, value_name = "PATH", value_parser = path())]
+        config: Option<PathBuf>,
+        /// The app to replay, where `FAS_APP_NAME` has a wildcard.
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+        /// What is replayed.
+        #[command(flatten)]
+        options: Box<BacktestOptions>,
+    },
     /// Watch the autoscaler work on a simulated Fly platform; nothing real is touched.
     Demo {
         /// How the demo runs.
@@ -72,6 +85,71 @@ pub enum Command {
     Version,
     /// Print this help; `help settings` and `help expressions` print the references.
     Help,
+}
+
+const BACKTEST_HELP: &str = "\
+Each step is a pass: the expressions, limits, stabilization, steps, floor, fallbacks and the other settings of the\n\
+environment decide as they do in `serve`, at the time of the step. The machines are a model: a create or start takes --boot\n\
+until the machine runs, a stop or destroy is at once, and every call succeeds.\n\
+\n\
+Flaps are changes of direction within 10 minutes. Unmet machine-hours are those that the minimum asked for, before limits,\n\
+and that did not run (with FAS_INITIAL_MACHINE_STATE=stopped: that did not exist). The cost counts hours of machines that\n\
+run or boot.";
+
+/// What `backtest` replays, and what it shows.
+#[derive(Debug, Args)]
+pub struct BacktestOptions {
+    /// How far back to begin, as in 90m, 24h or 30d [default: 24h, or all of the file of --load].
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<String>,
+    /// Where to end, as in 2026-01-31T12:00:00Z [default: now, or the end of the file of --load].
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// The time from one pass to the next, in whole seconds [default: 1m, or the file's].
+    #[arg(long, value_name = "DURATION")]
+    pub step: Option<String>,
+    /// An expression instead of `FAS_CREATED_MACHINE_COUNT` (or of `FAS_STARTED_MACHINE_COUNT`, where only that is set);
+    /// give it again to compare.
+    #[arg(
+        long = "expression",
+        value_name = "EXPRESSION",
+        allow_hyphen_values = true
+    )]
+    pub expressions: Vec<String>,
+    /// A lower bound to compare, with --max.
+    #[arg(long, value_name = "EXPRESSION", allow_hyphen_values = true)]
+    pub min: Option<String>,
+    /// Its upper bound.
+    #[arg(long, value_name = "EXPRESSION", allow_hyphen_values = true)]
+    pub max: Option<String>,
+    /// How many machines Fly Proxy had running [default: the metric whose query has `fly_instance_up`, where new machines are
+    /// stopped].
+    #[arg(long, value_name = "EXPRESSION", allow_hyphen_values = true)]
+    pub running: Option<String>,
+    /// How many machines there are at the beginning [default: as many as are wanted then].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_MACHINES)))]
+    pub initial: Option<u32>,
+    /// How long a created or started machine takes until it runs.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub boot: String,
+    /// Read the metrics' history from this file, and ask nobody.
+    #[arg(long, value_name = "FILE", conflicts_with = "save")]
+    pub load: Option<PathBuf>,
+    /// Write the metrics' history to this file.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// The price of a machine for an hour, for the cost.
+    #[arg(long, value_name = "PRICE")]
+    pub price_per_hour: Option<f64>,
+    /// Write a page with charts to this file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print JSON instead of the chart.
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print a line for each step instead of the chart, separated by commas.
+    #[arg(long)]
+    pub csv: bool,
 }
 
 /// How the demo runs.

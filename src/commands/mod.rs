@@ -3,6 +3,7 @@
 //! Commands return what they have to say as an exit status or an error; only `main` turns that into the process's end.
 
 mod ask;
+mod backtest;
 mod check;
 mod cli;
 mod demo;
@@ -13,7 +14,7 @@ pub use cli::{Cli, Command, Parsed, parse, usage};
 
 use std::{
     ffi::OsString,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -44,6 +45,11 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             app,
             explain,
         } => eval::run(config.as_deref(), app, explain),
+        Command::Backtest {
+            config,
+            app,
+            options,
+        } => backtest::run(config.as_deref(), app, &options),
         Command::Version => say(&format!(
             "fly-autoscaler {}, commit={}",
             env!("CARGO_PKG_VERSION"),
@@ -135,6 +141,19 @@ fn say_json(mut value: Value) -> anyhow::Result<()> {
     writeln!(out, "{text}")
         .and_then(|()| out.flush())
         .context("cannot write to standard output")
+}
+
+/// Lets `write` write to standard output what it has cleaned itself, without ever holding all of it.
+fn pour(write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    write(&mut out)
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
+}
+
+/// Whether standard output is a terminal.
+fn is_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Runs a command's future to its end: one thread is enough, and costs the least memory.

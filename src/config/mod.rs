@@ -81,6 +81,8 @@ pub enum Purpose {
     Serve,
     /// Evaluating the expressions once: no API token is needed.
     Eval,
+    /// Replaying the past: the same, and the expressions may come from elsewhere.
+    Backtest,
 }
 
 /// Everything the program was told, validated.
@@ -166,6 +168,29 @@ pub struct CollectorConfig {
     pub metric: String,
     /// Where the value comes from.
     pub source: CollectorSource,
+}
+
+impl CollectorConfig {
+    /// The query as it was written, its variables replaced for `app`; empty where there is none.
+    #[must_use]
+    pub fn query(&self, app: &str) -> String {
+        match &self.source {
+            CollectorSource::Prometheus { query, .. } => query.render(app),
+            CollectorSource::Temporal { query, .. } => {
+                let query = query.as_ref().map(|query| query.render(app));
+                query.unwrap_or_default()
+            }
+        }
+    }
+
+    /// `FAS_PROMETHEUS_EMPTY_VALUE`.
+    #[must_use]
+    pub fn empty_value(&self) -> Option<f64> {
+        match self.source {
+            CollectorSource::Prometheus { empty_value, .. } => empty_value,
+            CollectorSource::Temporal { .. } => None,
+        }
+    }
 }
 
 /// Where a metric's value comes from.

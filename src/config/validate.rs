@@ -71,7 +71,7 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
         .filter_map(|collector| collector.metric.as_deref())
         .collect();
     let names = Names::new(metrics);
-    let targets = targets(problems, &settings, &names);
+    let targets = targets(problems, &settings, &names, sources.purpose);
     let mut config = Config {
         apps,
         targets,
@@ -343,7 +343,12 @@ fn apps(
     AppSelection { pattern, org }
 }
 
-fn targets(problems: &mut Problems, settings: &Settings, names: &Names) -> TargetExpressions {
+fn targets(
+    problems: &mut Problems,
+    settings: &Settings,
+    names: &Names,
+    purpose: Purpose,
+) -> TargetExpressions {
     let created = [
         settings.created_machine_count.as_ref(),
         settings.min_created_machine_count.as_ref(),
@@ -354,7 +359,8 @@ fn targets(problems: &mut Problems, settings: &Settings, names: &Names) -> Targe
         settings.min_started_machine_count.as_ref(),
         settings.max_started_machine_count.as_ref(),
     ];
-    if created.iter().chain(&started).all(Option::is_none) {
+    let has_none = created.iter().chain(&started).all(Option::is_none);
+    if has_none && purpose != Purpose::Backtest {
         let place = Place::Variable("FAS_CREATED_MACHINE_COUNT".to_owned());
         let message = "must define either created machine count or started machine count";
         problems.refuse(

@@ -14,6 +14,7 @@
 
 mod acting;
 mod apps;
+mod backtest;
 mod bounds;
 mod check;
 mod endurance;

@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transport", &[]),
     ("waiting", &[]),
     ("sim", &[]),
+    ("backtest", &["chart", "expr", "scaling", "shown"]),
     ("clock", &["scaling"]),
     (
         "config",
@@ -179,12 +180,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
+            "backtest",
             "check",
             "clock",
             "collect",
             "config",
             "daemon",
             "decide",
+            "duration",
             "error_chain",
             "expr",
             "listener",
@@ -522,7 +525,10 @@ fn forbidden_imports(source: &Source) -> Vec<String> {
 
 /// What in one source does not belong into the core.
 fn impurities(source: &Source) -> Vec<String> {
-    if !matches!(source.part(), "check" | "expr" | "scaling") {
+    if !matches!(
+        source.part(),
+        "backtest" | "chart" | "check" | "expr" | "scaling"
+    ) {
         return Vec::new();
     }
     let words = NOT_IN_THE_CORE.iter();

@@ -125,6 +125,8 @@ fn prometheus(port: u16, scrape: &Path, data: &Path) -> Command {
     command
         .arg(format!("--config.file={}", scrape.display()))
         .arg(format!("--storage.tsdb.path={}", data.display()))
+        // A past that a test puts in is not to be forgotten at once.
+        .arg("--storage.tsdb.retention.time=60d")
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .arg(format!(
             "--web.external-url=http://127.0.0.1:{port}{PREFIX}"
@@ -137,6 +139,7 @@ fn victoria_metrics(port: u16, scrape: &Path, data: &Path) -> Command {
     command
         .arg(format!("-promscrape.config={}", scrape.display()))
         .arg(format!("-storageDataPath={}", data.display()))
+        .arg("-retentionPeriod=60d")
         .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
         .arg(format!("-http.pathPrefix={PREFIX}"))
         // Samples are hidden for so long, as Fly's are; here there is no time for it. It takes this as 1 s.

@@ -2,10 +2,11 @@
 //!
 //! What it scales is the simulator, whose state is the truth that these tests judge by; no Fly machine is touched. They
 //! are ignored by a plain `cargo test`, since the servers have to be installed. `FAS_TEST_PROMETHEUS`,
-//! `FAS_TEST_VICTORIA_METRICS`, `FAS_TEST_TEMPORAL`, `FAS_TEST_NGINX` and `FAS_TEST_OPENSSL` name the programs where they
-//! are not found by their usual names. One that cannot be started fails the test. Every process ends with its test.
+//! `FAS_TEST_VICTORIA_METRICS`, `FAS_TEST_TEMPORAL`, `FAS_TEST_NGINX`, `FAS_TEST_OPENSSL` and `FAS_TEST_PROMTOOL` name the
+//! programs where they are not found by their usual names. One that cannot be started fails the test. Every process ends with its test.
 
 mod answers;
+mod backtest;
 mod blueprint;
 mod metrics_server;
 mod process;
