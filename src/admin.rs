@@ -340,6 +340,10 @@ async fn healthz(State(port): State<Arc<Port>>) -> impl IntoResponse {
 
 async fn readyz(State(port): State<Arc<Port>>) -> impl IntoResponse {
     match port.admin.health.readiness(Instant::now()) {
+        Ok(()) if port.admin.status.is_dry_run() => (
+            StatusCode::OK,
+            "ready (dry run: nothing is changed)\n".to_owned(),
+        ),
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(why) => {
             let why = shown::line(&why, REASON_LIMIT);

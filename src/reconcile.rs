@@ -387,6 +387,7 @@ impl Reconciler {
             planned.clone()
         });
         if dry_run {
+            self.metrics.would_have_acted(report.decision);
             report.notes.push(Note::DryRun);
             return;
         }

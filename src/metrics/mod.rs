@@ -28,6 +28,7 @@ pub struct Metrics {
     destroys: IntCounterVec,
     starts: IntCounterVec,
     stops: IntCounterVec,
+    dry_run_actions: IntCounterVec,
     pass_duration: Histogram,
     pass_errors: IntCounterVec,
     api_requests: IntCounterVec,
@@ -53,6 +54,7 @@ impl Metrics {
             destroys: counters(&registry, series::DESTROYS),
             starts: counters(&registry, series::STARTS),
             stops: counters(&registry, series::STOPS),
+            dry_run_actions: counters(&registry, series::DRY_RUN_ACTIONS),
             pass_duration: histogram(&registry, series::PASS_DURATION),
             pass_errors: counters(&registry, series::PASS_ERRORS),
             api_requests: counters(&registry, series::API_REQUESTS),
@@ -67,6 +69,9 @@ impl Metrics {
     fn begin(&self) {
         for decision in Decision::ALL {
             let _ = self.decisions.with_label_values(&[decision.as_str()]);
+            if decision != Decision::NoScale {
+                self.would(decision, 0);
+            }
         }
         for counters in [&self.creates, &self.destroys, &self.starts, &self.stops] {
             for status in ["ok", "failed"] {
@@ -106,6 +111,17 @@ impl Metrics {
     /// Counts a pass by what it decided.
     pub fn decided(&self, decision: Decision) {
         self.decisions.with_label_values(&[decision.as_str()]).inc();
+    }
+
+    /// Counts a pass of a dry run that would have acted.
+    pub fn would_have_acted(&self, decision: Decision) {
+        self.would(decision, 1);
+    }
+
+    fn would(&self, decision: Decision, passes: u64) {
+        self.dry_run_actions
+            .with_label_values(&[decision.as_str()])
+            .inc_by(passes);
     }
 
     /// Counts one write to a machine.

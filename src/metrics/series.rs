@@ -1,6 +1,11 @@
 //! Every series of `/metrics`, in one table: its name, what it says, its labels. What shows or asks for a series names it
 //! by this table, so that a series that is renamed is renamed everywhere.
 
+use std::fmt;
+
+/// The label that says which app a series is of.
+pub const APP: &str = "app";
+
 /// One series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Series {
@@ -12,6 +17,13 @@ pub struct Series {
     pub labels: &'static [&'static str],
     /// What kind it is.
     pub kind: SeriesKind,
+}
+
+/// Its name, as queries are written with it.
+impl fmt::Display for Series {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name)
+    }
 }
 
 /// What kind a series is, in Prometheus' words.
@@ -88,26 +100,33 @@ pub const STOPS: Series = series(
     "Machines stopped.",
     &["status"],
 );
+/// What a dry run would have done.
+pub const DRY_RUN_ACTIONS: Series = series(
+    Counter,
+    "fas_dry_run_actions_total",
+    "Passes of a dry run that would have changed something, by decision.",
+    &["decision"],
+);
 /// Values of metrics.
 pub const METRIC_VALUE: Series = series(
     Gauge,
     "fas_metric_value",
     "The last value of each metric; absent while it has none.",
-    &["app", "metric"],
+    &[APP, "metric"],
 );
 /// What expressions ask for.
 pub const TARGET_MACHINES: Series = series(
     Gauge,
     "fas_target_machines",
     "What each expression asks for, before limits; absent while it has no value.",
-    &["app", "kind", "bound"],
+    &[APP, "kind", "bound"],
 );
 /// Machines by state.
 pub const MACHINES: Series = series(
     Gauge,
     "fas_machines",
     "Machines of the process group by their last known state; `unreachable` and `stuck` ones are counted only as such.",
-    &["app", "state"],
+    &[APP, "state"],
 );
 /// How long passes take.
 pub const PASS_DURATION: Series = series(
@@ -128,14 +147,14 @@ pub const LAST_SUCCESS: Series = series(
     Gauge,
     "fas_last_success_timestamp_seconds",
     "When the last successful pass finished, as a Unix time; 0 while none has.",
-    &["app"],
+    &[APP],
 );
 /// Passes in a row that failed.
 pub const FAILING_PASSES: Series = series(
     Gauge,
     "fas_failing_passes",
     "Consecutive failed passes; 0 is healthy.",
-    &["app"],
+    &[APP],
 );
 /// HTTP requests.
 pub const API_REQUESTS: Series = series(
@@ -160,12 +179,13 @@ pub const BUILD_INFO: Series = series(
 );
 
 /// Every series there is but those of the process.
-pub const ALL: [Series; 15] = [
+pub const ALL: [Series; 16] = [
     RECONCILES,
     CREATES,
     DESTROYS,
     STARTS,
     STOPS,
+    DRY_RUN_ACTIONS,
     METRIC_VALUE,
     TARGET_MACHINES,
     MACHINES,
@@ -177,3 +197,69 @@ pub const ALL: [Series; 15] = [
     API_REQUEST_DURATION,
     BUILD_INFO,
 ];
+
+/// Processor time that the process has used, in seconds.
+pub const PROCESS_CPU: Series = process(Counter, "process_cpu_seconds_total");
+/// Memory that the process has in use.
+pub const PROCESS_MEMORY: Series = process(Gauge, "process_resident_memory_bytes");
+/// Memory that the process may have in use.
+pub const PROCESS_VIRTUAL_MEMORY: Series = process(Gauge, "process_virtual_memory_bytes");
+/// Files that the process has open, connections among them.
+pub const PROCESS_OPEN_FILES: Series = process(Gauge, "process_open_fds");
+/// Files that the process may have open.
+pub const PROCESS_MAX_FILES: Series = process(Gauge, "process_max_fds");
+/// Threads of the process.
+pub const PROCESS_THREADS: Series = process(Gauge, "process_threads");
+/// When the process started, as a Unix time.
+pub const PROCESS_START: Series = process(Gauge, "process_start_time_seconds");
+
+/// The series of the process, which the `prometheus` crate writes with helps of its own.
+pub const OF_PROCESS: [Series; 7] = [
+    PROCESS_CPU,
+    PROCESS_MEMORY,
+    PROCESS_VIRTUAL_MEMORY,
+    PROCESS_OPEN_FILES,
+    PROCESS_MAX_FILES,
+    PROCESS_THREADS,
+    PROCESS_START,
+];
+
+const fn process(kind: SeriesKind, name: &'static str) -> Series {
+    series(kind, name, "", &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn the_table_has_every_series_and_readme_too() {
+        let mut text = String::new();
+        Metrics::new().write(&mut text);
+        let known: BTreeSet<String> = ALL
+            .iter()
+            .chain(&OF_PROCESS)
+            .map(|series| format!("{series} {}", series.kind.as_str()))
+            .collect();
+        let mut written = BTreeSet::new();
+        for line in text.lines() {
+            if let Some(family) = line.strip_prefix("# TYPE ") {
+                assert!(known.contains(family), "{family} is not in the table");
+                written.insert(family.to_owned());
+            }
+        }
+        if cfg!(target_os = "linux") {
+            for series in OF_PROCESS {
+                let family = format!("{series} {}", series.kind.as_str());
+                assert!(written.contains(&family), "{family} is not written");
+            }
+        }
+        let readme = include_str!("../../README.md");
+        for series in ALL.iter().chain(&OF_PROCESS) {
+            assert!(readme.contains(&format!("`{series}`")), "{series}");
+        }
+    }
+}

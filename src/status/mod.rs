@@ -106,6 +106,12 @@ impl Status {
         self.board().settings.clone()
     }
 
+    /// Whether nothing is changed, whatever is decided.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.settings().is_some_and(|settings| settings.dry_run)
+    }
+
     /// The clock of the record's times.
     #[must_use]
     pub fn clock(&self) -> Clock {

@@ -1280,7 +1280,7 @@ async fn what_goes_wrong_in_the_same_way_is_told_once_a_pass() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dry_run_writes_nothing_and_counts_nothing() {
+async fn a_dry_run_writes_nothing_and_counts_only_what_it_would_do() {
     type Scene<'a> = (f64, (&'a str, &'a str), &'a [(usize, NewMachine)], &'a str);
     let scenes: &[Scene<'_>] = &[
         (5.0, CREATED, &[(1, machine())], "create"),
@@ -1300,6 +1300,11 @@ async fn a_dry_run_writes_nothing_and_counts_nothing() {
         }
         let series = format!(r#"fas_reconcile_count{{status="{decision}"}}"#);
         assert_eq!(world.series(&series), Some(7.0), "{decision}");
+        for would in ["create", "destroy", "start", "stop"] {
+            let series = format!(r#"fas_dry_run_actions_total{{decision="{would}"}}"#);
+            let passes = if would == *decision { 7.0 } else { 0.0 };
+            assert_eq!(world.series(&series), Some(passes), "{decision}: {would}");
+        }
         assert!(
             !logs.with(&format!("{decision} ")).is_empty(),
             "{decision}: the plan is told"

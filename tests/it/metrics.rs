@@ -46,6 +46,10 @@ const CLOSED: &[Closed] = &[
         &[("status", &["ok", "failed"])],
     ),
     (
+        "fas_dry_run_actions_total",
+        &[("decision", &["create", "destroy", "start", "stop"])],
+    ),
+    (
         "fas_pass_errors_total",
         &[(
             "reason",
@@ -516,6 +520,20 @@ async fn readiness_is_a_latch_with_a_limit() {
     world.platform().clear_faults();
     world.run_for(15).await;
     assert_eq!(world.get("/readyz").await.0, 200, "it recovers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_says_that_a_dry_run_changes_nothing() {
+    for (dry_run, text) in [
+        ("true", "ready (dry run: nothing is changed)\n"),
+        ("false", "ready\n"),
+    ] {
+        let settings = [CREATED[0], ("FAS_DRY_RUN", dry_run)];
+        let mut world = one_machine(1.0, &settings);
+        world.run_for(1).await;
+        let (ready, _, said) = world.get("/readyz").await;
+        assert_eq!((ready, &*said), (200, text));
+    }
 }
 
 #[tokio::test(start_paused = true)]
