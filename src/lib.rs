@@ -42,6 +42,7 @@
 //! - [`labels`]: the closed sets that `/metrics` and the log name things by.
 //! - [`inventory`]: the machines of a fleet as they are shown. [`status`]: the record, what each fleet is, was, and why.
 //! - [`page`]: the record as HTML. [`chart`]: numbers over time as SVG.
+//! - [`dashboard`]: what to see of `/metrics` in Grafana, and to be woken by.
 //! - [`metrics`], [`health`], [`admin`]: what `/metrics`, `/healthz` and `/readyz` show. [`listener`]: who may ask, how much.
 //! - [`backtest`]: the same decisions over the past of the metrics and a model of the fleet; pure.
 //! - [`check`]: what is said of a configuration that was tried. [`daemon`]: puts it all together.
@@ -59,6 +60,7 @@
 //! config                   duration, expr, scaling, shown, transport (which proxies there are)
 //! telemetry                config, shown, stderr
 //! metrics                  labels, scaling
+//! dashboard                labels, metrics (names of series), scaling (words for states)
 //! machines                 duration, labels, scaling, metrics, shown, shutdown, transport
 //! collect                  config, expr, labels, metrics, scaling (the time), shown, transport
 //! act                      clock, labels, scaling, machines, metrics, waiting
@@ -114,6 +116,7 @@ pub mod collect;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod dashboard;
 pub mod decide;
 pub mod duration;
 pub mod error_chain;

@@ -81,6 +81,10 @@ pub enum Command {
         #[command(flatten)]
         options: DemoOptions,
     },
+    /// Print a Grafana dashboard (JSON, to import).
+    Dashboard,
+    /// Print alert rules for Prometheus (YAML).
+    Alerts,
     /// Print the version.
     Version,
     /// Print this help; `help settings` and `help expressions` print the references.

@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod demo;
 mod eval;
+mod observing;
 mod serve;
 
 pub use cli::{Cli, Command, Parsed, parse, usage};
@@ -50,6 +51,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             app,
             options,
         } => backtest::run(config.as_deref(), app, &options),
+        Command::Dashboard => observing::dashboard(),
+        Command::Alerts => observing::alerts(),
         Command::Version => say(&format!(
             "fly-autoscaler {}, commit={}",
             env!("CARGO_PKG_VERSION"),

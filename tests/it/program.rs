@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use fly_autoscaler::sim::{self, Options, Platform, RateLimits, Simulator};
+use fly_autoscaler::{
+    dashboard,
+    sim::{self, Options, Platform, RateLimits, Simulator},
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -419,6 +422,23 @@ fn exit_codes_are_upstreams() {
             "{arguments:?}: {stdout}"
         );
         assert!(stderr.starts_with(err), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn dashboard_and_alerts_are_printed_whole_with_nothing_configured() {
+    for (command, text) in [
+        ("dashboard", dashboard::dashboard()),
+        ("alerts", dashboard::alerts()),
+    ] {
+        let output = run(&[command], &[]);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(printed.trim_end(), text.trim_end(), "{command}");
+        assert!(printed.ends_with('\n') && !printed.ends_with("\n\n"));
+        assert_eq!(output.stderr, b"", "{command}");
+        let output = run(&[command, "extra"], &[]);
+        assert_eq!(output.status.code(), Some(1), "{command}");
     }
 }
 

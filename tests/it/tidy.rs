@@ -29,6 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["duration", "expr", "scaling", "shown", "transport"],
     ),
     ("metrics", &["labels", "scaling"]),
+    ("dashboard", &["labels", "metrics", "scaling"]),
     (
         "machines",
         &[
@@ -186,6 +187,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "collect",
             "config",
             "daemon",
+            "dashboard",
             "decide",
             "duration",
             "error_chain",

@@ -110,6 +110,11 @@ impl MetricsServer {
     pub(crate) fn address_with_user(&self) -> String {
         self.address_with(PASSWORD)
     }
+
+    /// What it answers below its prefix.
+    pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
+        get(self.process.port, &format!("{PREFIX}{path}"), BASIC).await
+    }
 }
 
 impl Drop for MetricsServer {

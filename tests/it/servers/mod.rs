@@ -9,6 +9,7 @@ mod answers;
 mod backtest;
 mod blueprint;
 mod metrics_server;
+mod observing;
 mod process;
 mod scene;
 mod temporal;

@@ -169,6 +169,11 @@ impl Daemon {
         eventually(series, look, || self.0.log()).await;
     }
 
+    /// Where its port is.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.0.port)
+    }
+
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         self.0.log()
