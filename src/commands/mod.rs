@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::{
     config::{Config, Purpose, Sources, file},
-    shown,
+    shown, stderr,
     transport::read_roots,
 };
 
@@ -79,7 +79,11 @@ fn load(path: Option<&Path>, purpose: Purpose, app: Option<String>) -> anyhow::R
     if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
         sources.file = Some((path.to_owned(), file::read(path)?));
     }
-    let config = Config::load(sources)?;
+    let config = Config::load(sources).inspect_err(|errors| {
+        for warning in errors.warnings() {
+            stderr::write(format!("warning: {}", shown::block(warning)));
+        }
+    })?;
     shown::hold(&config.secrets);
     Ok(config)
 }

@@ -55,8 +55,8 @@ fn announce(config: &Config) {
         settings = %summary.join(" "),
         "fly-autoscaler {} starts to scale {}", env!("CARGO_PKG_VERSION"), config.apps.pattern.as_str(),
     );
-    if config.api.dry_run {
-        tracing::info!("FAS_DRY_RUN is set: changes are logged, but not made");
+    if let Some(place) = &config.dry_run_by {
+        tracing::info!("dry run ({place}): changes are logged, but not made");
     }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -94,10 +94,7 @@ impl Signals {
         let (tell, told) = oneshot::channel();
         tokio::spawn(async move {
             let name = self.next().await;
-            tracing::info!(
-                signal = name,
-                "{name}: stopping; calls in flight have 4 s to finish"
-            );
+            tracing::info!(signal = name, "{name}: stopping");
             trigger.set();
             let name = self.next().await;
             tracing::warn!(signal = name, "{name} again: exiting immediately");

@@ -213,7 +213,7 @@ fn prometheus(
     let token = collector
         .token
         .as_ref()
-        .map(|value| values::token(problems, value));
+        .map(|value| values::collector_token(problems, value));
     let example = "https://api.fly.io/prometheus/my-org";
     let Some(value) = &collector.address else {
         missing(

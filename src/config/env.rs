@@ -10,12 +10,36 @@ use std::{
 
 use super::{
     error::{ConfigError, Place},
+    problems::Problems,
     settings::{RawSettings, VARIABLES, variable},
     suggestion::suggestion,
 };
 
 /// The variables of this program alone.
 const PREFIX: &str = "FAS_";
+
+/// What keeps machines from being changed. Without one of these more is done than the user wants, so that its misspelling is
+/// no mere oddity.
+const SAFETY: &[&str] = &[
+    "FAS_APP_NAME",
+    "FAS_CLONE_VOLUMES",
+    "FAS_DEPLOY_TIMEOUT",
+    "FAS_DESTROY_RUNNING_AFTER",
+    "FAS_DRY_RUN",
+    "FAS_INITIAL_MACHINE_STATE",
+    "FAS_MACHINE_CEILING",
+    "FAS_MACHINE_FLOOR",
+    "FAS_MAX_CREATED_MACHINE_COUNT",
+    "FAS_MAX_STARTED_MACHINE_COUNT",
+    "FAS_MIN_CREATED_MACHINE_COUNT",
+    "FAS_MIN_STARTED_MACHINE_COUNT",
+    "FAS_PROCESS_GROUP",
+    "FAS_SCALE_DOWN_STABILIZATION",
+    "FAS_SCALE_DOWN_STEP",
+    "FAS_SCALE_UP_STABILIZATION",
+    "FAS_SCALE_UP_STEP",
+    "FAS_STOP_ACTION",
+];
 
 /// The variables that can be read as text.
 pub(super) struct Environment {
@@ -94,28 +118,55 @@ impl Environment {
         })
     }
 
-    /// A warning for each variable that looks like one of this program's and is not; those in `referenced` are there
-    /// for the file or a query.
-    pub(super) fn unknown(&self, referenced: &BTreeSet<String>) -> Vec<String> {
+    /// Refuses a variable that is probably a misspelt safety switch, and warns of each other one that looks like one of this
+    /// program's and is not; those in `referenced` are there for the file or a query.
+    ///
+    /// Upstream ignores all of them in silence, but knows none of the switches that are added here: whoever runs it has no
+    /// variable that this refuses by accident.
+    pub(super) fn unknown(&self, problems: &mut Problems) -> Vec<String> {
+        let referenced = &problems.referenced;
         let unknown = self.variables.iter().filter(|(name, value)| {
             name.starts_with(PREFIX)
                 && !value.is_empty()
                 && variable(name).is_none()
                 && !referenced.contains(*name)
         });
-        unknown
-            .map(|(name, _)| {
-                let known = VARIABLES
-                    .iter()
-                    .map(|variable| variable.name)
-                    .filter(|name| name.starts_with(PREFIX));
-                match suggestion(name, known) {
-                    Some(candidate) => {
-                        format!("{name}: unknown variable, ignored; did you mean {candidate}?")
-                    }
-                    None => format!("{name}: unknown variable, ignored"),
-                }
-            })
-            .collect()
+        let unknown = unknown.map(|(name, _)| {
+            let known = VARIABLES
+                .iter()
+                .map(|variable| variable.name)
+                .filter(|name| name.starts_with(PREFIX));
+            (name, suggestion(name, known))
+        });
+        let (misspelt, ignored): (Vec<_>, Vec<_>) = unknown.partition(|(_, meant)| {
+            let meant = meant.as_deref().unwrap_or_default();
+            meant.split(" or ").any(|name| SAFETY.contains(&name))
+        });
+        for (name, meant) in misspelt {
+            let place = Place::Variable(name.clone());
+            let message = format!("{name}: unknown variable");
+            let meant = meant.unwrap_or_default();
+            problems.errors.push(
+                ConfigError::new(&place, message)
+                    .expected(format!("{meant}, which limits what is changed")),
+            );
+        }
+        let warnings = ignored.into_iter().map(|(name, meant)| match meant {
+            Some(meant) => format!("{name}: unknown variable, ignored; did you mean {meant}?"),
+            None => format!("{name}: unknown variable, ignored"),
+        });
+        warnings.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_safety_switch_is_a_variable() {
+        for name in SAFETY {
+            assert!(variable(name).is_some(), "{name}");
+        }
     }
 }

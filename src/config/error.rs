@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::settings::{YamlKey, variable};
 use crate::shown::{Secrets, has_token_shape};
 
 /// How many characters of a value are shown.
@@ -131,6 +132,18 @@ impl ConfigError {
         texts.into_iter().flatten()
     }
 
+    /// Where the example is a variable, says how the file at `path` would have it.
+    pub(super) fn name_key(&mut self, path: &str) {
+        let Some((name, value)) = self.example.as_ref().and_then(|text| text.split_once('='))
+        else {
+            return;
+        };
+        let key = variable(name).map(|variable| variable.key);
+        if let Some(YamlKey::Top(key)) = key {
+            self.example = Some(format!("{name}={value}, or in {path} {key}: {value}"));
+        }
+    }
+
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
@@ -170,8 +183,7 @@ impl fmt::Display for ConfigError {
 
 /// Every mistake of a configuration, at least one.
 ///
-/// Displayed one after the other, each but the first after `ERROR: ` on a new line, followed by the warnings that would have
-/// been logged: one of them may be the cause.
+/// Displayed one after the other, each but the first after `ERROR: ` on a new line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>, Vec<String>);
 
@@ -190,6 +202,11 @@ impl ConfigErrors {
             *text = secrets.hide(text);
         }
         (!errors.is_empty()).then_some(Self(errors, warnings))
+    }
+
+    /// The warnings that would have been logged, which whoever shows the mistakes shows first: one of them may be the cause.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.1.iter().map(String::as_str)
     }
 
     /// The mistakes in the order in which they are shown.
@@ -211,9 +228,6 @@ impl fmt::Display for ConfigErrors {
                 formatter.write_str("\nERROR: ")?;
             }
             write!(formatter, "{error}")?;
-        }
-        for warning in &self.1 {
-            write!(formatter, "\nwarning: {warning}")?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! What the values mean to a pass is decided elsewhere (`scaling`); this module only refuses what cannot be meant.
 
 mod collectors;
+mod conflicts;
 mod documents;
 mod env;
 mod error;
@@ -114,6 +115,8 @@ pub struct Config {
     pub proxies: ProxyRules,
     /// The daemon's own place on Fly, from `FLY_APP_NAME`, `FLY_PROCESS_GROUP` (else `app`) and `FLY_MACHINE_ID`.
     pub own: OwnMachine,
+    /// Where the dry run was asked for; `None` unless [`ApiConfig::dry_run`] is set.
+    pub dry_run_by: Option<Place>,
     /// Every secret of this configuration, for whatever shows something ([`shown::hold`]).
     pub secrets: Secrets,
     /// What to tell the user at start-up although it is no mistake (a query names an unset variable …).

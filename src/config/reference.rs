@@ -13,7 +13,9 @@ Settings of fly-autoscaler
 
 Every setting is an environment variable, and most are also a key of the YAML file (serve --config PATH).
 The file overrides the environment, except that either of the two can ask for a dry run. An empty value
-counts as unset. Durations are written as in Go: 15s, 1m30s, 500ms, 1.5h. Switches are true, false, 1 or 0.
+counts as unset. Durations are written as in Go: 15s, 1m30s, 500ms, 1.5h. Switches are true, false, 1 or 0, in
+capitals or not; in the file also yes, no, on and off. An unknown variable that begins with FAS_ is ignored with a
+warning, but one that is nearly the name of a setting that limits what is changed is an error.
 All mistakes are reported together at start, and the exit code is then 1.
 ";
 
@@ -28,6 +30,21 @@ Certificates and proxies
   lists *, host, .domain, host:port, addresses and CIDR blocks; loopback addresses are never proxied. ALL_PROXY
   is not used. An invalid proxy address is an error at start. Temporal is reached through HTTPS_PROXY, which
   must then be an http:// proxy.
+
+Prometheus
+
+  - A token that begins with Fly is sent as it is, any other one as Bearer; a \"Bearer \" that was pasted along with it is
+    left out first, as with FAS_API_TOKEN. Without a token, https://user:password@host/... is sent as Basic
+    authorization.
+  - A redirect is followed within the same host and port, and from http:// to https:// of the same host, at most
+    five times. Elsewhere it is an error, since the token must not travel.
+
+Temporal
+
+  - The port is 7233 if none is given. dns:///host:port and passthrough:///host:port are understood too.
+  - The key is RSA of at least 2048 bits, ECDSA on P-256 or P-384, or Ed25519.
+  - Without a certificate, a key and https:// the connection is plain text. For a server with a certificate of your
+    own issuer, set SSL_CERT_FILE.
 
 The YAML file
 

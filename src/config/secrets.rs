@@ -76,6 +76,7 @@ fn written<'set, Keyed: Iterator<Item = (&'static str, &'set Value)>>(
 fn know(problems: &mut Problems, holds: Holds, written: &str) {
     match holds {
         Holds::Plain => {}
+        Holds::Token if is_no_secret(written) => {}
         Holds::Token => problems.secrets.add_token(written),
         Holds::Pem => problems.secrets.add_pem(written),
         Holds::Address => problems.secrets.add_address(written.trim()),
@@ -92,29 +93,39 @@ pub(super) fn warn_of_short(problems: &mut Problems, value: &Value, secret: &str
     }
 }
 
-/// Warns of a token that is none: a scheme alone, or a variable's name that no shell replaced. A part of a real token
-/// can look like the latter, so that only a whole part of a list counts.
-pub(super) fn warn_of_unfilled(problems: &mut Problems, value: &Value, token: &str) {
-    let is_scheme = |word: &str| {
-        ["Bearer", "FlyV1"]
-            .iter()
-            .any(|one| word.eq_ignore_ascii_case(one))
-    };
+/// What is wrong with a token that is none: a scheme alone, or a variable's name that no shell replaced. A part of a real
+/// token can look like the latter, so that only a whole part of a list counts.
+pub(super) fn unfilled(label: &str, token: &str) -> Option<String> {
     let is_name = |part: &str| {
         let mut pieces = segments(part);
         let is_variable = matches!(pieces.next(), Some(Segment::Variable { .. }));
         (is_variable && pieces.next().is_none()) || part.starts_with("$(")
     };
-    let what = if token.split_whitespace().all(is_scheme) {
-        "a scheme without a token: was the variable after it empty?"
+    if token.split_whitespace().all(is_scheme) {
+        Some(format!(
+            "{label} is only \"{token}\": the token itself is missing; was the variable after it empty?"
+        ))
     } else if token.split([' ', ',']).any(is_name) {
-        "a variable or command instead of a token: it is not expanded there"
+        Some(format!(
+            "{label} contains a variable or a command, as in $NAME or $(…), and no shell has replaced it"
+        ))
     } else {
-        return;
-    };
-    problems
-        .warnings
-        .push(format!("{} has {what}", value.label()));
+        None
+    }
+}
+
+/// Whether a word says what kind of token follows it.
+fn is_scheme(word: &str) -> bool {
+    let schemes = ["Bearer", "FlyV1"];
+    schemes.iter().any(|one| word.eq_ignore_ascii_case(one))
+}
+
+/// Whether nothing of a token is secret: it is a scheme alone, or a command that no shell replaced. Hiding its words would
+/// only make messages unreadable.
+fn is_no_secret(written: &str) -> bool {
+    let written = written.trim();
+    let is_command = written.starts_with("$(") && written.ends_with(')');
+    written.split_whitespace().all(is_scheme) || (is_command && !has_token_shape(written))
 }
 
 /// As [`warn_of_short`], for `user:password`, of which the user is the secret where there is no password.

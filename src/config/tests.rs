@@ -44,6 +44,10 @@ fn load(changes: &[(&str, &str)], file: Option<&str>) -> Config {
         .unwrap_or_else(|errors| panic!("{changes:?} {file:?}:\n{errors}"))
 }
 
+fn try_load(changes: &[(&str, &str)], file: Option<&str>) -> Result<Config, ConfigErrors> {
+    Config::load(sources(changes, file))
+}
+
 fn mistakes(changes: &[(&str, &str)], file: Option<&str>) -> Vec<String> {
     match Config::load(sources(changes, file)) {
         Ok(_) => Vec::new(),
@@ -261,7 +265,13 @@ fn every_variable_has_its_effect() {
         ],
         None,
     );
-    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(
+        config.warnings,
+        [
+            "FAS_SCALE_DOWN_STEP is 0: no machine is ever destroyed or stopped",
+            "no expression uses the metric workflows: it is only shown in /metrics",
+        ]
+    );
     assert_eq!(
         (config.apps.pattern.as_str(), config.apps.org.as_deref()),
         ("my-*", Some("my-org"))
@@ -367,7 +377,13 @@ fn the_file_with_every_key_means_what_it_says() {
         ("FAS_API_TOKEN", ""),
     ];
     let config = load(&changes, Some(file));
-    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(
+        config.warnings,
+        [
+            "no expression uses the metric latency: it is only shown in /metrics",
+            "no expression uses the metric workflows: it is only shown in /metrics",
+        ]
+    );
     let summary: Vec<String> = config
         .summary()
         .into_iter()
@@ -882,7 +898,7 @@ fn several_mistakes_are_told_at_once() {
         lines,
         [
             "unknown key: \"intervall\"; expected a known one; did you mean interval? (line 2, column 1 of fas.yml)",
-            "app name required, for example FAS_APP_NAME=my-app",
+            "app name required, for example FAS_APP_NAME=my-app, or in fas.yml app-name: my-app",
             "cannot parse FAS_INTERVAL as duration: \"15\"; expected a unit (ns, us, ms, s, m, h) after each number, for \
              example 15s or 1m30s",
             "cannot parse timeout as duration: \"1d\"; expected a unit (ns, us, ms, s, m, h) after each number, but found \
@@ -1260,7 +1276,7 @@ fn variables_in_the_file_are_replaced_before_it_is_parsed() {
     );
     let config = load(&changes, Some("timeout: $MORE"));
     assert!(config.verbose, "a value is inserted as text");
-    let file = "created-machine-count: 1\nmetric-collectors: [{type: prometheus, metric-name: q, address: 'http://p', \
+    let file = "created-machine-count: q\nmetric-collectors: [{type: prometheus, metric-name: q, address: 'http://p', \
                 query: 'up{app=\"$APP_NAME\",r=\"$PRIMARY\"} ${APP_NAME} $1 $$'}]";
     let changes = [
         ("PRIMARY", "ord"),
@@ -1841,9 +1857,7 @@ fn eval_needs_no_token_and_can_name_the_app() {
             .to_string();
         assert_eq!(
             errors,
-            format!(
-                "--app names an app that is not managed: \"{app}\"; expected one that FAS_APP_NAME matches: {pattern} (--app)"
-            )
+            format!("FAS_APP_NAME ({pattern}) does not match: \"{app}\" (--app)")
         );
     }
     let errors = eval(&[("FAS_APP_NAME", "")], None)
@@ -2067,9 +2081,10 @@ fn a_secret_too_short_to_be_hidden_everywhere_is_warned_of() {
 }
 
 #[test]
-fn a_token_that_nothing_filled_in_is_warned_of_and_not_shown() {
-    let scheme = "has a scheme without a token: was the variable after it empty?";
-    let name = "has a variable or command instead of a token: it is not expanded there";
+fn a_token_that_nothing_filled_in_is_told_and_not_shown() {
+    let scheme = "the token itself is missing; was the variable after it empty?";
+    let name =
+        "contains a variable or a command, as in $NAME or $(…), and no shell has replaced it";
     let cases = [
         ("FlyV1", Some(scheme)),
         ("Bearer flyv1 ", Some(scheme)),
@@ -2083,21 +2098,193 @@ fn a_token_that_nothing_filled_in_is_warned_of_and_not_shown() {
         ("$2y", None),
         ("FlyV1abc", None),
     ];
-    for variable in ["FAS_API_TOKEN", "FAS_PROMETHEUS_TOKEN"] {
-        for (token, what) in cases {
-            let found: Vec<String> = warnings(&[(variable, token)], None)
-                .into_iter()
-                .filter(|warning| !warning.contains("fewer than 4 characters"))
-                .collect();
-            let expected = what.map(|what| format!("{variable} {what}"));
-            assert_eq!(found, Vec::from_iter(expected), "{token}");
+    let expected = |variable: &str, token: &str, what: &str| {
+        if what == scheme {
+            format!("{variable} is only \"{}\": {what}", token.trim())
+        } else {
+            format!("{variable} {what}")
         }
+    };
+    for (token, what) in cases {
+        let variable = "FAS_PROMETHEUS_TOKEN";
+        let found: Vec<String> = warnings(&[(variable, token)], None)
+            .into_iter()
+            .filter(|warning| !warning.contains("fewer than 4 characters"))
+            .collect();
+        let expected = what.map(|what| expected(variable, token, what));
+        assert_eq!(found, Vec::from_iter(expected), "{token}");
+    }
+    // Fly would refuse each call with it.
+    let example =
+        r#", for example fly secrets set FAS_API_TOKEN="$(fly tokens create deploy -a my-app)""#;
+    for (token, what) in cases {
+        let variable = "FAS_API_TOKEN";
+        let found = try_load(&[(variable, token)], None).map(drop);
+        let expected = what.map_or(Ok(()), |what| {
+            Err(format!("{}{example}", expected(variable, token, what)))
+        });
+        assert_eq!(
+            found.map_err(|errors| errors.to_string()),
+            expected,
+            "{token}"
+        );
     }
     // The file's own variables are replaced.
     let file = "api-token: FlyV1 $EMPTY";
+    let changes = [("EMPTY", ""), ("FAS_API_TOKEN", "")];
+    let errors = try_load(&changes, Some(file))
+        .map(drop)
+        .expect_err("it is refused");
+    let beginning = format!("api-token is only \"FlyV1\": {scheme}");
+    assert!(errors.to_string().starts_with(&beginning), "{errors}");
+}
+
+#[test]
+fn a_misspelt_safety_switch_is_refused() {
+    let cases = [
+        ("FAS_DRYRUN", "FAS_DRY_RUN"),
+        ("FAS_DRY_RUNS", "FAS_DRY_RUN"),
+        (
+            "FAS_MAX_MACHINE_COUNT",
+            "FAS_MAX_CREATED_MACHINE_COUNT or FAS_MACHINE_CEILING",
+        ),
+        ("FAS_MACHINES_CEILING", "FAS_MACHINE_CEILING"),
+        (
+            "FAS_MIN_MACHINES",
+            "FAS_MIN_CREATED_MACHINE_COUNT or FAS_MACHINE_FLOOR",
+        ),
+        ("FAS_PROCES_GROUP", "FAS_PROCESS_GROUP"),
+        ("FAS_SCALE_DOWN_STEPS", "FAS_SCALE_DOWN_STEP"),
+    ];
+    for (name, meant) in cases {
+        let errors = try_load(&[(name, "x")], None)
+            .map(drop)
+            .expect_err("it is refused");
+        assert_eq!(
+            errors.to_string(),
+            format!("{name}: unknown variable; expected {meant}, which limits what is changed")
+        );
+        assert!(try_load(&[(name, "")], None).is_ok(), "{name}");
+        // Whoever names it in a query means it.
+        let query = format!("up{{x=\"${name}\"}}");
+        let changes = [(name, "x"), ("FAS_PROMETHEUS_QUERY", query.as_str())];
+        assert!(try_load(&changes, None).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn settings_that_hold_each_other_off_are_warned_of() {
+    let cases: &[(&Changes, &[&str])] = &[
+        (
+            &[
+                ("FAS_CREATED_MACHINE_COUNT", ""),
+                ("FAS_MIN_CREATED_MACHINE_COUNT", "8"),
+                ("FAS_MAX_CREATED_MACHINE_COUNT", "4 + 0 * queue_depth"),
+            ],
+            &[],
+        ),
+        (
+            &[
+                ("FAS_MIN_STARTED_MACHINE_COUNT", "8"),
+                ("FAS_MAX_STARTED_MACHINE_COUNT", "4"),
+            ],
+            &[
+                "FAS_MIN_STARTED_MACHINE_COUNT (8) is above FAS_MAX_STARTED_MACHINE_COUNT (4): the maximum is the target",
+            ],
+        ),
+        (
+            &[
+                ("FAS_CREATED_MACHINE_COUNT", ""),
+                ("FAS_MIN_CREATED_MACHINE_COUNT", "queue_depth"),
+                ("FAS_MAX_CREATED_MACHINE_COUNT", "4"),
+                ("FAS_MACHINE_FLOOR", "5"),
+                ("FAS_STARTED_MACHINE_COUNT", "6"),
+            ],
+            &[
+                "FAS_MACHINE_FLOOR (5) is above FAS_MAX_CREATED_MACHINE_COUNT (4): the floor holds",
+                "FAS_STARTED_MACHINE_COUNT (6) is above FAS_MAX_CREATED_MACHINE_COUNT (4): so many machines cannot be started, because fewer exist",
+            ],
+        ),
+        (
+            &[
+                ("FAS_FALLBACK_CREATED_MACHINE_COUNT", "10"),
+                ("FAS_MACHINE_CEILING", "5"),
+            ],
+            &[
+                "FAS_FALLBACK_CREATED_MACHINE_COUNT (10) is above FAS_MACHINE_CEILING (5): the ceiling holds",
+            ],
+        ),
+        (
+            &[
+                ("FAS_FALLBACK_CREATED_MACHINE_COUNT", "2"),
+                ("FAS_MACHINE_FLOOR", "3"),
+                ("FAS_MACHINE_CEILING", "3"),
+            ],
+            &[
+                "FAS_MACHINE_FLOOR (3) is above FAS_FALLBACK_CREATED_MACHINE_COUNT (2): the fallback has no effect",
+            ],
+        ),
+        (
+            &[("FAS_SCALE_UP_STEP", "0"), ("FAS_SCALE_DOWN_STEP", "0%")],
+            &[
+                "FAS_SCALE_UP_STEP is 0: no machine is ever created or started",
+                "FAS_SCALE_DOWN_STEP is 0%: no machine is ever destroyed or stopped",
+            ],
+        ),
+        (
+            &[("FAS_CREATED_MACHINE_COUNT", "3")],
+            &["no expression uses the metric queue_depth: it is only shown in /metrics"],
+        ),
+        (
+            &[("FAS_CREATED_MACHINE_COUNT", "queue_depth // 10")],
+            &[
+                "FAS_CREATED_MACHINE_COUNT: // begins a comment, so 10 has no effect; division that rounds down is floor(… / 10)",
+            ],
+        ),
+        (
+            &[(
+                "FAS_CREATED_MACHINE_COUNT",
+                "queue_depth / 10 // ten a machine, see \"//\"\n",
+            )],
+            &[],
+        ),
+    ];
+    for (changes, expected) in cases {
+        assert_eq!(warnings(changes, None), *expected, "{changes:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_who_asked_for_it() {
+    let by = |changes: &Changes, file| {
+        load(changes, file)
+            .dry_run_by
+            .map(|place| place.to_string())
+    };
+    let on = &[("FAS_DRY_RUN", "1")][..];
+    let in_file = Some("dry-run, line 1 of fas.yml".to_owned());
+    assert_eq!(by(&[], None), None);
+    assert_eq!(by(&[("FAS_DRY_RUN", "0")], Some("dry-run: false")), None);
+    assert_eq!(by(on, None), Some("FAS_DRY_RUN".to_owned()));
     assert_eq!(
-        warnings(&[("EMPTY", ""), ("FAS_API_TOKEN", "")], Some(file)),
-        [format!("api-token {scheme}")]
+        by(on, Some("dry-run: false")),
+        Some("FAS_DRY_RUN".to_owned())
+    );
+    assert_eq!(by(&[("FAS_DRY_RUN", "0")], Some("dry-run: yes")), in_file);
+}
+
+#[test]
+fn with_a_file_an_example_is_one_of_the_file_too() {
+    let changes = [("FAS_APP_NAME", ""), ("FAS_CREATED_MACHINE_COUNT", "")];
+    let errors = try_load(&changes, Some("interval: 1s"))
+        .map(drop)
+        .expect_err("both are missing");
+    assert_eq!(
+        errors.to_string(),
+        "app name required, for example FAS_APP_NAME=my-app, or in fas.yml app-name: my-app\n\
+         ERROR: must define either created machine count or started machine count; expected FAS_CREATED_MACHINE_COUNT, \
+         FAS_STARTED_MACHINE_COUNT, or both, for example FAS_CREATED_MACHINE_COUNT=ceil(queue_depth / 10), or in fas.yml \
+         created-machine-count: ceil(queue_depth / 10)"
     );
 }
 
@@ -2122,6 +2309,12 @@ fn an_expression_that_only_grows_without_a_bound_is_warned_of() {
     };
     let grows = "FAS_CREATED_MACHINE_COUNT is `started_machine_count + 1`, which has no upper bound: each machine that it creates \
                  makes it ask for another one; write min(started_machine_count + 1, 10), or set FAS_MACHINE_CEILING";
+    let unused = "no expression uses the metric";
+    let created = |expression, more: &[_]| {
+        let mut warnings = created(expression, more);
+        warnings.retain(|warning| !warning.starts_with(unused));
+        warnings
+    };
     assert_eq!(created("started_machine_count + 1", &[]), [grows]);
     for expression in ["created_machine_count + 1", "(0.5 + created_machine_count)"] {
         let stopped = [("FAS_INITIAL_MACHINE_STATE", "stopped")];
@@ -2150,10 +2343,6 @@ fn an_expression_that_only_grows_without_a_bound_is_warned_of() {
             Some(("FAS_STARTED_MACHINE_COUNT", "2")),
         ),
         (
-            "created_machine_count + 1",
-            Some(("FAS_SCALE_UP_STEP", "0")),
-        ),
-        (
             "queue_depth",
             Some(("FAS_STARTED_MACHINE_COUNT", "started_machine_count + 1")),
         ),
@@ -2167,6 +2356,9 @@ fn an_expression_that_only_grows_without_a_bound_is_warned_of() {
         let more: Vec<_> = more.into_iter().collect();
         assert_eq!(created(expression, &more), [""; 0], "{expression} {more:?}");
     }
+    let never = "FAS_SCALE_UP_STEP is 0: no machine is ever created or started";
+    let step = [("FAS_SCALE_UP_STEP", "0")];
+    assert_eq!(created("created_machine_count + 1", &step), [never]);
     let band = |max: &'static str| {
         warnings(
             &[
@@ -2177,7 +2369,11 @@ fn an_expression_that_only_grows_without_a_bound_is_warned_of() {
             None,
         )
     };
-    assert_eq!(band("10"), [""; 0]);
+    let warnings = band("10");
+    assert!(
+        warnings.iter().all(|warning| warning.starts_with(unused)),
+        "{warnings:?}"
+    );
 }
 
 /// Everything that can be shown of a configuration or of why there is none.

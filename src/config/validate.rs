@@ -17,6 +17,7 @@ use super::{
     ApiConfig, AppPattern, AppSelection, Config, ConfigError, ConfigErrors, LogFormat,
     MetricsAddress, OwnMachine, Place, Purpose, Sources,
     collectors::{CheckedCollector, collectors},
+    conflicts,
     env::Environment,
     file,
     problems::Problems,
@@ -85,7 +86,12 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
         ..unread()
     };
     settings.read(&mut config, problems);
+    if config.api.dry_run {
+        config.dry_run_by = settings.dry_run.as_ref().map(|value| value.place().clone());
+    }
     check_limits(problems, &settings, &config.policy);
+    conflicts::warn_of_conflicts(problems, &settings, &config);
+    conflicts::warn_of_unused_metrics(problems, &config.targets, &collectors);
     warn_of_endless_growth(problems, &settings, &config, &collectors);
     warn_of_unguarded_deploys(problems, &settings, &config.policy);
     problems.errors.extend(of_collectors);
@@ -100,8 +106,13 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
         .into_iter()
         .filter_map(CheckedCollector::complete)
         .collect();
-    config.warnings = environment.unknown(&problems.referenced);
+    config.warnings = environment.unknown(problems);
     config.warnings.append(&mut problems.warnings);
+    if let Some((path, _)) = &file {
+        for error in &mut problems.errors {
+            error.name_key(path);
+        }
+    }
 
     let misplaced = std::mem::take(&mut problems.misplaced);
     problems.errors.retain(|error| {
@@ -134,6 +145,7 @@ fn unread() -> Config {
         },
         targets: TargetExpressions::default(),
         names: Names::new([""; 0]),
+        dry_run_by: None,
         policy: Policy::default(),
         collectors: Vec::new(),
         api: ApiConfig {
@@ -307,14 +319,10 @@ fn apps(
         .and_then(|managed| AppPattern::parse(managed.text()).ok())
         .filter(|managed| !managed.matches(pattern.as_str()))
     {
-        problems.refuse(
-            value
-                .wrong("--app names an app that is not managed")
-                .expected(format!(
-                    "one that FAS_APP_NAME matches: {}",
-                    managed.as_str()
-                )),
-        );
+        problems.refuse(value.wrong(format!(
+            "FAS_APP_NAME ({}) does not match",
+            managed.as_str()
+        )));
     } else if pattern.is_wildcard() && org.is_none() {
         problems.refuse(
             value
@@ -365,6 +373,7 @@ fn targets(
         let message = "must define either created machine count or started machine count";
         problems.refuse(
             ConfigError::new(&place, message)
+                .expected("FAS_CREATED_MACHINE_COUNT, FAS_STARTED_MACHINE_COUNT, or both")
                 .example("FAS_CREATED_MACHINE_COUNT=ceil(queue_depth / 10)"),
         );
     }
@@ -426,7 +435,15 @@ fn expression(
 ) -> Option<Arc<Expression>> {
     let value = value?;
     match Expression::compile(value.text(), names) {
-        Ok(expression) => Some(Arc::new(expression)),
+        Ok(expression) => {
+            if let Some(comment) = expression.swallowed_operand() {
+                problems.warnings.push(format!(
+                    "{}: // begins a comment, so {comment} has no effect; division that rounds down is floor(… / {comment})",
+                    value.label()
+                ));
+            }
+            Some(Arc::new(expression))
+        }
         Err(error) => {
             let message = format!("cannot compile the expression of {}", value.label());
             problems.refuse(ConfigError::new(value.place(), message).detail(error.to_string()));

@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::{Position, Url};
 
 use super::{
-    ConfigError, LogFormat, MetricsAddress, Place, problems::Problems, regions,
-    secrets::warn_of_unfilled, settings::Value, yaml_integer,
+    ConfigError, LogFormat, MetricsAddress, Place, problems::Problems, regions, secrets::unfilled,
+    settings::Value, yaml_integer,
 };
 use crate::{
     duration::{self, DurationError},
@@ -335,8 +335,15 @@ pub(super) fn token(problems: &mut Problems, value: &Value) -> SecretString {
                 .expected("the token as it was issued, on one line"),
         );
     }
-    warn_of_unfilled(problems, value, &token);
     SecretString::from(token)
+}
+
+/// A collector's token. What is none is odd, and no mistake: a server that asks for none does not mind.
+pub(super) fn collector_token(problems: &mut Problems, value: &Value) -> SecretString {
+    let token = token(problems, value);
+    let warning = unfilled(value.label(), token.expose_secret());
+    problems.warnings.extend(warning);
+    token
 }
 
 /// The base address of an API, in which no password belongs.
@@ -360,7 +367,16 @@ pub(super) fn api_token(
     value: Option<&Value>,
     _: &str,
 ) -> Option<SecretString> {
-    value.map(|value| token(problems, value))
+    let value = value?;
+    let token = token(problems, value);
+    if let Some(message) = unfilled(value.label(), token.expose_secret()) {
+        // Every call would be refused.
+        problems
+            .refuse(ConfigError::new(value.place(), message).example(
+                "fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
+            ));
+    }
+    Some(token)
 }
 
 /// A URL with the scheme http or https.

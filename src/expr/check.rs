@@ -338,7 +338,14 @@ impl Checker<'_> {
             .iter()
             .map(|variable| variable.name.as_str())
             .chain(self.names.iter());
-        let message = match nearest(name, known) {
+        let first_word = |name: &'_ str| name.split('_').next().map(str::to_owned);
+        // `started_machines` is too far from any name, and can mean one only.
+        let of_count = || {
+            let mut counts = Names::COUNTS.into_iter();
+            let is_of_machines = name.contains("machine");
+            counts.find(|count| is_of_machines && first_word(count) == first_word(name))
+        };
+        let message = match nearest(name, known).or_else(of_count) {
             Some(meant) => format!("unknown metric `{name}`, did you mean `{meant}`?"),
             None => format!("unknown metric `{name}`; {}", self.known_names()),
         };

@@ -32,16 +32,24 @@ pub(super) struct Token {
 
 /// The tokens of `source`; the last one, and only that, is [`TokenKind::End`].
 pub(super) fn lex(source: &str) -> Result<Vec<Token>, CompileError> {
-    let mut lexer = Lexer { source, at: 0 };
-    let mut tokens = Vec::new();
-    loop {
-        let token = lexer.token()?;
-        let end = token.kind == TokenKind::End;
-        tokens.push(token);
-        if end {
-            return Ok(tokens);
-        }
-    }
+    let mut lexer = Lexer {
+        source,
+        at: 0,
+        line_comments: Vec::new(),
+    };
+    lexer.all()
+}
+
+/// What stands behind each `//` of `source`, as far as its tokens can be read.
+pub(super) fn line_comments(source: &str) -> Vec<&str> {
+    let mut lexer = Lexer {
+        source,
+        at: 0,
+        line_comments: Vec::new(),
+    };
+    // What cannot be read is told by whoever reads the tokens.
+    let _ = lexer.all();
+    lexer.line_comments
 }
 
 /// Whether a character may stand in an identifier.
@@ -52,9 +60,22 @@ fn is_word(character: char) -> bool {
 struct Lexer<'s> {
     source: &'s str,
     at: usize,
+    line_comments: Vec<&'s str>,
 }
 
 impl Lexer<'_> {
+    fn all(&mut self) -> Result<Vec<Token>, CompileError> {
+        let mut tokens = Vec::new();
+        loop {
+            let token = self.token()?;
+            let end = token.kind == TokenKind::End;
+            tokens.push(token);
+            if end {
+                return Ok(tokens);
+            }
+        }
+    }
+
     fn peek(&self) -> Option<char> {
         self.source[self.at..].chars().next()
     }
@@ -161,8 +182,10 @@ impl Lexer<'_> {
     fn skip_blanks(&mut self) -> Result<(), CompileError> {
         loop {
             let rest = &self.source[self.at..];
-            if rest.starts_with("//") {
-                self.at += rest.find('\n').unwrap_or(rest.len());
+            if let Some(comment) = rest.strip_prefix("//") {
+                let length = comment.find('\n').unwrap_or(comment.len());
+                self.line_comments.push(&comment[..length]);
+                self.at += 2 + length;
             } else if let Some(comment) = rest.strip_prefix("/*") {
                 let Some(length) = comment.find("*/") else {
                     let start = self.at;

@@ -202,6 +202,23 @@ impl Expression {
         }
     }
 
+    /// The number, where the whole of it is one: `5`, `2.5`.
+    pub fn as_number(&self) -> Option<f64> {
+        match parser::parse(self.source(), &self.0.names).ok()?.kind {
+            SyntaxKind::Int(number) => Some(number as f64),
+            SyntaxKind::Float(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// What stands behind a `//`, where that could be an operand: `10` in `q // 10`, which means a division elsewhere and begins
+    /// a comment here. Nothing of a comment in words.
+    pub fn swallowed_operand(&self) -> Option<&str> {
+        let comments = lexer::line_comments(self.source());
+        let mut comments = comments.into_iter().map(str::trim);
+        comments.find(|comment| parser::parse(comment, &self.0.names).is_ok())
+    }
+
     /// Whether it reads `name`.
     pub fn reads(&self, name: &str) -> bool {
         self.names().any(|read| read == name)

@@ -157,7 +157,14 @@ impl<'s> Parser<'s> {
             TokenKind::Text(_) => "unexpected string".to_owned(),
             TokenKind::Operator | TokenKind::Bracket => format!("unexpected `{text}`"),
         };
+        let before = self
+            .position
+            .checked_sub(1)
+            .and_then(|at| self.tokens.get(at));
         let hint = match text {
+            _ if before.is_some_and(|token| self.text(token) == "if") => {
+                "; `if` is not part of the language: write `condition ? then : otherwise`"
+            }
             "=" => "; equality is `==`",
             "!*" | "!&" | "<&" | "<*" | ">&" | ">*" | "=&" | "=*" => {
                 "; put a space between the two signs"

@@ -96,7 +96,10 @@ async fn a_second_signal_ends_it_at_once() {
         let mut daemon = Daemon::start(&served, &[CREATED]).await;
         until("a create", || served.requests(Operation::Create) > 0).await;
         daemon.signal(first);
-        until("the first signal is heard", || daemon.has_said("stopping;")).await;
+        until("the first signal is heard", || {
+            daemon.has_said(": stopping")
+        })
+        .await;
         daemon.signal(second);
         assert_eq!(daemon.ends().await.code(), Some(130), "{first}, {second}");
         assert!(!daemon.has_said(r#""msg":"stopped""#));

@@ -113,7 +113,7 @@ fn what_is_not_supported_is_named_with_what_to_write_instead() {
         ),
         (
             "if q > 3 { 1 } else { 2 }",
-            "unexpected `q`; expected an operator or the end",
+            "unexpected `q`; expected an operator or the end; `if` is not part of the language: write `condition ? then : otherwise`",
         ),
         (
             "if",
@@ -159,6 +159,10 @@ fn what_is_not_supported_is_named_with_what_to_write_instead() {
         ("ceil q", "unexpected `q`; expected an operator or the end"),
         ("ceil", "`ceil` is a function; call it, `ceil(…)`"),
         ("Ceil(q)", "unknown function `Ceil`, did you mean `ceil`?"),
+        (
+            "started_machines + 1",
+            "unknown metric `started_machines`, did you mean `started_machine_count`?",
+        ),
         ("sqrt(q)", "unknown function `sqrt`; write `… ** 0.5`"),
         ("pow(q, 2)", "unknown function `pow`; write `… ** …`"),
         ("ceil()", "`ceil` takes one argument, but here are 0"),
