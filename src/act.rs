@@ -470,11 +470,11 @@ impl Executor<'_> {
                 "it is leased, or another operation on it is in progress",
                 &error,
             )),
-            Verdict::OtherState => outcome.notes.push(skipped(
-                id,
-                "its state does not allow a destroy (started in the meantime?)",
-                &error,
-            )),
+            Verdict::OtherState => {
+                outcome
+                    .notes
+                    .push(skipped(id, "its state does not allow a destroy", &error));
+            }
             _ => outcome.errors.push(error),
         }
     }
@@ -594,7 +594,7 @@ impl Outcome {
             }
             Verdict::Gone => "it is gone",
             Verdict::Busy => "it is leased, or its host is out of capacity",
-            Verdict::OtherState => "its state has changed in the meantime",
+            Verdict::OtherState => "its state does not allow it",
             _ => {
                 self.errors.push(error);
                 return;
@@ -649,7 +649,7 @@ enum AfterCreate {
 fn skipped(machine: String, reason: &str, error: &ApiError) -> Note {
     Note::Skipped {
         machine,
-        reason: format!("{reason} ({})", error.cause),
+        reason: format!("{} ({reason})", error.cause),
     }
 }
 

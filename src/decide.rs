@@ -73,6 +73,9 @@ impl Undecided<'_> {
                 .release_in_progress(release.as_ref(), self.policy, self.now);
             if held {
                 let version = release.as_ref().and_then(|release| release.version);
+                // Said beside it, this would contradict it: nothing is destroyed while the deploy lasts.
+                plan.notes
+                    .retain(|note| !matches!(note, Note::RunningSurplusWaits { .. }));
                 plan.notes.push(Note::DeployInProgress { version });
             }
         }

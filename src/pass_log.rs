@@ -11,7 +11,10 @@ use crate::{
     labels::PassError,
     machines::ApiError,
     report::PassReport,
-    scaling::{Bounds, Decision, Kind, Note, Now, Release, Target, TargetExpressions, Targets},
+    scaling::{
+        Bounds, Decision, Kind, Note, Now, Reason, Release, Target, TargetExpressions, Targets,
+        decided_by,
+    },
 };
 
 /// How often an app that does not change is mentioned all the same.
@@ -24,9 +27,17 @@ pub struct PassLog {
     reminded: Option<Instant>,
     /// What a dry run would do, and when that was told.
     dry_plan: Option<(String, Instant)>,
+    /// The notes of the pass before.
     notes: Vec<Note>,
     /// The release that was said to be abandoned.
     abandoned: Option<Release>,
+    /// Those of this pass that were told before it acted.
+    told: Vec<Note>,
+    skips: Skips,
+    /// How many passes in a row have failed.
+    failed_passes: u32,
+    /// How many passes in a row each metric has had no value.
+    missing: BTreeMap<String, u32>,
     element_counts: BTreeMap<String, usize>,
     warnings: BTreeMap<String, Vec<String>>,
 }
@@ -75,7 +86,8 @@ impl PassLog {
         is_news
     }
 
-    /// Tells what is going to be done, before it is: `planned` in words. A dry run comes to the same plan in each pass, for
+    /// Tells what is going to be done, before it is: `planned` in words, and the plan's notes, which would read as if they came
+    /// of it afterwards. A dry run comes to the same plan in each pass, for
     /// nothing is done about it, and says it when it changes and every ten minutes.
     pub fn announce(
         &mut self,
@@ -87,6 +99,10 @@ impl PassLog {
         if dry_run && !self.is_news(format!("{planned}: {}", report.reason), report.began) {
             return;
         }
+        for note in self.plan_news(report) {
+            tell_note(report, &note, note.is_trouble());
+            self.told.push(note);
+        }
         tracing::info!(
             app = %report.app,
             decision = report.decision.as_str(),
@@ -94,9 +110,60 @@ impl PassLog {
             metrics = %MetricValues(&report.metrics),
             target = %TargetValues(targets, report.targets),
             dry_run,
-            "{planned}: {}",
+            "{planned}: {}{}",
             report.reason,
+            Decided(report),
         );
+    }
+
+    /// The plan's notes that have to be said although those of the pass before have been: all of them when there are others
+    /// than before, for they are one state of affairs.
+    fn plan_news(&self, report: &PassReport) -> Vec<Note> {
+        let of_plan = |notes: &[Note]| {
+            let notes = notes.iter().filter(|note| !is_of_acting(note));
+            notes.cloned().collect::<Vec<_>>()
+        };
+        let kinds = |notes: &[Note]| notes.iter().map(std::mem::discriminant).collect::<Vec<_>>();
+        let (before, mut notes) = (of_plan(&self.notes), of_plan(&report.notes));
+        if kinds(&notes) == kinds(&before) {
+            notes.retain(|note| before.iter().all(|before| note.is_news_after(before)));
+        }
+        notes
+    }
+
+    /// Tells once that what failed works again.
+    fn tell_recovery(&mut self, report: &PassReport) {
+        let failed = if report.succeeded() {
+            std::mem::take(&mut self.failed_passes)
+        } else {
+            self.failed_passes = self.failed_passes.saturating_add(1);
+            0
+        };
+        if failed > 0 {
+            tracing::info!(
+                app = %report.app,
+                metrics = %MetricValues(&report.metrics),
+                "recovered: this pass succeeded after {failed} failed {}",
+                passes(failed),
+            );
+        }
+        for (metric, value) in &report.metrics {
+            let Ok(value) = value else {
+                *self.missing.entry(metric.clone()).or_default() += 1;
+                continue;
+            };
+            // The line of the pass says it as well.
+            if let Some(missing) = self.missing.remove(metric)
+                && failed == 0
+            {
+                tracing::info!(
+                    app = %report.app,
+                    metric,
+                    "metric {metric} has a value again ({value}) after {missing} {} without one",
+                    passes(missing),
+                );
+            }
+        }
     }
 
     /// Warns that nobody said what the current release is.
@@ -126,13 +193,24 @@ impl PassLog {
     /// ten minutes.
     pub fn tell(&mut self, report: &PassReport, targets: &TargetExpressions) {
         for trouble in report.troubles() {
-            tracing::error!(
-                app = %report.app,
-                reason = trouble.reason.as_str(),
-                error = %trouble.text,
-                "{}: {}", report.app, trouble.text,
-            );
+            macro_rules! failed {
+                ($level:ident) => {
+                    tracing::$level!(
+                        app = %report.app,
+                        reason = trouble.reason.as_str(),
+                        error = %trouble.text,
+                        "{}: {}", report.app, trouble.text,
+                    )
+                };
+            }
+            // What the pass could do without is no failure.
+            if trouble.failed_the_pass {
+                failed!(error);
+            } else {
+                failed!(warn);
+            }
         }
+        self.tell_recovery(report);
         let now = Instant::from_std(report.began.monotonic);
         let Some(counts) = report.inventory.as_ref().map(|seen| seen.counts) else {
             return;
@@ -140,21 +218,23 @@ impl PassLog {
         if report.decision == Decision::NoScale {
             self.dry_plan = None;
         }
-        let before = std::mem::replace(&mut self.notes, report.notes.clone());
-        let kinds = |notes: &[Note]| notes.iter().map(std::mem::discriminant).collect::<Vec<_>>();
-        let changed = kinds(&report.notes) != kinds(&before);
-        for note in &report.notes {
-            // What happened to one machine is news each time; a state of affairs only when it changes.
-            let is_news = changed || before.iter().all(|before| note.is_news_after(before));
-            if !is_news && !matches!(note, Note::Skipped { .. }) {
-                continue;
-            }
-            if note.is_trouble() {
-                tracing::warn!(app = %report.app, decision = report.decision.as_str(), "{note}");
-            } else {
-                tracing::info!(app = %report.app, decision = report.decision.as_str(), "{note}");
+        let told = std::mem::take(&mut self.told);
+        for note in self.plan_news(report) {
+            if !told.contains(&note) {
+                tell_note(report, &note, note.is_trouble());
             }
         }
+        self.skips.forget(now);
+        for note in report.notes.iter().filter(|note| is_of_acting(note)) {
+            if let Note::Skipped { machine, reason } = note {
+                if let Some(again) = self.skips.news(machine, reason, now) {
+                    tell_note(report, note, again);
+                }
+            } else if self.notes.iter().all(|before| note.is_news_after(before)) {
+                tell_note(report, note, note.is_trouble());
+            }
+        }
+        self.notes.clone_from(&report.notes);
         let due = self
             .reminded
             .is_none_or(|reminded| now.saturating_duration_since(reminded) >= REMINDER);
@@ -170,7 +250,13 @@ impl PassLog {
                     metrics = %MetricValues(&report.metrics),
                     target = %TargetValues(targets, report.targets),
                     duration_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
-                    "created: {}, started: {}; {}", counts.created, counts.started, report.reason,
+                    "{} {} ({} started, {} stopped); {}{}",
+                    counts.created,
+                    if counts.created == 1 { "machine" } else { "machines" },
+                    counts.started,
+                    counts.stopped,
+                    report.reason,
+                    Decided(report),
                 )
             };
         }
@@ -180,6 +266,101 @@ impl PassLog {
         } else {
             unchanged!(debug);
         }
+    }
+}
+
+/// Whether a note is about what became of the plan, and not of the plan itself.
+fn is_of_acting(note: &Note) -> bool {
+    matches!(
+        note,
+        Note::Skipped { .. } | Note::OutOfTime { .. } | Note::StoodStill | Note::DryRun
+    )
+}
+
+fn tell_note(report: &PassReport, note: &Note, is_trouble: bool) {
+    if is_trouble {
+        tracing::warn!(app = %report.app, decision = report.decision.as_str(), "{note}");
+    } else {
+        tracing::info!(app = %report.app, decision = report.decision.as_str(), "{note}");
+    }
+}
+
+fn passes(count: u32) -> &'static str {
+    if count == 1 { "pass" } else { "passes" }
+}
+
+/// What the log has said of machines that calls passed over.
+///
+/// One refusal is nothing: the machine has changed since it was listed. The same one again is a warning; after that it is
+/// told like everything else that does not change.
+#[derive(Debug, Default)]
+struct Skips(BTreeMap<String, Skip>);
+
+#[derive(Debug)]
+struct Skip {
+    /// Why, without its numbers: a time in it is no other reason.
+    reason: String,
+    /// When it was told, and when it happened last.
+    told: Instant,
+    last: Instant,
+    /// Whether it has happened again.
+    again: bool,
+}
+
+impl Skips {
+    /// Forgets what has not happened for so long that it is news.
+    fn forget(&mut self, now: Instant) {
+        self.0
+            .retain(|_, skip| now.saturating_duration_since(skip.last) < 2 * REMINDER);
+    }
+
+    /// Whether this has to be told, and then whether it has happened before.
+    fn news(&mut self, machine: &str, reason: &str, now: Instant) -> Option<bool> {
+        let reason: String = reason
+            .chars()
+            .filter(|character| !character.is_ascii_digit())
+            .collect();
+        if let Some(skip) = self.0.get_mut(machine).filter(|skip| skip.reason == reason) {
+            skip.last = now;
+            let first_again = !std::mem::replace(&mut skip.again, true);
+            let is_due = now.saturating_duration_since(skip.told) >= REMINDER;
+            if !first_again && !is_due {
+                return None;
+            }
+            skip.told = now;
+            return Some(true);
+        }
+        let skip = Skip {
+            reason,
+            told: now,
+            last: now,
+            again: false,
+        };
+        self.0.insert(machine.to_owned(), skip);
+        Some(false)
+    }
+}
+
+/// What besides the expression decided, after a semicolon; nothing where that was all.
+struct Decided<'report>(&'report PassReport);
+
+impl fmt::Display for Decided<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        let kinds: &[Kind] = match report.reason {
+            Reason::Below { kind, .. } | Reason::Above { kind, .. } => &[kind],
+            _ => &Kind::ALL,
+        };
+        for kind in kinds {
+            let target = match kind {
+                Kind::Created => report.targets.created,
+                Kind::Started => report.targets.started,
+            };
+            if let Some(decided) = decided_by(*kind, target, &report.notes) {
+                write!(formatter, "; {kind}: {decided}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -199,7 +380,8 @@ impl fmt::Display for MetricValues<'_> {
     }
 }
 
-/// What the expressions ask for in one line: `created: min(q + 1, 10) = 3`.
+/// What the expressions ask for in one line: `created: min(q + 1, 10) -> 3`. An arrow, since the count is rounded, and a created
+/// one is at least 1.
 struct TargetValues<'targets>(&'targets TargetExpressions, Targets);
 
 impl fmt::Display for TargetValues<'_> {
@@ -224,10 +406,40 @@ impl fmt::Display for TargetValues<'_> {
             for ((bound, expression), count) in band.expressions().zip(counts) {
                 let space = if bound.is_empty() { "" } else { " " };
                 let source = expression.source();
-                write!(formatter, "{comma}{bound}{space}{source} = {count}")?;
+                write!(formatter, "{comma}{bound}{space}{source} -> {count}")?;
                 comma = ", ";
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_again_is_a_warning_once_and_every_ten_minutes() {
+        let start = Instant::now();
+        let mut skips = Skips::default();
+        let mut news = |seconds, machine: &str, reason: &str| {
+            let now = start + Duration::from_secs(seconds);
+            skips.forget(now);
+            skips.news(machine, reason, now)
+        };
+        assert_eq!(news(0, "a", "leased until 10:15"), Some(false));
+        assert_eq!(news(15, "a", "leased until 10:20"), Some(true));
+        assert_eq!(news(30, "a", "leased until 10:20"), None);
+        assert_eq!(news(30, "b", "leased until 10:20"), Some(false));
+        assert_eq!(news(45, "a", "HTTP 412"), Some(false), "another reason");
+        assert_eq!(news(60, "a", "HTTP 412"), Some(true));
+        assert_eq!(news(659, "a", "HTTP 412"), None);
+        assert_eq!(news(660, "a", "HTTP 412"), Some(true));
+        assert_eq!(news(661, "a", "HTTP 412"), None);
+        assert_eq!(
+            news(1860, "b", "leased until 10:20"),
+            Some(false),
+            "forgotten"
+        );
     }
 }

@@ -33,8 +33,26 @@ const SETTINGS_LIMIT: usize = 100_000;
 /// The field that has all settings.
 const SETTINGS: &str = "settings";
 
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As a log.
+    Log(LogFormat),
+    /// As a command that ends at once tells what is odd: `warning: …`, beside `ERROR: …`.
+    Plain,
+}
+
 /// Begins logging; a second call changes nothing.
 pub fn init(format: LogFormat, verbose: bool) {
+    init_as(Form::Log(format), verbose);
+}
+
+/// Begins to tell what a command that ends at once has to say beside its result; a second call changes nothing.
+pub fn init_plain(verbose: bool) {
+    init_as(Form::Plain, verbose);
+}
+
+fn init_as(form: Form, verbose: bool) {
     let level = if verbose {
         LevelFilter::DEBUG
     } else {
@@ -45,8 +63,8 @@ pub fn init(format: LogFormat, verbose: bool) {
         .with_default(LevelFilter::WARN)
         .with_target(env!("CARGO_CRATE_NAME"), level);
     let lines = Lines {
-        format,
-        colour: format == LogFormat::Text && stderr::is_terminal(),
+        form,
+        colour: form == Form::Log(LogFormat::Text) && stderr::is_terminal(),
         has_begun: AtomicBool::new(false),
     };
     let registry = tracing_subscriber::registry().with(ours).with(lines);
@@ -54,9 +72,9 @@ pub fn init(format: LogFormat, verbose: bool) {
     if registry.try_init().is_err() {
         return;
     }
-    stderr::tell_of_drops_with(match format {
-        LogFormat::Json => |count| dropped(LogFormat::Json, count),
-        LogFormat::Text => |count| dropped(LogFormat::Text, count),
+    stderr::tell_of_drops_with(match form {
+        Form::Log(LogFormat::Json) => |count| dropped(LogFormat::Json, count),
+        Form::Log(LogFormat::Text) | Form::Plain => |count| dropped(LogFormat::Text, count),
     });
     // The standard one writes past the queue and shows whatever a message holds.
     std::panic::set_hook(Box::new(|panic| {
@@ -74,7 +92,7 @@ pub fn init(format: LogFormat, verbose: bool) {
 
 /// Writes one line an event.
 struct Lines {
-    format: LogFormat,
+    form: Form,
     colour: bool,
     /// Whether text logs have said which day it is.
     has_begun: AtomicBool,
@@ -90,9 +108,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         event.record(&mut fields);
         let level = *event.metadata().level();
         let now = Timestamp::now();
-        match self.format {
-            LogFormat::Json => stderr::write(json(now, level, &fields)),
-            LogFormat::Text => {
+        match self.form {
+            Form::Plain => stderr::write(plain(level, &fields)),
+            Form::Log(LogFormat::Json) => stderr::write(json(now, level, &fields)),
+            Form::Log(LogFormat::Text) => {
                 if !self.has_begun.swap(true, Ordering::Relaxed) {
                     stderr::write(text(now, Level::INFO, &beginning(now), self.colour));
                 }
@@ -142,6 +161,17 @@ fn json(now: Timestamp, level: Level, fields: &Fields) -> String {
     line
 }
 
+/// The level as the rest of a command's complaints have it, and the message.
+fn plain(level: Level, fields: &Fields) -> String {
+    let level = match level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        _ => "debug",
+    };
+    format!("{level}: {}", fields.message)
+}
+
 /// The time, the level, the app, the message and, in parentheses, what led to it.
 fn text(now: Timestamp, level: Level, fields: &Fields, colour: bool) -> String {
     let (on, off) = match level {
@@ -151,7 +181,12 @@ fn text(now: Timestamp, level: Level, fields: &Fields, colour: bool) -> String {
     };
     let time = now.strftime("%H:%M:%S%.3f");
     let field = |name: &str| fields.others.get(name).and_then(serde_json::Value::as_str);
-    let app = field("app").map(|app| format!("[{app}] "));
+    let app = field("app");
+    // A message that is read alone names the app itself.
+    let message = app
+        .and_then(|app| fields.message.strip_prefix(app)?.strip_prefix(": "))
+        .unwrap_or(&fields.message);
+    let app = app.map(|app| format!("[{app}] "));
     let details: Vec<&str> = ["metrics", "target", SETTINGS]
         .into_iter()
         .filter_map(field)
@@ -162,9 +197,8 @@ fn text(now: Timestamp, level: Level, fields: &Fields, colour: bool) -> String {
         details => format!(" ({})", details.join("; ")),
     };
     format!(
-        "{time} {on}{level:>5}{off} {}{}{details}",
+        "{time} {on}{level:>5}{off} {}{message}{details}",
         app.unwrap_or_default(),
-        fields.message
     )
 }
 
@@ -257,6 +291,17 @@ mod tests {
             text(now(), Level::ERROR, &self::fields("c", &[]), true),
             "03:04:05.678 \u{1b}[31mERROR\u{1b}[0m c"
         );
+    }
+
+    #[test]
+    fn a_line_for_people_names_the_app_once() {
+        for message in ["x: broken", "broken"] {
+            let fields = fields(message, &[("app", "x".into())]);
+            let line = text(now(), Level::WARN, &fields, false);
+            assert_eq!(line, "03:04:05.678  WARN [x] broken");
+        }
+        assert_eq!(plain(Level::WARN, &fields("odd", &[])), "warning: odd");
+        assert_eq!(plain(Level::ERROR, &fields("bad", &[])), "ERROR: bad");
     }
 
     #[test]

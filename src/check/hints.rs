@@ -365,6 +365,9 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
             "nothing to do: they go when the surplus has lasted FAS_DESTROY_RUNNING_AFTER".to_owned()
         }
         Note::NotDestroyable { .. } => look_at_machines(app),
+        Note::StartedAboveCreated { .. } => {
+            "raise the created target, or lower the started one".to_owned()
+        }
         Note::DestroysFailed { machines } | Note::Stuck { machines } => look_at(app, machines),
         Note::StartsFailed { .. } => format!("why they stop is in their log: fly logs -a {app}"),
         Note::StopsFailed { .. } => {
@@ -400,11 +403,11 @@ const SETTINGS: &[(&str, &str)] = &[
         "bound it: FAS_CREATED_MACHINE_COUNT=\"min(…, 10)\", or FAS_MACHINE_CEILING=10",
     ),
     (
-        "a scheme without a token",
+        "the token itself is missing",
         "a shell or a file did not expand the token; set it with quotes: fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
     ),
     (
-        "a variable or command instead of a token",
+        "no shell has replaced it",
         "a shell or a file did not expand it; set it with double quotes: fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
     ),
     (
@@ -430,6 +433,18 @@ const SETTINGS: &[(&str, &str)] = &[
     (
         "but /api/v1/query is appended to it",
         "set FAS_PROMETHEUS_ADDRESS to the part before /api/v1, unless a proxy needs it so",
+    ),
+    (
+        "no expression uses the metric",
+        "is its name in the expression right? Else remove the collector",
+    ),
+    (
+        "// begins a comment",
+        "to divide and round down: floor(queue_depth / 10)",
+    ),
+    (
+        "unknown variable; expected",
+        "correct its name, or unset it: fly-autoscaler help settings",
     ),
     (
         "unknown variable, ignored",

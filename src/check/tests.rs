@@ -346,7 +346,7 @@ fn the_token_and_the_app_are_judged_by_what_a_pass_needs() {
             [
                 "ok: FAS_API_TOKEN is accepted",
                 "skipped: the Machines API did not answer",
-                "failed: cannot list the machines (app \"web\") [fly-request-id 01SIM]: HTTP 503",
+                "failed: cannot list the machines (app \"web\"): HTTP 503 (fly-request-id 01SIM)",
             ],
         ),
         (
@@ -354,7 +354,7 @@ fn the_token_and_the_app_are_judged_by_what_a_pass_needs() {
             [
                 "skipped: the Machines API did not answer",
                 "skipped: the Machines API did not answer",
-                "failed: cannot list the machines (app \"web\") [fly-request-id 01SIM]: no answer in time",
+                "failed: cannot list the machines (app \"web\"): no answer in time (FAS_TIMEOUT) (fly-request-id 01SIM)",
             ],
         ),
     ];
@@ -1107,8 +1107,30 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
                 .steps,
         ),
         (
-            "a scheme without a token",
+            "the token itself is missing",
             scene().set("FAS_API_TOKEN", "FlyV1").report().steps,
+        ),
+        (
+            "no expression uses the metric",
+            scene().set("FAS_CREATED_MACHINE_COUNT", "3").report().steps,
+        ),
+        (
+            "unknown variable; expected",
+            scene().set("FAS_DRYRUN", "true").report().steps,
+        ),
+        (
+            "// begins a comment",
+            scene()
+                .set("FAS_CREATED_MACHINE_COUNT", "queue_depth // 10")
+                .report()
+                .steps,
+        ),
+        (
+            "the started target 4 is above the created target 1",
+            noted(&Note::StartedAboveCreated {
+                started: 4,
+                created: 1,
+            }),
         ),
         ("put the value in quotes", quotes.report().steps),
         (
@@ -1227,6 +1249,10 @@ fn a_note_that_is_trouble_has_a_hint() {
         },
         Note::MountsNotCloned { machines: 1 },
         Note::MountsNotDestroyed { machines: 1 },
+        Note::StartedAboveCreated {
+            started: 2,
+            created: 1,
+        },
         Note::DestroysFailed { machines: ids() },
         Note::StartsFailed { machines: ids() },
         Note::StopsFailed { machines: ids() },

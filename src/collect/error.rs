@@ -76,7 +76,7 @@ pub enum CollectError {
         peer: String,
     },
     /// The part of a pass that metrics may take was over.
-    #[error("no answer within half of FAS_TIMEOUT ({timeout:?})")]
+    #[error("no answer within {:?} (half of FAS_TIMEOUT={timeout:?})", *timeout / 2)]
     OutOfTime {
         /// `FAS_TIMEOUT`.
         timeout: Duration,

@@ -57,7 +57,7 @@ pub(super) fn run(config: Option<&Path>, app: Option<String>, explain: bool) -> 
             config.apps.pattern.as_str()
         );
     }
-    telemetry::init(config.log_format, config.verbose);
+    telemetry::init_plain(config.verbose);
     let extra_roots = extra_roots()?;
     let text = block_on(async {
         let (_trigger, shutdown) = shutdown();
@@ -118,7 +118,8 @@ async fn evaluate(
     for (metric, value) in &metrics {
         let line = match value {
             Ok(value) => format!("{metric} = {value}"),
-            Err(why) => format!("{metric} has no value: {why}"),
+            // Why is told beside it, on standard error.
+            Err(_) => format!("{metric} has no value"),
         };
         writeln!(explanation, "{line}")?;
         let collector = collectors.iter().find(|one| one.metric() == metric);

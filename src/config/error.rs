@@ -213,11 +213,6 @@ impl ConfigErrors {
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
     }
-
-    /// The warnings that would have been logged.
-    pub fn warnings(&self) -> impl Iterator<Item = &str> {
-        self.1.iter().map(String::as_str)
-    }
 }
 
 impl fmt::Display for ConfigErrors {

@@ -8,8 +8,10 @@ use crate::{
 };
 
 /// A call that did not succeed.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", Sentence(self))]
+///
+/// Displayed with its cause, since what may help and the request's id stand behind that; `source()` is what is behind the
+/// cause.
+#[derive(Debug)]
 pub struct ApiError {
     /// What was attempted.
     pub operation: Operation,
@@ -21,8 +23,13 @@ pub struct ApiError {
     /// whatever the last attempt was told.
     pub after_unknown: bool,
     /// Why.
-    #[source]
     pub cause: ApiErrorCause,
+}
+
+impl std::error::Error for ApiError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
+    }
 }
 
 fn phrase(operation: Operation) -> &'static str {
@@ -44,21 +51,20 @@ fn phrase(operation: Operation) -> &'static str {
     }
 }
 
-struct Sentence<'error>(&'error ApiError);
-
-impl fmt::Display for Sentence<'_> {
+impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "cannot {} ({})",
-            phrase(self.0.operation),
-            self.0.subject
+            "cannot {} ({}): {}",
+            phrase(self.operation),
+            self.subject,
+            self.cause
         )?;
-        if let Some(request_id) = &self.0.request_id {
-            write!(formatter, " [fly-request-id {request_id}]")?;
+        if self.operation == Operation::ListMachines && self.verdict() == Verdict::Gone {
+            formatter.write_str("; is FAS_APP_NAME right, and does the token cover the app?")?;
         }
-        if self.0.operation == Operation::ListMachines && self.0.verdict() == Verdict::Gone {
-            formatter.write_str(" [is FAS_APP_NAME right, and does the token cover the app?]")?;
+        if let Some(request_id) = &self.request_id {
+            write!(formatter, " (fly-request-id {request_id})")?;
         }
         Ok(())
     }
@@ -89,7 +95,7 @@ pub enum ApiErrorCause {
         message: String,
     },
     /// No answer by the pass deadline, or by the call's own time limit.
-    #[error("no answer in time")]
+    #[error("no answer in time (FAS_TIMEOUT)")]
     Timeout,
     /// The exchange failed below HTTP.
     #[error(transparent)]

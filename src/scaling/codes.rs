@@ -33,7 +33,7 @@ pub const REASON_CODES: [(&str, &str); 8] = [
 ];
 
 /// Every code of a note, with what it says.
-pub const NOTE_CODES: [(&str, &str); 35] = [
+pub const NOTE_CODES: [(&str, &str); 36] = [
     (
         "minimum_capped",
         "a target's minimum came out above its maximum; the maximum is used",
@@ -55,6 +55,10 @@ pub const NOTE_CODES: [(&str, &str); 35] = [
     (
         "step",
         "`FAS_SCALE_UP_STEP` or `FAS_SCALE_DOWN_STEP` limits this pass",
+    ),
+    (
+        "started_above_created",
+        "more machines are to run than are to exist",
     ),
     (
         "create_paused",
@@ -199,6 +203,7 @@ impl Note {
             Self::GrowthHeld { .. } => "scale_up_held",
             Self::ShrinkingHeld { .. } => "scale_down_held",
             Self::Step { .. } => "step",
+            Self::StartedAboveCreated { .. } => "started_above_created",
             Self::CreatePaused { .. } => "create_paused",
             Self::CeilingLeavesNoRoom { .. } => "ceiling_no_room",
             Self::Unlisted { .. } => "missing_from_list",

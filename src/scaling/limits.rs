@@ -125,6 +125,14 @@ pub fn limit(
         now: now.monotonic,
     }
     .limit(targets.started);
+    if let (Some(created), Some(started)) = (created, started)
+        && started.min > created.max
+    {
+        notes.push(Note::StartedAboveCreated {
+            started: started.min,
+            created: created.max,
+        });
+    }
     // One pass without a target says nothing of the surplus, which may have lasted all the same.
     if targets.created != Target::Missing || memory.created.is_broken() {
         let reached = created.map_or(0, |bounds| running_depth(observed, bounds, policy));
@@ -618,13 +626,13 @@ mod tests {
                 0,
                 5,
                 10,
-                "created: scale-down to 5 waits for 1 min of target history",
+                "created: scale-down to 5 is held: FAS_SCALE_DOWN_STABILIZATION needs 1 min of targets first",
             ),
             (
                 59,
                 5,
                 10,
-                "created: scale-down to 5 waits for 1 min of target history",
+                "created: scale-down to 5 is held: FAS_SCALE_DOWN_STABILIZATION needs 1 min of targets first",
             ),
             (60, 5, 5, ""),
             (75, 8, 8, ""),
@@ -799,7 +807,7 @@ mod tests {
                 4,
                 (9, 9),
                 (6, 9),
-                "created: scale-up to 9 is limited to 6 in this pass by the step size",
+                "created: scale-up to 9 is limited to 6 in this pass by FAS_SCALE_UP_STEP",
             ),
             (Some(Count(5)), None, 4, (9, 9), (9, 9), ""),
             (
@@ -808,7 +816,7 @@ mod tests {
                 4,
                 (9, 9),
                 (4, 9),
-                "created: scale-up to 9 is limited to 4 in this pass by the step size",
+                "created: scale-up to 9 is limited to 4 in this pass by FAS_SCALE_UP_STEP",
             ),
             (
                 Some(Percent(50)),
@@ -816,7 +824,7 @@ mod tests {
                 5,
                 (9, 9),
                 (8, 9),
-                "created: scale-up to 9 is limited to 8 in this pass by the step size",
+                "created: scale-up to 9 is limited to 8 in this pass by FAS_SCALE_UP_STEP",
             ),
             (
                 Some(Percent(1)),
@@ -824,7 +832,7 @@ mod tests {
                 5,
                 (9, 9),
                 (6, 9),
-                "created: scale-up to 9 is limited to 6 in this pass by the step size",
+                "created: scale-up to 9 is limited to 6 in this pass by FAS_SCALE_UP_STEP",
             ),
             (
                 Some(Percent(0)),
@@ -832,7 +840,7 @@ mod tests {
                 5,
                 (9, 9),
                 (5, 9),
-                "created: scale-up to 9 is limited to 5 in this pass by the step size",
+                "created: scale-up to 9 is limited to 5 in this pass by FAS_SCALE_UP_STEP",
             ),
             (
                 None,
@@ -840,7 +848,7 @@ mod tests {
                 9,
                 (1, 3),
                 (1, 7),
-                "created: scale-down to 3 is limited to 7 in this pass by the step size",
+                "created: scale-down to 3 is limited to 7 in this pass by FAS_SCALE_DOWN_STEP",
             ),
             (None, Some(Count(6)), 9, (1, 3), (1, 3), ""),
             (
@@ -849,7 +857,7 @@ mod tests {
                 9,
                 (1, 3),
                 (1, 9),
-                "created: scale-down to 3 is limited to 9 in this pass by the step size",
+                "created: scale-down to 3 is limited to 9 in this pass by FAS_SCALE_DOWN_STEP",
             ),
             (
                 None,
@@ -857,7 +865,7 @@ mod tests {
                 9,
                 (1, 3),
                 (1, 6),
-                "created: scale-down to 3 is limited to 6 in this pass by the step size",
+                "created: scale-down to 3 is limited to 6 in this pass by FAS_SCALE_DOWN_STEP",
             ),
             (None, Some(Percent(400)), 9, (1, 3), (1, 3), ""),
             (Some(Count(1)), Some(Count(1)), 5, (4, 6), (4, 6), ""),

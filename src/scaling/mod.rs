@@ -6,6 +6,7 @@
 
 mod backoff;
 mod codes;
+mod decided;
 mod doubt;
 mod evaluate;
 mod fingerprint;
@@ -31,6 +32,7 @@ mod unsettled;
 mod window;
 
 pub use codes::{NOTE_CODES, REASON_CODES};
+pub use decided::decided_by;
 pub use doubt::Doubt;
 pub use evaluate::{Counts, Evaluation, ExpressionBand, TargetError, TargetExpressions, to_count};
 pub use fingerprint::Fingerprint;

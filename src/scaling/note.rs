@@ -72,6 +72,13 @@ pub enum Note {
         /// The bound that this pass goes to.
         reachable: u32,
     },
+    /// More machines are to run than are to exist.
+    StartedAboveCreated {
+        /// The lower bound of the started count.
+        started: u32,
+        /// The upper bound of the created count.
+        created: u32,
+    },
     /// Creating pauses after failures.
     CreatePaused {
         /// How many machines are missing.
@@ -246,6 +253,7 @@ impl Note {
                 | Self::DeployInProgress { .. }
                 | Self::ReleaseUnknown { .. }
                 | Self::BlueGreen { .. }
+                | Self::StartedAboveCreated { .. }
                 | Self::TooFewStopped { .. }
                 | Self::Stuck { .. }
                 | Self::Unreachable { .. }
@@ -365,7 +373,7 @@ impl fmt::Display for Note {
                 window,
             } => write!(
                 formatter,
-                "{kind}: scale-down to {wanted} waits for {} of target history",
+                "{kind}: scale-down to {wanted} is held: FAS_SCALE_DOWN_STABILIZATION needs {} of targets first",
                 HumanDuration(*window)
             ),
             Self::Step {
@@ -375,8 +383,9 @@ impl fmt::Display for Note {
                 reachable,
             } => write!(
                 formatter,
-                "{kind}: {} to {wanted} is limited to {reachable} in this pass by the step size",
-                if *up { "scale-up" } else { "scale-down" }
+                "{kind}: {} to {wanted} is limited to {reachable} in this pass by {}",
+                if *up { "scale-up" } else { "scale-down" },
+                step_setting(*up)
             ),
             Self::CreatePaused { wanted, remaining } => write!(
                 formatter,
@@ -481,8 +490,9 @@ impl fmt::Display for Note {
             ),
             Self::MayBeGone { machines } => write!(
                 formatter,
-                "{} already be gone: nothing is destroyed in {} place",
+                "{} already be gone, because {} destroy had no clear answer: nothing is destroyed in {} place before that is known",
                 Many(*machines, "machine may", "machines may"),
+                if *machines == 1 { "its" } else { "their" },
                 if *machines == 1 { "its" } else { "their" }
             ),
             Self::MountsNotDestroyed { machines } => write!(
@@ -492,17 +502,17 @@ impl fmt::Display for Note {
             ),
             Self::DestroysFailed { machines } => write!(
                 formatter,
-                "could not be destroyed recently, tried last for now: {}",
+                "could not be destroyed recently: {}; other machines are tried first",
                 Ids(machines)
             ),
             Self::StartsFailed { machines } => write!(
                 formatter,
-                "did not keep running after a recent start, tried last for now: {}",
+                "did not keep running after a recent start: {}; other machines are tried first",
                 Ids(machines)
             ),
             Self::StopsFailed { machines } => write!(
                 formatter,
-                "did not stay down after a recent stop, tried last for now: {}",
+                "did not stay down after a recent stop: {}; other machines are tried first",
                 Ids(machines)
             ),
             Self::TooFewStopped { wanted, available } => {
@@ -521,10 +531,22 @@ impl fmt::Display for Note {
                     Only(*available)
                 )
             }
-            Self::Unreachable { machines, counted } => write!(
+            Self::Unreachable { machines, counted } => {
+                let hosts = if *machines == 1 {
+                    "is on an unreachable host"
+                } else {
+                    "are on unreachable hosts"
+                };
+                write!(formatter, "{} {hosts}: not touched, ", Machines(*machines))?;
+                match counted {
+                    0 => formatter.write_str("and not counted"),
+                    counted if counted == machines => formatter.write_str("still counted"),
+                    counted => write!(formatter, "{counted} still counted"),
+                }
+            }
+            Self::StartedAboveCreated { started, created } => write!(
                 formatter,
-                "{} on unreachable hosts left alone ({counted} still counted)",
-                Machines(*machines)
+                "the started target {started} is above the created target {created}: so many machines cannot be started, because fewer exist"
             ),
             Self::Stuck { machines } => {
                 write!(formatter, "stuck in a transitional state: {}", Ids(machines))
@@ -538,7 +560,7 @@ impl fmt::Display for Note {
             ),
             Self::OutcomeUnknown { machines } => write!(
                 formatter,
-                "whether {} started or stopped is still unknown: left alone for now",
+                "no answer yet whether {} started or stopped: left alone until that is known, for at most 60 s",
                 Many(*machines, "machine has", "machines have")
             ),
             Self::OutOfTime { remaining } => {
@@ -551,6 +573,15 @@ impl fmt::Display for Note {
                 write!(formatter, "machine {machine} skipped: {reason}")
             }
         }
+    }
+}
+
+/// The setting that bounds growth, or else shrinking.
+pub(super) fn step_setting(up: bool) -> &'static str {
+    if up {
+        "FAS_SCALE_UP_STEP"
+    } else {
+        "FAS_SCALE_DOWN_STEP"
     }
 }
 
@@ -609,16 +640,16 @@ impl fmt::Display for Only {
     }
 }
 
-/// A duration in words that people use: `45 s`, `1 min 30 s`, `500 ms`.
+/// A duration in words that people use: `45 s`, `1 min 30 s`; `500 ms` only below a second, and else no second too few.
 struct HumanDuration(Duration);
 
 impl fmt::Display for HumanDuration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
+        if self.0 > Duration::ZERO && self.0 < Duration::from_secs(1) {
+            return write!(formatter, "{} ms", self.0.as_millis());
+        }
+        let seconds = self.0.as_secs() + u64::from(self.0.subsec_nanos() > 0);
         match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-            (0, 0, _) if self.0.subsec_millis() > 0 && seconds < 10 => {
-                write!(formatter, "{} ms", self.0.as_millis())
-            }
             (0, 0, seconds) => write!(formatter, "{seconds} s"),
             (0, minutes, 0) => write!(formatter, "{minutes} min"),
             (0, minutes, seconds) => write!(formatter, "{minutes} min {seconds} s"),
@@ -725,7 +756,7 @@ mod tests {
                     highest: None,
                     window,
                 },
-                "created: scale-down to 1 waits for 5 min of target history",
+                "created: scale-down to 1 is held: FAS_SCALE_DOWN_STABILIZATION needs 5 min of targets first",
             ),
             (
                 Note::Step {
@@ -734,7 +765,7 @@ mod tests {
                     wanted: 9,
                     reachable: 6,
                 },
-                "created: scale-up to 9 is limited to 6 in this pass by the step size",
+                "created: scale-up to 9 is limited to 6 in this pass by FAS_SCALE_UP_STEP",
             ),
             (
                 Note::Step {
@@ -743,7 +774,7 @@ mod tests {
                     wanted: 1,
                     reachable: 6,
                 },
-                "created: scale-down to 1 is limited to 6 in this pass by the step size",
+                "created: scale-down to 1 is limited to 6 in this pass by FAS_SCALE_DOWN_STEP",
             ),
             (
                 Note::CreatePaused {
@@ -865,7 +896,28 @@ mod tests {
                     machines: 1,
                     counted: 0,
                 },
-                "1 machine on unreachable hosts left alone (0 still counted)",
+                "1 machine is on an unreachable host: not touched, and not counted",
+            ),
+            (
+                Note::Unreachable {
+                    machines: 2,
+                    counted: 2,
+                },
+                "2 machines are on unreachable hosts: not touched, still counted",
+            ),
+            (
+                Note::Unreachable {
+                    machines: 3,
+                    counted: 1,
+                },
+                "3 machines are on unreachable hosts: not touched, 1 still counted",
+            ),
+            (
+                Note::StartedAboveCreated {
+                    started: 4,
+                    created: 1,
+                },
+                "the started target 4 is above the created target 1: so many machines cannot be started, because fewer exist",
             ),
             (
                 Note::Stuck {
@@ -883,11 +935,11 @@ mod tests {
             ),
             (
                 Note::MayBeGone { machines: 1 },
-                "1 machine may already be gone: nothing is destroyed in its place",
+                "1 machine may already be gone, because its destroy had no clear answer: nothing is destroyed in its place before that is known",
             ),
             (
                 Note::MayBeGone { machines: 2 },
-                "2 machines may already be gone: nothing is destroyed in their place",
+                "2 machines may already be gone, because their destroy had no clear answer: nothing is destroyed in their place before that is known",
             ),
             (
                 Note::UnseenSurplus { machines: 1 },
@@ -905,19 +957,19 @@ mod tests {
                 Note::DestroysFailed {
                     machines: vec!["a".to_owned()],
                 },
-                "could not be destroyed recently, tried last for now: a",
+                "could not be destroyed recently: a; other machines are tried first",
             ),
             (
                 Note::StartsFailed {
                     machines: vec!["a".to_owned()],
                 },
-                "did not keep running after a recent start, tried last for now: a",
+                "did not keep running after a recent start: a; other machines are tried first",
             ),
             (
                 Note::StopsFailed {
                     machines: vec!["a".to_owned()],
                 },
-                "did not stay down after a recent stop, tried last for now: a",
+                "did not stay down after a recent stop: a; other machines are tried first",
             ),
             (
                 Note::NoMachines,
@@ -930,7 +982,7 @@ mod tests {
             ),
             (
                 Note::OutcomeUnknown { machines: 2 },
-                "whether 2 machines have started or stopped is still unknown: left alone for now",
+                "no answer yet whether 2 machines have started or stopped: left alone until that is known, for at most 60 s",
             ),
             (
                 Note::OutOfTime { remaining: 4 },
@@ -1001,9 +1053,11 @@ mod tests {
         let cases = [
             (0, "0 s"),
             (500, "500 ms"),
-            (1_500, "1500 ms"),
+            (1_500, "2 s"),
+            (2_998, "3 s"),
             (45_000, "45 s"),
-            (12_300, "12 s"),
+            (12_300, "13 s"),
+            (59_001, "1 min"),
             (60_000, "1 min"),
             (90_000, "1 min 30 s"),
             (3_600_000, "1 h"),

@@ -178,9 +178,7 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inside => {
-                formatter.write_str("nothing to do: every count is within its target after limits")
-            }
+            Self::Inside => formatter.write_str("nothing to do: as many machines as wanted"),
             Self::NoTarget => formatter.write_str("nothing is done: no target has a value"),
             Self::NoList => {
                 formatter.write_str("nothing is done: the machines could not be listed")

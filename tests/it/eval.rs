@@ -143,7 +143,7 @@ fn the_query_that_was_sent_is_explained() {
     let error = format!("or set `FAS_PROMETHEUS_EMPTY_VALUE`); the query sent was: {sent}\n");
     assert!(err.ends_with(&error), "{err}");
     assert!(
-        err.contains(&format!("DEBUG [web] query of depth: {sent}\n")),
+        err.contains(&format!("debug: query of depth: {sent}\n")),
         "{err}"
     );
 

@@ -103,7 +103,7 @@ async fn a_prometheus_that_fails_is_named_counted_and_writes_nothing() {
             "hanging",
             Effect::Hang,
             "timeout",
-            "no answer within half of FAS_TIMEOUT (30s)",
+            "no answer within 15s (half of FAS_TIMEOUT=30s)",
         ),
         ("cut off", Effect::Break, "metric", "was lost"),
         ("answer lost", Effect::LoseAnswer, "metric", "was lost"),

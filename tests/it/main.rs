@@ -41,4 +41,5 @@ mod tidy;
 mod time_of_a_pass;
 mod turns;
 mod unlisted;
+mod words;
 mod world;
