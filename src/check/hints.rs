@@ -451,6 +451,14 @@ const SETTINGS: &[(&str, &str)] = &[
         "is it misspelt? The names are in: fly-autoscaler help settings",
     ),
     (
+        " is above ",
+        "one of the two holds the other off: change the one that is not meant",
+    ),
+    (
+        "no machine is ever",
+        "fine if that is meant; else unset it, or set it to 1 or more",
+    ),
+    (
         "cannot compile the expression",
         "correct the expression; the language: fly-autoscaler help expressions",
     ),

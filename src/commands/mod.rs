@@ -24,7 +24,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::{
-    config::{Config, Purpose, Sources, file},
+    config::{Config, ConfigErrors, Purpose, Sources, file},
     shown, stderr,
     transport::read_roots,
 };
@@ -35,6 +35,16 @@ use crate::{
 ///
 /// What the user has to know; the program then ends with 1.
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+    carry_out(command).inspect_err(|error| {
+        // One of them may be the cause of the mistakes, which are shown after it.
+        let errors = error.downcast_ref::<ConfigErrors>();
+        for warning in errors.into_iter().flat_map(ConfigErrors::warnings) {
+            stderr::write(format!("warning: {}", shown::block(warning)));
+        }
+    })
+}
+
+fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
     let said = match command {
         Command::Serve { config } => return serve::run(config.as_deref()),
         Command::Check { config, app, json } => {
@@ -79,11 +89,7 @@ fn load(path: Option<&Path>, purpose: Purpose, app: Option<String>) -> anyhow::R
     if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
         sources.file = Some((path.to_owned(), file::read(path)?));
     }
-    let config = Config::load(sources).inspect_err(|errors| {
-        for warning in errors.warnings() {
-            stderr::write(format!("warning: {}", shown::block(warning)));
-        }
-    })?;
+    let config = Config::load(sources)?;
     shown::hold(&config.secrets);
     Ok(config)
 }
