@@ -557,7 +557,7 @@ const TROUBLES: &[Trouble] = &[
         line: (
             "metric",
             "failed",
-            "no answer within half of FAS_TIMEOUT",
+            "no answer within 250ms (half of FAS_TIMEOUT=500ms)",
             "half of FAS_TIMEOUT is for metrics",
         ),
     },
