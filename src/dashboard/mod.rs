@@ -2,7 +2,7 @@
 //!
 //! Pure: constants in, text out. The names of series come from [`crate::metrics::series`] alone, so that a series that is
 //! renamed is renamed here; tests hold that each expression names only what `/metrics` shows, and that no series of the
-//! table is forgotten. What a panel looks like to Grafana is [`grafana`]'s alone.
+//! table is forgotten. What a panel looks like to Grafana stands in `grafana` alone.
 //!
 //! Series without the label `app` are of the whole daemon: choosing an app does not narrow them.
 
