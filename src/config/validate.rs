@@ -91,7 +91,10 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
     }
     check_limits(problems, &settings, &config.policy);
     conflicts::warn_of_conflicts(problems, &settings, &config);
-    conflicts::warn_of_unused_metrics(problems, &config.targets, &collectors);
+    // What is replayed may be other expressions than these.
+    if sources.purpose != Purpose::Backtest {
+        conflicts::warn_of_unused_metrics(problems, &config.targets, &collectors);
+    }
     warn_of_endless_growth(problems, &settings, &config, &collectors);
     warn_of_unguarded_deploys(problems, &settings, &config.policy);
     problems.errors.extend(of_collectors);
