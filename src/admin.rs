@@ -121,12 +121,7 @@ impl Admin {
 
 /// The routes.
 pub fn router(admin: Admin) -> Router {
-    let port = Arc::new(Port {
-        admin,
-        rendering: Semaphore::new(1),
-        metrics: SharedText::default(),
-        fleets: SharedText::default(),
-    });
+    let port = Arc::new(Port::new(admin));
     Router::new()
         .route("/", get(front))
         .route("/app/{app}", get(app))
@@ -145,7 +140,7 @@ pub fn router(admin: Admin) -> Router {
 struct Port {
     admin: Admin,
     /// One text is written at a time, on a thread of its own, so that passes go on meanwhile however many ask.
-    rendering: Semaphore,
+    rendering: Arc<Semaphore>,
     /// The text of `/metrics`.
     metrics: SharedText,
     /// `/api/status` without a selection.
@@ -153,17 +148,29 @@ struct Port {
 }
 
 impl Port {
+    fn new(admin: Admin) -> Self {
+        Self {
+            admin,
+            rendering: Arc::new(Semaphore::new(1)),
+            metrics: SharedText::default(),
+            fleets: SharedText::default(),
+        }
+    }
+
     /// Writes a text where no pass waits for it.
     async fn render<T: Send + 'static>(
         self: &Arc<Self>,
         write: impl FnOnce(&Admin) -> T + Send + 'static,
     ) -> Option<T> {
         let port = Arc::clone(self);
-        // Neither is ever closed; a panic of the writer is its own answer.
-        let _turn = self.rendering.acquire().await.ok()?;
-        tokio::task::spawn_blocking(move || write(&port.admin))
-            .await
-            .ok()
+        // It is never closed; a panic of the writer is its own answer.
+        let turn = Arc::clone(&self.rendering).acquire_owned().await.ok()?;
+        let written = tokio::task::spawn_blocking(move || {
+            // Not given back when the client goes away, for the writer does not.
+            let _turn = turn;
+            write(&port.admin)
+        });
+        written.await.ok()
     }
 
     /// A text that those who ask at the same time share.
@@ -355,6 +362,31 @@ async fn readyz(State(port): State<Arc<Port>>) -> impl IntoResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_writer_whose_client_goes_away_keeps_its_turn() {
+        let admin = Admin::new(Clock::System, Duration::ZERO, Duration::ZERO);
+        let port = Arc::new(Port::new(admin));
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+        let client = {
+            let port = Arc::clone(&port);
+            tokio::spawn(async move {
+                let write = move |_: &Admin| {
+                    let _ = begun.send(());
+                    let _ = may_go_on.recv();
+                };
+                port.render(write).await
+            })
+        };
+        assert!(has_begun.await.is_ok());
+        client.abort();
+        let gone = client.await;
+        assert!(gone.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(port.rendering.available_permits(), 0);
+        assert!(go_on.send(()).is_ok());
+        assert_eq!(port.render(|_| "written").await, Some("written"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn clients_share_a_text_and_slow_ones_are_at_the_reading_of_few() {
