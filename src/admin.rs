@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
     page::{self, ListQuery},
     shown,
-    status::{Daemon, Selection, Status},
+    status::{Selection, Status},
 };
 
 /// The longest reason that is shown, in characters.
@@ -94,7 +94,7 @@ impl Admin {
             now: self.status.clock().now().wall,
             started_at: self.status.started_at(),
             readiness: self.health.readiness(Instant::now()),
-            dry_run: self.status.settings().is_some_and(|one| one.dry_run),
+            dry_run: self.status.is_dry_run(),
             has_list: self.status.len() != 1,
         }
     }
@@ -103,10 +103,7 @@ impl Admin {
     #[must_use]
     pub fn status_json(&self, selection: Option<&Selection>) -> Option<Vec<u8>> {
         let readiness = self.health.readiness(Instant::now());
-        let daemon = Daemon {
-            readiness: readiness.as_ref().map_err(String::as_str).copied(),
-        };
-        self.status.json(daemon, selection)
+        self.status.json(&readiness, selection)
     }
 
     /// All series in the Prometheus text format.

@@ -352,10 +352,7 @@ impl fmt::Display for Decided<'_> {
             _ => &Kind::ALL,
         };
         for kind in kinds {
-            let target = match kind {
-                Kind::Created => report.targets.created,
-                Kind::Started => report.targets.started,
-            };
+            let target = report.targets.of_kind(*kind);
             if let Some(decided) = decided_by(*kind, target, &report.notes) {
                 write!(formatter, "; {kind}: {decided}")?;
             }
@@ -387,16 +384,14 @@ struct TargetValues<'targets>(&'targets TargetExpressions, Targets);
 impl fmt::Display for TargetValues<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(expressions, targets) = self;
-        let kinds = [
-            (Kind::Created, &expressions.created, targets.created),
-            (Kind::Started, &expressions.started, targets.started),
-        ];
         let mut gap = "";
-        for (kind, band, target) in kinds {
-            let Some(band) = band else { continue };
+        for kind in Kind::ALL {
+            let Some(band) = expressions.of_kind(kind) else {
+                continue;
+            };
             write!(formatter, "{gap}{kind}: ")?;
             gap = "; ";
-            let counts = match target {
+            let counts = match targets.of_kind(kind) {
                 Target::Bounds(Bounds { min, max }) | Target::Capped { min, max } => {
                     [min.to_string(), max.to_string()]
                 }

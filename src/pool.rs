@@ -252,7 +252,7 @@ impl Pool {
         };
         let turn = app.turn;
         self.status
-            .passed(&name, report.as_ref(), standing, self.time_of(turn));
+            .passed(&name, report, standing, self.time_of(turn));
         self.due.insert((turn, name));
     }
 

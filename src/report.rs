@@ -61,7 +61,7 @@ pub struct Limits {
 impl Limits {
     /// The bounds of one kind.
     #[must_use]
-    pub fn of(self, kind: Kind) -> Option<Bounds> {
+    pub fn of_kind(self, kind: Kind) -> Option<Bounds> {
         match kind {
             Kind::Created => self.created,
             Kind::Started => self.started,

@@ -13,7 +13,7 @@ use crate::{
     chart::{Band, Chart, Line, Mark},
     inventory::{Inventory, MachineView},
     scaling::{Decision, Kind, Note},
-    status::{Fleet, LastPass, PastDecision, Span, Status},
+    status::{Fleet, LastPass, PastDecision, PastError, Recent, Span, Status},
 };
 
 /// How many points the closer chart shows, with a point a minute an hour.
@@ -67,7 +67,7 @@ fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
         found.push((true, format!("Not ready: {why}"), None));
     }
     if let Some(pass) = &fleet.last_pass {
-        if !pass.ok {
+        if !pass.decision.ok {
             let last = fleet.errors.last();
             let text = last.map_or("the last pass failed", |error| &error.what.text);
             let passes = fleet.standing.failing_passes;
@@ -101,7 +101,7 @@ fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
 
 /// The numbers of the last day and of the last hour.
 fn charts(fleet: &Fleet, span: &Span) -> Markup {
-    let close = span.points.len().saturating_sub(CLOSE);
+    let close = span.created.len().saturating_sub(CLOSE);
     let names: Vec<&str> = fleet
         .last_pass
         .iter()
@@ -121,15 +121,14 @@ fn charts(fleet: &Fleet, span: &Span) -> Markup {
 }
 
 fn chart(fleet: &Fleet, span: &Span, first: usize, names: &[&str]) -> Markup {
-    let points = span.points.get(first..).unwrap_or_default();
-    let of = |count: fn(&crate::status::Point) -> Option<u32>| -> Vec<Option<f64>> {
-        points
-            .iter()
-            .map(|point| count(point).map(f64::from))
-            .collect()
-    };
-    let (created, started) = (of(|point| point.created), of(|point| point.started));
-    let (low, high) = (of(|point| point.target_min), of(|point| point.target_max));
+    let (created, started) = (
+        shown_of(&span.created, first),
+        shown_of(&span.started, first),
+    );
+    let (low, high) = (
+        shown_of(&span.target_min, first),
+        shown_of(&span.target_max, first),
+    );
     let step_s = span.step.as_secs_f64();
     let skipped = span
         .step
@@ -179,15 +178,9 @@ fn chart(fleet: &Fleet, span: &Span, first: usize, names: &[&str]) -> Markup {
         },
         marks: marks.collect(),
     };
-    let metrics: Vec<(&str, Vec<Option<f64>>)> = names
-        .iter()
-        .enumerate()
-        .map(|(number, name)| {
-            let values = points
-                .iter()
-                .map(|point| point.metrics.get(number).copied().flatten().map(f64::from));
-            (*name, values.collect())
-        })
+    let metrics = names.iter().zip(&span.metrics);
+    let metrics: Vec<_> = metrics
+        .map(|(name, values)| (*name, shown_of(values, first)))
         .collect();
     html! {
         (machines.render())
@@ -204,14 +197,17 @@ fn chart(fleet: &Fleet, span: &Span, first: usize, names: &[&str]) -> Markup {
     }
 }
 
+/// The values of a column from this point on.
+fn shown_of<T: Copy + Into<f64>>(column: &[Option<T>], first: usize) -> Vec<Option<f64>> {
+    let values = column.get(first..).unwrap_or_default().iter();
+    values.map(|value| value.map(Into::into)).collect()
+}
+
 /// From metric to plan, each step with its value.
 fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
     let (limits, others): (Vec<&Note>, Vec<&Note>) =
         pass.decision.notes.iter().partition(|note| is_limit(note));
-    let targets = [
-        (Kind::Created, pass.targets.created),
-        (Kind::Started, pass.targets.started),
-    ];
+    let targets = Kind::ALL.map(|kind| (kind, pass.targets.of_kind(kind)));
     html! {
         h2 { "Why" }
         ol.chain {
@@ -250,7 +246,7 @@ fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
             li {
                 h3 { "Limits" }
                 @for (kind, target) in targets {
-                    @if let (Some(band), Some(after)) = (fleet.settings.targets.of_kind(kind), pass.limited.of(kind)) {
+                    @if let (Some(band), Some(after)) = (fleet.settings.targets.of_kind(kind), pass.limited.of_kind(kind)) {
                         @if target.bounds() != Some(after) {
                             p { (sentence(&told_target(kind, band, target, Some(after)))) }
                         }
@@ -333,23 +329,32 @@ fn cell(machine: &MachineView) -> Markup {
 fn decisions(fleet: &Fleet, daemon: &Daemon) -> Markup {
     html! {
         h2 { "Last decisions" }
-        @if fleet.decisions.last().is_none() {
-            p.soft { "Nothing had to be done so far." }
-        } @else {
-            div.scroll #decisions tabindex="0" role="region" aria-label="Last decisions" {
-                table {
-                    thead { tr { th scope="col" { "When" } th scope="col" { "What and why" } } }
-                    tbody {
-                        @for decision in fleet.decisions.newest_first() {
-                            tr {
-                                td {
-                                    (time(decision.at, daemon.now))
-                                    @if decision.times > 1 {
-                                        div.soft.small { (decision.times) " times since " (time(decision.first_at, daemon.now)) }
-                                    }
+        @if fleet.decisions.last().is_none() { p.soft { "Nothing had to be done so far." } }
+        @else { (happened(["decisions", "Last decisions", "What and why"], &fleet.decisions, daemon, told)) }
+    }
+}
+
+/// A table of what happened and when, the newest first: its id, name and heading, and how one of them is told.
+fn happened<T>(
+    [id, label, heading]: [&str; 3],
+    recent: &Recent<T>,
+    daemon: &Daemon,
+    tell: fn(&T) -> Markup,
+) -> Markup {
+    html! {
+        div.scroll id=(id) tabindex="0" role="region" aria-label=(label) {
+            table {
+                thead { tr { th scope="col" { "When" } th scope="col" { (heading) } } }
+                tbody {
+                    @for one in recent.newest_first() {
+                        tr {
+                            td {
+                                (time(one.at, daemon.now))
+                                @if one.times > 1 {
+                                    div.soft.small { (one.times) " times since " (time(one.first_at, daemon.now)) }
                                 }
-                                td { (told(&decision.what)) }
                             }
+                            td { (tell(&one.what)) }
                         }
                     }
                 }
@@ -369,29 +374,11 @@ fn told(decision: &PastDecision) -> Markup {
 }
 
 fn errors(fleet: &Fleet, daemon: &Daemon) -> Markup {
+    let tell =
+        |error: &PastError| html! { span.soft { (error.code()) } " " (sentence(&error.text)) };
     html! {
         h2 { "Errors" }
-        @if fleet.errors.last().is_none() {
-            p.soft { "None so far." }
-        } @else {
-            div.scroll #errors tabindex="0" role="region" aria-label="Errors" {
-                table {
-                    thead { tr { th scope="col" { "When" } th scope="col" { "What" } } }
-                    tbody {
-                        @for error in fleet.errors.newest_first() {
-                            tr {
-                                td {
-                                    (time(error.at, daemon.now))
-                                    @if error.times > 1 {
-                                        div.soft.small { (error.times) " times since " (time(error.first_at, daemon.now)) }
-                                    }
-                                }
-                                td { span.soft { (error.what.code()) } " " (sentence(&error.what.text)) }
-                            }
-                        }
-                    }
-                }
-            }
-        }
+        @if fleet.errors.last().is_none() { p.soft { "None so far." } }
+        @else { (happened(["errors", "Errors", "What"], &fleet.errors, daemon, tell)) }
     }
 }

@@ -25,7 +25,7 @@ impl Condition {
     pub(super) fn of(fleet: &Fleet) -> Self {
         match &fleet.last_pass {
             None => Self::Waiting,
-            Some(pass) if !pass.ok => Self::Failing,
+            Some(pass) if !pass.decision.ok => Self::Failing,
             Some(pass)
                 if pass
                     .decision
@@ -112,17 +112,7 @@ fn capital(text: &str) -> String {
 
 /// The targets with their values, and the metrics that made them.
 fn because(fleet: &Fleet, pass: &LastPass) -> String {
-    let targets = [
-        (Kind::Created, pass.targets.created),
-        (Kind::Started, pass.targets.started),
-    ];
-    let told: Vec<String> = targets
-        .into_iter()
-        .filter_map(|(kind, target)| {
-            let band = fleet.settings.targets.of_kind(kind)?;
-            Some(told_target(kind, band, target, pass.limited.of(kind)))
-        })
-        .collect();
+    let told = told_targets(fleet);
     let metrics: Vec<String> = pass
         .metrics
         .iter()
@@ -134,12 +124,24 @@ fn because(fleet: &Fleet, pass: &LastPass) -> String {
         .collect();
     match (told.is_empty(), metrics.is_empty()) {
         (true, _) => String::new(),
-        (false, true) => format!(" ({})", told.join("; ")),
-        (false, false) => format!(" ({}, because {})", told.join("; "), metrics.join(", ")),
+        (false, true) => format!(" ({told})"),
+        (false, false) => format!(" ({told}, because {})", metrics.join(", ")),
     }
 }
 
-/// One target: `wanted min(n + 1, 10) = 12, limited to 10`.
+/// All targets of a fleet with their values, in one line.
+pub(super) fn told_targets(fleet: &Fleet) -> String {
+    let pass = fleet.last_pass.as_ref();
+    let told = Kind::ALL.into_iter().filter_map(|kind| {
+        let band = fleet.settings.targets.of_kind(kind)?;
+        let target = pass.map_or(Target::Missing, |pass| pass.targets.of_kind(kind));
+        let limited = pass.and_then(|pass| pass.limited.of_kind(kind));
+        Some(told_target(kind, band, target, limited))
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// One target: `machines: min(n + 1, 10) = 12, after limits 10`.
 pub(super) fn told_target(
     kind: Kind,
     band: &ExpressionBand,

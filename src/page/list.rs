@@ -1,18 +1,17 @@
 //! All fleets, those with problems first.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use maud::{Markup, html};
 use url::form_urlencoded;
 
 use super::{
     Daemon, ago,
-    headline::{Condition, told_target},
+    headline::{Condition, told_targets},
     page, sentence,
 };
 use crate::{
     chart::buckets,
-    scaling::{Kind, Target},
     status::{Fleet, Status},
 };
 
@@ -58,6 +57,11 @@ impl Column {
         let found = Self::ALL.iter().find(|(column, _, _)| *column == self);
         found.map_or("", |(_, word, _)| word)
     }
+
+    /// Whether it is a count of machines, of which more come first.
+    fn is_count(self) -> bool {
+        matches!(self, Self::Created | Self::Started)
+    }
 }
 
 impl ListQuery {
@@ -102,14 +106,14 @@ impl ListQuery {
     }
 }
 
-/// What a row is sorted by.
+/// What a fleet is sorted by.
 struct Row {
+    app: Arc<str>,
     name: String,
     condition: Condition,
     created: Option<u32>,
     started: Option<u32>,
     at: Option<jiff::Timestamp>,
-    markup: Markup,
 }
 
 /// The list.
@@ -128,12 +132,12 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
         let name = fleet.name.to_string();
         if name.to_lowercase().contains(&filter) {
             rows.push(Row {
+                app: Arc::clone(&fleet.name.app),
                 name,
                 condition,
                 created: fleet.inventory.as_ref().map(|seen| seen.counts.created),
                 started: fleet.inventory.as_ref().map(|seen| seen.counts.started),
                 at: fleet.last_pass.as_ref().map(|pass| pass.at),
-                markup: html! {},
             });
         }
     });
@@ -148,14 +152,10 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
     let found = rows.len();
     let pages = found.div_ceil(ROWS).max(1);
     let shown = query.page.min(pages);
-    let mut rows: Vec<Row> = rows
-        .into_iter()
-        .skip((shown - 1) * ROWS)
-        .take(ROWS)
-        .collect();
-    for one in &mut rows {
-        // Only what is shown is written.
-        status.each_of(&one.name, |fleet| one.markup = row(fleet, status, daemon));
+    // Only what is shown is written.
+    let mut written: Vec<Markup> = Vec::new();
+    for one in rows.iter().skip((shown - 1) * ROWS).take(ROWS) {
+        status.each_of(&one.app, |fleet| written.push(row(fleet, status, daemon)));
     }
     let [failing, troubled, waiting, _] = counts;
     let content = html! {
@@ -169,7 +169,7 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
                 @if !query.filter.is_empty() { a href="/" { "Show all" } }
             }
             @if found == 0 { p { "No app has “" (sentence(&query.filter)) "” in its name." } }
-            @else { (table(query, &rows)) }
+            @else { (table(query, &written)) }
             @if pages > 1 {
                 nav aria-label="Pages" {
                     p {
@@ -217,7 +217,7 @@ fn nothing_yet(status: &Status, daemon: &Daemon) -> Markup {
     }
 }
 
-fn table(query: &ListQuery, rows: &[Row]) -> Markup {
+fn table(query: &ListQuery, rows: &[Markup]) -> Markup {
     html! {
         div.scroll #list tabindex="0" role="region" aria-label="Apps" {
             table {
@@ -225,8 +225,8 @@ fn table(query: &ListQuery, rows: &[Row]) -> Markup {
                     tr {
                         th scope="col" { a href=(query.address(None, 1)) { "State" } }
                         @for (column, _, heading) in Column::ALL {
-                            th.number[matches!(column, Column::Created | Column::Started)] scope="col"
-                                aria-sort=[(query.sort == Some(column)).then_some(if matches!(column, Column::Created | Column::Started) { "descending" } else { "ascending" })] {
+                            th.number[column.is_count()] scope="col"
+                                aria-sort=[(query.sort == Some(column)).then_some(if column.is_count() { "descending" } else { "ascending" })] {
                                 a href=(query.address(Some(column), 1)) { (heading) }
                             }
                         }
@@ -234,7 +234,7 @@ fn table(query: &ListQuery, rows: &[Row]) -> Markup {
                         th.wide scope="col" { "Machines over time" }
                     }
                 }
-                tbody { @for row in rows { (row.markup) } }
+                tbody { @for row in rows { (row) } }
             }
         }
     }
@@ -243,19 +243,6 @@ fn table(query: &ListQuery, rows: &[Row]) -> Markup {
 fn row(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
     let (word, class) = Condition::of(fleet).word();
     let counts = fleet.inventory.as_ref().map(|seen| seen.counts);
-    let wanted: Vec<String> = Kind::ALL
-        .into_iter()
-        .filter_map(|kind| {
-            let band = fleet.settings.targets.of_kind(kind)?;
-            let pass = fleet.last_pass.as_ref();
-            let target = pass.map_or(Target::Missing, |pass| match kind {
-                Kind::Created => pass.targets.created,
-                Kind::Started => pass.targets.started,
-            });
-            let limited = pass.and_then(|pass| pass.limited.of(kind));
-            Some(told_target(kind, band, target, limited))
-        })
-        .collect();
     let app = &*fleet.name.app;
     html! {
         tr {
@@ -264,7 +251,7 @@ fn row(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
             td.number { (counts.map_or_else(|| "?".to_owned(), |counts| counts.created.to_string())) }
             td.number { (counts.map_or_else(|| "?".to_owned(), |counts| counts.started.to_string())) }
             td { (fleet.last_pass.as_ref().map_or_else(|| "none yet".to_owned(), |pass| ago(pass.at, daemon.now))) }
-            td { (sentence(&wanted.join("; "))) }
+            td { (sentence(&told_targets(fleet))) }
             td.wide { (sparkline(fleet, status)) }
         }
     }
@@ -275,11 +262,8 @@ fn sparkline(fleet: &Fleet, status: &Status) -> Markup {
     let Some(span) = fleet.history.span(status.resolution()) else {
         return html! {};
     };
-    let created: Vec<Option<f64>> = span
-        .points
-        .iter()
-        .map(|point| point.created.map(f64::from))
-        .collect();
+    let created = span.created.iter().map(|count| count.map(f64::from));
+    let created: Vec<Option<f64>> = created.collect();
     let buckets = buckets(&created, SPARKS);
     let known = buckets.iter().flatten();
     let (low, high) = known

@@ -1,12 +1,12 @@
 //! The status page: the record as people read it, in HTML from the program alone.
 //!
 //! Facts are there without a script; a small one brings newer ones. Everything that a peer said is escaped by the template
-//! and has passed [`shown`] before. Nothing on a page writes. From `seeing.md`.
+//! and has passed [`crate::shown`] before. Nothing on a page writes. From `seeing.md`.
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
-use crate::shown;
+use crate::status::{shown_name as name, shown_sentence as sentence};
 
 mod advice;
 mod fleet;
@@ -34,12 +34,6 @@ pub const SCRIPT_PATH: &str = "/page.js";
 /// What a browser may do with a page: nothing but show it, with this program's style, and ask this program again.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-
-/// The longest sentence, in characters.
-const SENTENCE_LIMIT: usize = 1000;
-
-/// The longest name that a peer gave, in characters.
-const NAME_LIMIT: usize = 80;
 
 /// What a page says of the daemon.
 #[derive(Debug, Clone)]
@@ -103,7 +97,7 @@ fn page(title: &str, daemon: &Daemon, content: &Markup) -> Markup {
 pub fn not_found(what: &str, daemon: &Daemon) -> String {
     let content = html! {
         h1 { "Not found" }
-        p.headline { (shown::line(what, SENTENCE_LIMIT)) }
+        p.headline { (sentence(what)) }
         p { a href="/" { "All apps" } }
     };
     page("Not found – fly-autoscaler", daemon, &content).into_string()
@@ -145,16 +139,6 @@ fn length(seconds: u64) -> String {
 /// A count with its word.
 fn many(count: u32, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
-}
-
-/// A text of a peer, cleaned.
-fn name(text: &str) -> String {
-    shown::line(text, NAME_LIMIT)
-}
-
-/// A sentence, cleaned.
-fn sentence(text: &str) -> String {
-    shown::line(text, SENTENCE_LIMIT)
 }
 
 /// A number as people write it.

@@ -25,7 +25,8 @@
       return;
     }
     alive(true);
-    const next = new DOMParser().parseFromString(text, "text/html").querySelector("main");
+    const page = new DOMParser().parseFromString(text, "text/html");
+    const next = page.querySelector("main");
     const main = document.querySelector("main");
     if (!next || !main) return;
     const active = document.activeElement;
@@ -38,19 +39,18 @@
     const open = new Set([...main.querySelectorAll("details[open]")].map((one) => one.id));
     for (const one of next.querySelectorAll("details")) one.open = open.has(one.id) || one.open;
     const scrolls = new Map([...main.querySelectorAll(".scroll[id]")].map((one) => [one.id, one.scrollLeft]));
-    const focused = active && main.contains(active) ? active.id || active.getAttribute("href") : null;
-    const byId = active && active.id;
+    const focused = active && main.contains(active) ? { id: active.id, href: active.getAttribute("href") } : null;
     const [x, y] = [scrollX, scrollY];
     main.replaceChildren(...next.childNodes);
-    document.title = new DOMParser().parseFromString(text, "text/html").title;
+    document.title = page.title;
     for (const [id, left] of scrolls) {
       const one = document.getElementById(id);
       if (one) one.scrollLeft = left;
     }
     if (focused) {
-      const again = byId
-        ? document.getElementById(focused)
-        : [...main.querySelectorAll("a[href]")].find((one) => one.getAttribute("href") === focused);
+      const again = focused.id
+        ? document.getElementById(focused.id)
+        : [...main.querySelectorAll("a[href]")].find((one) => one.getAttribute("href") === focused.href);
       again?.focus({ preventScroll: true });
     }
     scrollTo(x, y);

@@ -111,6 +111,17 @@ pub struct Targets {
     pub started: Target,
 }
 
+impl Targets {
+    /// The target of one kind.
+    #[must_use]
+    pub fn of_kind(self, kind: Kind) -> Target {
+        match kind {
+            Kind::Created => self.created,
+            Kind::Started => self.started,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

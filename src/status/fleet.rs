@@ -66,8 +66,6 @@ pub struct LastPass {
     pub at: Timestamp,
     /// How long it took.
     pub took: Duration,
-    /// Whether it did what it should.
-    pub ok: bool,
     /// The metrics, by name.
     pub metrics: Box<[MetricReading]>,
     /// What the expressions ask for.
@@ -105,14 +103,14 @@ pub struct PastDecision {
 }
 
 impl PastDecision {
-    fn of(report: &PassReport) -> Self {
+    fn of(report: &mut PassReport) -> Self {
         Self {
             decision: report.decision,
             reason: report.reason,
-            planned: report.planned.as_deref().map(Into::into),
-            notes: report.notes.clone().into(),
-            acted: !report.done.is_empty(),
+            planned: report.planned.take().map(Into::into),
             ok: report.succeeded(),
+            notes: std::mem::take(&mut report.notes).into(),
+            acted: !report.done.is_empty(),
         }
     }
 
@@ -131,14 +129,14 @@ impl PastDecision {
         }
     }
 
-    /// Whether this is the same once more: a plan that comes to nothing again and again, as one of a dry run does.
-    fn repeats(&self, before: &Self) -> bool {
+    /// Whether another one is this once more: a plan that comes to nothing again and again, as one of a dry run does.
+    fn is_repeated_by(&self, other: &Self) -> bool {
         !self.acted
-            && !before.acted
-            && self.ok == before.ok
-            && self.decision == before.decision
-            && self.planned == before.planned
-            && self.code() == before.code()
+            && !other.acted
+            && self.ok == other.ok
+            && self.decision == other.decision
+            && self.planned == other.planned
+            && self.code() == other.code()
     }
 }
 
@@ -178,47 +176,47 @@ impl Fleet {
     /// Takes what became of a pass.
     pub(super) fn take(
         &mut self,
-        report: &PassReport,
+        mut report: PassReport,
         now: Timestamp,
         fleets: usize,
         resolution: Duration,
     ) {
-        if let Some(inventory) = &report.inventory {
+        self.history.note(&point(&report), now, fleets, resolution);
+        for trouble in report.troubles() {
+            self.note_error(trouble.reason, &trouble.text, now, fleets);
+        }
+        let decision = PastDecision::of(&mut report);
+        if !decision.ok || decision.decision != Decision::NoScale {
+            self.decisions.note_in_turn(
+                decision.clone(),
+                now,
+                kept(DECISIONS, fleets),
+                PastDecision::is_repeated_by,
+            );
+        }
+        if let Some(inventory) = report.inventory {
             for (label, _) in &inventory.by_state {
                 if let Err(at) = self.states.binary_search(label) {
                     self.states.insert(at, *label);
                 }
             }
-            self.inventory = Some(inventory.clone());
+            self.inventory = Some(inventory);
         }
-        for trouble in report.troubles() {
-            self.note_error(trouble.reason, &trouble.text, now, fleets);
-        }
-        let decision = PastDecision::of(report);
-        // The newest is what a decision may repeat: after another one it is news again.
-        if !decision.ok || decision.decision != Decision::NoScale {
-            let last = self.decisions.last().map(|last| last.at);
-            self.decisions.note(
-                decision.clone(),
-                now,
-                kept(DECISIONS, fleets),
-                |before, decision| Some(before.at) == last && decision.repeats(&before.what),
-            );
-        }
-        let readings = report.metrics.iter().map(|(name, value)| MetricReading {
-            name: name.as_str().into(),
-            value: value.as_ref().map_err(|why| shortened(why)).copied(),
-        });
+        let readings = report
+            .metrics
+            .into_iter()
+            .map(|(name, value)| MetricReading {
+                name: name.into(),
+                value: value.map_err(|why| shortened(&why)),
+            });
         self.last_pass = Some(LastPass {
             at: report.began.wall,
             took: report.took,
-            ok: decision.ok,
             metrics: readings.collect(),
             targets: report.targets,
             limited: report.limited,
             decision,
         });
-        self.history.note(&point(report), now, fleets, resolution);
     }
 
     /// A pass ended in a panic.
@@ -232,9 +230,7 @@ impl Fleet {
             text: shortened(text),
         };
         self.errors
-            .note(error, now, kept(ERRORS, fleets), |before, error| {
-                before.what == *error
-            });
+            .note(error, now, kept(ERRORS, fleets), PastError::eq);
     }
 }
 

@@ -47,15 +47,23 @@ pub struct History {
     cells: VecDeque<u32>,
 }
 
-/// A history written out: a column for each number.
+/// A history written out: a column for each number, from the oldest point on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
     /// How far the points are apart.
     pub step: Duration,
     /// The time of the first one.
     pub from: Timestamp,
-    /// The points, from the oldest.
-    pub points: Vec<Point>,
+    /// See [`Point::created`].
+    pub created: Vec<Option<u32>>,
+    /// See [`Point::started`].
+    pub started: Vec<Option<u32>>,
+    /// See [`Point::target_min`].
+    pub target_min: Vec<Option<u32>>,
+    /// See [`Point::target_max`].
+    pub target_max: Vec<Option<u32>>,
+    /// A column for each metric, in their order.
+    pub metrics: Vec<Vec<Option<f32>>>,
 }
 
 impl History {
@@ -108,11 +116,18 @@ impl History {
     /// The history written out; `None` before the first point.
     #[must_use]
     pub fn span(&self, resolution: Duration) -> Option<Span> {
-        let cells: Vec<u32> = self.cells.iter().copied().collect();
+        let column = |at: usize| self.cells.iter().skip(at).step_by(self.width()).copied();
+        let counts = |at| column(at).map(count_of).collect();
         Some(Span {
             step: self.step(resolution),
             from: self.from?,
-            points: cells.chunks_exact(self.width()).map(read).collect(),
+            created: counts(0),
+            started: counts(1),
+            target_min: counts(2),
+            target_max: counts(3),
+            metrics: (4..self.width())
+                .map(|at| column(at).map(value_of).collect())
+                .collect(),
         })
     }
 
@@ -136,25 +151,25 @@ impl History {
     }
 
     fn push(&mut self, point: &Point) {
-        let width = self.width();
-        if self.cells.capacity() - self.cells.len() < width {
-            let room = self.kept().saturating_add(1).saturating_sub(self.len());
-            self.cells.reserve_exact(room.clamp(1, GROWTH) * width);
-        }
         let counts = [
             point.created,
             point.started,
             point.target_min,
             point.target_max,
         ];
-        self.cells
-            .extend(counts.map(|count| count.map_or(UNKNOWN, |count| count.min(UNKNOWN - 1))));
-        self.cells.extend(
-            point
-                .metrics
-                .iter()
-                .map(|value| value.unwrap_or(f32::NAN).to_bits()),
-        );
+        let counts = counts.map(|count| count.map_or(UNKNOWN, |count| count.min(UNKNOWN - 1)));
+        let metrics = point.metrics.iter();
+        let metrics = metrics.map(|value| value.unwrap_or(f32::NAN).to_bits());
+        self.push_cells(counts.into_iter().chain(metrics));
+    }
+
+    fn push_cells(&mut self, cells: impl Iterator<Item = u32>) {
+        let width = self.width();
+        if self.cells.capacity() - self.cells.len() < width {
+            let room = self.kept().saturating_add(1).saturating_sub(self.len());
+            self.cells.reserve_exact(room.clamp(1, GROWTH) * width);
+        }
+        self.cells.extend(cells);
     }
 
     /// Keeps the last point of each longer step.
@@ -179,7 +194,7 @@ impl History {
                 self.cells.truncate(kept);
             }
             slot = Some(at);
-            self.push(&read(cells));
+            self.push_cells(cells.iter().copied());
         }
         let old = self.len().saturating_sub(self.kept());
         self.cells.drain(..old * self.width());
@@ -189,19 +204,12 @@ impl History {
     }
 }
 
-fn read(cells: &[u32]) -> Point {
-    let count = |at: usize| cells.get(at).copied().filter(|count| *count != UNKNOWN);
-    Point {
-        created: count(0),
-        started: count(1),
-        target_min: count(2),
-        target_max: count(3),
-        metrics: cells
-            .iter()
-            .skip(4)
-            .map(|bits| Some(f32::from_bits(*bits)).filter(|value| !value.is_nan()))
-            .collect(),
-    }
+fn count_of(cell: u32) -> Option<u32> {
+    (cell != UNKNOWN).then_some(cell)
+}
+
+fn value_of(cell: u32) -> Option<f32> {
+    Some(f32::from_bits(cell)).filter(|value| !value.is_nan())
 }
 
 /// How many times the finest resolution points are apart, so that all fleets stay within the budget.
@@ -236,8 +244,7 @@ mod tests {
     }
 
     fn created(history: &History) -> Vec<Option<u32>> {
-        let span = history.span(RESOLUTION).unwrap();
-        span.points.iter().map(|point| point.created).collect()
+        history.span(RESOLUTION).unwrap().created
     }
 
     #[test]
@@ -262,11 +269,11 @@ mod tests {
         );
         let span = history.span(RESOLUTION).unwrap();
         assert_eq!((span.from, span.step), (at(0), RESOLUTION));
-        let expected = Point {
-            target_max: Some(u32::MAX - 1),
-            ..point(7)
-        };
-        assert_eq!(span.points.last(), Some(&expected));
+        assert_eq!(span.started.last(), Some(&Some(3)));
+        assert_eq!(span.target_min.last(), Some(&None));
+        assert_eq!(span.target_max.last(), Some(&Some(u32::MAX - 1)));
+        let metrics: Vec<_> = span.metrics.iter().map(|column| column.last()).collect();
+        assert_eq!(metrics, [Some(&Some(0.5)), Some(&None)]);
     }
 
     #[test]
@@ -276,9 +283,9 @@ mod tests {
             history.note(&point(minute), at(i64::from(minute) * 60), 1, RESOLUTION);
         }
         let span = history.span(RESOLUTION).unwrap();
-        assert_eq!(span.points.len(), 1440);
+        assert_eq!(span.created.len(), 1440);
         assert_eq!(span.from, at(560 * 60));
-        assert_eq!(span.points[0].created, Some(560));
+        assert_eq!(span.created[0], Some(560));
         history.note(&point(9), at(5000 * 60), 1, RESOLUTION);
         assert_eq!(created(&history), [Some(9)], "a standstill of two days");
     }
@@ -307,11 +314,11 @@ mod tests {
             let all = fleets * history.cells.capacity() * size_of::<u32>();
             // A point more than a day has, before the oldest goes.
             assert!(all <= BUDGET + BUDGET / 20, "{fleets} fleets: {all} bytes");
-            let reach = span.step * u32::try_from(span.points.len()).unwrap();
+            let reach = span.step * u32::try_from(span.created.len()).unwrap();
             let day = Duration::from_secs(86_400);
             assert!(reach + span.step > day && reach <= day, "{reach:?}");
-            assert_eq!(span.points.last().unwrap().created, Some(1));
-            let oldest = span.points[0].created.unwrap();
+            assert_eq!(span.created.last(), Some(&Some(1)));
+            let oldest = span.created[0].unwrap();
             assert!(u64::from(oldest) < 2 * span.step.as_secs() / 60, "{oldest}");
         }
     }

@@ -5,25 +5,11 @@ use std::{collections::BTreeMap, io};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::{Fleet, PastDecision, Repeated, Status, history::Span};
+use super::{Fleet, PastDecision, Repeated, Status, history::Span, shown_name, shown_sentence};
 use crate::{
     inventory::MachineView,
     scaling::{Bounds, Counts, Decision, ExpressionBand, Kind, Note, StateLabel, Target},
-    shown,
 };
-
-/// The longest sentence, in characters.
-const SENTENCE_LIMIT: usize = 1000;
-
-/// The longest name that a peer gave, in characters.
-const NAME_LIMIT: usize = 80;
-
-/// What the daemon says of itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Daemon<'reason> {
-    /// Whether passes succeed; else why not.
-    pub readiness: Result<(), &'reason str>,
-}
 
 /// Which fleets are asked for: all of an app's, or one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,19 +35,21 @@ impl Selection {
 }
 
 impl Status {
-    /// All fleets, or with `selection` those, in detail; `None` where there is none of that name.
+    /// All fleets, or with `selection` those, in detail; `None` where there is none of that name. `readiness` is whether passes
+    /// succeed, else why not.
     #[must_use]
-    pub fn json(&self, daemon: Daemon<'_>, selection: Option<&Selection>) -> Option<Vec<u8>> {
+    pub fn json(
+        &self,
+        readiness: &Result<(), String>,
+        selection: Option<&Selection>,
+    ) -> Option<Vec<u8>> {
         let settings = self.settings();
         let head = Head {
             version: env!("CARGO_PKG_VERSION"),
             started_at: at(self.started_at()),
             now: at(self.clock().now().wall),
-            ready: daemon.readiness.is_ok(),
-            ready_reason: daemon
-                .readiness
-                .err()
-                .map(|why| shown::line(why, SENTENCE_LIMIT)),
+            ready: readiness.is_ok(),
+            ready_reason: readiness.as_ref().err().map(|why| shown_sentence(why)),
             dry_run: settings.as_ref().is_some_and(|settings| settings.dry_run),
             role: "alone",
             interval_s: settings
@@ -282,7 +270,7 @@ impl<'fleet> SummaryJson<'fleet> {
                         (None, Some(format!("the value is {value}")))
                     }
                     Ok(value) => (Some(*value), None),
-                    Err(why) => (None, Some(shown::line(why, SENTENCE_LIMIT))),
+                    Err(why) => (None, Some(shown_sentence(why))),
                 };
                 MetricJson {
                     name: &reading.name,
@@ -295,11 +283,8 @@ impl<'fleet> SummaryJson<'fleet> {
         });
         let target = |kind| {
             let band = fleet.settings.targets.of_kind(kind)?;
-            let target = pass.map_or(Target::Missing, |pass| match kind {
-                Kind::Created => pass.targets.created,
-                Kind::Started => pass.targets.started,
-            });
-            let limited = pass.and_then(|pass| pass.limited.of(kind));
+            let target = pass.map_or(Target::Missing, |pass| pass.targets.of_kind(kind));
+            let limited = pass.and_then(|pass| pass.limited.of_kind(kind));
             Some(TargetJson {
                 expression: ExpressionJson::of(band),
                 value: target.bounds().map(BoundsJson::of),
@@ -314,7 +299,7 @@ impl<'fleet> SummaryJson<'fleet> {
             pass: pass.map(|pass| PassJson {
                 at: at(pass.at),
                 took_ms: u64::try_from(pass.took.as_millis()).unwrap_or(u64::MAX),
-                ok: pass.ok,
+                ok: pass.decision.ok,
             }),
             next_pass_at: fleet.next_pass_at.map(at),
             metrics,
@@ -328,8 +313,7 @@ impl<'fleet> SummaryJson<'fleet> {
                 inventory.by_state.iter().map(pair).collect()
             })),
             by_region: Pairs(inventory.map_or_else(Vec::new, |inventory| {
-                let pair =
-                    |(region, count): &(Box<str>, u32)| (shown::line(region, NAME_LIMIT), *count);
+                let pair = |(region, count): &(Box<str>, u32)| (shown_name(region), *count);
                 inventory.by_region.iter().map(pair).collect()
             })),
             decision: pass.map(|pass| DecisionJson::of(&pass.decision, pass.at, pass.at, 1)),
@@ -375,7 +359,7 @@ impl DecisionJson {
     fn of(decision: &PastDecision, last_at: Timestamp, first_at: Timestamp, times: u32) -> Self {
         let note = |note: &Note| NoteJson {
             code: note.code(),
-            sentence: shown::line(&note.to_string(), SENTENCE_LIMIT),
+            sentence: shown_sentence(&note.to_string()),
         };
         Self {
             at: at(last_at),
@@ -383,7 +367,7 @@ impl DecisionJson {
             times,
             decision: Decision::as_str(decision.decision),
             code: decision.code(),
-            sentence: shown::line(&decision.sentence(), SENTENCE_LIMIT),
+            sentence: shown_sentence(&decision.sentence()),
             ok: decision.ok,
             notes: decision.notes.iter().map(note).collect(),
         }
@@ -422,13 +406,13 @@ impl DetailJson {
                     first_at: at(one.first_at),
                     times: one.times,
                     code: one.what.code(),
-                    sentence: shown::line(&one.what.text, SENTENCE_LIMIT),
+                    sentence: shown_sentence(&one.what.text),
                 })
                 .collect(),
             series: fleet
                 .history
                 .span(resolution)
-                .map(|span| SeriesJson::of(&span, &names)),
+                .map(|span| SeriesJson::of(span, &names)),
         }
     }
 }
@@ -436,9 +420,9 @@ impl DetailJson {
 impl MachineJson {
     fn of(machine: &MachineView) -> Self {
         Self {
-            id: shown::line(&machine.id, NAME_LIMIT),
+            id: shown_name(&machine.id),
             state: machine.state.as_str(),
-            region: shown::line(&machine.region, NAME_LIMIT),
+            region: shown_name(&machine.region),
             release: machine.release,
             created: machine.created,
             started: machine.started,
@@ -453,22 +437,16 @@ impl MachineJson {
 }
 
 impl SeriesJson {
-    fn of(span: &Span, names: &[&str]) -> Self {
-        let metrics = names.iter().enumerate().map(|(number, name)| {
-            let values = span
-                .points
-                .iter()
-                .map(|point| point.metrics.get(number).copied().flatten());
-            ((*name).to_owned(), values.collect())
-        });
+    fn of(span: Span, names: &[&str]) -> Self {
+        let names = names.iter().map(|name| (*name).to_owned());
         Self {
             step_s: span.step.as_secs_f64(),
             from: at(span.from),
-            created: span.points.iter().map(|point| point.created).collect(),
-            started: span.points.iter().map(|point| point.started).collect(),
-            target_min: span.points.iter().map(|point| point.target_min).collect(),
-            target_max: span.points.iter().map(|point| point.target_max).collect(),
-            metrics: metrics.collect(),
+            created: span.created,
+            started: span.started,
+            target_min: span.target_min,
+            target_max: span.target_max,
+            metrics: names.zip(span.metrics).collect(),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{clock::Clock, report::PassReport, scaling::TargetExpressions};
+use crate::{clock::Clock, report::PassReport, scaling::TargetExpressions, shown};
 
 mod fleet;
 mod history;
@@ -22,7 +22,7 @@ mod series;
 
 pub use fleet::{Fleet, LastPass, MetricReading, PANICKED, PastDecision, PastError, Standing};
 pub use history::{History, Point, RESOLUTION, Span};
-pub use json::{Daemon, Selection};
+pub use json::Selection;
 pub use recent::{Recent, Repeated};
 
 /// Which machines: an app's, and of those one process group's, and of those perhaps one region's.
@@ -154,7 +154,7 @@ impl Status {
     pub fn passed(
         &self,
         app: &str,
-        report: Option<&PassReport>,
+        report: Option<PassReport>,
         standing: Standing,
         next_pass_at: Timestamp,
     ) {
@@ -201,18 +201,29 @@ impl Status {
         }
     }
 
-    /// Looks at the fleets of one app; returns how many there are.
-    pub fn each_of(&self, app: &str, mut look: impl FnMut(&Fleet)) -> usize {
+    /// Looks at the fleets of one app.
+    pub fn each_of(&self, app: &str, mut look: impl FnMut(&Fleet)) {
         let fleets: Vec<_> = of_app(&self.board(), app).collect();
-        for fleet in &fleets {
-            look(&lock(fleet));
+        for fleet in fleets {
+            look(&lock(&fleet));
         }
-        fleets.len()
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
         lock(&self.0.board)
     }
+}
+
+/// A sentence of the record, as it may be shown: of at most a thousand characters.
+#[must_use]
+pub fn shown_sentence(text: &str) -> String {
+    shown::line(text, 1000)
+}
+
+/// A name that a peer gave, as it may be shown: of at most eighty characters.
+#[must_use]
+pub fn shown_name(text: &str) -> String {
+    shown::line(text, 80)
 }
 
 fn of_app<'board>(

@@ -28,17 +28,10 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T> Recent<T> {
-    /// Notes what happened `at`; of what is kept already, `is_same` says whether it is this once more. At most `limit`
-    /// are kept.
-    pub fn note(
-        &mut self,
-        what: T,
-        at: Timestamp,
-        limit: usize,
-        is_same: impl Fn(&Repeated<T>, &T) -> bool,
-    ) {
-        let before = self.0.iter().rposition(|before| is_same(before, &what));
-        let repeated = match before.and_then(|position| self.0.remove(position)) {
+    /// Notes what happened `at`. `earlier` is where the same is kept already, of which this is once more; at most `limit` are
+    /// kept.
+    fn note_after(&mut self, earlier: Option<usize>, what: T, at: Timestamp, limit: usize) {
+        let repeated = match earlier.and_then(|position| self.0.remove(position)) {
             Some(before) => Repeated {
                 what,
                 first_at: before.first_at,
@@ -59,6 +52,28 @@ impl<T> Recent<T> {
             self.0.reserve_exact(4);
         }
         self.0.push_back(repeated);
+    }
+
+    /// Notes what happened `at`; if one that is kept `is_same`, this is that once more, and the newest now.
+    pub fn note(&mut self, what: T, at: Timestamp, limit: usize, is_same: impl Fn(&T, &T) -> bool) {
+        let earlier = self.0.iter().rposition(|kept| is_same(&kept.what, &what));
+        self.note_after(earlier, what, at, limit);
+    }
+
+    /// As [`Recent::note`], where only the newest may be the same: after another one it is news again.
+    pub fn note_in_turn(
+        &mut self,
+        what: T,
+        at: Timestamp,
+        limit: usize,
+        is_same: impl Fn(&T, &T) -> bool,
+    ) {
+        let newest = self.0.len().checked_sub(1);
+        let earlier = newest.filter(|_| {
+            self.last()
+                .is_some_and(|newest| is_same(&newest.what, &what))
+        });
+        self.note_after(earlier, what, at, limit);
     }
 
     /// The newest one.
@@ -85,7 +100,7 @@ mod tests {
     fn the_same_once_more_is_counted_and_moves_to_the_end() {
         let mut recent = Recent::default();
         for (second, what) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "a")] {
-            recent.note(what, at(second), 3, |before, what| before.what == *what);
+            recent.note(what, at(second), 3, |kept, what| kept == what);
         }
         let kept: Vec<_> = recent
             .newest_first()

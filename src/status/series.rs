@@ -9,7 +9,7 @@ use prometheus::{
 use super::{Fleet, Status};
 use crate::{
     metrics::series::{self, Series},
-    scaling::{Kind, Targets},
+    scaling::Kind,
 };
 
 /// One value of a series, with the values of its labels.
@@ -85,10 +85,9 @@ fn targets(fleet: &Fleet) -> Vec<Sample<'_>> {
     let Some(pass) = &fleet.last_pass else {
         return Vec::new();
     };
-    let Targets { created, started } = pass.targets;
-    let bounds = [(Kind::Created, created), (Kind::Started, started)]
+    let bounds = Kind::ALL
         .into_iter()
-        .filter_map(|(kind, target)| Some((kind, target.bounds()?)));
+        .filter_map(|kind| Some((kind, pass.targets.of_kind(kind).bounds()?)));
     bounds
         .flat_map(|(kind, bounds)| {
             [("min", bounds.min), ("max", bounds.max)]
