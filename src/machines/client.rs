@@ -202,23 +202,10 @@ impl Api {
         struct App {
             name: String,
         }
-        let mut url = self.machines_url(&["apps"]);
-        url.query_pairs_mut().append_pair("org_slug", org);
-        let call = Call {
-            operation: Operation::ListApps,
-            subject: format!("organization \"{org}\""),
-            method: Method::GET,
-            url,
-            body: Bytes::new(),
-            repetition: Repetition::Idempotent,
-            pace: None,
-            answer_limit: LIST_LIMIT,
-            begin_before: None,
-            give_up: None,
-            halted: None,
-            outdated: None,
-            cookies: &self.cookies,
-        };
+        let subject = format!("organization \"{org}\"");
+        let mut call = self.call(Operation::ListApps, subject, &["apps"]);
+        call.url.query_pairs_mut().append_pair("org_slug", org);
+        call.answer_limit = LIST_LIMIT;
         let answer = self.make(&call, deadline).await?;
         let apps: Apps = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
         Ok(apps
@@ -235,11 +222,20 @@ impl Api {
     ///
     /// See [`ApiError`]. Fly may not answer this for every kind of token.
     pub async fn current_tokens(&self, deadline: Instant) -> Result<Vec<TokenScope>, ApiError> {
-        let call = Call {
-            operation: Operation::CurrentTokens,
-            subject: "FAS_API_TOKEN".to_owned(),
+        let subject = "FAS_API_TOKEN".to_owned();
+        let call = self.call(Operation::CurrentTokens, subject, &["tokens", "current"]);
+        let answer = self.make(&call, deadline).await?;
+        let tokens: WireTokens = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        Ok(tokens.read())
+    }
+
+    /// A question to the Machines API, as most calls are; the others change what is different.
+    fn call(&self, operation: Operation, subject: String, path: &[&str]) -> Call<'_> {
+        Call {
+            operation,
+            subject,
             method: Method::GET,
-            url: self.machines_url(&["tokens", "current"]),
+            url: self.machines_url(path),
             body: Bytes::new(),
             repetition: Repetition::Idempotent,
             pace: None,
@@ -249,10 +245,7 @@ impl Api {
             halted: None,
             outdated: None,
             cookies: &self.cookies,
-        };
-        let answer = self.make(&call, deadline).await?;
-        let tokens: WireTokens = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
-        Ok(tokens.read())
+        }
     }
 
     fn machines_url(&self, path: &[&str]) -> Url {
@@ -763,20 +756,11 @@ impl AppClient {
 
     fn call(&self, operation: Operation, method: Method, path: &[&str]) -> Call<'_> {
         let path: Vec<&str> = ["apps", &self.app].iter().chain(path).copied().collect();
+        let subject = format!("app \"{}\"", self.app);
         Call {
-            operation,
-            subject: format!("app \"{}\"", self.app),
             method,
-            url: self.api.machines_url(&path),
-            body: Bytes::new(),
-            repetition: Repetition::Idempotent,
-            pace: None,
-            answer_limit: ANSWER_LIMIT,
-            begin_before: None,
-            give_up: None,
-            halted: None,
-            outdated: None,
             cookies: &self.cookies,
+            ..self.api.call(operation, subject, &path)
         }
     }
 }

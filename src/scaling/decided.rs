@@ -6,18 +6,19 @@ use super::{Bounds, Kind, Note, Target, note::step_setting};
 /// FAS_SCALE_UP_STEP`. `None` where the expression alone decided.
 #[must_use]
 pub fn decided_by(kind: Kind, target: Target, notes: &[Note]) -> Option<String> {
-    let of_created = kind == Kind::Created;
     let setting = |about: Kind, text: String| (about == kind).then_some(text);
     let steps = notes.iter().filter_map(|note| match *note {
         Note::MinimumCapped { kind, max, .. } => {
             setting(kind, format!("limited to its maximum {max}"))
         }
-        Note::Floor { floor, .. } => {
-            of_created.then(|| format!("raised to {floor} by FAS_MACHINE_FLOOR"))
-        }
-        Note::Ceiling { ceiling, .. } => {
-            of_created.then(|| format!("limited to {ceiling} by FAS_MACHINE_CEILING"))
-        }
+        Note::Floor { floor, .. } => setting(
+            Kind::Created,
+            format!("raised to {floor} by FAS_MACHINE_FLOOR"),
+        ),
+        Note::Ceiling { ceiling, .. } => setting(
+            Kind::Created,
+            format!("limited to {ceiling} by FAS_MACHINE_CEILING"),
+        ),
         Note::Fallback { kind, count, .. } => {
             let name = kind.as_str().to_uppercase();
             setting(

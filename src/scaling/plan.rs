@@ -617,20 +617,14 @@ impl Planner<'_> {
             if !failed.is_empty() {
                 plan.notes.push(Note::StartsFailed { machines: failed });
             }
-            plan.reason_of_started(
-                Reason::Below {
-                    kind: Kind::Started,
-                    current,
-                    min: bounds.min,
-                },
-                wanted.min(available) > 0,
-            );
-            if wanted.min(available) > 0 {
-                plan.action = Some(Action::Start {
-                    candidates,
-                    count: wanted.min(available),
-                });
-            }
+            let reason = Reason::Below {
+                kind: Kind::Started,
+                current,
+                min: bounds.min,
+            };
+            let count = wanted.min(available);
+            let action = (count > 0).then_some(Action::Start { candidates, count });
+            plan.take_started_step(reason, action);
         } else if current > bounds.max {
             // What may run somewhere out of sight takes no running machine's place.
             let sure = observed.members.iter();
@@ -651,20 +645,14 @@ impl Planner<'_> {
             if !failed.is_empty() {
                 plan.notes.push(Note::StopsFailed { machines: failed });
             }
-            plan.reason_of_started(
-                Reason::Above {
-                    kind: Kind::Started,
-                    current,
-                    max: bounds.max,
-                },
-                wanted.min(available) > 0,
-            );
-            if wanted.min(available) > 0 {
-                plan.action = Some(Action::Stop {
-                    candidates,
-                    count: wanted.min(available),
-                });
-            }
+            let reason = Reason::Above {
+                kind: Kind::Started,
+                current,
+                max: bounds.max,
+            };
+            let count = wanted.min(available);
+            let action = (count > 0).then_some(Action::Stop { candidates, count });
+            plan.take_started_step(reason, action);
         }
     }
 }
@@ -787,11 +775,13 @@ impl Plan {
         slots.saturating_sub(spent)
     }
 
-    /// The started step's reason counts when it acts, or when the created step had none.
-    fn reason_of_started(&mut self, reason: Reason, acts: bool) {
-        if acts || self.reason == Reason::Inside {
+    /// Takes the started step's action, after a created step that has none. Its reason counts when it acts, or when the
+    /// created step had none.
+    fn take_started_step(&mut self, reason: Reason, action: Option<Action>) {
+        if action.is_some() || self.reason == Reason::Inside {
             self.reason = reason;
         }
+        self.action = action;
     }
 }
 

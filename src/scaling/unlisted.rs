@@ -39,7 +39,8 @@ pub enum Answer {
 ///
 /// Those are all that the list lacks, where this pass would grow if they were gone, or would grow as it is: `targets`
 /// gives what the expressions ask for when they see these counts. Otherwise a few that have been missing for long, and,
-/// once, those whose work it is to end: expressions would go on counting them. And those of which it denies what was written to them, where something is to be done if that is true, or if it is not.
+/// once, those whose work it is to end: expressions would go on counting them. And those of which it denies what was
+/// written to them, where something is to be done if that is true, or if it is not.
 #[must_use]
 pub fn ids_to_ask(
     observed: &Observed,

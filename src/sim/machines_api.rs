@@ -81,6 +81,10 @@ pub(super) fn affinity(app: &str) -> String {
     format!("{:016x}", hash(app))
 }
 
+fn app_id(app: &str) -> String {
+    format!("{:014x}", hash(app) >> 8)
+}
+
 fn refused(refusal: &Refusal) -> Answer {
     Answer::json(refusal.status, &refusal.body())
 }
@@ -158,7 +162,7 @@ fn perform(
             Answer::json(
                 200,
                 &json!({
-                    "id": format!("{:014x}", hash(found.name()) >> 8),
+                    "id": app_id(found.name()),
                     "name": found.name(),
                     "status": found.status(),
                     "organization": org,
@@ -237,7 +241,7 @@ fn list_apps(platform: &Platform, incoming: &Incoming, token: &Token) -> Result<
         .filter(|app| token.covers(app.name(), app.org()))
         .map(|app| {
             json!({
-                "id": format!("{:014x}", hash(app.name()) >> 8),
+                "id": app_id(app.name()),
                 "name": app.name(),
                 "machine_count": app.machines().count(),
                 "volume_count": app.volumes().count(),
