@@ -130,10 +130,18 @@ fn bucket_size(points: usize, most: usize) -> usize {
     points.div_ceil(most.max(1)).max(1)
 }
 
+/// The ticks of an axis that shows all of these buckets, and 0 and 1 in any case: at least two, from the lowest on.
+#[must_use]
+pub fn axis<'buckets>(shown: impl Iterator<Item = &'buckets Bucket>) -> Vec<f64> {
+    let (low, high) = shown.fold((0.0_f64, 1.0_f64), |(low, high), bucket| {
+        (low.min(bucket.low), high.max(bucket.high))
+    });
+    ticks(low, high)
+}
+
 /// Values of an axis from `low` to `high` at round distances, at most five of them; the first is at most `low`, and the last
 /// at least `high`.
-#[must_use]
-pub fn ticks(low: f64, high: f64) -> Vec<f64> {
+fn ticks(low: f64, high: f64) -> Vec<f64> {
     const PARTS: f64 = 4.0;
     let (low, high) = if low.is_finite() && high.is_finite() && low <= high {
         (low, high)
@@ -176,9 +184,7 @@ pub fn short(value: f64) -> String {
         size if size > 0.0 && size < 0.005 => return format!("{value:.1e}"),
         _ => (value, ""),
     };
-    let text = format!("{value:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    format!("{text}{unit}")
+    format!("{}{unit}", number(value))
 }
 
 /// How an axis shows a time (UTC), where it shows `span_s` seconds in all.
@@ -212,11 +218,7 @@ impl Chart<'_> {
         let ends = lines
             .iter()
             .chain(bands.iter().flat_map(|(low, high)| [low, high]));
-        let known = ends.flatten().flatten();
-        let (low, high) = known.fold((0.0_f64, 1.0_f64), |(low, high), bucket| {
-            (low.min(bucket.low), high.max(bucket.high))
-        });
-        let ticks = ticks(low, high);
+        let ticks = axis(ends.flatten().flatten());
         let scale = Scale {
             low: ticks.first().copied().unwrap_or(0.0),
             high: ticks.last().copied().unwrap_or(1.0),
@@ -337,9 +339,9 @@ impl Chart<'_> {
                 }
             }
         }
-        let (ups, downs): (Vec<&Mark>, Vec<&Mark>) = self.marks.iter().partition(|mark| mark.up);
         if !self.marks.is_empty() {
-            let (ups, downs) = (ups.len(), downs.len());
+            let ups = self.marks.iter().filter(|mark| mark.up).count();
+            let downs = self.marks.len() - ups;
             let _ = write!(text, " Marks: {ups} at the top, {downs} at the bottom.");
         }
         text
@@ -358,7 +360,7 @@ impl Scale {
     }
 }
 
-/// A coordinate, as short as it may be.
+/// A number with at most two digits behind the point, as short as it may be.
 fn number(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -6,10 +6,7 @@ use super::{
     Outcome,
     report::{Report, clean},
 };
-use crate::{
-    chart::{self, Band, Chart, Line},
-    scaling::Kind,
-};
+use crate::chart::{self, Band, Chart, Line};
 
 const STYLE: &str = "\
 body{font:1rem/1.5 system-ui,sans-serif;max-width:75rem;margin:0 auto;padding:1rem;background:Canvas;color:CanvasText}\
@@ -124,7 +121,7 @@ fn of_result(report: &Report, outcome: &Outcome) -> Markup {
             stepped: true,
         },
     ];
-    if report.rest_is_enough || report.kind == Kind::Started {
+    if report.shows_running() {
         lines.push(Line {
             name: "running",
             values: &started,

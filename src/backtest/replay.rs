@@ -236,10 +236,7 @@ impl Replay<'_> {
     /// those of a fleet that has yet to grow.
     fn start(&self) -> Start {
         let is_started = self.policy.initial_state == InitialState::Started;
-        let mut found = Start {
-            created: self.initial.unwrap_or(1),
-            running: 0,
-        };
+        let least = self.initial.unwrap_or(1);
         for step in 0..self.history.points {
             let (now, values) = (self.now(step), self.values(step));
             let guess = |created: u32, running: u32| Counts {
@@ -248,16 +245,14 @@ impl Replay<'_> {
                 stopped: created.saturating_sub(running),
             };
             let routed = self.running.map(|running| {
-                let counts = guess(found.created, found.created);
+                let counts = guess(least, least);
                 self.count(running, &values, counts, now)
             });
             let Ok(routed) = routed.transpose() else {
                 continue;
             };
             let running = routed.unwrap_or(if is_started { u32::MAX } else { 0 });
-            let created = self
-                .initial
-                .unwrap_or(found.created.max(routed.unwrap_or(1)));
+            let created = self.initial.unwrap_or(least.max(routed.unwrap_or(1)));
             let values = self.with_counts(&values, guess(created, running));
             let targets = self.targets.evaluate(&values, now).targets;
             let created = match (self.initial, targets.created.bounds()) {
@@ -275,14 +270,15 @@ impl Replay<'_> {
                 let running = if is_started { created } else { 0 };
                 running.clamp(bounds.min, bounds.max)
             });
-            found = Start {
+            return Start {
                 created,
                 running: running.min(created),
             };
-            return found;
         }
-        found.running = if is_started { found.created } else { 0 };
-        found
+        Start {
+            created: least,
+            running: if is_started { least } else { 0 },
+        }
     }
 
     /// One pass, as `reconcile` makes it where every call succeeds and no deploy is under way.
@@ -309,10 +305,7 @@ impl Replay<'_> {
             let release = ReleaseView::Known(None);
             planned = Planner { release, ..planner }.plan(&limited);
         }
-        let target = match self.kind {
-            Kind::Created => targets.created,
-            Kind::Started => targets.started,
-        };
+        let target = targets.of_kind(self.kind);
         let error = errors.into_iter().find(|error| error.kind == self.kind);
         let pass = Pass {
             target: target.bounds(),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{History, Missing, Outcome, Point};
 use crate::{
     chart::Mark,
-    scaling::{Bounds, Decision, Fallback, Kind, Policy},
+    scaling::{Bounds, Decision, Kind, Policy},
     shown,
 };
 
@@ -53,6 +53,11 @@ impl Report {
     pub fn cost(&self, outcome: &Outcome) -> Option<f64> {
         self.price_per_hour
             .map(|price| price * outcome.figures.paid_hours)
+    }
+
+    /// Whether the charts show how many run beside how many there are.
+    pub(super) fn shows_running(&self) -> bool {
+        self.rest_is_enough || self.kind == Kind::Started
     }
 
     /// What was replayed, in a line.
@@ -166,12 +171,13 @@ pub fn notes(history: &History, policy: &Policy, on_the_fleet: &[&str]) -> Vec<S
             on_the_fleet.join(" and ")
         )
     });
+    let fallback = policy.fallback;
     let by_passes: Vec<&str> = [
         ("FAS_SCALE_UP_STEP", policy.step.up.is_some()),
         ("FAS_SCALE_DOWN_STEP", policy.step.down.is_some()),
         (
             "FAS_FALLBACK_AFTER",
-            matches!(policy.fallback, Fallback { created, started, .. } if created.or(started).is_some()),
+            fallback.created.or(fallback.started).is_some(),
         ),
     ]
     .into_iter()

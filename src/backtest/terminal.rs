@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use ratatui_core::{
     buffer::Buffer,
-    layout::{Constraint, Rect},
+    layout::Rect,
     style::{Color, Style},
     symbols::Marker,
     text::Line as Label,
@@ -20,7 +20,7 @@ use super::{
     Outcome,
     report::{Report, clean},
 };
-use crate::chart::{buckets, clock, short, ticks};
+use crate::chart::{Bucket, axis, buckets, clock, short};
 
 /// The widest text, in columns; a chart that is wider says no more.
 const WIDEST: u16 = 120;
@@ -81,6 +81,16 @@ impl Form {
             Self::Line => "\u{28c0}\u{28c0}",
             Self::Dots => "\u{2022}\u{2022}",
             Self::Blocks => "\u{2584}\u{2584}",
+        }
+    }
+
+    /// The most buckets that it shows in so many columns.
+    fn buckets_in(self, columns: u16) -> usize {
+        let columns = usize::from(columns);
+        match self {
+            // Two dots beside each other in a column of the finest form.
+            Self::Line => columns * 2,
+            Self::Dots | Self::Blocks => columns,
         }
     }
 }
@@ -148,13 +158,11 @@ fn plain(text: String) -> Line {
 }
 
 fn of_result<'a>(report: &Report, outcome: &Outcome) -> Vec<Series<'a>> {
-    let created = outcome.series(|point| Some(point.created));
-    let started = outcome.series(|point| Some(point.started));
     let mut series = Vec::new();
-    if report.rest_is_enough || report.kind == crate::scaling::Kind::Started {
+    if report.shows_running() {
         series.push(Series {
             name: "running",
-            values: started,
+            values: outcome.series(|point| Some(point.started)),
             colour: Colour::Green,
             form: Form::Blocks,
         });
@@ -167,7 +175,7 @@ fn of_result<'a>(report: &Report, outcome: &Outcome) -> Vec<Series<'a>> {
     });
     series.push(Series {
         name: "machines",
-        values: created,
+        values: outcome.series(|point| Some(point.created)),
         colour: Colour::Blue,
         form: Form::Line,
     });
@@ -181,7 +189,6 @@ fn chart(
     columns: u16,
     height: u16,
 ) -> Vec<Line> {
-    let mut heading = plain(title.to_owned());
     let mut key = Line::new();
     for one in series.iter().rev().filter(|one| !one.name.is_empty()) {
         let space = if key.is_empty() { "" } else { "   " };
@@ -191,50 +198,19 @@ fn chart(
         });
         key.extend(plain(format!(" {}", one.name)));
     }
-    // Two dots beside each other in a column of the finest form.
-    let finest = usize::from(columns) * 2;
-    let mut low = 0.0_f64;
-    let mut high = 1.0_f64;
+    let reduced: Vec<Vec<Option<Bucket>>> = series
+        .iter()
+        .map(|one| buckets(&one.values, one.form.buckets_in(columns)))
+        .collect();
     let drawn: Vec<Vec<Vec<(f64, f64)>>> = series
         .iter()
-        .map(|one| {
-            let most = match one.form {
-                Form::Line => finest,
-                Form::Dots | Form::Blocks => usize::from(columns),
-            };
-            let buckets = buckets(&one.values, most);
-            let places = buckets.len();
-            let mut stretches = vec![Vec::new()];
-            for (place, bucket) in buckets.into_iter().enumerate() {
-                let Some(bucket) = bucket else {
-                    stretches.push(Vec::new());
-                    continue;
-                };
-                low = low.min(bucket.low);
-                high = high.max(bucket.high);
-                let x = place as f64 / places as f64;
-                let stretch = stretches.last_mut().expect("there is a first one");
-                if one.form == Form::Line {
-                    // A count holds until it changes.
-                    if let Some((_, before)) = stretch.last().copied() {
-                        stretch.push((x, before));
-                    }
-                    stretch.extend([(x, bucket.low), (x, bucket.high), (x, bucket.last)]);
-                    stretch.push((x + 1.0 / places as f64, bucket.last));
-                } else {
-                    // As dense where there are fewer points than columns.
-                    let columns = most.div_ceil(places).max(1);
-                    let x = |column| (place * columns + column) as f64 / (places * columns) as f64;
-                    stretch.extend((0..columns).map(|column| (x(column), bucket.high)));
-                }
-            }
-            stretches
-        })
+        .zip(&reduced)
+        .map(|(one, buckets)| stretches(one.form, buckets, columns))
         .collect();
-    let ticks = ticks(low, high);
+    let ticks = axis(reduced.iter().flatten().flatten());
     let bounds = [
-        ticks.first().copied().unwrap_or(low),
-        ticks.last().copied().unwrap_or(high),
+        ticks.first().copied().unwrap_or(0.0),
+        ticks.last().copied().unwrap_or(1.0),
     ];
     let style = |colour| {
         Style::new().fg(match colour {
@@ -272,18 +248,44 @@ fn chart(
                 .bounds(bounds)
                 .labels(ticks.iter().map(|tick| Label::from(short(*tick)))),
         )
-        .legend_position(None)
-        .hidden_legend_constraints((Constraint::Length(0), Constraint::Length(0)));
+        .legend_position(None);
     let area = Rect::new(0, 0, columns, height);
     let mut buffer = Buffer::empty(area);
     widget.render(area, &mut buffer);
-    let mut lines = Vec::new();
-    lines.push(std::mem::take(&mut heading));
+    let mut lines = vec![plain(title.to_owned())];
     if !key.is_empty() {
         lines.push(key);
     }
     lines.extend((0..height).map(|row| pieces(&buffer, row, columns)));
     lines
+}
+
+/// The points to draw of a series, across a width of 1: those of each stretch without a gap.
+fn stretches(form: Form, buckets: &[Option<Bucket>], columns: u16) -> Vec<Vec<(f64, f64)>> {
+    let places = buckets.len();
+    let mut stretches: Vec<Vec<(f64, f64)>> = vec![Vec::new()];
+    for (place, bucket) in buckets.iter().enumerate() {
+        let Some(bucket) = bucket else {
+            stretches.push(Vec::new());
+            continue;
+        };
+        let x = place as f64 / places as f64;
+        let stretch = stretches.last_mut().expect("there is a first one");
+        if form == Form::Line {
+            // A count holds until it changes.
+            if let Some((_, before)) = stretch.last().copied() {
+                stretch.push((x, before));
+            }
+            stretch.extend([(x, bucket.low), (x, bucket.high), (x, bucket.last)]);
+            stretch.push((x + 1.0 / places as f64, bucket.last));
+        } else {
+            // As dense where there are fewer points than columns.
+            let columns = form.buckets_in(columns).div_ceil(places).max(1);
+            let x = |column| (place * columns + column) as f64 / (places * columns) as f64;
+            stretch.extend((0..columns).map(|column| (x(column), bucket.high)));
+        }
+    }
+    stretches
 }
 
 /// A row of what was drawn.

@@ -161,9 +161,7 @@ impl Collector {
         };
         result.map_err(|error| error.asked(&query))
     }
-}
 
-impl Collector {
     /// Asks for its values at the points of `grid`, for `app`, in as many requests as that takes; each may take `timeout`
     /// (`FAS_TIMEOUT`). `told` hears how many points have come each time.
     ///

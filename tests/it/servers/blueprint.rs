@@ -1,11 +1,9 @@
 //! The blueprint, with its settings unchanged, scaling an app behind Fly Proxy by what a real server has scraped.
 
-use fly_autoscaler::sim::{
-    Actor, ChangeKind, MachineState, NewMachine, Operation, ProxySettings, Release,
-};
+use fly_autoscaler::sim::{Actor, ChangeKind, MachineState, Operation, ProxySettings};
 
 use super::{
-    metrics_server::{Kind, MetricsServer, ORG},
+    metrics_server::{Kind, MetricsServer},
     scene::Scene,
 };
 
@@ -29,21 +27,9 @@ async fn the_blueprint_scales_by_victoria_metrics() {
 async fn scales_up_and_down(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let scene = Scene::new().await;
+    scene.add_released_app(APP);
     {
         let mut platform = scene.platform();
-        platform.add_app(APP, ORG);
-        let wall = platform.wall();
-        let release = Release {
-            version: 1,
-            status: "complete".to_owned(),
-            created_at: wall,
-            updated_at: wall,
-            image: "registry.fly.io/my-target-app:v1".to_owned(),
-        };
-        platform.set_release(APP, Some(release));
-        platform
-            .add_machine(APP, NewMachine::in_region("ord"))
-            .unwrap();
         let proxy = ProxySettings {
             soft_limit: SOFT_LIMIT,
             min_machines_running: 1,

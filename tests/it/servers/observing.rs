@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use fly_autoscaler::{
     dashboard::{rows, rules},
-    sim::{Fault, NewMachine, Operation, Release},
+    sim::{Fault, Operation},
 };
 use serde_json::Value;
 use url::form_urlencoded;
@@ -66,23 +66,8 @@ async fn victoria_metrics_has_an_answer_to_every_expression() {
 async fn has_an_answer_to_every_expression(kind: Kind) {
     let folder = tempfile::tempdir().unwrap();
     let scene = Scene::new().await;
-    {
-        let mut platform = scene.platform();
-        platform.add_app(APP, ORG);
-        let wall = platform.wall();
-        let release = Release {
-            version: 1,
-            status: "complete".to_owned(),
-            created_at: wall,
-            updated_at: wall,
-            image: "registry.fly.io/my-target-app:v1".to_owned(),
-        };
-        platform.set_release(APP, Some(release));
-        platform.set_gauge(APP, "messages", Some(3.0));
-        platform
-            .add_machine(APP, NewMachine::in_region("ord"))
-            .unwrap();
-    }
+    scene.add_released_app(APP);
+    scene.platform().set_gauge(APP, "messages", Some(3.0));
     let address = format!("http://{}/prometheus/{ORG}", scene.address);
     let settings = [
         ("FAS_PROMETHEUS_ADDRESS", &*address),

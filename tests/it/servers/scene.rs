@@ -3,11 +3,15 @@
 use std::{net::Ipv4Addr, path::Path, sync::MutexGuard};
 
 use fly_autoscaler::sim::{
-    Access, Actor, ChangeKind, Clock, MachineState, Operation, Options, Platform, Simulator, Token,
+    Access, Actor, ChangeKind, Clock, MachineState, NewMachine, Operation, Options, Platform,
+    Release, Simulator, Token,
 };
 use tokio::{net::TcpListener, process::Command, task::JoinHandle};
 
-use super::process::{Process, command, eventually, get};
+use super::{
+    metrics_server::ORG,
+    process::{Process, command, eventually, get},
+};
 
 /// The token of the Machines API and of GraphQL.
 const TOKEN: &str = "fm2_machines,fm2_discharge";
@@ -47,6 +51,24 @@ impl Scene {
 
     pub(crate) fn platform(&self) -> MutexGuard<'_, Platform> {
         self.simulator.platform()
+    }
+
+    /// Adds an app with a complete release and one machine.
+    pub(crate) fn add_released_app(&self, app: &str) {
+        let mut platform = self.platform();
+        platform.add_app(app, ORG);
+        let wall = platform.wall();
+        let release = Release {
+            version: 1,
+            status: "complete".to_owned(),
+            created_at: wall,
+            updated_at: wall,
+            image: format!("registry.fly.io/{app}:v1"),
+        };
+        platform.set_release(app, Some(release));
+        platform
+            .add_machine(app, NewMachine::in_region("ord"))
+            .unwrap();
     }
 
     /// How many machines of the app exist.
