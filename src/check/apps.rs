@@ -123,7 +123,6 @@ fn line(app: App) -> Step {
 /// The apps could not be listed.
 #[must_use]
 pub fn unlisted_apps(config: &Config, error: &ApiError) -> Vec<Step> {
-    let own_app = config.own.app.as_deref();
     let org = config.apps.org.as_deref().unwrap_or_default();
     let (token, app) = match error.verdict() {
         Verdict::Unauthorized => (
@@ -161,17 +160,8 @@ pub fn unlisted_apps(config: &Config, error: &ApiError) -> Vec<Step> {
         ),
     };
     let mut steps = vec![token, app];
-    let rest = [
-        StepKind::Machines,
-        StepKind::Source,
-        StepKind::Metric,
-        StepKind::Expression,
-        StepKind::Release,
-    ];
-    let skipped = |kind| Step::skipped(kind, "the apps could not be listed");
-    steps.extend(rest.map(skipped));
-    steps.push(outcome::lock(own_app));
-    steps.push(outcome::peers(own_app));
-    steps.extend([StepKind::Proxy, StepKind::Plan].map(skipped));
+    let why = "the apps could not be listed";
+    let own_app = config.own.app.as_deref();
+    steps.extend(outcome::untried(StepKind::App, why, own_app));
     steps
 }

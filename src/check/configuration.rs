@@ -101,23 +101,6 @@ fn mistake(error: &ConfigError) -> Step {
 }
 
 fn nothing_else(own_app: Option<&str>) -> Vec<Step> {
-    let kinds = [
-        StepKind::Token,
-        StepKind::App,
-        StepKind::Machines,
-        StepKind::Source,
-        StepKind::Metric,
-        StepKind::Expression,
-        StepKind::Release,
-        StepKind::Lock,
-        StepKind::Peers,
-        StepKind::Proxy,
-        StepKind::Plan,
-    ];
-    let skipped = kinds.into_iter().map(|kind| match kind {
-        StepKind::Lock => outcome::lock(own_app),
-        StepKind::Peers => outcome::peers(own_app),
-        kind => Step::skipped(kind, "the configuration has to be corrected first"),
-    });
-    skipped.collect()
+    let why = "the configuration has to be corrected first";
+    outcome::untried(StepKind::Configuration, why, own_app)
 }

@@ -3,8 +3,6 @@
 //! That something never happens is read from the syntax tree, and holds for all values; that something can happen is shown
 //! by values with which it does.
 
-use std::sync::Arc;
-
 use crate::{
     expr::{EvalError, Expression, Names, Values},
     scaling::{Counts, ExpressionBand, InitialState, Kind, Now, to_count},
@@ -159,7 +157,10 @@ fn above_maximum(seen: &Seen<'_>, kind: Kind, band: &ExpressionBand) -> Option<S
     let ExpressionBand::Band { min, max } = band else {
         return None;
     };
-    let witness = assignments(seen, min, max).find_map(|values| {
+    let mut names: Vec<&str> = min.names().chain(max.names()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let witness = assignments(seen, &names).find_map(|values| {
         let count = |expression: &Expression| {
             let value = expression.evaluate(&values, seen.now.wall).ok()?;
             to_count(kind, value).ok()
@@ -168,10 +169,7 @@ fn above_maximum(seen: &Seen<'_>, kind: Kind, band: &ExpressionBand) -> Option<S
         (low > high).then_some((values, low, high))
     });
     let (values, low, high) = witness?;
-    let mut named: Vec<&str> = min.names().chain(max.names()).collect();
-    named.sort_unstable();
-    named.dedup();
-    let with: Vec<String> = named
+    let with: Vec<String> = names
         .into_iter()
         .filter_map(|name| Some(format!("{name} = {}", values.get(name)?)))
         .collect();
@@ -186,15 +184,8 @@ fn above_maximum(seen: &Seen<'_>, kind: Kind, band: &ExpressionBand) -> Option<S
     Some(Step::warning(StepKind::Expression, sentence).hint(hints::capped(kind)))
 }
 
-/// Values for what the two expressions read, which are no value of today.
-fn assignments(
-    seen: &Seen<'_>,
-    min: &Arc<Expression>,
-    max: &Arc<Expression>,
-) -> impl Iterator<Item = Values> {
-    let mut names: Vec<String> = min.names().chain(max.names()).map(str::to_owned).collect();
-    names.sort_unstable();
-    names.dedup();
+/// Values for metrics and counts, which are no value of today.
+fn assignments(seen: &Seen<'_>, names: &[&str]) -> impl Iterator<Item = Values> {
     let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
     let apart = count <= TRIED_APART;
     let digits = if apart { count } else { 1 };
@@ -202,7 +193,7 @@ fn assignments(
     (0..TRIED.len().pow(digits)).filter_map(move |number| {
         let mut values = blank.clone();
         let mut rest = number;
-        for name in &names {
+        for name in names {
             let tried = TRIED[rest % TRIED.len()];
             if apart {
                 rest /= TRIED.len();

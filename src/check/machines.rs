@@ -1,6 +1,6 @@
 //! The steps `machines` and `source`: what is seen of the app, and what would be cloned.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, slice, time::Duration};
 
 use serde_json::Value;
 
@@ -57,11 +57,7 @@ pub(super) fn listed(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
         .map(|(group, count)| (group.clone(), *count))
         .collect();
     if !others.is_empty() {
-        let each = list(&others, |group, count| match group {
-            "" => format!("{count} of no group"),
-            group => format!("{count} of {group}"),
-        });
-        sentence = format!("{sentence}; left alone: {each}");
+        sentence = format!("{sentence}; left alone: {}", groups(&others));
     }
     if fleet.crowd.aside > 0 {
         sentence = format!(
@@ -88,29 +84,24 @@ pub(super) fn listed(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
 
 /// Machines that a daemon which watches them for as long would call stuck, by the time that Fly says they changed at.
 fn stuck(seen: &Seen<'_>, fleet: &Fleet) -> Option<Step> {
-    let members = fleet.observed.members.iter().filter(|member| {
+    let mut stuck = fleet.observed.members.iter().filter(|member| {
         let changed = member.machine.updated_at;
         let age = changed.and_then(|at| Duration::try_from(seen.now.wall.duration_since(at)).ok());
         stuck_after(&member.machine)
             .zip(age)
             .is_some_and(|(limit, age)| age >= limit)
     });
-    let stuck: Vec<String> = members
-        .map(|member| format!("{} ({})", member.machine.id, member.machine.state))
-        .collect();
-    let first = stuck.first()?;
-    let more = match stuck.len() - 1 {
+    let first = &stuck.next()?.machine;
+    let more = match stuck.count() {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let id = first.split(' ').next().unwrap_or_default();
-    Some(
-        Step::warning(
-            StepKind::Machines,
-            format!("stuck in a transitional state, and not counted as started before long: {first}{more}"),
-        )
-        .hint(hints::look_at(seen.app, &[id.to_owned()])),
-    )
+    let sentence = format!(
+        "stuck in a transitional state, and not counted as started before long: {} ({}){more}",
+        first.id, first.state
+    );
+    let hint = hints::look_at(seen.app, slice::from_ref(&first.id));
+    Some(Step::warning(StepKind::Machines, sentence).hint(hint))
 }
 
 /// No machine of the group.
@@ -135,13 +126,9 @@ fn nothing(seen: &Seen<'_>, fleet: &Fleet, group: &str) -> Step {
         )
         .hint(hints::no_standby(seen.app));
     }
-    let each = list(others, |group, count| match group {
-        "" => format!("{count} of no group"),
-        group => format!("{count} of {group}"),
-    });
     Step::failed(
         StepKind::Machines,
-        format!("no machine{group}; the app has {each}"),
+        format!("no machine{group}; the app has {}", groups(others)),
     )
     .hint(hints::other_group(others.keys().map(String::as_str)))
 }
@@ -276,6 +263,14 @@ fn list(counts: &BTreeMap<String, u32>, text: impl Fn(&str, u32) -> String) -> S
         each.push(format!("and {} more", counts.len() - NAMED));
     }
     each.join(", ")
+}
+
+/// `2 of worker, 1 of no group`.
+fn groups(counts: &BTreeMap<String, u32>) -> String {
+    list(counts, |group, count| match group {
+        "" => format!("{count} of no group"),
+        group => format!("{count} of {group}"),
+    })
 }
 
 fn object(counts: &BTreeMap<String, u32>) -> Value {

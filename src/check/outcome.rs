@@ -40,7 +40,7 @@ fn of_release(seen: &Seen<'_>, release: &Release) -> Step {
             format!("{name} is being deployed: nothing is changed until it is done"),
         )
         .hint(hints::deploy_in_progress(seen.app))
-    } else if status == "running" {
+    } else if release.is_running() {
         Step::warning(
             StepKind::Release,
             format!(
@@ -108,6 +108,18 @@ pub(super) fn peers(own_app: Option<&str>) -> Step {
         Some(_) => "this version does not look for other copies",
     };
     Step::skipped(StepKind::Peers, why)
+}
+
+/// A step of each kind behind `last`, where none of them was tried, and why. What is said of the lock and of other copies
+/// needs no trying.
+pub(super) fn untried(last: StepKind, why: &str, own_app: Option<&str>) -> Vec<Step> {
+    let kinds = StepKind::ALL.into_iter().filter(|kind| *kind > last);
+    let steps = kinds.map(|kind| match kind {
+        StepKind::Lock => lock(own_app),
+        StepKind::Peers => peers(own_app),
+        kind => Step::skipped(kind, why),
+    });
+    steps.collect()
 }
 
 /// What a pass would do now, and why it would not do more.

@@ -67,6 +67,22 @@ pub enum StepKind {
 }
 
 impl StepKind {
+    /// All of them, in their order.
+    pub const ALL: [Self; 12] = [
+        Self::Configuration,
+        Self::Token,
+        Self::App,
+        Self::Machines,
+        Self::Source,
+        Self::Metric,
+        Self::Expression,
+        Self::Release,
+        Self::Lock,
+        Self::Peers,
+        Self::Proxy,
+        Self::Plan,
+    ];
+
     /// Its name.
     #[must_use]
     pub fn as_str(self) -> &'static str {

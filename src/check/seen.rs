@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     collect::{CollectError, Sample},
     config::Config,
-    decide::Decided,
+    decide::{Decided, Undecided},
     expr::Values,
     machines::{ApiError, AppAbout, TokenScope},
-    scaling::{Counts, Evaluation, Limited, Machine, Now, Observed, Policy, Release},
+    scaling::{
+        Counts, Evaluation, Limited, Machine, Memory, Now, Observed, Policy, Release, limit,
+    },
     shown::excerpt,
 };
 
@@ -87,6 +89,41 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// What comes of a list, by the code that the daemon decides by and a memory as that of a daemon which has just started.
+    ///
+    /// Puts the counts of the machines beside the metrics in `values`. Awaits `ask` only where there is something to do.
+    pub async fn of(
+        config: &Config,
+        machines: Vec<Machine>,
+        values: &mut Values,
+        now: Now,
+        ask: impl Future<Output = Result<Option<Release>, ApiError>>,
+    ) -> Self {
+        let policy = &config.policy;
+        let crowd = Crowd::of(&machines, policy);
+        let mut memory = Memory::default();
+        let observed = memory.note_list(machines, policy, now);
+        let is_metric = |name: &str| config.collectors.iter().any(|one| one.metric == name);
+        *values = Counts::of(&observed).beside(values, is_metric);
+        let evaluation = config.targets.evaluate(values, now);
+        let limited = limit(evaluation.targets, &observed, policy, &mut memory, now);
+        let undecided = Undecided {
+            observed: &observed,
+            limited: &limited,
+            policy,
+            memory: &mut memory,
+            now,
+        };
+        let decided = undecided.decide(ask).await;
+        Self {
+            crowd,
+            observed,
+            evaluation,
+            limited,
+            decided,
+        }
+    }
+
     /// How many machines there are, as expressions see them.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -9,13 +9,9 @@ use super::{outcome, proxy, *};
 use crate::{
     collect::{CollectError, Sample},
     config::{Config, ConfigErrors, Purpose, Sources},
-    decide::Undecided,
     labels::Operation,
     machines::{ApiError, ApiErrorCause, AppAbout, TokenScope},
-    scaling::{
-        Counts, InitialState, Kind, Machine, MachineConfig, Memory, Note, Now, Release, State,
-        limit,
-    },
+    scaling::{InitialState, Kind, Machine, MachineConfig, Note, Now, Release, State},
     transport::TransportError,
 };
 
@@ -162,7 +158,6 @@ impl Scene {
             }
         };
         let now = now();
-        let policy = &config.policy;
         let mut values = crate::expr::Values::new(&config.names);
         let mut metrics = Vec::new();
         for (metric, result) in self.metrics {
@@ -178,32 +173,10 @@ impl Scene {
         }
         let mut release = Some(call(Operation::CurrentRelease, self.release));
         let fleet = call(Operation::ListMachines, self.machines).map(|machines| {
-            let crowd = Crowd::of(&machines, policy);
-            let mut memory = Memory::default();
-            let observed = memory.note_list(machines, policy, now);
-            let is_metric = |name: &str| metrics.iter().any(|one| one.metric == name);
-            values = Counts::of(&observed).beside(&values, is_metric);
-            let evaluation = config.targets.evaluate(&values, now);
-            let limited = limit(evaluation.targets, &observed, policy, &mut memory, now);
             let answer = async { release.take().expect("asked once") };
-            let undecided = Undecided {
-                observed: &observed,
-                limited: &limited,
-                policy,
-                memory: &mut memory,
-                now,
-            };
-            let decided = undecided
-                .decide(answer)
+            Fleet::of(&config, machines, &mut values, now, answer)
                 .now_or_never()
-                .expect("nothing is waited for");
-            Fleet {
-                crowd,
-                observed,
-                evaluation,
-                limited,
-                decided,
-            }
+                .expect("nothing is waited for")
         });
         let mut all = accepted(&config, &Port::Fine);
         let report = steps(&Seen {

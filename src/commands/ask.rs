@@ -6,6 +6,7 @@ use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 
 use crate::{
+    collect::Collector,
     config::Config,
     machines::{Api, ApiOptions},
     metrics::Metrics,
@@ -21,6 +22,19 @@ pub(super) fn transport(
     let transport = HttpTransport::new(extra_roots, config.proxies.clone())
         .context("cannot prepare the HTTP client")?;
     Ok(Arc::new(transport))
+}
+
+/// What asks for each metric, in the order of the configuration.
+pub(super) fn collectors(
+    config: &Config,
+    transport: &Arc<dyn Transport>,
+    extra_roots: Option<&[u8]>,
+) -> anyhow::Result<Vec<Collector>> {
+    let collectors = config.collectors.iter().map(|collector| {
+        Collector::new(collector, Arc::clone(transport), extra_roots)
+            .with_context(|| format!("metric {}", collector.metric))
+    });
+    collectors.collect()
 }
 
 /// Fly's APIs. No write can leave it, whatever the configuration says.

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::{
-    block_on, cli::BacktestOptions, environment, extra_roots, is_terminal, load, pour, say,
+    ask, block_on, cli::BacktestOptions, environment, extra_roots, is_terminal, load, pour, say,
 };
 use crate::{
     backtest::{
@@ -27,7 +27,6 @@ use crate::{
     pass_log::PassLog,
     scaling::{ExpressionBand, InitialState, Kind, TargetExpressions},
     shown, stderr, telemetry,
-    transport::{HttpTransport, Transport},
 };
 
 /// Without `--since` and a file.
@@ -79,7 +78,7 @@ pub(super) fn run(
 
     let mut history = match file {
         Some(file) => wanted.of_file(&file)?,
-        None => block_on(ask(&config, extra_roots.as_deref(), &candidates, &wanted))?,
+        None => block_on(fetch(&config, extra_roots.as_deref(), &candidates, &wanted))?,
     };
     if let Some(path) = &options.save {
         if history.metrics.is_empty() {
@@ -108,7 +107,7 @@ pub(super) fn run(
             names: &candidates.names,
             targets,
             kind: candidates.kind,
-            running: candidates.running.as_ref(),
+            running: candidates.running.as_deref(),
             policy: &config.policy,
             initial: options.initial,
             boot: wanted.boot,
@@ -235,29 +234,24 @@ impl Wanted {
         }
         let (begin, end) = (file.from.as_second(), file.until().as_second());
         let until = self.until.map_or(end, Timestamp::as_second);
-        if until <= begin {
-            bail!(
-                "--until is before the beginning: the file of --load is from {} to {}",
+        let outside = |what: &str| {
+            anyhow!(
+                "{what}: the file of --load is from {} to {}",
                 file.from,
                 file.until()
-            );
+            )
+        };
+        if until <= begin {
+            return Err(outside("--until is before the beginning"));
         }
         if until > end {
-            bail!(
-                "--until is after the end: the file of --load is from {} to {}",
-                file.from,
-                file.until()
-            );
+            return Err(outside("--until is after the end"));
         }
         let from = self.since.map_or(begin, |since| {
             until.saturating_sub(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
         });
         if from < begin {
-            bail!(
-                "--since is before the beginning: the file of --load is from {} to {}",
-                file.from,
-                file.until()
-            );
+            return Err(outside("--since is before the beginning"));
         }
         let distance = i64::from(file.step_s);
         let first = (from - begin + distance - 1) / distance;
@@ -305,7 +299,7 @@ struct Candidates {
     kind: Kind,
     /// Each with its text.
     targets: Vec<(String, TargetExpressions)>,
-    running: Option<Expression>,
+    running: Option<Arc<Expression>>,
     /// The metrics that any of them reads.
     needed: Vec<String>,
 }
@@ -416,7 +410,7 @@ impl Candidates {
             names,
             kind,
             targets,
-            running: running.map(|running| Expression::clone(&running)),
+            running,
             needed,
         })
     }
@@ -469,16 +463,14 @@ fn on_the_fleet<'a>(config: &'a Config, candidates: &Candidates) -> Vec<&'a str>
 }
 
 /// Asks for the history of every metric that is needed.
-async fn ask(
+async fn fetch(
     config: &Config,
     extra_roots: Option<&[u8]>,
     candidates: &Candidates,
     wanted: &Wanted,
 ) -> anyhow::Result<History> {
     let grid = wanted.grid()?;
-    let transport = HttpTransport::new(extra_roots, config.proxies.clone())
-        .context("cannot prepare the HTTP client")?;
-    let transport: Arc<dyn Transport> = Arc::new(transport);
+    let transport = ask::transport(config, extra_roots)?;
     let app = config.apps.pattern.as_str();
     let of_temporal = config.collectors.iter().find(|collector| {
         matches!(collector.source, CollectorSource::Temporal { .. })

@@ -23,17 +23,16 @@ use super::{
     serve::{INTERRUPTED, Signals},
 };
 use crate::{
-    check::{self, App, Crowd, Fleet, Port, Reading, Report, Seen, Step},
+    check::{self, App, Fleet, Port, Reading, Report, Seen, Step},
     clock::Clock,
     collect::{Collector, collect_all},
     config::{CollectorConfig, CollectorSource, Config, ConfigErrors, Purpose},
-    decide::Undecided,
     error_chain::chain,
     expr::Values,
     listener,
     machines::{Api, ApiError, AppAbout, AppClient, TokenScope},
     metrics::Metrics,
-    scaling::{Counts, Machine, Memory, Now, Release, limit},
+    scaling::{Machine, Now, Release},
     shown,
     shutdown::shutdown,
     stderr, telemetry,
@@ -151,11 +150,7 @@ fn prepare(config: &Config) -> anyhow::Result<(Asker<'_>, Arc<dyn Transport>)> {
     let (_trigger, shutdown) = shutdown();
     let token = config.api.token.clone().context("api token required")?;
     let api = ask::api(config, token, Arc::clone(&transport), shutdown)?;
-    let collectors = config.collectors.iter().map(|collector| {
-        Collector::new(collector, Arc::clone(&transport), extra_roots.as_deref())
-            .with_context(|| format!("metric {}", collector.metric))
-    });
-    let collectors = collectors.collect::<anyhow::Result<Vec<_>>>()?;
+    let collectors = ask::collectors(config, &transport, extra_roots.as_deref())?;
     Ok((
         Asker {
             config,
@@ -257,7 +252,7 @@ impl Asker<'_> {
         }
     }
 
-    /// What comes of it, by the code that the daemon decides by and a memory like that of a daemon which has just started.
+    /// What comes of it.
     async fn steps(&self, app: &str, now: Now, looked: Looked) -> Report {
         let Asked {
             readings,
@@ -267,34 +262,12 @@ impl Asker<'_> {
             took,
         } = looked.asked;
         let config = self.config;
-        let policy = &config.policy;
         let mut release = Some(release);
         let fleet = match machines {
             Err(error) => Err(error),
             Ok(machines) => {
-                let crowd = Crowd::of(&machines, policy);
-                let mut memory = Memory::default();
-                let observed = memory.note_list(machines, policy, now);
-                let is_metric = |name: &str| readings.iter().any(|reading| reading.metric == name);
-                values = Counts::of(&observed).beside(&values, is_metric);
-                let evaluation = config.targets.evaluate(&values, now);
-                let limited = limit(evaluation.targets, &observed, policy, &mut memory, now);
                 let answered = async { release.take().unwrap_or(Ok(None)) };
-                let undecided = Undecided {
-                    observed: &observed,
-                    limited: &limited,
-                    policy,
-                    memory: &mut memory,
-                    now,
-                };
-                let decided = undecided.decide(answered).await;
-                Ok(Fleet {
-                    crowd,
-                    observed,
-                    evaluation,
-                    limited,
-                    decided,
-                })
+                Ok(Fleet::of(config, machines, &mut values, now, answered).await)
             }
         };
         check::steps(&Seen {

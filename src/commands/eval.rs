@@ -10,7 +10,7 @@ use super::{ask, block_on, extra_roots, load, say};
 use crate::{
     check::worked_out,
     clock::Clock,
-    collect::{Collector, collect_all},
+    collect::collect_all,
     config::{Config, Purpose},
     expr::{EvalError, Expression, Names, Values},
     machines::AppClient,
@@ -76,14 +76,7 @@ async fn evaluate(
     let now = Clock::System.now();
     let deadline = Instant::from_std(now.monotonic) + config.policy.timeout;
     let app = config.apps.pattern.as_str().to_owned();
-    let collectors = config
-        .collectors
-        .iter()
-        .map(|collector| {
-            Collector::new(collector, Arc::clone(&transport), extra_roots)
-                .with_context(|| format!("metric {}", collector.metric))
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let collectors = ask::collectors(&config, &transport, extra_roots)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }

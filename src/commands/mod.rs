@@ -125,10 +125,7 @@ fn extra_roots() -> anyhow::Result<Option<Vec<u8>>> {
 
 /// Writes one text and a line end to standard output, without secrets.
 fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", shown::block(text))
-        .and_then(|()| out.flush())
-        .context("cannot write to standard output")
+    pour(|out| writeln!(out, "{}", shown::block(text)))
 }
 
 /// Writes JSON to standard output. Secrets are taken out of its texts before these are written in JSON's own way, in which
@@ -150,10 +147,7 @@ fn say_json(mut value: Value) -> anyhow::Result<()> {
     }
     clean(&mut value);
     let text = serde_json::to_string_pretty(&value)?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .context("cannot write to standard output")
+    pour(|out| writeln!(out, "{text}"))
 }
 
 /// Lets `write` write to standard output what it has cleaned itself, without ever holding all of it.

@@ -136,9 +136,7 @@ struct Trouble {
 fn nothing(_: &mut Platform) {}
 
 fn add(platform: &mut Platform, count: usize, machine: &NewMachine) {
-    for _ in 0..count {
-        platform.add_machine(APP, machine.clone()).unwrap();
-    }
+    platform.add_machines(APP, count, machine).unwrap();
 }
 
 fn only(platform: &mut Platform, machines: &[NewMachine]) {
