@@ -19,6 +19,7 @@ use crate::{
     config::{Config, MetricsAddress},
     listener,
     machines::{Api, ApiOptions},
+    metrics::Metrics,
     pool::{Pool, PoolOptions},
     reconcile::Reconciler,
     shutdown::Shutdown,
@@ -71,6 +72,17 @@ impl Daemon {
     /// When the system does not say.
     pub fn metrics_address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.admin.metrics.clone()
+    }
+
+    /// Lets no pass begin before `pause` is over; what is shown is there meanwhile.
+    pub fn begin_after(&mut self, pause: Duration) {
+        self.pool.begin_after(pause);
     }
 
     /// Runs until the shutdown flag is set and what is in flight has ended, at most four seconds later.

@@ -47,7 +47,7 @@
 //! - [`backtest`]: the same decisions over the past of the metrics and a model of the fleet; pure.
 //! - [`check`]: what is said of a configuration that was tried. [`daemon`]: puts it all together.
 //! - [`commands`]: the program's commands. [`telemetry`]: logs.
-//! - [`sim`]: a simulated Fly platform, for the demo and for tests.
+//! - [`sim`]: a simulated Fly platform, for the demo and for tests. [`demo`]: the day that the demo plays on it.
 //!
 //! # Who may import whom
 //!
@@ -76,7 +76,8 @@
 //! pool, admin              what they run and show; clock, shown, status
 //! check                    collect, config, decide, error_chain, expr, machines, scaling, shown
 //! daemon                   everything but commands and sim
-//! commands                 everything; the only one to import sim (demo is simulator and daemon side by side)
+//! demo                     sim
+//! commands                 everything; beside demo the only one to import sim (the demo is simulator and daemon)
 //! ```
 //!
 //! `tests/it/tidy.rs` holds the table and checks it. `sim` writes its own JSON and shares no type with the client, so that
@@ -118,6 +119,7 @@ pub mod config;
 pub mod daemon;
 pub mod dashboard;
 pub mod decide;
+pub mod demo;
 pub mod duration;
 pub mod error_chain;
 pub mod expr;

@@ -49,6 +49,8 @@ pub struct Pool {
     running: HashMap<Id, String>,
     /// Whether it was said that no app matches.
     told_of_none: bool,
+    /// Before when no pass begins.
+    not_before: Option<Instant>,
 }
 
 /// How the pool works.
@@ -113,7 +115,13 @@ impl Pool {
             passes: JoinSet::new(),
             running: HashMap::new(),
             told_of_none: false,
+            not_before: None,
         }
+    }
+
+    /// Lets no pass begin before `pause` is over.
+    pub fn begin_after(&mut self, pause: Duration) {
+        self.not_before = Some(Instant::now() + pause);
     }
 
     /// Runs passes until the shutdown flag is set, then lets what is in flight end for four seconds.
@@ -294,7 +302,7 @@ impl Pool {
             .collect();
         let spacing = self.reconciler.policy.interval
             / u32::try_from(coming.len().max(1)).unwrap_or(u32::MAX);
-        let mut turn = now;
+        let mut turn = self.not_before.map_or(now, |moment| moment.max(now));
         for name in coming {
             tracing::info!(app = %name, "{name} is scaled from now on");
             let fresh = App {

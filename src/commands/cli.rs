@@ -8,7 +8,12 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{backtest::MOST_MACHINES, config, expr};
+use crate::{
+    backtest::MOST_MACHINES,
+    config,
+    demo::{MOST_APPS, Speed},
+    expr,
+};
 
 /// Scales Fly.io Machines by metrics.
 #[derive(Debug, Parser)]
@@ -159,10 +164,22 @@ pub struct BacktestOptions {
 /// How the demo runs.
 #[derive(Debug, Args)]
 pub struct DemoOptions {
+    /// Play one day to its end and print a summary.
+    #[arg(long, conflicts_with = "seconds")]
+    pub once: bool,
+    /// How many times as fast as usual, from 0.1 (life's pace) to 30; a day takes four minutes at 1.
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = Speed::parse, allow_negative_numbers = true)]
+    pub speed: Speed,
+    /// How many apps there are, from 1 to 500; N times FACTOR is at most 2500.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_APPS)))]
+    pub apps: u16,
+    /// What the noise of the traffic and the names of machines depend on.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
     /// Stop after this many seconds; 0: run until interrupted.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub seconds: u64,
-    /// The port of /metrics on 127.0.0.1; 0: any free one.
+    /// The port of the page and of /metrics on 127.0.0.1; 0: any free one.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
 }

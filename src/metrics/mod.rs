@@ -147,6 +147,22 @@ impl Metrics {
         self.pass_errors.with_label_values(&[reason.as_str()]).inc();
     }
 
+    /// How many passes there were.
+    #[must_use]
+    pub fn passes(&self) -> u64 {
+        self.pass_duration.get_sample_count()
+    }
+
+    /// How often something went wrong in a pass, by reason.
+    #[must_use]
+    pub fn pass_errors(&self) -> Vec<(&'static str, u64)> {
+        let count = |reason| self.pass_errors.with_label_values(&[reason]).get();
+        PassError::ALL
+            .map(PassError::as_str)
+            .map(|reason| (reason, count(reason)))
+            .to_vec()
+    }
+
     /// Counts one HTTP request to Fly.
     pub fn api_request(&self, operation: Operation, result: CallResult, took: Duration) {
         self.request(operation.api(), operation.as_str(), result, took);

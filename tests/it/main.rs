@@ -17,6 +17,7 @@ mod apps;
 mod backtest;
 mod bounds;
 mod check;
+mod demo;
 mod endurance;
 mod eval;
 mod failure;

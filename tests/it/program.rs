@@ -347,6 +347,42 @@ fn exit_codes_are_upstreams() {
             "ERROR: fly-autoscaler demo: invalid value 'x' for '--port <PORT>'",
         ),
         (
+            &["demo", "--speed", "0"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: invalid value '0' for '--speed <FACTOR>': expected a number from 0.1 (life's pace) to 30, but found 0",
+        ),
+        (
+            &["demo", "-speed", "-1"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: invalid value '-1' for '--speed <FACTOR>': expected a number",
+        ),
+        (
+            &["demo", "--apps", "501"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: invalid value '501' for '--apps <N>': 501 is not in 1..=500",
+        ),
+        (
+            &["demo", "--apps", "251", "--speed", "10"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: --apps 251 is too many for --speed 10: at most 250 at this speed",
+        ),
+        (
+            &["demo", "--once", "--seconds", "5"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: the argument '--once' cannot be used with '--seconds <SECONDS>'",
+        ),
+        (
+            &["demo", "--seed", "x"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: invalid value 'x' for '--seed <N>'",
+        ),
+        (
             &["check", "--help"],
             0,
             "Usage: fly-autoscaler check [OPTIONS]",

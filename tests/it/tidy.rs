@@ -178,6 +178,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "shown",
         ],
     ),
+    ("demo", &["sim"]),
     (
         "commands",
         &[
@@ -189,6 +190,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "daemon",
             "dashboard",
             "decide",
+            "demo",
             "duration",
             "error_chain",
             "expr",

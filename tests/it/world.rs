@@ -159,10 +159,21 @@ impl World {
 
     /// As [`World::start`], over a transport of one's own.
     pub(crate) fn start_over(&mut self, transport: Arc<dyn Transport>) {
+        self.start_over_after(transport, Duration::ZERO);
+    }
+
+    /// As [`World::start`], but the first pass begins after `pause`.
+    pub(crate) fn start_after(&mut self, pause: Duration) {
+        let transport = Arc::new(SimTransport(self.simulator.clone()));
+        self.start_over_after(transport, pause);
+    }
+
+    fn start_over_after(&mut self, transport: Arc<dyn Transport>, pause: Duration) {
         let config = Config::load(Sources::new(self.settings.clone(), Purpose::Serve)).unwrap();
         shown::hold(&config.secrets);
         let (trigger, shutdown) = shutdown();
-        let pool = assemble(config, None, transport, &self.admin, shutdown).unwrap();
+        let mut pool = assemble(config, None, transport, &self.admin, shutdown).unwrap();
+        pool.begin_after(pause);
         self.running = Some((trigger, tokio::spawn(pool.run())));
     }
 

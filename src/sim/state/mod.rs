@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 pub use self::{
     app::{App, Curve, Endings, Failures, Host, Release, Timing, Volume},
@@ -98,6 +98,7 @@ pub struct NewMachine {
     cordoned: bool,
     stop_takes: Option<Duration>,
     metadata: BTreeMap<String, String>,
+    services: Option<Value>,
 }
 
 impl NewMachine {
@@ -115,6 +116,7 @@ impl NewMachine {
             cordoned: false,
             stop_takes: None,
             metadata: BTreeMap::new(),
+            services: None,
         }
     }
 
@@ -146,7 +148,15 @@ impl NewMachine {
         self
     }
 
-    /// With exactly this configuration, as JSON; group, release, image and metadata are then not added to it.
+    /// With these services, an array as the Machines API has it. What the simulated proxy does is set apart, by
+    /// [`Platform::set_proxy`].
+    #[must_use]
+    pub fn services(mut self, services: &Value) -> Self {
+        self.services = Some(services.clone());
+        self
+    }
+
+    /// With exactly this configuration, as JSON; group, release, image, metadata and services are then not added to it.
     #[must_use]
     pub fn config(mut self, text: &str) -> Self {
         self.config = Some(text.to_owned());
@@ -199,7 +209,7 @@ impl NewMachine {
             metadata.insert("fly_release_id".to_owned(), format!("rel_{version}"));
             metadata.insert("fly_release_version".to_owned(), version.to_string());
         }
-        json!({
+        let mut config = json!({
             "image": image,
             "init": {},
             "env": { "FLY_PROCESS_GROUP": self.group.as_deref().unwrap_or(""), "PRIMARY_REGION": self.region },
@@ -207,8 +217,11 @@ impl NewMachine {
             "metadata": metadata,
             "restart": { "policy": "on-failure", "max_retries": 10 },
             "dns": {},
-        })
-        .to_string()
+        });
+        if let Some(services) = &self.services {
+            config["services"] = services.clone();
+        }
+        config.to_string()
     }
 }
 

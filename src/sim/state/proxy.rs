@@ -69,6 +69,15 @@ pub(super) struct ProxyRun {
 }
 
 impl App {
+    /// How many of the requests that there are at `at` are beyond the soft limits of the machines that serve; none where
+    /// there is no proxy, and so no limit.
+    #[must_use]
+    pub fn waiting_at(&self, at: Duration) -> f64 {
+        let Some(proxy) = &self.proxy else { return 0.0 };
+        let room = self.shares(at).len() as f64 * proxy.settings.soft_limit.max(0.0);
+        (self.load_at(at) - room).max(0.0)
+    }
+
     /// How many requests each machine that serves has to serve at `at`; those the proxy fills first come first.
     pub(super) fn shares(&self, at: Duration) -> Vec<(&Machine, f64)> {
         let settings = self.proxy.as_ref().map(|proxy| &proxy.settings);
@@ -353,11 +362,11 @@ mod tests {
     #[test]
     fn requests_fill_one_machine_after_the_other() {
         let mut platform = app(ten(), 3, 0);
-        for (load, expected) in [
-            (0.0, [0.0, 0.0, 0.0]),
-            (15.0, [10.0, 5.0, 0.0]),
-            (36.0, [12.0, 12.0, 12.0]),
-            (f64::NAN, [0.0, 0.0, 0.0]),
+        for (load, expected, waiting) in [
+            (0.0, [0.0, 0.0, 0.0], 0.0),
+            (15.0, [10.0, 5.0, 0.0], 0.0),
+            (36.0, [12.0, 12.0, 12.0], 6.0),
+            (f64::NAN, [0.0, 0.0, 0.0], 0.0),
         ] {
             platform.set_load("web", load);
             let app = platform.app("web").unwrap();
@@ -367,6 +376,8 @@ mod tests {
                 .map(|(_, share)| *share)
                 .collect();
             assert_eq!(shares, expected, "{load}");
+            let found = app.waiting_at(platform.now());
+            assert!((found - waiting).abs() < 1e-9, "{load}: {found}");
         }
     }
 }
