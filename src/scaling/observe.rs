@@ -514,6 +514,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_create_of_unknown_outcome_made_counts_where_its_host_is_unreachable_when_it_is_first_listed()
+     {
+        let mut fleet = fleet();
+        let observed = fleet.observe(0, &["a ord started"]);
+        fleet.record(0, &observed, &[unknown()]);
+        let list = ["a ord started", "b ord created host-down made=0"];
+        assert_eq!(ids(&fleet.observe(15, &list)), ["a", "b"]);
+        assert_eq!(ids(&fleet.observe(74, &list)), ["a", "b"]);
+        assert_eq!(ids(&fleet.observe(75, &list)), ["a"]);
+    }
+
+    #[test]
     fn an_accepted_create_counts_though_no_list_shows_it() {
         for (initial_state, started) in [(InitialState::Started, 2), (InitialState::Stopped, 1)] {
             let mut fleet = Fleet::new(Policy {

@@ -18,6 +18,7 @@ impl Memory {
         let mut observed = Observed::default();
         let mut new: Vec<NewMachine> = Vec::new();
         let mut leaving = Vec::new();
+        let mut first_seen_unreachable = Vec::new();
         let changes = self.unknown_creates.last_changes(&list);
         self.sights.begin_list();
         for machine in list {
@@ -32,27 +33,26 @@ impl Memory {
                 observed.others.insert(machine.id);
                 continue;
             }
-            let id = machine.id.clone();
-            if !self.sights.know(&id) {
-                new.push(NewMachine::of(&machine));
-            }
-            let host_ok = machine.host_ok;
-            let state = machine.state.label();
             if !machine.state.is_living() {
-                leaving.push(id.clone());
+                leaving.push(machine.id.clone());
             }
-            let member = self.place(machine, &mut observed, policy, now);
-            self.sights.mark_listed(&id, at);
-            let label = match &member {
-                _ if !host_ok => StateLabel::UNREACHABLE,
-                Some(member) if member.stuck => StateLabel::STUCK,
-                _ => state,
-            };
-            *observed.by_state.entry(label).or_default() += 1;
-            observed.members.extend(member);
+            if self.sights.know(&machine.id) {
+                self.list_member(machine, &mut observed, policy, now);
+                continue;
+            }
+            new.push(NewMachine::of(&machine));
+            if machine.host_ok {
+                self.list_member(machine, &mut observed, policy, now);
+            } else {
+                first_seen_unreachable.push(machine);
+            }
         }
         self.sights.miss_unlisted(at);
         self.settle_unknown_creates(new, &changes, policy, at);
+        // After that: one that a create of ours made was on a host that answered, and counts for its minute.
+        for machine in first_seen_unreachable {
+            self.list_member(machine, &mut observed, policy, now);
+        }
         // After that: a clone that is on its way out when it is first seen has been made all the same.
         for id in leaving {
             self.lately.told_gone(&id, at);
@@ -98,6 +98,28 @@ impl Memory {
             && machine.state.is_living()
             && !is_aside
             && self.sights.know(&machine.id)
+    }
+
+    /// Places a machine of the group that the list shows, and counts it by its state.
+    fn list_member(
+        &mut self,
+        machine: Machine,
+        observed: &mut Observed,
+        policy: &Policy,
+        now: Now,
+    ) {
+        let id = machine.id.clone();
+        let host_ok = machine.host_ok;
+        let state = machine.state.label();
+        let member = self.place(machine, observed, policy, now);
+        self.sights.mark_listed(&id, now.monotonic);
+        let label = match &member {
+            _ if !host_ok => StateLabel::UNREACHABLE,
+            Some(member) if member.stuck => StateLabel::STUCK,
+            _ => state,
+        };
+        *observed.by_state.entry(label).or_default() += 1;
+        observed.members.extend(member);
     }
 
     /// Takes note of a machine of the group that was shown by the list or by an answer about it alone, and adds it to the
