@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use compact_str::CompactString;
+
 use crate::scaling::{Counts, Observed, Presence, StateLabel};
 
 /// The most machines that are kept one by one; counts are of all.
@@ -15,7 +17,7 @@ pub struct Inventory {
     /// The machines in the list by state.
     pub by_state: Vec<(StateLabel, u32)>,
     /// Regions with machines that count as created, and how many, by name.
-    pub by_region: Vec<(Box<str>, u32)>,
+    pub by_region: Vec<(CompactString, u32)>,
     /// The machines, by id, at most [`MACHINE_LIMIT`].
     pub machines: Box<[MachineView]>,
     /// How many more there are.
@@ -26,9 +28,9 @@ pub struct Inventory {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineView {
     /// Its id.
-    pub id: Box<str>,
+    pub id: CompactString,
     /// Its region; empty where the API names none.
-    pub region: Box<str>,
+    pub region: CompactString,
     /// Its state.
     pub state: StateLabel,
     /// The number of the release that it runs, where its metadata say.

@@ -45,10 +45,13 @@ pub struct PassLog {
 impl PassLog {
     /// Warns of an answer with several elements once per change, and of the server's own warnings likewise.
     pub fn warn_of(&mut self, app: &str, metric: &str, sample: &Sample) {
-        let before = self
-            .element_counts
-            .insert(metric.to_owned(), sample.element_count);
-        if sample.element_count > 1 && before != Some(sample.element_count) {
+        // Most answers have one element and no warning: nothing is kept of those.
+        let several = Some(sample.element_count).filter(|count| *count > 1);
+        let before = self.element_counts.remove(metric);
+        if let Some(count) = several {
+            self.element_counts.insert(metric.to_owned(), count);
+        }
+        if several.is_some() && before != several {
             tracing::warn!(
                 app,
                 metric,
@@ -57,10 +60,11 @@ impl PassLog {
                 sample.element_count,
             );
         }
-        let before = self
-            .warnings
-            .insert(metric.to_owned(), sample.warnings.clone())
-            .unwrap_or_default();
+        let before = self.warnings.remove(metric).unwrap_or_default();
+        if !sample.warnings.is_empty() {
+            self.warnings
+                .insert(metric.to_owned(), sample.warnings.clone());
+        }
         for warning in sample
             .warnings
             .iter()

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io};
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
@@ -313,7 +314,7 @@ impl<'fleet> SummaryJson<'fleet> {
                 inventory.by_state.iter().map(pair).collect()
             })),
             by_region: Pairs(inventory.map_or_else(Vec::new, |inventory| {
-                let pair = |(region, count): &(Box<str>, u32)| (shown_name(region), *count);
+                let pair = |(region, count): &(CompactString, u32)| (shown_name(region), *count);
                 inventory.by_region.iter().map(pair).collect()
             })),
             decision: pass.map(|pass| DecisionJson::of(&pass.decision, pass.at, pass.at, 1)),

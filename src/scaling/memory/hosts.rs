@@ -2,24 +2,26 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use compact_str::CompactString;
+
 use crate::scaling::SETTLE_TIME;
 
 /// The hosts of the group's machines, by machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Hosts {
     /// `None` while it answers.
-    silent_since: BTreeMap<String, Option<Instant>>,
+    silent_since: BTreeMap<CompactString, Option<Instant>>,
 }
 
 impl Hosts {
     /// The machine's host answers.
     pub(super) fn note_answering(&mut self, id: &str) {
-        self.silent_since.insert(id.to_owned(), None);
+        self.silent_since.insert(id.into(), None);
     }
 
     /// The machine's host answered at some time: that of a clone did when the clone was created.
     pub(super) fn note_has_answered(&mut self, id: &str) {
-        self.silent_since.entry(id.to_owned()).or_default();
+        self.silent_since.entry(id.into()).or_default();
     }
 
     /// The machine's host does not answer.

@@ -275,10 +275,10 @@ impl Memory {
                 continue;
             };
             if presence == Presence::Unlisted {
-                observed.unlisted.push(id.clone());
+                observed.unlisted.push(id.to_owned());
             }
             if !sight.is_reachable() {
-                observed.unreachable.push(id.clone());
+                observed.unreachable.push(id.to_owned());
                 if !self.hosts.answered_lately(id, now) {
                     observed.unreachable_uncounted += 1;
                     continue;

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use compact_str::CompactString;
+
 use super::writes::Expected;
 use crate::scaling::{Machine, Policy, Presence, SETTLE_TIME, State, unlisted::FORGOTTEN_AFTER};
 
@@ -12,7 +14,7 @@ const MOST_ENDED: usize = 1000;
 /// What every known machine of the group was last seen as.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sights {
-    by_id: BTreeMap<String, Sight>,
+    by_id: BTreeMap<CompactString, Sight>,
     /// The number of the last list.
     list: u64,
 }
@@ -20,7 +22,7 @@ pub(super) struct Sights {
 /// What a machine of the group was last seen as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sight {
-    region: String,
+    region: CompactString,
     /// Its state, accepted writes included.
     state: State,
     /// Whether it counted as started.
@@ -70,7 +72,7 @@ impl Sight {
         since: Instant,
     ) -> Self {
         Self {
-            region,
+            region: region.into(),
             state: State::Created,
             started,
             host_ok: true,
@@ -84,7 +86,7 @@ impl Sight {
 
     fn of(machine: &Machine, started: bool, standing: Standing) -> Self {
         Self {
-            region: machine.region.clone(),
+            region: machine.region.as_str().into(),
             state: machine.state.clone(),
             started,
             host_ok: machine.host_ok,
@@ -98,7 +100,7 @@ impl Sight {
 
     /// The machine as it was last seen.
     pub(super) fn machine(&self, id: &str, policy: &Policy) -> Machine {
-        let mut machine = Machine::new(id, self.region.clone(), self.state.clone());
+        let mut machine = Machine::new(id, self.region.as_str(), self.state.clone());
         machine.process_group.clone_from(&policy.process_group);
         machine.host_ok = self.host_ok;
         machine.auto_destroy = self.auto_destroy;
@@ -157,8 +159,8 @@ impl Sights {
         self.by_id.get(id)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Sight)> {
-        self.by_id.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Sight)> {
+        self.by_id.iter().map(|(id, sight)| (id.as_str(), sight))
     }
 
     /// Whether any machine carries this as its region.
@@ -183,7 +185,7 @@ impl Sights {
 
     /// A create of ours has made a machine.
     pub(super) fn note_created(&mut self, id: String, sight: Sight) {
-        self.by_id.entry(id).or_insert(sight);
+        self.by_id.entry(id.into()).or_insert(sight);
     }
 
     /// A write was accepted: where no later list shows the machine, it counts as what the write made of it.
@@ -206,14 +208,14 @@ impl Sights {
 
     /// Remembers what a machine was seen as, whether it was a list that showed it or an answer about it alone.
     pub(super) fn remember(&mut self, machine: &Machine, started: bool) {
-        let Some(sight) = self.by_id.get_mut(&machine.id) else {
+        let Some(sight) = self.by_id.get_mut(machine.id.as_str()) else {
             let sight = Sight::of(machine, started, Standing::Listed);
-            self.by_id.insert(machine.id.clone(), sight);
+            self.by_id.insert(machine.id.as_str().into(), sight);
             return;
         };
         // In place: the large fleets are those that hardly change.
         if sight.region != machine.region {
-            sight.region.clone_from(&machine.region);
+            sight.region = machine.region.as_str().into();
         }
         if sight.state != machine.state {
             sight.state.clone_from(&machine.state);
@@ -308,14 +310,14 @@ impl Sights {
             };
             sight.auto_destroy.then_some((since, id))
         });
-        let mut ended: Vec<(Instant, &String)> = ended.collect();
+        let mut ended: Vec<(Instant, &CompactString)> = ended.collect();
         let too_many = ended.len().saturating_sub(MOST_ENDED);
         if too_many == 0 {
             return;
         }
         ended.sort_unstable();
         let forgotten = ended.into_iter().take(too_many);
-        let forgotten: Vec<String> = forgotten.map(|(_, id)| id.clone()).collect();
+        let forgotten: Vec<CompactString> = forgotten.map(|(_, id)| id.clone()).collect();
         for id in forgotten {
             self.by_id.remove(&id);
         }
