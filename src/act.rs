@@ -370,10 +370,10 @@ impl Executor<'_> {
         halted: &AtomicBool,
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        if !halted.load(Ordering::Relaxed)
-            && self.has_stopped(&victim, until, &mut outcome).await
-            && !self.is_outdated(&mut outcome)
-        {
+        if halted.load(Ordering::Relaxed) || self.is_outdated(&mut outcome) {
+            return outcome;
+        }
+        if self.has_stopped(&victim, until, &mut outcome).await && !self.is_outdated(&mut outcome) {
             self.destroy_one(victim.id, &mut outcome, halted).await;
         }
         outcome

@@ -71,11 +71,15 @@ async fn a_pass_that_was_frozen_destroys_nothing_by_what_it_saw_before() {
 async fn a_pass_that_was_frozen_between_its_victims_takes_no_further_one() {
     for slow in [Operation::Stop, Operation::Wait] {
         let (mut world, _) = world(CREATED, &MachineState::Started, (6.0, 3.0), slow).await;
-        let stops = world.requests(Operation::Stop);
+        let calls = |world: &World| {
+            let requests = |operation| world.requests(operation);
+            (requests(Operation::Stop), requests(Operation::Wait))
+        };
+        let before = calls(&world);
         freeze().await;
         world.depth(6.0);
         world.run_for(60).await;
-        assert_eq!(world.requests(Operation::Stop), stops, "{slow:?}");
+        assert_eq!(calls(&world), before, "{slow:?}");
         assert_eq!(world.requests(Operation::Destroy), 0, "{slow:?}");
     }
 }
