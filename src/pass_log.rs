@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    collect::Sample,
     duration,
     error_chain::chain,
     labels::PassError,
@@ -44,38 +43,32 @@ pub struct PassLog {
 
 impl PassLog {
     /// Warns of an answer with several elements once per change, and of the server's own warnings likewise.
-    pub fn warn_of(&mut self, app: &str, metric: &str, sample: &Sample) {
+    pub fn warn_of(&mut self, app: &str, metric: &str, elements: usize, warnings: &[String]) {
         // Most answers have one element and no warning: nothing is kept of those.
-        let several = Some(sample.element_count).filter(|count| *count > 1);
         let before = self.element_counts.remove(metric);
-        if let Some(count) = several {
-            self.element_counts.insert(metric.to_owned(), count);
-        }
-        if several.is_some() && before != several {
-            tracing::warn!(
-                app,
-                metric,
-                count = sample.element_count,
-                "the query of {metric} returned {} elements, only the first is used; aggregate them, for example with sum()",
-                sample.element_count,
-            );
+        if elements > 1 {
+            self.element_counts.insert(metric.to_owned(), elements);
+            if before != Some(elements) {
+                tracing::warn!(
+                    app,
+                    metric,
+                    count = elements,
+                    "the query of {metric} returned {elements} elements, only the first is used; aggregate them, for example with sum()",
+                );
+            }
         }
         let before = self.warnings.remove(metric).unwrap_or_default();
-        if !sample.warnings.is_empty() {
-            self.warnings
-                .insert(metric.to_owned(), sample.warnings.clone());
+        if warnings.is_empty() {
+            return;
         }
-        for warning in sample
-            .warnings
-            .iter()
-            .filter(|warning| !before.contains(warning))
-        {
+        for warning in warnings.iter().filter(|warning| !before.contains(warning)) {
             tracing::warn!(
                 app,
                 metric,
                 "the server warns about the query of {metric}: {warning}"
             );
         }
+        self.warnings.insert(metric.to_owned(), warnings.to_vec());
     }
 
     /// Whether a dry run's plan is another one than before, or was told ten minutes ago.

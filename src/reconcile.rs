@@ -197,7 +197,9 @@ impl Reconciler {
 
         for (metric, result) in readings.iter() {
             match result {
-                Ok(sample) => log.warn_of(client.app(), metric, sample),
+                Ok(sample) => {
+                    log.warn_of(client.app(), metric, sample.element_count, &sample.warnings);
+                }
                 Err(error) => report.metric_fault(metric, error),
             }
         }

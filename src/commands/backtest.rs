@@ -3,7 +3,14 @@
 //! Here the past is had, from Prometheus or from a file, and the results are shown; what would have happened is decided in
 //! [`crate::backtest`].
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Read as _,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use console::Term;
@@ -20,7 +27,7 @@ use crate::{
         terminal::{self, Colour},
     },
     clock::Clock,
-    collect::{Collector, Grid, Past, Sample},
+    collect::{Collector, Grid, Past},
     config::{CollectorConfig, CollectorSource, Config, Purpose},
     duration,
     expr::{Expression, Names},
@@ -512,13 +519,7 @@ async fn fetch(
             );
         }
         bar.suspend(|| {
-            let sample = Sample {
-                value: 0.0,
-                element_count: series_count,
-                time: None,
-                warnings,
-            };
-            log.warn_of(app, metric, &sample);
+            log.warn_of(app, metric, series_count, &warnings);
         });
         metrics.insert(metric.clone(), values);
     }
@@ -651,13 +652,16 @@ fn progress(steps: usize, what: &'static str) -> ProgressBar {
 
 fn read_file(path: &Path, app: &str) -> anyhow::Result<History> {
     let shown = path.display();
-    let size = fs::metadata(path)
-        .with_context(|| format!("--load: cannot read {shown}"))?
-        .len();
-    if size > FILE_LIMIT {
+    let unreadable = || format!("--load: cannot read {shown}");
+    // What is no plain file does not say how large it is.
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes))
+        .with_context(unreadable)?;
+    if u64::try_from(bytes.len()).is_ok_and(|size| size > FILE_LIMIT) {
         bail!("--load: {shown} is larger than {FILE_LIMIT} bytes");
     }
-    let text = fs::read_to_string(path).with_context(|| format!("--load: cannot read {shown}"))?;
+    let text = String::from_utf8(bytes).with_context(unreadable)?;
     History::from_json(&text, app).with_context(|| format!("--load: {shown}"))
 }
 

@@ -87,7 +87,7 @@ async fn evaluate(
     let mut log = PassLog::default();
     for (metric, result) in readings.iter() {
         if let Ok(sample) = result {
-            log.warn_of(&app, metric, sample);
+            log.warn_of(&app, metric, sample.element_count, &sample.warnings);
         }
     }
     let mut values = readings.values(&config.names);
