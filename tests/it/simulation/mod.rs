@@ -156,9 +156,17 @@ struct Pass {
     life: u32,
     metric: Option<f64>,
     view: Option<View>,
-    /// Machines that were asked for by id: whether they were on a host that answers, and their state.
-    answers: BTreeMap<Arc<str>, (bool, String)>,
+    /// What was told of machines that were asked for by id.
+    answers: BTreeMap<Arc<str>, Answer>,
     release: Option<Release>,
+}
+
+/// What was told of a machine that was asked for by its id.
+#[derive(Debug)]
+struct Answer {
+    host_ok: bool,
+    state: String,
+    protected: bool,
 }
 
 /// What was said about one app.
@@ -335,8 +343,12 @@ impl Recorder {
                     answer["host_status"].as_str(),
                     answer["state"].as_str(),
                 ) {
-                    let answer = (status == "ok", state.to_owned());
-                    pass.answers.insert(Arc::clone(id), answer);
+                    let told = Answer {
+                        host_ok: status == "ok",
+                        state: state.to_owned(),
+                        protected: answer["config"]["metadata"]["fas_protect"] == "true",
+                    };
+                    pass.answers.insert(Arc::clone(id), told);
                 }
             }
             Operation::Query => pass.metric = metric_of(response.body()),

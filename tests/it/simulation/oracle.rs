@@ -566,7 +566,7 @@ impl Oracle {
             .ok_or("the list of this pass does not have that machine")?;
         demand!(seen.mine, "the machine is none of ours");
         demand!(seen.host_ok, "the machine's host does not answer");
-        let protected = seen.protected || self.own.as_ref() == Some(machine);
+        let protected = self.is_protected(&wire.passes[exchange.pass], machine, seen);
         match exchange.operation {
             Operation::Destroy => {
                 demand!(!protected, "the machine is protected");
@@ -612,16 +612,22 @@ impl Oracle {
         };
         let releases: BTreeSet<u64> = machines().filter_map(|(_, seen)| seen.release).collect();
         let turns = |state: &str| matches!(state, "updating" | "replacing");
-        // What asking for a machine told less than a minute ago is newer than a list from before that.
+        // What asking for a machine told less than a minute ago is newer than a list from before that; and so is a write to it
+        // that was accepted, for it was not on its way then.
         let has_turned = |id: &Arc<str>| {
+            let now = wire.passes[exchange.pass].start;
+            let accepted = self
+                .writes_to(wire, id)
+                .any(|write| write.accepted() && write.at > view.of && write.at + SETTLE > now);
             let passes = wire.passes[..=exchange.pass].iter().rev();
-            passes
-                .take_while(|pass| pass.start + SETTLE > wire.passes[exchange.pass].start)
-                .take_while(|pass| pass.start > view.of)
-                .any(|pass| {
-                    let told = pass.answers.get(id);
-                    told.is_some_and(|(_, state)| !turns(state))
-                })
+            accepted
+                || passes
+                    .take_while(|pass| pass.start + SETTLE > wire.passes[exchange.pass].start)
+                    .take_while(|pass| pass.start > view.of)
+                    .any(|pass| {
+                        let told = pass.answers.get(id);
+                        told.is_some_and(|told| !turns(&told.state))
+                    })
         };
         let turned = machines()
             .any(|(id, seen)| seen.cordoned || turns(seen.state.as_str()) && !has_turned(id));
@@ -725,9 +731,15 @@ impl Oracle {
     /// What a pass was told last of a machine: by its id, or else by the list.
     fn known_state(pass: &Pass, machine: &Arc<str>, seen: &Seen) -> String {
         match pass.answers.get(machine) {
-            Some((true, state)) => state.clone(),
+            Some(told) if told.host_ok => told.state.clone(),
             _ => seen.state.to_string(),
         }
+    }
+
+    /// Whether nobody may take a machine, as far as the list says or, newer than that, an answer about it alone.
+    fn is_protected(&self, pass: &Pass, machine: &Arc<str>, seen: &Seen) -> bool {
+        let told = pass.answers.get(machine).filter(|told| told.host_ok);
+        told.map_or(seen.protected, |told| told.protected) || self.own.as_ref() == Some(machine)
     }
 
     fn stop(&mut self, wire: &Wire, ordinal: usize, machine: &Arc<str>, seen: &Seen) -> Verdict {
@@ -941,9 +953,8 @@ impl Oracle {
             .filter(|(id, seen)| {
                 seen.mine
                     && seen.host_ok
-                    && !seen.protected
+                    && !self.is_protected(pass, id, seen)
                     && (!seen.mounts || self.rules.clone_volumes)
-                    && self.own.as_ref() != Some(*id)
                     && matches!(
                         &*Self::known_state(pass, id, seen),
                         "stopped" | "suspended" | "failed" | "launch_failed"
@@ -1225,7 +1236,7 @@ impl Oracle {
                 .view
                 .as_ref()
                 .and_then(|view| view.machines.get(machine));
-            let asked = earlier.answers.get(machine).map(|(host_ok, _)| *host_ok);
+            let asked = earlier.answers.get(machine).map(|told| told.host_ok);
             match listed.map(|seen| seen.host_ok).or(asked) {
                 Some(true) => return true,
                 Some(false) => turned = earlier.start,
@@ -1254,7 +1265,7 @@ impl Oracle {
                 && wire.passes[pass]
                     .answers
                     .get(*id)
-                    .is_none_or(|(host_ok, _)| *host_ok)
+                    .is_none_or(|told| told.host_ok)
                 && Self::last_sight(wire, pass, id) == Some(true)
         })
     }
@@ -1264,7 +1275,7 @@ impl Oracle {
         let told = wire.passes[pass].answers.get(machine);
         told.map_or_else(
             || is_broken(&seen.state),
-            |(_, state)| matches!(state.as_str(), "failed" | "launch_failed"),
+            |told| matches!(told.state.as_str(), "failed" | "launch_failed"),
         )
     }
 
@@ -1295,7 +1306,7 @@ impl Oracle {
             .take_while(|earlier| earlier.life == wire.passes[pass].life)
             .find_map(|earlier| {
                 let listed = earlier.view.as_ref()?.machines.get(machine);
-                let asked = || earlier.answers.get(machine).map(|(host_ok, _)| *host_ok);
+                let asked = || earlier.answers.get(machine).map(|told| told.host_ok);
                 listed.map(|seen| seen.host_ok).or_else(asked)
             })
     }
@@ -1353,7 +1364,7 @@ impl Oracle {
     /// The state that was last told of a machine, by a list or by asking for it.
     fn last_state<'wire>(wire: &'wire Wire, pass: usize, machine: &Arc<str>) -> Option<&'wire str> {
         wire.passes[..pass].iter().rev().find_map(|earlier| {
-            let asked = earlier.answers.get(machine).map(|(_, state)| &**state);
+            let asked = earlier.answers.get(machine).map(|told| &*told.state);
             let listed = || Some(earlier.view.as_ref()?.machines.get(machine)?.state.as_str());
             asked.or_else(listed)
         })
@@ -1518,9 +1529,9 @@ impl Oracle {
         stops().any(|other| other > pass) && !stops().any(|other| other == pass)
     }
 
-    /// Whether a list since our last start or stop of a machine has shown it in another state than the one that was acted
-    /// on, or it was asked for by its id: that tells what became of that, as far as anybody can know. In truth a list may
-    /// tell of what was before, where lists lag behind and the machine has come and gone more than once.
+    /// Whether a list since our last start or stop of a machine that was not refused has shown it in another state than the
+    /// one that was acted on, or it was asked for by its id: that tells what became of that, as far as anybody can know. In
+    /// truth a list may tell of what was before, where lists lag behind and the machine has come and gone more than once.
     fn has_news(&self, wire: &Wire, pass: usize, machine: &Arc<str>) -> bool {
         let state = |pass: usize| {
             let seen = wire.passes[pass].view.as_ref()?.machines.get(machine)?;
@@ -1530,10 +1541,11 @@ impl Oracle {
             .writes_to(wire, machine)
             .rev()
             .find(|other| {
-                matches!(
+                let turns = matches!(
                     other.operation,
                     Operation::Start | Operation::Stop | Operation::Suspend
-                ) && other.pass < pass
+                );
+                turns && other.pass < pass && !other.surely_refused()
             })
             .map(|other| other.pass);
         told.is_some_and(|told| {
@@ -1560,7 +1572,7 @@ impl Oracle {
                 let answer = wire.passes[asked.pass].answers.get(machine);
                 asked.pass <= pass
                     && asked.at >= started + SETTLE
-                    && answer.is_none_or(|(host_ok, _)| !host_ok)
+                    && answer.is_none_or(|told| !told.host_ok)
             })
     }
 
@@ -1740,7 +1752,7 @@ impl Oracle {
                     wire.passes[pass]
                         .answers
                         .get(id)
-                        .is_none_or(|(host_ok, _)| *host_ok)
+                        .is_none_or(|told| told.host_ok)
                         && Self::last_sight(wire, pass, id)
                             .unwrap_or_else(|| truth.ours.is_some_and(|made| made >= born)),
                     truth.state.to_string(),
@@ -1900,7 +1912,7 @@ impl Oracle {
             }
         }
         for (id, truth) in &self.machines {
-            let answer = wire.passes[pass].answers.get(id).map(|answer| answer.0);
+            let answer = wire.passes[pass].answers.get(id).map(|told| told.host_ok);
             let host_ok = answer.or_else(|| Self::last_sight(wire, pass, id));
             // What it is by now nobody knows who was not told.
             let lacking = truth.mine
@@ -2124,7 +2136,7 @@ impl Oracle {
             // Those that surely run: nobody told them otherwise since.
             let running = count(&|id, seen| {
                 let told = wire.passes[index].answers.get(id);
-                told.is_none_or(|(_, state)| state == "started")
+                told.is_none_or(|told| told.state == "started")
                     && matches!(seen.state, MachineState::Started | MachineState::Restarting)
                     && !self.is_gone(wire, id, Duration::MAX)
                     && !self.touched(wire, id, start.saturating_sub(self.recent), index)
@@ -2133,7 +2145,7 @@ impl Oracle {
             let hidden = self.missing_from(wire, index, view).filter(|(id, truth)| {
                 let answer = wire.passes[index].answers.get(*id);
                 truth.state == MachineState::Started
-                    && answer.is_none_or(|(_, state)| state == "started")
+                    && answer.is_none_or(|told| told.state == "started")
                     && Self::last_state(wire, index, id) == Some("started")
                     && !self.touched(wire, id, start.saturating_sub(self.recent), index)
             });
