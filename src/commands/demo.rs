@@ -97,14 +97,19 @@ async fn play(
     let metrics = daemon.metrics();
     let mut director = Director::new(cast, options.once);
     let mut daemon = pin!(daemon.run());
-    tokio::select! {
+    let ended_early = tokio::select! {
         biased;
         // Cancel safe, both: it goes on below, and the story ends with the daemon.
-        () = &mut daemon => {}
+        () = &mut daemon => true,
         () = direct(&simulator, &mut director) => {
             trigger.set();
             daemon.await;
+            false
         }
+    };
+    if ended_early {
+        // What it did since the last look belongs to the story.
+        tell(&mut director, &simulator);
     }
     tracing::info!("{}", last_words(&metrics));
     if options.once {
@@ -123,14 +128,18 @@ async fn play(
 async fn direct(simulator: &Simulator, director: &mut Director) {
     let pause = director.cast().speed.lived(LOOK);
     loop {
-        let lines = director.look(&mut simulator.platform());
-        for line in lines {
-            tracing::info!("{line}");
-        }
+        tell(director, simulator);
         if director.is_done() {
             return;
         }
         tokio::time::sleep(pause).await;
+    }
+}
+
+fn tell(director: &mut Director, simulator: &Simulator) {
+    let lines = director.look(&mut simulator.platform());
+    for line in lines {
+        tracing::info!("{line}");
     }
 }
 
