@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use maud::{Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::form_urlencoded;
 
 use super::{
@@ -20,6 +21,9 @@ const ROWS: usize = 200;
 
 /// How many points a sparkline has.
 const SPARKS: usize = 48;
+
+/// What of a name is not itself in the path of an address.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// What of the list is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -247,9 +251,9 @@ fn row(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
     html! {
         tr {
             td { span class=(class) { (word) } }
-            td { a href={ "/app/" (app) } { (fleet.name.to_string()) } }
-            td.number { (counts.map_or_else(|| "?".to_owned(), |counts| counts.created.to_string())) }
-            td.number { (counts.map_or_else(|| "?".to_owned(), |counts| counts.started.to_string())) }
+            td.name { a href={ "/app/" (utf8_percent_encode(app, IN_PATH)) } { (fleet.name.to_string()) } }
+            td.number data-unit="exist" { (counts.map_or_else(|| "?".to_owned(), |counts| counts.created.to_string())) }
+            td.number data-unit="running" { (counts.map_or_else(|| "?".to_owned(), |counts| counts.started.to_string())) }
             td { (fleet.last_pass.as_ref().map_or_else(|| "none yet".to_owned(), |pass| ago(pass.at, daemon.now))) }
             td { (sentence(&told_targets(fleet))) }
             td.wide { (sparkline(fleet, status)) }

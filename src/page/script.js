@@ -13,6 +13,8 @@
     const seconds = Math.round((Date.now() - since) / 1000);
     lost.textContent = `The autoscaler has not answered for ${seconds} s. What you see is from before.`;
   };
+  // What stays the same of something that can have the focus when the content is new.
+  const place = (one) => [one.closest("[id]").id, one.localName, one.getAttribute("href")].join(" ");
   const refresh = async () => {
     if (document.hidden) return;
     let text;
@@ -39,7 +41,7 @@
     const open = new Set([...main.querySelectorAll("details[open]")].map((one) => one.id));
     for (const one of next.querySelectorAll("details")) one.open = open.has(one.id) || one.open;
     const scrolls = new Map([...main.querySelectorAll(".scroll[id]")].map((one) => [one.id, one.scrollLeft]));
-    const focused = active && main.contains(active) ? { id: active.id, href: active.getAttribute("href") } : null;
+    const focused = active && main.contains(active) ? place(active) : null;
     const [x, y] = [scrollX, scrollY];
     main.replaceChildren(...next.childNodes);
     document.title = page.title;
@@ -48,10 +50,8 @@
       if (one) one.scrollLeft = left;
     }
     if (focused) {
-      const again = focused.id
-        ? document.getElementById(focused.id)
-        : [...main.querySelectorAll("a[href]")].find((one) => one.getAttribute("href") === focused.href);
-      again?.focus({ preventScroll: true });
+      const again = [...main.querySelectorAll("a[href], button, input, summary, [tabindex]")];
+      again.find((one) => place(one) === focused)?.focus({ preventScroll: true });
     }
     scrollTo(x, y);
   };

@@ -140,6 +140,8 @@ async fn what_a_peer_said_is_text() {
     let world = showing([hostile.to_owned(), "b".to_owned()]);
     let list = page(&world, "/").await;
     assert!(text(&list).contains(hostile), "{list}");
+    let link = "href=\"/app/%3Cscript%3Ealert%281%29%3C%2Fscript%3E\"";
+    assert!(list.contains(link), "{list}");
     let paths = [
         "/",
         "/?q=%3Cscript%3E",
