@@ -186,7 +186,7 @@ fn a_token_in_the_wrong_place_is_refused_without_showing_it() {
         for (name, value, expected) in cases {
             let output = run(&[command], &[valid.as_slice(), &[(name, value)]].concat());
             let text = String::from_utf8_lossy(&output.stderr).into_owned()
-                + &String::from_utf8_lossy(&output.stdout);
+                + &*String::from_utf8_lossy(&output.stdout);
             assert_eq!(output.status.code(), Some(1), "{name}");
             assert!(text.contains(expected), "{name}: {text}");
             for piece in ["fm2_", "lJPE", "0123456789"] {

@@ -16,6 +16,7 @@ mod acting;
 mod apps;
 mod backtest;
 mod bounds;
+mod browser;
 mod check;
 mod demo;
 mod endurance;

@@ -196,6 +196,11 @@ impl Daemon {
         format!("127.0.0.1:{}", self.0.port)
     }
 
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.0.port
+    }
+
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         self.0.log()
