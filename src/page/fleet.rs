@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use super::{
     Daemon, advice, ago,
-    headline::{Condition, headline, told_target},
-    name, number, page, sentence, time,
+    headline::{Condition, brief, capital, headline, told_target},
+    length, name, number, page, sentence, time,
 };
 use crate::{
     chart::{Band, Chart, Line, Mark},
@@ -43,11 +43,12 @@ fn one(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
             @if let Some(pass) = &fleet.last_pass {
                 "Last pass " (ago(pass.at, daemon.now)) ", took " (pass.took.as_millis()) " ms; "
             }
-            @if let Some(at) = fleet.next_pass_at {
+            @if let (Some(at), Some(_)) = (fleet.next_pass_at, &fleet.last_pass) {
                 @if at > daemon.now { "next pass " (ago(at, daemon.now)) } @else { "the next pass is under way" }
             }
-            @if fleet.settings.group.as_ref() == "*" { "; all process groups" }
-            @else { "; process group " (name(&fleet.settings.group)) }
+            @if fleet.last_pass.is_some() { "; " }
+            @if fleet.settings.group.as_ref() == "*" { "all process groups" }
+            @else { "process group " (name(&fleet.settings.group)) }
         }
         (problems(fleet, daemon))
         @if let Some(span) = fleet.history.span(status.resolution()) { (charts(fleet, &span)) }
@@ -61,8 +62,12 @@ fn one(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
 /// What is wrong, if anything, and what to do.
 fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
     let mut found: Vec<(bool, String, Option<&'static str>)> = Vec::new();
+    // Where this fleet's own pass failed, that is said below.
     if let Err(why) = &daemon.readiness
-        && fleet.last_pass.is_some()
+        && fleet
+            .last_pass
+            .as_ref()
+            .is_some_and(|pass| pass.decision.ok)
     {
         found.push((true, format!("Not ready: {why}"), None));
     }
@@ -71,8 +76,12 @@ fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
             let last = fleet.errors.last();
             let text = last.map_or("the last pass failed", |error| &error.what.text);
             let passes = fleet.standing.failing_passes;
+            let well = match fleet.standing.last_success {
+                Some(at) => format!("the last good one {}", ago(at, daemon.now)),
+                None => "none has succeeded yet".to_owned(),
+            };
             let text = format!(
-                "{} failed in a row: {text}",
+                "{} failed in a row, {well}: {text}",
                 super::many(passes, "pass", "passes")
             );
             found.push((
@@ -82,7 +91,13 @@ fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
             ));
         }
         for note in pass.decision.notes.iter().filter(|note| note.is_trouble()) {
-            found.push((false, note.to_string(), advice::for_note(note.code())));
+            let since = pass.since(note).filter(|since| *since < pass.at);
+            let since = since.map(|since| {
+                let past = daemon.now.duration_since(since).as_secs();
+                format!(" (for {} so far)", length(past.unsigned_abs()))
+            });
+            let text = capital(&note.to_string()) + &since.unwrap_or_default();
+            found.push((false, text, advice::for_note(note.code())));
         }
     }
     html! {
@@ -91,10 +106,19 @@ fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
                 @for (bad, text, what_to_do) in &found {
                     li.bad[*bad] {
                         (sentence(text))
-                        @if let Some(what_to_do) = what_to_do { span.do { (what_to_do) } }
+                        @if let Some(what_to_do) = what_to_do { span.do { (with_code(what_to_do)) } }
                     }
                 }
             }
+        }
+    }
+}
+
+/// A text of ours whose commands, between backticks, are shown as such.
+fn with_code(text: &str) -> Markup {
+    html! {
+        @for (number, part) in text.split('`').enumerate() {
+            @if number % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }
@@ -189,7 +213,8 @@ fn chart(fleet: &Fleet, span: &Span, first: usize, names: &[&str]) -> Markup {
                 title: name,
                 from,
                 step_s,
-                lines: vec![line(name, values)],
+                // The title names it.
+                lines: vec![line("", values)],
                 bands: Vec::new(),
                 marks: Vec::new(),
             }.render())
@@ -257,7 +282,7 @@ fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
             }
             li {
                 h3 { "Plan" }
-                p.value { (sentence(&pass.decision.sentence())) }
+                p.value { (sentence(&brief(&pass.decision.sentence()))) }
                 @for note in others { p { (sentence(&note.to_string())) } }
             }
         }
@@ -366,7 +391,7 @@ fn happened<T>(
 fn told(decision: &PastDecision) -> Markup {
     html! {
         @if !decision.ok { span.state-bad { "failed" } ": " }
-        (sentence(&decision.sentence()))
+        (sentence(&brief(&decision.sentence())))
         @if !decision.notes.is_empty() {
             ul { @for note in &decision.notes { li { (sentence(&note.to_string())) } } }
         }

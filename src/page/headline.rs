@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use super::{ago, many, number, sentence};
 use crate::{
-    scaling::{Bounds, Decision, ExpressionBand, Kind, Reason, StateLabel, Target},
+    labels::PassError,
+    scaling::{
+        Bounds, Decision, ExpressionBand, Kind, Note, Reason, StateLabel, Target, TargetExpressions,
+    },
     status::{Fleet, LastPass},
 };
 
@@ -39,6 +42,18 @@ impl Condition {
         }
     }
 
+    /// In a word or two why somebody should look at it.
+    pub(super) fn why(fleet: &Fleet) -> Option<String> {
+        let pass = fleet.last_pass.as_ref()?;
+        let code = if pass.decision.ok {
+            let mut notes = pass.decision.notes.iter();
+            notes.find(|note| note.is_trouble())?.code()
+        } else {
+            fleet.errors.last()?.what.code()
+        };
+        Some(code.replace('_', " "))
+    }
+
     /// The word and the class of its colour.
     pub(super) fn word(self) -> (&'static str, &'static str) {
         match self {
@@ -64,11 +79,13 @@ pub(super) fn headline(fleet: &Fleet, now: jiff::Timestamp) -> String {
         None => "The machines are not known yet".to_owned(),
         Some(inventory) => {
             let counts = inventory.counts;
-            let mut seen = format!(
-                "{}, {} running",
-                many(counts.created, "machine", "machines"),
-                counts.started
-            );
+            let mut seen = match counts.created {
+                0 => "No machines".to_owned(),
+                created => {
+                    let machines = many(created, "machine", "machines");
+                    format!("{machines}, {} running", counts.started)
+                }
+            };
             if counts.stopped > 0 {
                 let _ = write!(seen, ", {} in reserve", counts.stopped);
             }
@@ -91,19 +108,97 @@ pub(super) fn headline(fleet: &Fleet, now: jiff::Timestamp) -> String {
 fn verdict(fleet: &Fleet, pass: &LastPass) -> String {
     if let Some(planned) = &pass.decision.planned {
         let reason = pass.decision.reason;
-        return format!("{}: {reason}{}.", capital(planned), because(fleet, pass));
+        return format!(
+            "{}: {reason}{}.",
+            capital(&brief(planned)),
+            because(fleet, pass)
+        );
     }
     match pass.decision.reason {
         Reason::NoList => "Nothing is changed: the machines could not be listed.".to_owned(),
-        Reason::NoTarget => "Nothing is changed: no target has a value.".to_owned(),
+        Reason::NoTarget => {
+            let missing: Vec<&str> = pass
+                .metrics
+                .iter()
+                .filter(|reading| reading.value.is_err())
+                .map(|reading| &*reading.name)
+                .collect();
+            if missing.is_empty() {
+                return "Nothing is changed: no target has a value.".to_owned();
+            }
+            let verb = if missing.len() == 1 { "has" } else { "have" };
+            format!(
+                "Nothing is changed: {} {verb} no value, so it is not known how many are wanted.",
+                missing.join(" and ")
+            )
+        }
         Reason::Inside if pass.decision.decision == Decision::NoScale => {
             format!("That is as wanted{}.", because(fleet, pass))
         }
-        reason => format!("{}{}.", capital(&reason.to_string()), because(fleet, pass)),
+        reason => {
+            let held = pass.decision.notes.iter().find(|note| holds(note));
+            let has_source = fleet
+                .errors
+                .last()
+                .is_none_or(|error| error.what.reason != PassError::NoSource);
+            let held = match held {
+                Some(note) => {
+                    let note = note.to_string();
+                    let why = note.split_once(", but ").map_or(&*note, |(_, why)| why);
+                    format!(", but {why}")
+                }
+                None if !pass.decision.ok && !has_source => {
+                    ", but there is none to make more like it".to_owned()
+                }
+                None => String::new(),
+            };
+            format!(
+                "{}{held}{}.",
+                capital(&reason.to_string()),
+                because(fleet, pass)
+            )
+        }
     }
 }
 
-fn capital(text: &str) -> String {
+/// Whether a note says why what is wanted is not done.
+fn holds(note: &Note) -> bool {
+    matches!(
+        note,
+        Note::DeployInProgress { .. }
+            | Note::BlueGreen { .. }
+            | Note::ReleaseUnknown { withheld: Some(_) }
+            | Note::TooManyUnlisted { .. }
+            | Note::CreatePaused { .. }
+            | Note::CeilingLeavesNoRoom { .. }
+    )
+}
+
+/// A sentence with a long list of machines cut short: who reads wants to know how many, and a machine's fate is in the log.
+pub(super) fn brief(sentence: &str) -> String {
+    const SHOWN: usize = 3;
+    let cut = || {
+        let (before, list) = sentence.split_once(" (")?;
+        let (list, after) = list.split_once(')')?;
+        let machines: Vec<&str> = list.split(", ").collect();
+        let (shown, rest) = machines.split_at_checked(SHOWN)?;
+        // Machines by their ids, or regions, as in "(in iad, ord)".
+        let is_id = |text: &&str| {
+            let text = text.strip_prefix("in ").unwrap_or(text);
+            text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        (rest.len() > 1 && machines.iter().all(is_id)).then(|| {
+            format!(
+                "{before} ({} and {} more){after}",
+                shown.join(", "),
+                rest.len()
+            )
+        })
+    };
+    cut().unwrap_or_else(|| sentence.to_owned())
+}
+
+pub(super) fn capital(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| {
         first.to_uppercase().collect::<String>() + characters.as_str()
@@ -141,6 +236,35 @@ pub(super) fn told_targets(fleet: &Fleet) -> String {
     told.collect::<Vec<_>>().join("; ")
 }
 
+/// What is wanted of every fleet, as it was set: `machines: min(n + 1, 10)`.
+pub(super) fn expressions(targets: &TargetExpressions) -> String {
+    let told = Kind::ALL.into_iter().filter_map(|kind| {
+        let band = targets.of_kind(kind)?;
+        Some(format!("{}: {band}", word(kind)))
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
+/// What is wanted of a fleet, in figures alone: `12, after limits 10`.
+pub(super) fn told_values(fleet: &Fleet) -> String {
+    let Some(pass) = &fleet.last_pass else {
+        return "?".to_owned();
+    };
+    let kinds = Kind::ALL.into_iter();
+    let kinds: Vec<Kind> = kinds
+        .filter(|kind| fleet.settings.targets.of_kind(*kind).is_some())
+        .collect();
+    let told = kinds.iter().map(|kind| {
+        let value = told_value(pass.targets.of_kind(*kind), pass.limited.of_kind(*kind));
+        if kinds.len() > 1 {
+            format!("{} {value}", word(*kind))
+        } else {
+            value
+        }
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
 /// One target: `machines: min(n + 1, 10) = 12, after limits 10`.
 pub(super) fn told_target(
     kind: Kind,
@@ -148,17 +272,57 @@ pub(super) fn told_target(
     target: Target,
     limited: Option<Bounds>,
 ) -> String {
-    let what = match kind {
-        Kind::Created => "machines",
-        Kind::Started => "running",
-    };
+    format!("{}: {band} = {}", word(kind), told_value(target, limited))
+}
+
+fn told_value(target: Target, limited: Option<Bounds>) -> String {
     let value = match target.bounds() {
         None => "no value".to_owned(),
         Some(bounds) => bounds.to_string(),
     };
-    let limit = match (target.bounds(), limited) {
-        (before, Some(after)) if before != Some(after) => format!(", after limits {after}"),
-        _ => String::new(),
-    };
-    format!("{what}: {band} = {value}{limit}")
+    match (target.bounds(), limited) {
+        (before, Some(after)) if before != Some(after) => format!("{value}, after limits {after}"),
+        _ => value,
+    }
+}
+
+/// What a kind counts.
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Created => "machines",
+        Kind::Started => "running",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_machines_is_cut_short() {
+        for (sentence, shown) in [
+            (
+                "destroy 5 machines (a1, b2, c3, d4, e5): 6 machines exist, only 1 wanted",
+                "destroy 5 machines (a1, b2, c3 and 2 more): 6 machines exist, only 1 wanted",
+            ),
+            (
+                "create 5 machines like a1 (in iad, ord, iad, ord, iad): 1 machine exists, 6 wanted",
+                "create 5 machines like a1 (in iad, ord, iad and 2 more): 1 machine exists, 6 wanted",
+            ),
+            (
+                "stop 4 machines (a1, b2, c3, d4)",
+                "stop 4 machines (a1, b2, c3, d4)",
+            ),
+            (
+                "1 machine (of a, b of c, d, e, f): x",
+                "1 machine (of a, b of c, d, e, f): x",
+            ),
+            (
+                "create 9 machines like a1: 1 machine exists, 10 wanted",
+                "create 9 machines like a1: 1 machine exists, 10 wanted",
+            ),
+        ] {
+            assert_eq!(brief(sentence), shown);
+        }
+    }
 }

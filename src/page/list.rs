@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use super::{
     Daemon, ago,
-    headline::{Condition, told_targets},
+    headline::{Condition, expressions, told_values},
     page, sentence,
 };
 use crate::{
@@ -172,6 +172,9 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
                 button type="submit" { "Filter" }
                 @if !query.filter.is_empty() { a href="/" { "Show all" } }
             }
+            @if let Some(settings) = status.settings() {
+                p.soft.small { "Wanted of each: " (sentence(&expressions(&settings.targets))) }
+            }
             @if found == 0 { p { "No app has “" (sentence(&query.filter)) "” in its name." } }
             @else { (table(query, &written)) }
             @if pages > 1 {
@@ -250,12 +253,15 @@ fn row(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
     let app = &*fleet.name.app;
     html! {
         tr {
-            td { span class=(class) { (word) } }
+            td {
+                span class=(class) { (word) }
+                @if let Some(why) = Condition::why(fleet) { " " span.soft.small { (why) } }
+            }
             td.name { a href={ "/app/" (utf8_percent_encode(app, IN_PATH)) } { (fleet.name.to_string()) } }
             td.number data-unit="exist" { (counts.map_or_else(|| "?".to_owned(), |counts| counts.created.to_string())) }
             td.number data-unit="running" { (counts.map_or_else(|| "?".to_owned(), |counts| counts.started.to_string())) }
             td { (fleet.last_pass.as_ref().map_or_else(|| "none yet".to_owned(), |pass| ago(pass.at, daemon.now))) }
-            td { (sentence(&told_targets(fleet))) }
+            td.wanted { (told_values(fleet)) }
             td.wide { (sparkline(fleet, status)) }
         }
     }

@@ -74,6 +74,18 @@ pub struct LastPass {
     pub limited: Limits,
     /// What was decided.
     pub decision: PastDecision,
+    /// Since when passes have had to tell what somebody should look at, each by its note's code.
+    pub troubled_since: Box<[(&'static str, Timestamp)]>,
+}
+
+impl LastPass {
+    /// Since when a pass after the other has had a note of this kind; `None` where nobody has to look at it.
+    #[must_use]
+    pub fn since(&self, note: &Note) -> Option<Timestamp> {
+        let mut troubles = self.troubled_since.iter();
+        let found = troubles.find(|(code, _)| *code == note.code())?;
+        Some(found.1)
+    }
 }
 
 /// One metric of one pass.
@@ -209,13 +221,23 @@ impl Fleet {
                 name: name.into(),
                 value: value.map_err(|why| shortened(&why)),
             });
+        let began = report.began.wall;
+        let before = self.last_pass.as_ref();
+        let troubles = decision.notes.iter().filter(|note| note.is_trouble());
+        let troubled_since = troubles
+            .map(|note| {
+                let since = before.and_then(|pass| pass.since(note));
+                (note.code(), since.unwrap_or(began))
+            })
+            .collect();
         self.last_pass = Some(LastPass {
-            at: report.began.wall,
+            at: began,
             took: report.took,
             metrics: readings.collect(),
             targets: report.targets,
             limited: report.limited,
             decision,
+            troubled_since,
         });
     }
 

@@ -2,7 +2,7 @@
 
 use fly_autoscaler::{
     scaling::TargetExpressions,
-    sim::{Effect, Fault, MachineState, NewMachine, Operation},
+    sim::{Effect, Fault, MachineState, NewMachine, Operation, Release},
     status::{Settings, Standing},
 };
 
@@ -95,11 +95,89 @@ async fn what_is_wrong_comes_with_what_to_do() {
     let told = text(&page(&world, "/").await);
     for part in [
         "✗ failing",
-        "Nothing is changed: no target has a value.",
-        "2 passes failed in a row: ",
+        "Nothing is changed: queue_depth has no value, so it is not known how many are wanted.",
+        "2 passes failed in a row, none has succeeded yet: ",
         "Set a token that may do this",
         "has no value: ",
         "2 times since ",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_without_machines_is_told_to_be_deployed() {
+    let mut world = World::queue(3.0, &[TARGET]);
+    world.run_for(60).await;
+    let html = page(&world, "/").await;
+    let told = text(&html);
+    for part in [
+        "No machines. 0 machines exist, 4 wanted, but there is none to make more like it (",
+        "5 passes failed in a row, none has succeeded yet: no machine available to clone",
+        "New machines are copies of one that exists: deploy the app (fly deploy), or fix FAS_PROCESS_GROUP.",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(html.contains("<code>fly deploy</code>"), "{html}");
+    assert!(!told.contains("Not ready"), "said once: {told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_names_the_metric_and_how_long_it_lasts() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world.run_for(60).await;
+    let outage = Fault::status(503).on(Operation::Query);
+    world.platform().add_fault(outage);
+    world.run_for(20 * 60).await;
+    let told = text(&page(&world, "/").await);
+    for part in [
+        "2 machines, 2 running. Nothing is changed: queue_depth has no value, so it is not known how many are wanted.",
+        "80 passes failed in a row, the last good one 20 min ago: metric queue_depth: HTTP 503",
+        "Nothing is destroyed or stopped without the metric.",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_deploy_is_told_with_how_long_it_lasts() {
+    let mut world = one_machine(3.0, &[TARGET]);
+    world.run_for(60).await;
+    let wall = world.platform().wall();
+    let release = Release {
+        version: 2,
+        status: "running".to_owned(),
+        created_at: wall,
+        updated_at: wall,
+        image: String::new(),
+    };
+    world.platform().set_release(APP, Some(release));
+    world.depth(1.0);
+    world.run_for(5 * 60).await;
+    let told = text(&page(&world, "/").await);
+    for part in [
+        "4 machines exist, only 2 wanted, but release v2 is being deployed: nothing is changed until it is done (",
+        "Release v2 is being deployed: nothing is changed until it is done (for 4 min so far)",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blue_green_deploy_half_done_is_told_with_how_long_it_lasts() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world.run_for(60).await;
+    for _ in 0..2 {
+        let green = NewMachine::in_region("ord").release(2).cordoned();
+        world.platform().add_machine(APP, green).unwrap();
+    }
+    world.run_for(5 * 60).await;
+    let told = text(&page(&world, "/").await);
+    for part in [
+        "4 machines exist, only 2 wanted, but cordoned machines of a newer release exist",
+        "2 surplus machines, but cordoned machines of a newer release exist (a blue-green deploy in progress, or one that died): nothing is destroyed (for 4 min so far)",
+        "If no deploy is running, a blue-green deploy died half way: destroy the cordoned machines",
+        "started · cordoned",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
@@ -187,6 +265,43 @@ async fn the_list_is_filtered_sorted_and_paged_by_the_server() {
         text(&nothing).contains("No app is scaled yet."),
         "{nothing}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_begins_with_what_is_wrong_and_why() {
+    let mut world = World::queue(
+        1.0,
+        &[("FAS_APP_NAME", "app-*"), ("FAS_ORG", "acme"), TARGET],
+    );
+    for app in ["app-a", "app-b", "app-c", "app-d"] {
+        let mut platform = world.platform();
+        platform.add_app(app, "acme");
+        platform.set_gauge(app, "queue_depth", Some(1.0));
+        platform
+            .add_machine(app, NewMachine::in_region("ord"))
+            .unwrap();
+    }
+    {
+        let mut platform = world.platform();
+        platform.set_gauge("app-d", "queue_depth", None);
+        platform.add_fault(Fault::status(500).on(Operation::List).app("app-c"));
+        for _ in 0..3 {
+            let green = NewMachine::in_region("ord").release(2).cordoned();
+            platform.add_machine("app-b", green).unwrap();
+        }
+    }
+    world.run_for(120).await;
+    let told = text(&page(&world, "/").await);
+    let places = [
+        "4 apps are scaled, 2 failing, 1 to look at.",
+        "Wanted of each: machines: min(queue_depth + 1, 10)",
+        "✗ failing listapp-c",
+        "✗ failing metricapp-d",
+        "! look blue greenapp-b",
+        "✓ okapp-a22",
+    ]
+    .map(|part| told.find(part).unwrap_or_else(|| panic!("{part}: {told}")));
+    assert!(places.is_sorted(), "{places:?}: {told}");
 }
 
 #[tokio::test(start_paused = true)]
