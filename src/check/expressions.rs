@@ -13,6 +13,12 @@ use super::{Reading, Seen, Status, Step, StepKind, hints};
 /// Values that metrics are tried with, small ones first.
 const TRIED: [f64; 10] = [0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 1000.0, 10_000.0, 1e6];
 
+/// How often in a row an expression must ask for more because of what it has asked for before: fewer may be steps of its own.
+const CLIMBS: u32 = 3;
+
+/// After so many steps upwards an expression is said to have no end.
+const ENDLESS: u32 = 1000;
+
 /// How many metrics are tried in all combinations; more of them are given the same value.
 const TRIED_APART: u32 = 3;
 
@@ -134,7 +140,71 @@ fn warnings(seen: &Seen<'_>, kind: Kind, expression: &Expression) -> Vec<Step> {
         );
         steps.push(Step::warning(StepKind::Expression, sentence).hint(hints::counts_itself(kind)));
     }
+    steps.extend(climb(seen, kind, expression));
     steps
+}
+
+/// Where the built-in counts alone take an expression, while nothing else changes: from one machine upwards, each pass by what
+/// the pass before has added.
+fn climb(seen: &Seen<'_>, kind: Kind, expression: &Expression) -> Option<Step> {
+    let mut blank = seen.values.clone();
+    for reading in &seen.metrics {
+        if blank.get(&reading.metric).is_none() {
+            blank.set(&reading.metric, Some(1.0));
+        }
+    }
+    let starts = seen.config.policy.initial_state == InitialState::Started
+        && seen.config.targets.started.is_none();
+    let mut counts = Counts {
+        created: if kind == Kind::Created { 1 } else { u32::MAX },
+        started: 1,
+        stopped: if kind == Kind::Created {
+            0
+        } else {
+            u32::MAX - 1
+        },
+    };
+    let mut steps = 0;
+    while steps < ENDLESS {
+        let values = counts.beside(&blank, |name| is_metric(seen, name));
+        let value = expression.evaluate(&values, seen.now.wall).ok()?;
+        let Ok(wanted) = to_count(kind, value) else {
+            // More than any count: it has doubled all the way.
+            steps = if steps < CLIMBS { 0 } else { ENDLESS };
+            break;
+        };
+        let has = match kind {
+            Kind::Created => &mut counts.created,
+            Kind::Started => &mut counts.started,
+        };
+        if wanted <= *has {
+            break;
+        }
+        let more = wanted - *has;
+        *has = wanted;
+        match kind {
+            Kind::Created if starts => counts.started = counts.started.saturating_add(more),
+            Kind::Created => counts.stopped = counts.stopped.saturating_add(more),
+            Kind::Started => counts.stopped -= more,
+        }
+        steps += 1;
+    }
+    if steps < CLIMBS {
+        return None;
+    }
+    let end = match kind {
+        Kind::Created => counts.created,
+        Kind::Started => counts.started,
+    };
+    let where_to = if steps == ENDLESS {
+        "without end".to_owned()
+    } else {
+        format!("to {end}")
+    };
+    let sentence = format!(
+        "it climbs {where_to} by itself, whatever the load: each machine that it adds makes it ask for another one"
+    );
+    Some(Step::warning(StepKind::Expression, sentence).hint(hints::climbs(kind)))
 }
 
 /// Whether a metric is the number of the app's running machines: over `fly_instance_up`, and not of another app only.

@@ -175,15 +175,11 @@ pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -
                 own(seen.config)
             )
         }
-        CollectErrorKind::Empty => format!(
-            "try the query in Grafana: is the app's name in it right? If nothing means 0: FAS_PROMETHEUS_EMPTY_VALUE=0, or\n\
-             FAS_PROMETHEUS_QUERY=\"{} or vector(0)\"",
-            excerpt(&reading.query, QUERY_LIMIT)
-        ),
+        CollectErrorKind::Empty => empty(seen, reading),
         CollectErrorKind::NotANumber => {
             "if that means 0, as 0/0 of an idle app does: FAS_PROMETHEUS_EMPTY_VALUE=0".to_owned()
         }
-        CollectErrorKind::WrongType => aggregate(&reading.query),
+        CollectErrorKind::WrongType => aggregate(seen, reading),
         CollectErrorKind::Query if is_temporal => {
             "correct FAS_TEMPORAL_QUERY: try it in Temporal's web interface".to_owned()
         }
@@ -210,6 +206,9 @@ pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -
         }
         CollectErrorKind::Partial => "wait until all of the server's storage answers".to_owned(),
         CollectErrorKind::Setup => "correct the setting that the message names".to_owned(),
+        CollectErrorKind::Status if !is_temporal && is_servers_fault(error) => {
+            "that is the server's own trouble: each pass asks again, and without the metric the machines are left alone".to_owned()
+        }
         CollectErrorKind::Status | CollectErrorKind::Unreadable | CollectErrorKind::Oversized => {
             if is_temporal {
                 "is FAS_TEMPORAL_ADDRESS the address of Temporal's gRPC service (port 7233)?".to_owned()
@@ -226,11 +225,71 @@ fn fly_organization(address: &str) -> Option<&str> {
     path.split(['/', '?']).next().filter(|org| !org.is_empty())
 }
 
-pub(super) fn aggregate(query: &str) -> String {
+pub(super) fn aggregate(seen: &Seen<'_>, reading: &Reading) -> String {
+    let query = format!("sum({})", as_written(seen, reading));
     format!(
-        "make one number of it, for example: FAS_PROMETHEUS_QUERY=\"sum({})\"",
-        excerpt(query, QUERY_LIMIT)
+        "make one number of it, for example in fly.toml: FAS_PROMETHEUS_QUERY = {}",
+        toml(&query)
     )
+}
+
+/// A query that returned nothing.
+fn empty(seen: &Seen<'_>, reading: &Reading) -> String {
+    let query = as_written(seen, reading);
+    if ["=''", "=\"\""].iter().any(|blank| query.contains(blank)) {
+        return format!(
+            "a label in the query is compared with nothing: a shell replaces $APP_NAME between double quotes; in fly.toml it stays:\n\
+             FAS_PROMETHEUS_QUERY = {}",
+            toml("sum(queue_depth{app='$APP_NAME'})")
+        );
+    }
+    format!(
+        "try the query in Grafana: is the app's name in it right? If nothing means 0: FAS_PROMETHEUS_EMPTY_VALUE=0, or in fly.toml\n\
+         FAS_PROMETHEUS_QUERY = {}",
+        toml(&format!("{query} or vector(0)"))
+    )
+}
+
+/// The query as it was configured, with `$APP_NAME` in it, so that it serves for other apps as well.
+fn as_written(seen: &Seen<'_>, reading: &Reading) -> String {
+    let mut collectors = seen.config.collectors.iter();
+    let collector = collectors.find(|collector| collector.metric == reading.metric);
+    let query = collector.map_or_else(
+        || reading.query.clone(),
+        |collector| collector.query("$APP_NAME"),
+    );
+    excerpt(&query, QUERY_LIMIT)
+}
+
+/// A string of TOML: as in `fly.toml`, where no shell reads it.
+fn toml(text: &str) -> String {
+    if !text.contains(['"', '\\']) {
+        format!("\"{text}\"")
+    } else if !text.contains('\'') {
+        format!("'{text}'")
+    } else {
+        format!("\'\'\'{text}\'\'\'")
+    }
+}
+
+/// Whether the server says that the fault is its own.
+fn is_servers_fault(error: &CollectError) -> bool {
+    matches!(error, CollectError::HttpStatus { status, .. } if status.is_server_error())
+}
+
+/// An answer of nothing that counts as a number while machines run.
+pub(super) fn empty_value() -> String {
+    "a misspelt query or a failed scrape would count the same: is the query right? FAS_MACHINE_FLOOR keeps as many machines as the app needs".to_owned()
+}
+
+/// An expression whose value its own machines raise.
+pub(super) fn climbs(kind: Kind) -> String {
+    match kind {
+        Kind::Created => {
+            "for a spare machine: started_machine_count + 1 with FAS_INITIAL_MACHINE_STATE=stopped, for Fly Proxy to start it".to_owned()
+        }
+        Kind::Started => counts_itself(kind),
+    }
 }
 
 pub(super) fn unread(metric: &str) -> String {

@@ -93,6 +93,23 @@ fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
             .with("age_s", age.map(f64::round))
             .with("is_empty_value", sample.element_count == 0),
     ];
+    let running = seen
+        .fleet
+        .as_ref()
+        .map_or(0, |fleet| fleet.counts().started);
+    let has_floor = seen.config.policy.floor.is_some();
+    if sample.element_count == 0 && running > 0 && !has_floor {
+        let machines = if running == 1 {
+            "machine runs"
+        } else {
+            "machines run"
+        };
+        let sentence = format!(
+            "nothing was returned while {running} {machines}: it counts as {}",
+            sample.value
+        );
+        steps.push(Step::warning(StepKind::Metric, sentence).hint(hints::empty_value()));
+    }
     if sample.element_count > 1 {
         steps.push(
             Step::warning(
@@ -102,7 +119,7 @@ fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
                     sample.element_count
                 ),
             )
-            .hint(hints::aggregate(&reading.query)),
+            .hint(hints::aggregate(seen, reading)),
         );
     }
     for warning in &sample.warnings {

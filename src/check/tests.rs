@@ -355,8 +355,8 @@ fn a_step_whose_forerunner_failed_is_skipped_with_why() {
     assert_eq!(found, ["ok: ceil(queue_depth / 10) = 1 -> 1"]);
     let found = scene_without_list("started_machine_count + queue_depth");
     assert_eq!(
-        found,
-        ["skipped: started_machine_count + queue_depth needs the machine counts"]
+        found[0],
+        "skipped: started_machine_count + queue_depth needs the machine counts"
     );
     let found = scene()
         .metric(Err(CollectError::Partial))
@@ -424,16 +424,23 @@ fn a_metric_is_told_with_what_is_odd_about_it() {
         ..sample(10.0)
     };
     assert_eq!(of(old), [format!("ok: 10, 40 s old {query}")]);
-    let empty = Sample {
+    let empty_sample = || Sample {
         element_count: 0,
         ..sample(0.0)
     };
     assert_eq!(
-        of(empty),
-        [format!(
-            "ok: 0, by FAS_PROMETHEUS_EMPTY_VALUE: the query returned nothing, or NaN {query}"
-        )]
+        of(empty_sample())[0],
+        format!("ok: 0, by FAS_PROMETHEUS_EMPTY_VALUE: the query returned nothing, or NaN {query}")
     );
+    let idle = |scene: Scene| {
+        let found = scene.metric(Ok(empty_sample())).lines(StepKind::Metric);
+        found.get(1).cloned()
+    };
+    assert_eq!(
+        idle(scene()).as_deref(),
+        Some("warning: nothing was returned while 1 machine runs: it counts as 0")
+    );
+    assert_eq!(idle(scene().set("FAS_MACHINE_FLOOR", "2")), None);
     let warned = Sample {
         warnings: vec!["a store is away".to_owned()],
         ..sample(1.0)
@@ -451,6 +458,48 @@ fn a_metric_is_told_with_what_is_odd_about_it() {
     assert_eq!(unread[1], "warning: no expression reads it");
 }
 
+/// What is advised where a metric has no value: as it can be written into `fly.toml`, and only where it would help.
+#[test]
+fn the_cure_of_a_metric_can_be_pasted() {
+    let hint = |query: &'static str, error: CollectError| {
+        let scene = scene()
+            .set("FAS_PROMETHEUS_QUERY", query)
+            .metric(Err(error));
+        let mut steps = scene.report().steps.into_iter();
+        let step = steps.find(|step| step.kind == StepKind::Metric);
+        step.and_then(|step| step.hint).unwrap_or_default()
+    };
+    for (query, cure) in [
+        (
+            "sum(depth{app='$APP_NAME'})",
+            r#""sum(depth{app='$APP_NAME'}) or vector(0)""#,
+        ),
+        (
+            r#"sum(depth{app="$APP_NAME"})"#,
+            r#"'sum(depth{app="$APP_NAME"}) or vector(0)'"#,
+        ),
+        (
+            r#"sum(depth{app="$APP_NAME",kind='a'})"#,
+            r#"'''sum(depth{app="$APP_NAME",kind='a'}) or vector(0)'''"#,
+        ),
+    ] {
+        let hint = hint(query, CollectError::Empty);
+        let line = hint.lines().last().unwrap_or_default();
+        assert_eq!(line, format!("FAS_PROMETHEUS_QUERY = {cure}"));
+    }
+    let blank = hint("sum(depth{app=''})", CollectError::Empty);
+    assert!(blank.contains("a shell replaces $APP_NAME"), "{blank}");
+    let away = |status| CollectError::HttpStatus {
+        status,
+        body: String::new(),
+    };
+    let hint_of = |status| hint("sum(depth)", away(status));
+    assert!(
+        hint_of(StatusCode::SERVICE_UNAVAILABLE).starts_with("that is the server's own trouble")
+    );
+    assert!(hint_of(StatusCode::NOT_FOUND).starts_with("is FAS_PROMETHEUS_ADDRESS right?"));
+}
+
 type Settings = Vec<(&'static str, &'static str)>;
 
 /// What is warned of in expressions, by their settings.
@@ -458,6 +507,7 @@ type Settings = Vec<(&'static str, &'static str)>;
 fn an_expression_that_may_not_be_meant_is_warned_of() {
     const DIVIDES: &str =
         "the result of a division is rounded to the nearest whole number: 2.4 is 2 machines";
+    const CLIMBS_TO_10: &str = "it climbs to 10 by itself, whatever the load: each machine that it adds makes it ask for another one";
     let endless = "queue_depth counts the very machines that this expression sets: each one that it adds raises it again";
     let running = (
         "FAS_PROMETHEUS_QUERY",
@@ -489,6 +539,44 @@ fn an_expression_that_may_not_be_meant_is_warned_of() {
                 created("min(queue_depth + 1, 10)"),
             ],
             vec![],
+        ),
+        (
+            vec![created("min(started_machine_count + 1, 10)")],
+            vec![CLIMBS_TO_10],
+        ),
+        (
+            vec![stopped, created("min(started_machine_count + 1, 10)")],
+            vec![],
+        ),
+        (
+            vec![stopped, created("min(created_machine_count + 1, 10)")],
+            vec![CLIMBS_TO_10],
+        ),
+        (
+            vec![created("queue_depth > 0 ? 2 * created_machine_count : 1")],
+            vec![
+                "it climbs without end by itself, whatever the load: each machine that it adds makes it ask for another one",
+            ],
+        ),
+        (
+            vec![created("max(created_machine_count, queue_depth)")],
+            vec![],
+        ),
+        (
+            vec![created(
+                "queue_depth + created_machine_count - started_machine_count",
+            )],
+            vec![],
+        ),
+        (
+            vec![
+                created(""),
+                (
+                    "FAS_STARTED_MACHINE_COUNT",
+                    "min(started_machine_count + 1, 10)",
+                ),
+            ],
+            vec![CLIMBS_TO_10],
         ),
         (
             vec![

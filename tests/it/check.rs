@@ -211,7 +211,7 @@ const TROUBLES: &[Trouble] = &[
             "metric",
             "failed",
             "the query returned nothing",
-            "FAS_PROMETHEUS_QUERY=\"queue_depth{app='my-target-app'} or vector(0)\"",
+            "FAS_PROMETHEUS_QUERY = \"queue_depth{app='$APP_NAME'} or vector(0)\"",
         ),
     },
     Trouble {
@@ -249,7 +249,7 @@ const TROUBLES: &[Trouble] = &[
             "metric",
             "warning",
             "the query returned 3 elements, only the first is used",
-            "FAS_PROMETHEUS_QUERY=\"sum(queue_depth{app='my-target-app'})\"",
+            "FAS_PROMETHEUS_QUERY = \"sum(queue_depth{app='$APP_NAME'})\"",
         ),
     },
     Trouble {
