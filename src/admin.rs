@@ -84,8 +84,11 @@ impl Admin {
     pub fn app_page(&self, app: &str) -> Result<String, String> {
         let daemon = self.page_daemon();
         page::fleets_of_app(&self.status, app, &daemon).ok_or_else(|| {
-            let what = format!("This autoscaler does not scale an app called “{app}”.");
-            page::not_found(&what, &daemon)
+            // It is not repeated: what is hidden in it would confirm a guess at a secret.
+            page::not_found(
+                "This autoscaler does not scale an app of that name.",
+                &daemon,
+            )
         })
     }
 
@@ -175,18 +178,18 @@ impl Port {
         self: &Arc<Self>,
         text: fn(&Self) -> &SharedText,
         write: fn(&Admin) -> Vec<u8>,
-    ) -> Option<Bytes> {
-        if let Some(text) = text(self).kept(Instant::now()) {
-            return Some(text);
+    ) -> Result<Bytes, NoText> {
+        if let Some(text) = text(self).kept(Instant::now())? {
+            return Ok(text);
         }
         let port = Arc::clone(self);
         let written = self.render(move |admin| {
             // Whoever waited for a turn may find what the one before has written.
             let now = Instant::now();
-            let kept = text(&port).kept(now);
-            kept.unwrap_or_else(|| text(&port).keep(now, write(admin).into()))
+            let kept = text(&port).kept(now)?;
+            Ok(kept.unwrap_or_else(|| text(&port).keep(now, write(admin).into())))
         });
-        written.await
+        written.await.unwrap_or(Err(NoText::Panicked))
     }
 }
 
@@ -194,22 +197,52 @@ impl Port {
 /// clients who ask in a row would take from passes.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How many texts clients may be at the reading of. Slow ones share the last of them: each text is a few MB where apps
-/// are many.
+/// How many texts clients may be at the reading of: each is a few MB where apps are many. While that many are being read
+/// slowly there is no other one: an old one would pass for what is now.
 const TEXTS: usize = 4;
+
+/// Why there is no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoText {
+    /// As many as there may be are being read.
+    Busy,
+    /// The writer panicked.
+    Panicked,
+}
+
+impl IntoResponse for NoText {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [(header::RETRY_AFTER, "5")],
+                "others are still reading what was written before: ask again in a moment\n",
+            )
+                .into_response(),
+            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}
 
 /// A text that those who ask at the same time share: those that somebody still reads or that are fresh, the newest last.
 #[derive(Default)]
 struct SharedText(Mutex<Vec<(Instant, Bytes)>>);
 
 impl SharedText {
-    /// The newest text, if it is fresh or there are as many already as there may be.
-    fn kept(&self, now: Instant) -> Option<Bytes> {
+    /// The newest text, if it is fresh.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not, and there are as many already as there may be.
+    fn kept(&self, now: Instant) -> Result<Option<Bytes>, NoText> {
         let mut texts = self.texts();
         let is_fresh = |at: Instant| now.saturating_duration_since(at) < FRESH;
         texts.retain(|(at, text)| is_fresh(*at) || !text.is_unique());
-        let (at, text) = texts.last()?;
-        (is_fresh(*at) || texts.len() >= TEXTS).then(|| text.clone())
+        match texts.last() {
+            Some((at, text)) if is_fresh(*at) => Ok(Some(text.clone())),
+            _ if texts.len() >= TEXTS => Err(NoText::Busy),
+            _ => Ok(None),
+        }
     }
 
     /// Keeps a text that was written now.
@@ -290,21 +323,21 @@ fn html(status: StatusCode, page: Option<String>) -> Response {
 
 async fn metrics(State(port): State<Arc<Port>>) -> Response {
     let write = |admin: &Admin| admin.metrics_text().into_bytes();
-    answer(TEXT, port.shared(|port| &port.metrics, write).await)
+    shared_answer(TEXT, port.shared(|port| &port.metrics, write).await)
 }
 
 async fn api_status(State(port): State<Arc<Port>>, uri: Uri) -> Response {
     let Some(selection) = selection(uri.query().unwrap_or_default()) else {
         let write = |admin: &Admin| admin.status_json(None).unwrap_or_default();
-        return answer(JSON, port.shared(|port| &port.fleets, write).await);
+        return shared_answer(JSON, port.shared(|port| &port.fleets, write).await);
     };
-    let app = shown::line(&selection.app, REASON_LIMIT);
     let json = port.render(move |admin| admin.status_json(Some(&selection)));
     if let Some(json) = json.await.flatten() {
         return answer(JSON, Some(json.into()));
     }
+    // What was asked for is not repeated: what is hidden in it would confirm a guess at a secret.
     let error = serde_json::json!({
-        "error": format!("no such fleet: this autoscaler does not scale \"{app}\""),
+        "error": "no such fleet: this autoscaler scales no app of that name, or not that group or region of it",
     });
     let body = answer(JSON, Some(error.to_string().into()));
     (StatusCode::NOT_FOUND, body).into_response()
@@ -321,6 +354,12 @@ fn selection(query: &str) -> Option<Selection> {
         app: value("app")?,
         group: value("group"),
         region: value("region"),
+    })
+}
+
+fn shared_answer(content_type: &'static str, text: Result<Bytes, NoText>) -> Response {
+    text.map_or_else(NoText::into_response, |text| {
+        answer(content_type, Some(text))
     })
 }
 
@@ -351,7 +390,12 @@ async fn readyz(State(port): State<Arc<Port>>) -> impl IntoResponse {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(why) => {
             let why = shown::line(&why, REASON_LIMIT);
-            (StatusCode::SERVICE_UNAVAILABLE, why + "\n")
+            let dry_run = if port.admin.status.is_dry_run() {
+                " (dry run: nothing is changed)"
+            } else {
+                ""
+            };
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{why}{dry_run}\n"))
         }
     }
 }
@@ -392,10 +436,11 @@ mod tests {
         let mut written = 0_u64;
         let mut text = |milliseconds| {
             let now = begin + Duration::from_millis(milliseconds);
-            shared.kept(now).unwrap_or_else(|| {
+            let kept = shared.kept(now)?;
+            Ok(kept.unwrap_or_else(|| {
                 written += 1;
                 shared.keep(now, written.to_string().into())
-            })
+            }))
         };
         let first = text(0);
         assert_eq!(text(999), first, "within a second");
@@ -404,10 +449,10 @@ mod tests {
         let slow = [first, second, text(2000), text(3000)];
         assert_ne!(slow[3], slow[2]);
         for milliseconds in [4000, 10_000, 60_000] {
-            assert_eq!(text(milliseconds), slow[3], "as good as it gets");
+            assert_eq!(text(milliseconds), Err(NoText::Busy), "an old one is none");
         }
         drop(slow);
-        assert_eq!(text(60_001), "5");
+        assert_eq!(text(60_001), Ok("5".into()));
         assert_eq!(shared.texts().len(), 1);
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{AppPattern, AppSelection},
+    config::AppSelection,
     error_chain::chain,
     health::Health,
     labels::PassError,
@@ -375,11 +375,7 @@ async fn list_apps(
     let org = options.selection.org.as_deref().unwrap_or_default();
     let mut names = api.list_apps(org, Instant::now() + timeout).await?;
     names.retain(|name| {
-        // What no app can be called has no place in an address or a log line.
-        let is_name = AppPattern::parse(name).is_ok_and(|name| !name.is_wildcard());
-        is_name
-            && options.selection.pattern.matches(name)
-            && Some(name) != options.left_out.as_ref()
+        options.selection.pattern.takes(name) && Some(name) != options.left_out.as_ref()
     });
     Ok(names)
 }

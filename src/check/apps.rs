@@ -41,7 +41,7 @@ pub fn of_apps(
         listed.len()
     );
     steps.push(if matching == 0 {
-        Step::warning(StepKind::App, format!("{sentence}: nothing is scaled"))
+        Step::failed(StepKind::App, format!("{sentence}: nothing is scaled"))
             .hint(hints::no_app_matches(org, listed))
     } else {
         Step::ok(StepKind::App, sentence)

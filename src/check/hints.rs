@@ -130,6 +130,11 @@ pub(super) fn no_standby(app: &str) -> String {
     )
 }
 
+/// Machines whose host does not answer.
+pub(super) fn unreachable(app: &str) -> String {
+    format!("wait until Fly has its hosts back, or deploy to others: fly machine list -a {app}")
+}
+
 pub(super) fn clone_volumes() -> String {
     "let each clone have volumes of its own: FAS_CLONE_VOLUMES=true".to_owned()
 }

@@ -126,6 +126,14 @@ fn nothing(seen: &Seen<'_>, fleet: &Fleet, group: &str) -> Step {
         )
         .hint(hints::no_standby(seen.app));
     }
+    let unreachable = fleet.crowd.unreachable;
+    if unreachable > 0 {
+        let sentence = format!(
+            "no machine{group} that answers: {unreachable} of the app's {} are on unreachable hosts, and may be of it",
+            fleet.crowd.total
+        );
+        return Step::failed(StepKind::Machines, sentence).hint(hints::unreachable(seen.app));
+    }
     Step::failed(
         StepKind::Machines,
         format!("no machine{group}; the app has {}", groups(others)),

@@ -140,6 +140,8 @@ pub struct Crowd {
     pub by_group: BTreeMap<String, u32>,
     /// How many of the scaled group's are standbys or scheduled, which are neither counted nor touched.
     pub aside: u32,
+    /// How many are on hosts that do not answer, whose group may not be readable.
+    pub unreachable: u32,
     /// How many of the scaled group's are cordoned.
     pub cordoned: u32,
     /// How many of the scaled group's are protected.
@@ -155,6 +157,7 @@ impl Crowd {
         let mut crowd = Self::default();
         for machine in machines {
             crowd.total += 1;
+            crowd.unreachable += u32::from(!machine.host_ok);
             let group = excerpt(&machine.process_group, NAME_LIMIT);
             *crowd.by_group.entry(group).or_default() += 1;
             if policy.scales_group(&machine.process_group) {

@@ -194,7 +194,7 @@ impl Asker<'_> {
         let left_out = config.left_out().filter(|own| pattern.matches(own));
         let matching: BTreeSet<&String> = listed
             .iter()
-            .filter(|app| pattern.matches(app) && left_out != Some(app))
+            .filter(|app| pattern.takes(app) && left_out != Some(app))
             .collect();
         let apps: Vec<App> = stream::iter(matching)
             .map(|app| async {

@@ -161,6 +161,9 @@ pub struct BacktestOptions {
     pub csv: bool,
 }
 
+/// The longest `demo --seconds`: a year.
+const LONGEST_DEMO: u64 = 365 * 24 * 60 * 60;
+
 /// How the demo runs.
 #[derive(Debug, Args)]
 pub struct DemoOptions {
@@ -177,7 +180,7 @@ pub struct DemoOptions {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Stop after this many seconds; 0: run until interrupted.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=LONGEST_DEMO))]
     pub seconds: u64,
     /// The port of the page and of /metrics on 127.0.0.1; 0: any free one.
     #[arg(long, value_name = "PORT", default_value_t = 0)]

@@ -30,6 +30,12 @@ impl AppPattern {
         self.0.contains('*')
     }
 
+    /// Whether an app that was listed is meant: what no app can be called has no place in an address or a log line.
+    #[must_use]
+    pub fn takes(&self, app: &str) -> bool {
+        Self::parse(app).is_ok_and(|name| !name.is_wildcard()) && self.matches(app)
+    }
+
     /// Whether `app` is meant.
     #[must_use]
     pub fn matches(&self, app: &str) -> bool {
@@ -118,6 +124,21 @@ mod tests {
     fn a_star_makes_a_wildcard() {
         assert!(AppPattern::parse("a*").unwrap().is_wildcard());
         assert!(!AppPattern::parse("a-b").unwrap().is_wildcard());
+    }
+
+    #[test]
+    fn a_listed_app_is_taken_where_it_has_the_name_of_one() {
+        let every = AppPattern::parse("web-*").unwrap();
+        for (app, taken) in [
+            ("web-ok", true),
+            ("other", false),
+            ("web-<script>", false),
+            ("web-a/b", false),
+            ("web-*", false),
+            ("web-é", false),
+        ] {
+            assert_eq!(every.takes(app), taken, "{app}");
+        }
     }
 
     #[test]

@@ -308,13 +308,21 @@ fn machines(inventory: &Inventory) -> Markup {
     for machine in &inventory.machines {
         regions.entry(&machine.region).or_default().push(machine);
     }
+    // Where there are too many, not all of a region are in the list.
+    let all_of = |region: &str| {
+        let mut counts = inventory.by_region.iter();
+        let count = counts.find(|(one, _)| one == region);
+        count.map_or(0, |(_, count)| {
+            usize::try_from(*count).unwrap_or(usize::MAX)
+        })
+    };
     html! {
         h2 { "Machines" }
         @if regions.is_empty() { p.soft { "There is none: deploy the app, and it is scaled from then on." } }
         @for (region, machines) in &regions {
             h3 {
                 @if region.is_empty() { "region not known" } @else { (name(region)) }
-                " " span.soft { "(" (machines.len()) ")" }
+                " " span.soft { "(" (all_of(region).max(machines.len())) ")" }
             }
             ul.machines {
                 @for machine in machines.iter().take(OF_REGION) { (cell(machine)) }
@@ -323,7 +331,12 @@ fn machines(inventory: &Inventory) -> Markup {
                 p.soft { "and " (machines.len() - OF_REGION) " more" }
             }
         }
-        @if inventory.left_out > 0 { p.soft { "and " (inventory.left_out) " more machines that are not shown" } }
+        @for (region, count) in inventory.by_region.iter().filter(|(region, _)| !regions.contains_key(&**region)) {
+            h3 { (name(region)) " " span.soft { "(" (count) ")" } }
+        }
+        @if inventory.left_out > 0 {
+            p.soft { "Of " (inventory.machines.len() + inventory.left_out) " machines " (inventory.left_out) " are not shown one by one." }
+        }
     }
 }
 
@@ -390,7 +403,7 @@ fn happened<T>(
 
 fn told(decision: &PastDecision) -> Markup {
     html! {
-        @if !decision.ok { span.state-bad { "failed" } ": " }
+        @if !decision.ok { span.state-bad { @if decision.acted { "with errors" } @else { "failed" } } ": " }
         (sentence(&brief(&decision.sentence())))
         @if !decision.notes.is_empty() {
             ul { @for note in &decision.notes { li { (sentence(&note.to_string())) } } }

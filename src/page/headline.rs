@@ -98,6 +98,14 @@ pub(super) fn headline(fleet: &Fleet, now: jiff::Timestamp) -> String {
             if failed > 0 {
                 let _ = write!(seen, ", {failed} failed beside them");
             }
+            let missing = inventory.machines.iter();
+            let missing = missing.filter(|one| !one.listed && one.created).count();
+            if missing > 0 {
+                let _ = write!(
+                    seen,
+                    "; {missing} of them missing from Fly's list, and counted until Fly says that they are gone"
+                );
+            }
             seen
         }
     };

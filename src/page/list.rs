@@ -175,8 +175,10 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
             @if let Some(settings) = status.settings() {
                 p.soft.small { "Wanted of each: " (sentence(&expressions(&settings.targets))) }
             }
-            @if found == 0 { p { "No app has “" (sentence(&query.filter)) "” in its name." } }
-            @else { (table(query, &written)) }
+            div #found {
+                // What was asked for is not repeated: what is hidden in it would confirm a guess.
+                @if found == 0 { p { "No app has that in its name." } } @else { (table(query, &written)) }
+            }
             @if pages > 1 {
                 nav aria-label="Pages" {
                     p {

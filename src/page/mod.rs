@@ -145,12 +145,42 @@ fn many(count: u32, one: &str, several: &str) -> String {
 fn number(value: f64) -> String {
     if value.is_finite() && value.fract() == 0.0 && value.abs() < 1e15 {
         format!("{value:.0}")
+    } else if !value.is_finite() {
+        value.to_string()
+    } else if value.abs() >= 1e15 || value.abs() < 1e-6 {
+        format!("{value:.2e}")
     } else {
-        let short = format!("{value:.3}");
-        if value.is_finite() && short.contains('.') {
-            short.trim_end_matches('0').trim_end_matches('.').to_owned()
-        } else {
-            short
+        // Three digits behind the point, and more where the first of them are zeros.
+        let near = |short: &String| {
+            let shown: f64 = short.parse().unwrap_or(f64::NAN);
+            (shown - value).abs() <= value.abs() / 1000.0
+        };
+        let mut shorter = (3..9).map(|digits| format!("{value:.digits$}"));
+        let short = shorter.find(near).unwrap_or_else(|| value.to_string());
+        short.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn a_number_is_as_short_as_it_can_be_and_no_shorter() {
+        let table = [
+            (0.0, "0"),
+            (3.0, "3"),
+            (2.5, "2.5"),
+            (1.0 / 3.0, "0.333"),
+            (0.0004, "0.0004"),
+            (0.000_123_456, "0.0001235"),
+            (1e-9, "1.00e-9"),
+            (1e308, "1.00e308"),
+            (123_456.789, "123456.789"),
+            (f64::INFINITY, "inf"),
+        ];
+        for (value, shown) in table {
+            assert_eq!(number(value), shown);
         }
     }
 }

@@ -34,8 +34,10 @@
     const active = document.activeElement;
     // Who writes into the search field keeps it.
     if (active instanceof HTMLInputElement && main.contains(active)) {
-      const clock = next.querySelector("#clock");
-      if (clock) main.querySelector("#clock")?.replaceWith(clock);
+      for (const part of ["#clock", "#found"]) {
+        const newer = next.querySelector(part);
+        if (newer) main.querySelector(part)?.replaceWith(newer);
+      }
       return;
     }
     const open = new Set([...main.querySelectorAll("details[open]")].map((one) => one.id));

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, io};
 
-use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
@@ -314,8 +313,12 @@ impl<'fleet> SummaryJson<'fleet> {
                 inventory.by_state.iter().map(pair).collect()
             })),
             by_region: Pairs(inventory.map_or_else(Vec::new, |inventory| {
-                let pair = |(region, count): &(CompactString, u32)| (shown_name(region), *count);
-                inventory.by_region.iter().map(pair).collect()
+                // Names that differ only in what is not shown are one.
+                let mut regions: BTreeMap<String, u32> = BTreeMap::new();
+                for (region, count) in &inventory.by_region {
+                    *regions.entry(shown_name(region)).or_default() += count;
+                }
+                regions.into_iter().collect()
             })),
             decision: pass.map(|pass| DecisionJson::of(&pass.decision, pass.at, pass.at, 1)),
             failing_passes: fleet.standing.failing_passes,

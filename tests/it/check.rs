@@ -789,7 +789,7 @@ async fn of_a_wildcards_apps_the_failures_come_first() {
     )
     .await;
     let out = text(&none.stdout);
-    assert_eq!(none.status.code(), Some(0), "{out}");
+    assert_eq!(none.status.code(), Some(1), "{out}");
     assert!(
         out.contains("0 of the 5 apps of acme match your-*: nothing is scaled"),
         "{out}"
