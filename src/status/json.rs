@@ -1,6 +1,10 @@
 //! The record as JSON, for `/api/status`: every key always there, `null` where nothing is known. From `seeing.md`.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    io,
+};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
@@ -60,6 +64,7 @@ impl Status {
         // One fleet after the other: a tree of all of them would take several times the room of the text.
         json.pop();
         json.extend_from_slice(br#","fleets":["#);
+        let words = Words::default();
         let mut found = 0_usize;
         let mut write = |fleet: &Fleet| {
             if found > 0 {
@@ -67,8 +72,8 @@ impl Status {
             }
             found += 1;
             let view = FleetJson {
-                summary: SummaryJson::of(fleet),
-                detail: selection.map(|_| DetailJson::of(fleet, self.resolution())),
+                summary: SummaryJson::of(fleet, &words),
+                detail: selection.map(|_| DetailJson::of(fleet, self.resolution(), &words)),
             };
             write_json(&mut json, &view);
         };
@@ -88,6 +93,40 @@ impl Status {
         json.extend_from_slice(b"]}\n");
         Some(json)
     }
+}
+
+/// Texts that were made fit to be shown while one answer is written. Most fleets say the same, and to look for secrets in it
+/// again and again took most of the time.
+#[derive(Default)]
+struct Words {
+    sentences: RefCell<HashMap<String, String>>,
+    names: RefCell<HashMap<String, String>>,
+}
+
+/// How many texts of a kind are kept while an answer is written.
+const WORDS: usize = 256;
+
+impl Words {
+    fn sentence(&self, text: &str) -> String {
+        once(&self.sentences, text, shown_sentence)
+    }
+
+    fn name(&self, text: &str) -> String {
+        once(&self.names, text, shown_name)
+    }
+}
+
+/// What `show` makes of a text, from `kept` if it is there.
+fn once(kept: &RefCell<HashMap<String, String>>, text: &str, show: fn(&str) -> String) -> String {
+    let mut kept = kept.borrow_mut();
+    if let Some(shown) = kept.get(text) {
+        return shown.clone();
+    }
+    let shown = show(text);
+    if kept.len() < WORDS {
+        kept.insert(text.to_owned(), shown.clone());
+    }
+    shown
 }
 
 /// Writing to memory does not fail, and every key is text.
@@ -259,7 +298,7 @@ impl Serialize for Pairs {
 }
 
 impl<'fleet> SummaryJson<'fleet> {
-    fn of(fleet: &'fleet Fleet) -> Self {
+    fn of(fleet: &'fleet Fleet, words: &Words) -> Self {
         let pass = fleet.last_pass.as_ref();
         let inventory = fleet.inventory.as_ref();
         let metrics = pass.map_or_else(Vec::new, |pass| {
@@ -270,7 +309,7 @@ impl<'fleet> SummaryJson<'fleet> {
                         (None, Some(format!("the value is {value}")))
                     }
                     Ok(value) => (Some(*value), None),
-                    Err(why) => (None, Some(shown_sentence(why))),
+                    Err(why) => (None, Some(words.sentence(why))),
                 };
                 MetricJson {
                     name: &reading.name,
@@ -316,11 +355,11 @@ impl<'fleet> SummaryJson<'fleet> {
                 // Names that differ only in what is not shown are one.
                 let mut regions: BTreeMap<String, u32> = BTreeMap::new();
                 for (region, count) in &inventory.by_region {
-                    *regions.entry(shown_name(region)).or_default() += count;
+                    *regions.entry(words.name(region)).or_default() += count;
                 }
                 regions.into_iter().collect()
             })),
-            decision: pass.map(|pass| DecisionJson::of(&pass.decision, pass.at, pass.at, 1)),
+            decision: pass.map(|pass| DecisionJson::of(&pass.decision, [pass.at; 2], 1, words)),
             failing_passes: fleet.standing.failing_passes,
             last_success_at: fleet.standing.last_success.map(at),
         }
@@ -360,10 +399,15 @@ impl CountsJson {
 }
 
 impl DecisionJson {
-    fn of(decision: &PastDecision, last_at: Timestamp, first_at: Timestamp, times: u32) -> Self {
+    fn of(
+        decision: &PastDecision,
+        [last_at, first_at]: [Timestamp; 2],
+        times: u32,
+        words: &Words,
+    ) -> Self {
         let note = |note: &Note| NoteJson {
             code: note.code(),
-            sentence: shown_sentence(&note.to_string()),
+            sentence: words.sentence(&note.to_string()),
         };
         Self {
             at: at(last_at),
@@ -371,19 +415,19 @@ impl DecisionJson {
             times,
             decision: Decision::as_str(decision.decision),
             code: decision.code(),
-            sentence: shown_sentence(&decision.sentence()),
+            sentence: words.sentence(&decision.sentence()),
             ok: decision.ok,
             notes: decision.notes.iter().map(note).collect(),
         }
     }
 
-    fn of_repeated(one: &Repeated<PastDecision>) -> Self {
-        Self::of(&one.what, one.at, one.first_at, one.times)
+    fn of_repeated(one: &Repeated<PastDecision>, words: &Words) -> Self {
+        Self::of(&one.what, [one.at, one.first_at], one.times, words)
     }
 }
 
 impl DetailJson {
-    fn of(fleet: &Fleet, resolution: std::time::Duration) -> Self {
+    fn of(fleet: &Fleet, resolution: std::time::Duration, words: &Words) -> Self {
         let inventory = fleet.inventory.as_ref();
         let machines = inventory.map_or_else(Vec::new, |inventory| {
             inventory.machines.iter().map(MachineJson::of).collect()
@@ -400,7 +444,7 @@ impl DetailJson {
             decisions: fleet
                 .decisions
                 .newest_first()
-                .map(DecisionJson::of_repeated)
+                .map(|one| DecisionJson::of_repeated(one, words))
                 .collect(),
             errors: fleet
                 .errors
@@ -410,7 +454,7 @@ impl DetailJson {
                     first_at: at(one.first_at),
                     times: one.times,
                     code: one.what.code(),
-                    sentence: shown_sentence(&one.what.text),
+                    sentence: words.sentence(&one.what.text),
                 })
                 .collect(),
             series: fleet
@@ -460,4 +504,33 @@ fn at(time: Timestamp) -> String {
     time.round(jiff::Unit::Millisecond)
         .unwrap_or(time)
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_shown_as_ever_and_made_fit_once() {
+        let words = Words::default();
+        for text in ["a\u{202e}b", "fm2_abcdefghijkl", ""] {
+            for _ in 0..2 {
+                assert_eq!(words.sentence(text), shown_sentence(text));
+                assert_eq!(words.name(text), shown_name(text));
+            }
+        }
+        assert_eq!(words.sentences.borrow().len(), 3);
+        let long = "x".repeat(500);
+        assert_eq!(words.sentence(&long), long, "as long as a sentence may be");
+        assert_eq!(
+            words.name(&long),
+            shown_name(&long),
+            "not that of a sentence"
+        );
+        for number in 0..2 * WORDS {
+            let text = number.to_string();
+            assert_eq!(words.sentence(&text), text);
+        }
+        assert_eq!(words.sentences.borrow().len(), WORDS);
+    }
 }
