@@ -530,6 +530,7 @@ async fn readiness_says_that_a_dry_run_changes_nothing() {
     ] {
         let settings = [CREATED[0], ("FAS_DRY_RUN", dry_run)];
         let mut world = one_machine(1.0, &settings);
+        world.start();
         let (ready, _, said) = world.get("/readyz").await;
         assert_eq!(ready, 503, "no pass has succeeded so far");
         assert_eq!(
