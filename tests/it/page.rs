@@ -332,3 +332,44 @@ async fn a_browser_may_do_no_more_than_show_it() {
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_the_list_lacks_is_told_as_missing() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world
+        .platform()
+        .add_machine(APP, NewMachine::in_region("iad"))
+        .unwrap();
+    world.run_for(1).await;
+    let before = text(&page(&world, "/").await);
+    assert!(
+        before.contains("2 machines, 2 running. That is as wanted"),
+        "{before}"
+    );
+    world.platform().set_list_lacks(APP, &["iad"]);
+    world.run_for(15).await;
+    let missing = text(&page(&world, "/").await);
+    assert!(
+        missing.contains(
+            "2 machines, 2 running; 1 of them missing from Fly's list, and counted until"
+        ),
+        "{missing}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_another_region_took_has_not_failed() {
+    let mut world = one_machine(2.0, &[TARGET, ("FAS_REGIONS", "ord,iad")]);
+    world
+        .platform()
+        .add_machine(APP, NewMachine::in_region("iad"))
+        .unwrap();
+    world
+        .platform()
+        .add_fault(Fault::status(422).on(Operation::Create).once());
+    world.run_for(5).await;
+    assert_eq!(world.created(), 3);
+    let told = text(&page(&world, "/").await);
+    assert!(told.contains("with errors: create 1 machine"), "{told}");
+    assert!(!told.contains("failed: create"), "{told}");
+}

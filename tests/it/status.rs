@@ -261,3 +261,17 @@ async fn an_app_that_is_no_longer_scaled_is_not_shown() {
     assert_eq!(names(&told), ["b-app", APP]);
     assert_eq!(status(&world, "?app=a-app").await.0, 404);
 }
+
+#[tokio::test(start_paused = true)]
+async fn regions_whose_names_look_alike_are_one_member() {
+    let mut world = one_machine(&[("FAS_CREATED_MACHINE_COUNT", "3")]);
+    for region in ["a b", "a\nb"] {
+        world
+            .platform()
+            .add_machine(APP, NewMachine::in_region(region))
+            .unwrap();
+    }
+    world.run_for(1).await;
+    let (_, _, body) = world.get("/api/status").await;
+    assert!(body.contains(r#""by_region":{"a b":2,"ord":1}"#), "{body}");
+}
