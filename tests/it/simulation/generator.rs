@@ -1164,7 +1164,8 @@ fn fleet(random: &mut Random, rules: &mut Rules) -> Vec<Start> {
             rules.protects = true;
         }
         let mut config = json!({
-            "image": format!("registry.fly.io/web:v{0}@sha256:{0:064}", release.unwrap_or(1)),
+            // One of no release has an image of its own: the first deploy's has the tag v1, and another digest.
+            "image": format!("registry.fly.io/web:v{0}@sha256:{0:064}", release.unwrap_or(0)),
             "env": { "ORIGIN": number.to_string() },
             "guest": { "cpu_kind": "shared", "cpus": 1, "memory_mb": pick(random, &[256, 256, 4096]) },
             "metadata": metadata,
