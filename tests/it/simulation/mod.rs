@@ -167,6 +167,7 @@ struct Answer {
     host_ok: bool,
     state: String,
     protected: bool,
+    release: Option<u64>,
 }
 
 /// What was said about one app.
@@ -347,6 +348,9 @@ impl Recorder {
                         host_ok: status == "ok",
                         state: state.to_owned(),
                         protected: answer["config"]["metadata"]["fas_protect"] == "true",
+                        release: answer["config"]["metadata"]["fly_release_version"]
+                            .as_str()
+                            .and_then(|release| release.parse().ok()),
                     };
                     pass.answers.insert(Arc::clone(id), told);
                 }

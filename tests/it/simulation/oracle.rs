@@ -703,7 +703,7 @@ impl Oracle {
             "no target asks for fewer machines"
         );
         demand!(
-            !view.is_some_and(|view| self.half_turned(wire, view)),
+            !view.is_some_and(|view| self.half_turned(wire, exchange.pass, view)),
             "a blue-green deploy is half done"
         );
         let state = Self::known_state(&wire.passes[exchange.pass], machine, seen);
@@ -1069,8 +1069,12 @@ impl Oracle {
     }
 
     /// Whether a cordoned machine has a newer release than one that is not cordoned; one without a release has no part in
-    /// this.
-    fn half_turned(&self, wire: &Wire, view: &View) -> bool {
+    /// this. What asking for one told in this pass is newer than the list.
+    fn half_turned(&self, wire: &Wire, pass: usize, view: &View) -> bool {
+        let told = |id: &Arc<str>| {
+            let told = wire.passes[pass].answers.get(id);
+            told.filter(|told| told.host_ok)
+        };
         let releases = |cordoned: bool| {
             view.machines
                 .iter()
@@ -1082,7 +1086,7 @@ impl Oracle {
                         && seen.cordoned == cordoned
                         && !gone
                 })
-                .filter_map(|(_, seen)| seen.release)
+                .filter_map(|(id, seen)| told(id).map_or(seen.release, |told| told.release))
         };
         releases(true).max() > releases(false).min() && releases(false).next().is_some()
     }
@@ -2277,7 +2281,7 @@ impl Oracle {
         let half_turned = wire.passes[last]
             .view
             .as_ref()
-            .is_some_and(|view| self.half_turned(wire, view));
+            .is_some_and(|view| self.half_turned(wire, last, view));
         if let Some((min, max)) = self.target(wire, last, true) {
             // A failed one that has to stay may hold the last place under the ceiling.
             let stays = half_turned
