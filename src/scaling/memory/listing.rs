@@ -36,15 +36,14 @@ impl Memory {
             if !machine.state.is_living() {
                 leaving.push(machine.id.clone());
             }
-            if self.sights.know(&machine.id) {
-                self.list_member(machine, &mut observed, policy, now);
-                continue;
+            let is_new = !self.sights.know(&machine.id);
+            if is_new {
+                new.push(NewMachine::of(&machine));
             }
-            new.push(NewMachine::of(&machine));
-            if machine.host_ok {
-                self.list_member(machine, &mut observed, policy, now);
-            } else {
+            if is_new && !machine.host_ok {
                 first_seen_unreachable.push(machine);
+            } else {
+                self.list_member(machine, &mut observed, policy, now);
             }
         }
         self.sights.miss_unlisted(at);
