@@ -382,22 +382,19 @@ async fn healthz(State(port): State<Arc<Port>>) -> impl IntoResponse {
 }
 
 async fn readyz(State(port): State<Arc<Port>>) -> impl IntoResponse {
-    match port.admin.health.readiness(Instant::now()) {
-        Ok(()) if port.admin.status.is_dry_run() => (
-            StatusCode::OK,
-            "ready (dry run: nothing is changed)\n".to_owned(),
+    let (status, text) = match port.admin.health.readiness(Instant::now()) {
+        Ok(()) => (StatusCode::OK, "ready".to_owned()),
+        Err(why) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            shown::line(&why, REASON_LIMIT),
         ),
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(why) => {
-            let why = shown::line(&why, REASON_LIMIT);
-            let dry_run = if port.admin.status.is_dry_run() {
-                " (dry run: nothing is changed)"
-            } else {
-                ""
-            };
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{why}{dry_run}\n"))
-        }
-    }
+    };
+    let dry_run = if port.admin.status.is_dry_run() {
+        " (dry run: nothing is changed)"
+    } else {
+        ""
+    };
+    (status, format!("{text}{dry_run}\n"))
 }
 
 #[cfg(test)]
