@@ -47,6 +47,22 @@ pub(super) fn with_counts(seen: &Seen<'_>) -> Values {
     one.beside(&seen.values, |name| is_metric(seen, name))
 }
 
+/// The values, with 1 for each metric that has none; `lacking` is left without one.
+pub(super) fn with_metrics(seen: &Seen<'_>, mut values: Values, lacking: Option<&str>) -> Values {
+    for Reading { metric, .. } in &seen.metrics {
+        if values.get(metric).is_none() && Some(&**metric) != lacking {
+            values.set(metric, Some(1.0));
+        }
+    }
+    values
+}
+
+/// Whether every machine that is created runs as well.
+fn starts_what_it_creates(seen: &Seen<'_>) -> bool {
+    seen.config.policy.initial_state == InitialState::Started
+        && seen.config.targets.started.is_none()
+}
+
 fn is_metric(seen: &Seen<'_>, name: &str) -> bool {
     seen.metrics.iter().any(|reading| reading.metric == name)
 }
@@ -130,9 +146,7 @@ fn warnings(seen: &Seen<'_>, kind: Kind, expression: &Expression) -> Vec<Step> {
         .metrics
         .iter()
         .filter(|reading| expression.reads(&reading.metric) && counts_running(reading, seen.app));
-    let sets_them = kind == Kind::Started
-        || seen.config.policy.initial_state == InitialState::Started
-            && seen.config.targets.started.is_none();
+    let sets_them = kind == Kind::Started || starts_what_it_creates(seen);
     for reading in counts_itself.filter(|_| sets_them) {
         let sentence = format!(
             "{} counts the very machines that this expression sets: each one that it adds raises it again",
@@ -147,59 +161,48 @@ fn warnings(seen: &Seen<'_>, kind: Kind, expression: &Expression) -> Vec<Step> {
 /// Where the built-in counts alone take an expression, while nothing else changes: from one machine upwards, each pass by what
 /// the pass before has added.
 fn climb(seen: &Seen<'_>, kind: Kind, expression: &Expression) -> Option<Step> {
-    let mut blank = seen.values.clone();
-    for reading in &seen.metrics {
-        if blank.get(&reading.metric).is_none() {
-            blank.set(&reading.metric, Some(1.0));
-        }
-    }
-    let starts = seen.config.policy.initial_state == InitialState::Started
-        && seen.config.targets.started.is_none();
-    let mut counts = Counts {
-        created: if kind == Kind::Created { 1 } else { u32::MAX },
-        started: 1,
-        stopped: if kind == Kind::Created {
-            0
-        } else {
-            u32::MAX - 1
+    let metrics = with_metrics(seen, seen.values.clone(), None);
+    let starts = starts_what_it_creates(seen);
+    // Where there are `own` of what the expression sets; a started target finds more to start however many run.
+    let counts = |own: u32| match kind {
+        Kind::Created if starts => Counts {
+            created: own,
+            started: own,
+            stopped: 0,
+        },
+        Kind::Created => Counts {
+            created: own,
+            started: 1,
+            stopped: own - 1,
+        },
+        Kind::Started => Counts {
+            created: u32::MAX,
+            started: own,
+            stopped: u32::MAX - own,
         },
     };
-    let mut steps = 0;
+    let (mut own, mut steps) = (1, 0);
     while steps < ENDLESS {
-        let values = counts.beside(&blank, |name| is_metric(seen, name));
+        let values = counts(own).beside(&metrics, |name| is_metric(seen, name));
         let value = expression.evaluate(&values, seen.now.wall).ok()?;
-        let Ok(wanted) = to_count(kind, value) else {
-            // More than any count: it has doubled all the way.
-            steps = if steps < CLIMBS { 0 } else { ENDLESS };
-            break;
-        };
-        let has = match kind {
-            Kind::Created => &mut counts.created,
-            Kind::Started => &mut counts.started,
-        };
-        if wanted <= *has {
-            break;
-        }
-        let more = wanted - *has;
-        *has = wanted;
-        match kind {
-            Kind::Created if starts => counts.started = counts.started.saturating_add(more),
-            Kind::Created => counts.stopped = counts.stopped.saturating_add(more),
-            Kind::Started => counts.stopped -= more,
+        match to_count(kind, value) {
+            Ok(wanted) if wanted > own => own = wanted,
+            // More than any count: where it has climbed so far, it has doubled all the way.
+            Err(_) if steps >= CLIMBS => {
+                steps = ENDLESS;
+                break;
+            }
+            _ => break,
         }
         steps += 1;
     }
     if steps < CLIMBS {
         return None;
     }
-    let end = match kind {
-        Kind::Created => counts.created,
-        Kind::Started => counts.started,
-    };
     let where_to = if steps == ENDLESS {
         "without end".to_owned()
     } else {
-        format!("to {end}")
+        format!("to {own}")
     };
     let sentence = format!(
         "it climbs {where_to} by itself, whatever the load: each machine that it adds makes it ask for another one"

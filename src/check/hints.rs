@@ -273,7 +273,7 @@ fn toml(text: &str) -> String {
     } else if !text.contains('\'') {
         format!("'{text}'")
     } else {
-        format!("\'\'\'{text}\'\'\'")
+        format!("'''{text}'''")
     }
 }
 

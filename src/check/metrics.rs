@@ -6,7 +6,12 @@ use crate::{
     expr::EvalError,
 };
 
-use super::{Reading, Seen, Step, StepKind, hints, seen::NAME_LIMIT};
+use super::{
+    Reading, Seen, Step, StepKind,
+    expressions::{with_counts, with_metrics},
+    hints, machines,
+    seen::NAME_LIMIT,
+};
 use crate::shown::excerpt;
 
 /// The longest query that is shown, in characters.
@@ -99,13 +104,10 @@ fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
         .map_or(0, |fleet| fleet.counts().started);
     let has_floor = seen.config.policy.floor.is_some();
     if sample.element_count == 0 && running > 0 && !has_floor {
-        let machines = if running == 1 {
-            "machine runs"
-        } else {
-            "machines run"
-        };
         let sentence = format!(
-            "nothing was returned while {running} {machines}: it counts as {}",
+            "nothing was returned while {} {}: it counts as {}",
+            machines::machines(running),
+            if running == 1 { "runs" } else { "run" },
             sample.value
         );
         steps.push(Step::warning(StepKind::Metric, sentence).hint(hints::empty_value()));
@@ -131,12 +133,7 @@ fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
 
 /// Whether a target has no value for want of this metric, whatever the others are.
 fn is_needed(seen: &Seen<'_>, metric: &str) -> bool {
-    let mut values = super::expressions::with_counts(seen);
-    for other in seen.metrics.iter().filter(|other| other.metric != metric) {
-        if values.get(&other.metric).is_none() {
-            values.set(&other.metric, Some(1.0));
-        }
-    }
+    let values = with_metrics(seen, with_counts(seen), Some(metric));
     let evaluation = seen.config.targets.evaluate(&values, seen.now);
     evaluation
         .errors
