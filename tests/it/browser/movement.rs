@@ -89,8 +89,15 @@ async fn a_link_that_has_the_focus_and_what_is_typed_are_kept() {
 
     chromium.enter("#q", "tenant-002").await;
     let before: String = chromium.value(clock).await;
-    served.go_on(60, |_| {});
+    served.go_on(60, |world| {
+        world
+            .platform()
+            .set_gauge("tenant-0000", "queue_depth", Some(9.0));
+    });
     chromium.until(&format!("{clock} !== {before:?}")).await;
+    // The rows are as new as the clock.
+    let wanted = "document.querySelector('tbody tr .wanted').innerText";
+    assert_eq!(chromium.value::<String>(wanted).await, "9");
     chromium.enter("#q", "7\n").await;
     chromium.until("location.search === '?q=tenant-0027'").await;
     assert_eq!(chromium.texts("tbody a").await, ["tenant-0027"]);
