@@ -70,6 +70,9 @@ async fn is_replayed(kind: Kind) {
     let server = MetricsServer::start(kind, folder.path(), &scene.address, false).await;
     if kind == Kind::VictoriaMetrics {
         import(&server.address(), &samples).await;
+        // Until then some of them are not to be seen, each by itself.
+        let flushed = server.get("/internal/force_flush").await;
+        assert_eq!(flushed.map(|it| it.0), Some(200));
     }
     let backtest = async |query: &str, arguments: &[&str]| {
         let until = jiff::Timestamp::from_second(end).unwrap().to_string();
