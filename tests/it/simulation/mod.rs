@@ -161,12 +161,20 @@ struct Pass {
     release: Option<Release>,
 }
 
+impl Pass {
+    /// What asking for a machine by its id told, where its host answers: that is newer than the list.
+    fn told(&self, machine: &str) -> Option<&Answer> {
+        self.answers.get(machine).filter(|told| told.host_ok)
+    }
+}
+
 /// What was told of a machine that was asked for by its id.
 #[derive(Debug)]
 struct Answer {
     host_ok: bool,
     state: String,
     protected: bool,
+    cordoned: bool,
     release: Option<u64>,
 }
 
@@ -348,6 +356,7 @@ impl Recorder {
                         host_ok: status == "ok",
                         state: state.to_owned(),
                         protected: answer["config"]["metadata"]["fas_protect"] == "true",
+                        cordoned: answer["cordoned"] == true,
                         release: answer["config"]["metadata"]["fly_release_version"]
                             .as_str()
                             .and_then(|release| release.parse().ok()),

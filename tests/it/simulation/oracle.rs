@@ -730,15 +730,13 @@ impl Oracle {
 
     /// What a pass was told last of a machine: by its id, or else by the list.
     fn known_state(pass: &Pass, machine: &Arc<str>, seen: &Seen) -> String {
-        match pass.answers.get(machine) {
-            Some(told) if told.host_ok => told.state.clone(),
-            _ => seen.state.to_string(),
-        }
+        let told = pass.told(machine).map(|told| told.state.clone());
+        told.unwrap_or_else(|| seen.state.to_string())
     }
 
     /// Whether nobody may take a machine, as far as the list says or, newer than that, an answer about it alone.
     fn is_protected(&self, pass: &Pass, machine: &Arc<str>, seen: &Seen) -> bool {
-        let told = pass.answers.get(machine).filter(|told| told.host_ok);
+        let told = pass.told(machine);
         told.map_or(seen.protected, |told| told.protected) || self.own.as_ref() == Some(machine)
     }
 
@@ -1071,22 +1069,23 @@ impl Oracle {
     /// Whether a cordoned machine has a newer release than one that is not cordoned; one without a release has no part in
     /// this. What asking for one told in this pass is newer than the list.
     fn half_turned(&self, wire: &Wire, pass: usize, view: &View) -> bool {
-        let told = |id: &Arc<str>| {
-            let told = wire.passes[pass].answers.get(id);
-            told.filter(|told| told.host_ok)
+        let known = |id: &Arc<str>, seen: &Seen| {
+            let told = wire.passes[pass].told(id);
+            told.map_or((seen.cordoned, seen.release), |told| {
+                (told.cordoned, told.release)
+            })
         };
         let releases = |cordoned: bool| {
             view.machines
                 .iter()
                 .filter(move |(id, seen)| {
                     let gone = self.is_gone(wire, id, view.completed);
-                    seen.mine
-                        && seen.host_ok
-                        && seen.state.is_living()
-                        && seen.cordoned == cordoned
-                        && !gone
+                    seen.mine && seen.host_ok && seen.state.is_living() && !gone
                 })
-                .filter_map(|(id, seen)| told(id).map_or(seen.release, |told| told.release))
+                .filter_map(move |(id, seen)| {
+                    let (is_cordoned, release) = known(id, seen);
+                    release.filter(|_| is_cordoned == cordoned)
+                })
         };
         releases(true).max() > releases(false).min() && releases(false).next().is_some()
     }
