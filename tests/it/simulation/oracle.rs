@@ -1758,7 +1758,10 @@ impl Oracle {
                         .is_none_or(|told| told.host_ok)
                         && Self::last_sight(wire, pass, id)
                             .unwrap_or_else(|| truth.ours.is_some_and(|made| made >= born)),
-                    truth.state.to_string(),
+                    // What it was when asked for decides, even where a deploy has mended a failed one since.
+                    wire.passes[pass]
+                        .told(id)
+                        .map_or_else(|| truth.state.to_string(), |told| told.state.clone()),
                 ),
             };
             let broken = matches!(state.as_str(), "failed" | "launch_failed");
