@@ -1216,12 +1216,19 @@ impl Oracle {
                 .chain(questions.map(|ordinal| &wire.exchanges[*ordinal]))
                 .any(|told| matches!(told.ended, Some((at, Ended::Status(404))) if at <= by))
         };
+        // A destroy is accepted of a machine too that somebody else has sent on its way already.
+        let was_accepted = || {
+            self.writes_to(wire, machine).any(|told| {
+                let is_over = told.ended.is_some_and(|(at, _)| at <= by);
+                told.operation == Operation::Destroy && told.accepted() && is_over
+            })
+        };
         let was_shown_leaving = || {
             let shown = self.leaving.get(machine);
             shown.is_some_and(|(life, at)| *life == self.life && *at <= by)
         };
         truth.destroyed.is_some_and(|at| at <= by)
-            || (!truth.living && (was_told() || was_shown_leaving()))
+            || (!truth.living && (was_told() || was_accepted() || was_shown_leaving()))
     }
 
     /// Whether a machine whose host is lost still counts: it was seen on a host that answers, or is a clone of this life,
