@@ -26,8 +26,8 @@ use crate::{
     },
     metrics::Metrics,
     scaling::{
-        Action, CloneSource, Decision, Effect, InitialState, Member, Memory, Note, Observed,
-        Placement, Policy, StopAction, Victim,
+        Action, CloneSource, Decision, Effect, FleetName, InitialState, Member, Memory, Note,
+        Observed, Placement, Policy, StopAction, Victim,
     },
     waiting::Waiting,
 };
@@ -52,18 +52,22 @@ const DESTROY_RESERVE: Duration = Duration::from_secs(2);
 pub struct Executor<'pass> {
     /// The app's calls.
     pub client: &'pass AppClient,
+    /// Whose machines.
+    pub fleet: &'pass FleetName,
     /// The settings.
     pub policy: &'pass Policy,
     /// Where writes are counted.
     pub metrics: &'pass Metrics,
     /// What the pass saw.
     pub observed: &'pass Observed,
-    /// What is remembered: volumes that no clone is to be given, and which machines there were.
+    /// What is remembered: which machines there were.
     pub memory: &'pass Memory,
     /// Whether the process has stood still since the pass began: nothing is begun after that.
     pub watch: &'pass Watch<'pass>,
     /// Told when there is nothing left but to wait for victims.
     pub waiting: &'pass Waiting,
+    /// The app's volumes in this pass.
+    pub volumes: &'pass PassVolumes,
     /// `FAS_API_CONCURRENCY`: calls in flight.
     pub concurrency: usize,
     /// When the pass has to be over.
@@ -126,7 +130,12 @@ impl Executor<'_> {
     /// Says what was done when it was done: it is the record of what costs money, and a pass may take its whole time, or be
     /// ended before its own end.
     fn tell(&self, outcome: &mut Outcome, decision: Decision, line: String) {
-        tracing::info!(app = %self.client.app(), decision = decision.as_str(), "{line}");
+        tracing::info!(
+            app = %self.fleet.app,
+            group = self.fleet.told_group(),
+            decision = decision.as_str(),
+            "{line}"
+        );
         outcome.done.push(line);
     }
 
@@ -146,7 +155,6 @@ impl Executor<'_> {
             }
         };
         let begin_before = creates_close(self.deadline, self.policy.timeout);
-        let volumes = PassVolumes::without(self.memory.volumes_aside().clone());
         let mut missing = count;
         let mut attempts_left = usize::try_from(count)
             .unwrap_or(usize::MAX)
@@ -181,7 +189,7 @@ impl Executor<'_> {
                     } else if let Some(region) = placement.next_region().filter(|_| has_turn) {
                         missing -= 1;
                         attempts_left -= 1;
-                        calls.push(self.create_one(&template, region, &volumes, window));
+                        calls.push(self.create_one(&template, region, window));
                     }
                     continue;
                 }
@@ -222,12 +230,11 @@ impl Executor<'_> {
         &self,
         template: &CloneTemplate,
         region: String,
-        volumes: &PassVolumes,
         window: CreateWindow<'_>,
     ) -> (String, Vec<String>, Result<String, ApiError>) {
         let chosen = self
             .client
-            .volumes_for(template, &region, volumes, window.begin_before)
+            .volumes_for(template, &region, self.volumes, window.begin_before)
             .await;
         let Chosen { ids, reused } = match chosen {
             Err(error) => return (region, Vec::new(), Err(error)),

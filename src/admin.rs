@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
     page::{self, ListQuery},
     shown,
-    status::{Selection, Status},
+    status::{Fleet, Selection, Status},
 };
 
 /// The longest reason that is shown, in characters.
@@ -69,21 +69,24 @@ impl Admin {
         let daemon = self.page_daemon();
         let mut only = None;
         if !daemon.has_list {
-            self.status
-                .each(|fleet| only = Some(fleet.name.app.to_string()));
+            let of = |fleet: &Fleet| Selection {
+                app: fleet.name.app.to_string(),
+                ..Selection::default()
+            };
+            self.status.each(|fleet| only = Some(of(fleet)));
         }
         only.and_then(|app| page::fleets_of_app(&self.status, &app, &daemon))
             .unwrap_or_else(|| page::list(&self.status, query, &daemon))
     }
 
-    /// The page of one app.
+    /// The page of one app, or of those of its fleets that are meant.
     ///
     /// # Errors
     ///
     /// Where no such app is scaled, with a page that says so.
-    pub fn app_page(&self, app: &str) -> Result<String, String> {
+    pub fn app_page(&self, selection: &Selection) -> Result<String, String> {
         let daemon = self.page_daemon();
-        page::fleets_of_app(&self.status, app, &daemon).ok_or_else(|| {
+        page::fleets_of_app(&self.status, selection, &daemon).ok_or_else(|| {
             // It is not repeated: what is hidden in it would confirm a guess at a secret.
             page::not_found(
                 "This autoscaler does not scale an app of that name.",
@@ -284,9 +287,15 @@ async fn front(State(port): State<Arc<Port>>, uri: Uri) -> Response {
     html(StatusCode::OK, port.render(write).await)
 }
 
-/// The page of one app.
-async fn app(State(port): State<Arc<Port>>, Path(app): Path<String>) -> Response {
-    let write = move |admin: &Admin| admin.app_page(&app);
+/// The page of one app; with a query only of those of its fleets that are meant.
+async fn app(State(port): State<Arc<Port>>, Path(app): Path<String>, uri: Uri) -> Response {
+    let query = uri.query().unwrap_or_default();
+    let selection = Selection {
+        app,
+        group: value_in(query, "group"),
+        region: value_in(query, "region"),
+    };
+    let write = move |admin: &Admin| admin.app_page(&selection);
     match port.render(write).await {
         Some(Ok(page)) => html(StatusCode::OK, Some(page)),
         Some(Err(page)) => html(StatusCode::NOT_FOUND, Some(page)),
@@ -345,16 +354,18 @@ async fn api_status(State(port): State<Arc<Port>>, uri: Uri) -> Response {
 
 /// Which fleets a query asks for; `None`: all.
 fn selection(query: &str) -> Option<Selection> {
-    let value = |wanted: &str| {
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
-        let found = pairs.find(|(name, _)| name == wanted);
-        found.map(|(_, value)| value.into_owned())
-    };
     Some(Selection {
-        app: value("app")?,
-        group: value("group"),
-        region: value("region"),
+        app: value_in(query, "app")?,
+        group: value_in(query, "group"),
+        region: value_in(query, "region"),
     })
+}
+
+/// What a query says of this name.
+fn value_in(query: &str, wanted: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let found = pairs.find(|(name, _)| name == wanted);
+    found.map(|(_, value)| value.into_owned())
 }
 
 fn shared_answer(content_type: &'static str, text: Result<Bytes, NoText>) -> Response {

@@ -16,12 +16,12 @@ use crate::{
     admin::{self, Admin},
     clock::Clock,
     collect::Collector,
-    config::{Config, MetricsAddress},
+    config::{Config, FleetConfig, MetricsAddress},
     listener,
     machines::{Api, ApiOptions},
     metrics::Metrics,
-    pool::{Pool, PoolOptions},
-    reconcile::Reconciler,
+    pool::{Pool, PoolOptions, Scaled},
+    reconcile::{Reconciler, Wanted},
     shutdown::Shutdown,
     status::{Settings, Status},
     transport::{HttpTransport, Transport},
@@ -56,7 +56,7 @@ impl Daemon {
         }
         let listener = listen(config.metrics_address)?;
         let status = Status::with_resolution(Clock::System, resolution);
-        let admin = Admin::showing(status, config.policy.interval, config.policy.timeout);
+        let admin = Admin::showing(status, config.interval(), config.timeout());
         let pool = assemble(config, extra_roots, transport, &admin, shutdown)?;
         Ok(Self {
             pool,
@@ -109,13 +109,9 @@ pub fn assemble(
     admin: &Admin,
     shutdown: Shutdown,
 ) -> anyhow::Result<Pool> {
-    let left_out = config.left_out().map(str::to_owned);
+    let (interval, timeout) = (config.interval(), config.timeout());
     let Config {
-        apps,
-        targets,
-        names,
-        policy,
-        collectors,
+        fleets,
         api,
         concurrency,
         own,
@@ -130,42 +126,43 @@ pub fn assemble(
         token,
         dry_run: api.dry_run,
         jitter_seed: jitter_seed(own.machine.as_deref()),
+        concurrency: api.concurrency,
     };
-    let collectors = collectors
-        .iter()
-        .map(|collector| {
-            Collector::new(collector, Arc::clone(&transport), extra_roots)
-                .with_context(|| format!("metric {}", collector.metric))
-        })
+    let policies = fleets
+        .into_iter()
+        .map(|fleet| scaled(fleet, &transport, extra_roots))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let client = Api::new(transport, options, admin.metrics.clone(), shutdown.clone())
         .map_err(|message| anyhow!(message))?;
-    if let Some(own) = left_out
-        .as_ref()
-        .filter(|own| apps.pattern.is_wildcard() && apps.pattern.matches(own))
-    {
-        tracing::info!(app = %own, "{own} is the autoscaler's own app and is not scaled");
+    for Scaled { settings, .. } in &policies {
+        let pattern = &settings.apps.pattern;
+        let left_out = settings.left_out(&own);
+        if let Some(own) = left_out.filter(|own| pattern.is_wildcard() && pattern.matches(own)) {
+            tracing::info!(app = %own, "{own} is the autoscaler's own app and is not scaled");
+        }
     }
-    let apps_may_be_empty = apps.pattern.is_wildcard();
+    let patterns: Vec<&str> = policies
+        .iter()
+        .map(|policy| policy.settings.apps.pattern.as_str())
+        .collect();
     admin.status.configure(Settings {
-        group: policy.process_group.as_str().into(),
-        interval: policy.interval,
+        interval,
         dry_run: api.dry_run,
-        app_pattern: apps.pattern.as_str().to_owned(),
-        targets: targets.clone(),
+        app_pattern: patterns.join(", "),
+        targets: match policies.as_slice() {
+            [only] => Some(Arc::clone(&only.wanted.targets)),
+            _ => None,
+        },
     });
     let options = PoolOptions {
-        selection: apps,
-        left_out,
+        policies,
+        own,
         concurrency,
         refresh_interval: config.app_list_refresh_interval,
     };
     let reconciler = Reconciler {
-        may_be_empty: apps_may_be_empty,
-        collectors,
-        names,
-        targets,
-        policy,
+        timeout,
+        interval,
         api_concurrency: api.concurrency,
         metrics: admin.metrics.clone(),
         clock: admin.status.clock(),
@@ -180,6 +177,29 @@ pub fn assemble(
         admin.health.clone(),
         admin.status.clone(),
     ))
+}
+
+/// One policy, with what asks for its metrics.
+fn scaled(
+    settings: FleetConfig,
+    transport: &Arc<dyn Transport>,
+    extra_roots: Option<&[u8]>,
+) -> anyhow::Result<Scaled> {
+    let collectors = settings.collectors.iter().map(|collector| {
+        Collector::new(collector, Arc::clone(transport), extra_roots)
+            .with_context(|| format!("metric {}", collector.metric))
+    });
+    let wanted = Wanted {
+        collectors: collectors.collect::<anyhow::Result<_>>()?,
+        names: settings.names.clone(),
+        targets: Arc::new(settings.targets.clone()),
+        policy: settings.policy.clone(),
+        may_be_empty: settings.apps.pattern.is_wildcard(),
+    };
+    Ok(Scaled {
+        settings,
+        wanted: Arc::new(wanted),
+    })
 }
 
 /// Different machines jitter differently; one machine, always alike.

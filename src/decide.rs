@@ -4,6 +4,8 @@
 //! `serve` carries out what comes of it and `check` says it; there is one place for it, so that the one never says what
 //! the other would not do. Who asks, and until when, is the caller's affair.
 
+use std::sync::Arc;
+
 use crate::{
     machines::ApiError,
     scaling::{Limited, Memory, Note, Now, Observed, Plan, Planner, Policy, Release, ReleaseView},
@@ -17,17 +19,20 @@ pub struct Decided {
     /// Whether a deploy is under way: nothing of the plan is then to be done.
     pub held: bool,
     /// What the question about the current release was answered; `None`: there was nothing to do, and nobody was asked.
-    pub asked: Option<Result<Option<Release>, ApiError>>,
+    pub asked: Option<ReleaseAnswer>,
 }
 
 impl Decided {
     /// Why nothing may be done: the question was refused, and did not merely go unanswered.
     #[must_use]
     pub fn refusal(&self) -> Option<&ApiError> {
-        let error = self.asked.as_ref()?.as_ref().err()?;
+        let error = self.asked.as_deref()?.as_ref().err()?;
         (!error.is_no_answer()).then_some(error)
     }
 }
+
+/// What was answered about the current release, which is asked for once for all fleets of an app.
+pub type ReleaseAnswer = Arc<Result<Option<Release>, ApiError>>;
 
 /// What is known of a pass before it is decided what to do in it.
 #[derive(Debug)]
@@ -46,10 +51,7 @@ pub struct Undecided<'pass> {
 
 impl Undecided<'_> {
     /// Resolves what to do. `ask` is awaited only where there is something to do.
-    pub async fn decide(
-        self,
-        ask: impl Future<Output = Result<Option<Release>, ApiError>>,
-    ) -> Decided {
+    pub async fn decide(self, ask: impl Future<Output = ReleaseAnswer>) -> Decided {
         let first = self.plan(ReleaseView::NotAsked);
         let as_planned = |plan, asked| Decided {
             plan,
@@ -60,14 +62,14 @@ impl Undecided<'_> {
             return as_planned(first, None);
         }
         let answer = ask.await;
-        let view = match &answer {
+        let view = match &*answer {
             Ok(known) => ReleaseView::Known(known.as_ref()),
             Err(error) if error.is_no_answer() => ReleaseView::NoAnswer,
-            Err(_) => return as_planned(first, Some(answer)),
+            Err(_) => return as_planned(first, Some(Arc::clone(&answer))),
         };
         let mut plan = self.plan(view);
         let mut held = false;
-        if let Ok(release) = &answer {
+        if let Ok(release) = &*answer {
             held = self
                 .memory
                 .release_in_progress(release.as_ref(), self.policy, self.now);

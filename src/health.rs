@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{labels::PassError, report::PassReport};
+use crate::{labels::PassError, report::PassReport, scaling::FleetName};
 
 /// How late the loop may be before it counts as hung.
 const LATE: Duration = Duration::from_secs(30);
@@ -28,16 +28,16 @@ struct State {
     last_success: Option<Instant>,
     /// What went wrong last, unless something has succeeded since.
     last_failure: Option<String>,
-    /// The apps of which a pass has ended, and how the last one did.
-    apps: BTreeMap<String, Last>,
+    /// The fleets of which a pass has ended, and how the last one did.
+    fleets: BTreeMap<FleetName, Last>,
 }
 
-/// What the last pass over an app says of readiness.
+/// What the last pass over a fleet says of readiness.
 #[derive(Debug)]
 enum Last {
     /// Its token was refused, and what was said.
     Refused(String),
-    /// The app has no machines: it went well, with nothing to ask for and nothing to do.
+    /// There are no machines: it went well, with nothing to ask for and nothing to do.
     Empty,
     /// Anything else.
     Seen,
@@ -51,7 +51,7 @@ impl Health {
             expected_by: Instant::now(),
             last_success: None,
             last_failure: None,
-            apps: BTreeMap::new(),
+            fleets: BTreeMap::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -65,7 +65,16 @@ impl Health {
     }
 
     /// A pass ended. What an expression could do without (a metric whose token is refused, say) is no failure of it.
-    pub fn passed(&self, report: &PassReport, now: Instant) {
+    pub fn passed(&self, reports: &[PassReport], now: Instant) {
+        if let Some(first) = reports.first() {
+            self.forget(&first.fleet.app);
+        }
+        for report in reports {
+            self.fleet_passed(report, now);
+        }
+    }
+
+    fn fleet_passed(&self, report: &PassReport, now: Instant) {
         let mut troubles = report.troubles();
         troubles.retain(|trouble| trouble.failed_the_pass);
         let refused = troubles
@@ -80,24 +89,28 @@ impl Health {
         };
         let first = troubles.first().map(|trouble| &trouble.text);
         self.with(|state| {
-            state.apps.insert(report.app.clone(), last);
+            state.fleets.insert(report.fleet.clone(), last);
             if report.succeeded() {
                 // What an app without machines could do without may be all that the others need.
-                let only_empty = state.apps.values().all(|last| matches!(last, Last::Empty));
+                let only_empty = state
+                    .fleets
+                    .values()
+                    .all(|last| matches!(last, Last::Empty));
                 if only_empty || !report.found_nothing() {
                     state.last_success = Some(now);
                     state.last_failure = None;
                 }
             } else if let Some(why) = first.or(refused) {
-                state.last_failure = Some(format!("{}: {why}", report.app));
+                state.last_failure = Some(format!("{}: {why}", report.fleet));
             }
         });
     }
 
     /// A pass ended without a report.
     pub fn failed(&self, app: &str, why: &str) {
+        self.forget(app);
         self.with(|state| {
-            state.apps.insert(app.to_owned(), Last::Seen);
+            state.fleets.insert(FleetName::only(app, ""), Last::Seen);
             state.last_failure = Some(format!("{app}: {why}"));
         });
     }
@@ -117,7 +130,7 @@ impl Health {
 
     /// An app is no longer scaled.
     pub fn forget(&self, app: &str) {
-        self.with(|state| state.apps.remove(app));
+        self.with(|state| state.fleets.retain(|name, _| *name.app != *app));
     }
 
     /// Whether the loop runs.
@@ -133,7 +146,7 @@ impl Health {
     /// With the reason why not.
     pub fn readiness(&self, now: Instant) -> Result<(), String> {
         self.with(|state| {
-            if let Some(refusal) = refused_for_all(&state.apps) {
+            if let Some(refusal) = refused_for_all(&state.fleets) {
                 return Err(refusal);
             }
             let failure = state.last_failure.as_deref();
@@ -158,20 +171,20 @@ impl Health {
 }
 
 /// What to say where a token is refused for every app that has machines.
-fn refused_for_all(apps: &BTreeMap<String, Last>) -> Option<String> {
+fn refused_for_all(fleets: &BTreeMap<FleetName, Last>) -> Option<String> {
     let mut refusals = Vec::new();
-    for (app, last) in apps {
+    for (fleet, last) in fleets {
         match last {
-            Last::Refused(refusal) => refusals.push((app, refusal)),
+            Last::Refused(refusal) => refusals.push((fleet, refusal)),
             Last::Empty => {}
             Last::Seen => return None,
         }
     }
-    let (app, refusal) = refusals.first()?;
+    let (fleet, refusal) = refusals.first()?;
     let others = match refusals.len() - 1 {
         0 => String::new(),
         1 => " and another".to_owned(),
         others => format!(" and {others} others"),
     };
-    Some(format!("a token is refused ({app}{others}): {refusal}"))
+    Some(format!("a token is refused ({fleet}{others}): {refusal}"))
 }

@@ -70,10 +70,10 @@
 //! pass_log                 duration, report and what it names
 //! decide                   scaling, machines
 //! reconcile                everything above but sim
-//! health                   labels, report
+//! health                   labels, report, scaling (names of fleets)
 //! chart                    nothing of ours
 //! page                     chart, inventory, labels, scaling, shown, status
-//! pool, admin              what they run and show; clock, shown, status
+//! pool, admin              what they run and show; clock, config, scaling (names of fleets), shown, status
 //! check                    collect, config, decide, error_chain, expr, machines, scaling, shown
 //! daemon                   everything but commands and sim
 //! demo                     sim

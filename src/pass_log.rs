@@ -11,8 +11,8 @@ use crate::{
     machines::ApiError,
     report::PassReport,
     scaling::{
-        Bounds, Decision, Kind, Note, Now, Reason, Release, Target, TargetExpressions, Targets,
-        decided_by,
+        Bounds, Decision, FleetName, Kind, Note, Now, Reason, Release, Target, TargetExpressions,
+        Targets, decided_by,
     },
 };
 
@@ -43,14 +43,21 @@ pub struct PassLog {
 
 impl PassLog {
     /// Warns of an answer with several elements once per change, and of the server's own warnings likewise.
-    pub fn warn_of(&mut self, app: &str, metric: &str, elements: usize, warnings: &[String]) {
+    pub fn warn_of(
+        &mut self,
+        fleet: &FleetName,
+        metric: &str,
+        elements: usize,
+        warnings: &[String],
+    ) {
         // Most answers have one element and no warning: nothing is kept of those.
         let before = self.element_counts.remove(metric);
         if elements > 1 {
             self.element_counts.insert(metric.to_owned(), elements);
             if before != Some(elements) {
                 tracing::warn!(
-                    app,
+                    app = %fleet.app,
+                    group = fleet.told_group(),
                     metric,
                     count = elements,
                     "the query of {metric} returned {elements} elements, only the first is used; aggregate them, for example with sum()",
@@ -63,7 +70,8 @@ impl PassLog {
         }
         for warning in warnings.iter().filter(|warning| !before.contains(warning)) {
             tracing::warn!(
-                app,
+                app = %fleet.app,
+                group = fleet.told_group(),
                 metric,
                 "the server warns about the query of {metric}: {warning}"
             );
@@ -101,7 +109,8 @@ impl PassLog {
             self.told.push(note);
         }
         tracing::info!(
-            app = %report.app,
+            app = %report.fleet.app,
+            group = report.fleet.told_group(),
             decision = report.decision.as_str(),
             reason = %report.reason,
             metrics = %MetricValues(&report.metrics),
@@ -138,7 +147,8 @@ impl PassLog {
         };
         if failed > 0 {
             tracing::info!(
-                app = %report.app,
+                app = %report.fleet.app,
+            group = report.fleet.told_group(),
                 metrics = %MetricValues(&report.metrics),
                 "recovered: this pass succeeded after {failed} failed {}",
                 passes(failed),
@@ -154,23 +164,35 @@ impl PassLog {
                 && failed == 0
             {
                 tracing::info!(
-                    app = %report.app,
-                    metric,
-                    "metric {metric} has a value again ({value}) after {missing} {} without one",
-                    passes(missing),
-                );
+                        app = %report.fleet.app,
+                group = report.fleet.told_group(),
+                        metric,
+                        "metric {metric} has a value again ({value}) after {missing} {} without one",
+                        passes(missing),
+                    );
             }
         }
     }
 
     /// Warns that nobody said what the current release is.
-    pub fn warn_of_release(app: &str, error: &ApiError) {
+    pub fn warn_of_release(fleet: &FleetName, error: &ApiError) {
         let error = chain(error);
-        tracing::warn!(app, reason = PassError::Release.as_str(), %error, "{app}: {error}");
+        tracing::warn!(
+            app = %fleet.app,
+            group = fleet.told_group(),
+            reason = PassError::Release.as_str(),
+            %error,
+            "{fleet}: {error}"
+        );
     }
 
     /// Warns, once a release, that it is no longer believed to be a deploy under way, and that machines are changed beside it.
-    pub fn warn_of_abandoned(&mut self, app: &str, release: &Release, deploy_timeout: Duration) {
+    pub fn warn_of_abandoned(
+        &mut self,
+        fleet: &FleetName,
+        release: &Release,
+        deploy_timeout: Duration,
+    ) {
         if self.abandoned.as_ref() == Some(release) {
             return;
         }
@@ -180,7 +202,8 @@ impl PassLog {
             None => "the current release".to_owned(),
         };
         tracing::warn!(
-            app,
+            app = %fleet.app,
+            group = fleet.told_group(),
             "{name} has said `running` for longer than FAS_DEPLOY_TIMEOUT ({}): its deploy is taken for abandoned, and machines are changed",
             duration::format(deploy_timeout),
         );
@@ -193,10 +216,11 @@ impl PassLog {
             macro_rules! failed {
                 ($level:ident) => {
                     tracing::$level!(
-                        app = %report.app,
+                        app = %report.fleet.app,
+            group = report.fleet.told_group(),
                         reason = trouble.reason.as_str(),
                         error = %trouble.text,
-                        "{}: {}", report.app, trouble.text,
+                        "{}: {}", report.fleet, trouble.text,
                     )
                 };
             }
@@ -238,7 +262,8 @@ impl PassLog {
         macro_rules! unchanged {
             ($level:ident) => {
                 tracing::$level!(
-                    app = %report.app,
+                    app = %report.fleet.app,
+            group = report.fleet.told_group(),
                     decision = report.decision.as_str(),
                     reason = %report.reason,
                     created = counts.created,
@@ -276,9 +301,9 @@ fn is_of_acting(note: &Note) -> bool {
 
 fn tell_note(report: &PassReport, note: &Note, is_trouble: bool) {
     if is_trouble {
-        tracing::warn!(app = %report.app, decision = report.decision.as_str(), "{note}");
+        tracing::warn!(app = %report.fleet.app, group = report.fleet.told_group(), decision = report.decision.as_str(), "{note}");
     } else {
-        tracing::info!(app = %report.app, decision = report.decision.as_str(), "{note}");
+        tracing::info!(app = %report.fleet.app, group = report.fleet.told_group(), decision = report.decision.as_str(), "{note}");
     }
 }
 

@@ -17,13 +17,14 @@ use tokio::{
 };
 
 use crate::{
-    config::AppSelection,
+    config::{AppPattern, FleetConfig, OwnMachine, Shadowed},
     error_chain::chain,
     health::Health,
     labels::PassError,
     machines::{Api, ApiError, AppClient},
-    reconcile::{AppState, Reconciler},
+    reconcile::{AppState, FleetState, Reconciler, Wanted},
     report::PassReport,
+    scaling::{FleetName, TargetExpressions},
     status::{PANICKED, Standing, Status},
 };
 
@@ -44,26 +45,64 @@ pub struct Pool {
     apps: BTreeMap<String, App>,
     /// Apps that wait for their turn, the earliest first.
     due: BTreeSet<(Instant, String)>,
-    passes: JoinSet<(AppState, PassReport)>,
+    passes: JoinSet<(AppState, Vec<PassReport>)>,
     /// Whose pass each task is: a task that panicked tells nothing else.
     running: HashMap<Id, String>,
     /// Whether it was said that no app matches.
     told_of_none: bool,
+    /// Of which two policies it was said that one has machines which the other would take too.
+    told_of_shadowed: BTreeSet<(usize, usize)>,
     /// Before when no pass begins.
     not_before: Option<Instant>,
 }
 
 /// How the pool works.
-#[derive(Debug, Clone)]
 pub struct PoolOptions {
-    /// Which apps.
-    pub selection: AppSelection,
-    /// An app that a wildcard leaves out: the autoscaler's own, unless it scales another group of it.
-    pub left_out: Option<String>,
+    /// What is scaled by what, at least one; where several take the same machines, the first has them.
+    pub policies: Vec<Scaled>,
+    /// The daemon's own place, which wildcards leave out.
+    pub own: OwnMachine,
     /// `FAS_CONCURRENCY`.
     pub concurrency: usize,
     /// `FAS_APP_LIST_REFRESH_INTERVAL`.
     pub refresh_interval: Duration,
+}
+
+/// One policy: which machines, and what is wanted of them.
+pub struct Scaled {
+    /// Which apps and process groups.
+    pub settings: FleetConfig,
+    /// What is wanted of them.
+    pub wanted: Arc<Wanted>,
+}
+
+impl PoolOptions {
+    fn settings(&self) -> Vec<&FleetConfig> {
+        let settings = self.policies.iter().map(|policy| &policy.settings);
+        settings.collect()
+    }
+
+    /// Which apps the policies name.
+    fn named(&self) -> BTreeSet<String> {
+        let patterns = self.settings().into_iter().map(|one| &one.apps.pattern);
+        patterns
+            .filter(|pattern| !pattern.is_wildcard())
+            .map(|pattern| pattern.as_str().to_owned())
+            .collect()
+    }
+
+    /// The organization of wildcards; `None`: there is no wildcard.
+    fn org(&self) -> Option<&str> {
+        let mut settings = self.settings().into_iter();
+        let wildcard = settings.find(|one| one.apps.pattern.is_wildcard())?;
+        Some(wildcard.apps.org.as_deref().unwrap_or_default())
+    }
+
+    /// Whether an app that was listed is scaled because of a wildcard.
+    fn takes(&self, app: &str) -> bool {
+        let mut settings = self.settings().into_iter();
+        settings.any(|one| one.apps.pattern.is_wildcard() && one.takes(app, &self.own))
+    }
 }
 
 struct App {
@@ -75,8 +114,8 @@ struct App {
     gone: Option<Gone>,
     /// Whether lists have lacked it since its last pass.
     was_gone: bool,
-    /// How its passes have gone.
-    standing: Standing,
+    /// Its fleets, and how the passes of each have gone.
+    fleets: Vec<(FleetName, Standing)>,
 }
 
 /// The absence of an app from the lists of apps.
@@ -115,6 +154,7 @@ impl Pool {
             passes: JoinSet::new(),
             running: HashMap::new(),
             told_of_none: false,
+            told_of_shadowed: BTreeSet::new(),
             not_before: None,
         }
     }
@@ -127,31 +167,30 @@ impl Pool {
     /// Runs passes until the shutdown flag is set, then lets what is in flight end for four seconds.
     pub async fn run(mut self) {
         let shutdown = self.reconciler.shutdown.clone();
-        let wildcard = self.options.selection.pattern.is_wildcard();
+        let org = self.options.org().map(str::to_owned);
         let mut refresh = JoinSet::new();
         let mut refresh_at = Instant::now();
-        if !wildcard {
-            let app = self.options.selection.pattern.as_str().to_owned();
-            self.manage(BTreeSet::from([app]));
-        }
+        self.manage(self.options.named());
         loop {
             self.begin_due();
-            if wildcard && refresh.is_empty() && refresh_at <= Instant::now() {
-                refresh.spawn(list_apps(
-                    Arc::clone(&self.api),
-                    self.options.clone(),
-                    self.reconciler.policy.timeout,
-                ));
+            if let Some(org) = org.as_ref()
+                && refresh.is_empty()
+                && refresh_at <= Instant::now()
+            {
+                let api = Arc::clone(&self.api);
+                let deadline = Instant::now() + self.reconciler.timeout;
+                let org = org.clone();
+                refresh.spawn(async move { api.list_apps(&org, deadline).await });
             }
             let next_turn = self
                 .due
                 .first()
                 .map(|(turn, _)| *turn)
                 .filter(|_| self.has_room());
-            let next_refresh = (wildcard && refresh.is_empty()).then_some(refresh_at);
+            let next_refresh = (org.is_some() && refresh.is_empty()).then_some(refresh_at);
             let wake = next_turn.into_iter().chain(next_refresh).min();
             self.health
-                .expect_by(wake.unwrap_or_else(|| Instant::now() + self.reconciler.policy.timeout));
+                .expect_by(wake.unwrap_or_else(|| Instant::now() + self.reconciler.timeout));
             tokio::select! {
                 biased;
                 // Cancel safe: it only reads a flag.
@@ -205,15 +244,15 @@ impl Pool {
             state.was_away |= std::mem::take(&mut app.was_gone);
             let reconciler = Arc::clone(&self.reconciler);
             let task = self.passes.spawn(async move {
-                let report = reconciler.pass(&mut state).await;
-                (*state, report)
+                let reports = reconciler.pass(&mut state).await;
+                (*state, reports)
             });
             self.running.insert(task.id(), name);
         }
     }
 
     /// Takes an app back from its pass and gives it its next turn.
-    fn end(&mut self, ended: Result<(Id, (AppState, PassReport)), JoinError>) {
+    fn end(&mut self, ended: Result<(Id, (AppState, Vec<PassReport>)), JoinError>) {
         let id = match &ended {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
@@ -221,46 +260,56 @@ impl Pool {
         let Some(name) = self.running.remove(&id) else {
             return;
         };
-        let (state, report) = match ended {
-            Ok((_, (state, report))) => (state, Some(report)),
+        let (state, reports) = match ended {
+            Ok((_, (state, reports))) => (state, Some(reports)),
             Err(error) => {
                 self.reconciler.metrics.pass_error(PassError::Panic);
                 tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "{name}: {PANICKED}");
                 (self.fresh(&name), None)
             }
         };
+        let wall = self.reconciler.clock.now().wall;
         let Some(app) = self.apps.get_mut(&name) else {
             return;
         };
         app.state = Some(Box::new(state));
-        if report.as_ref().is_some_and(PassReport::succeeded) {
-            app.standing = Standing {
-                failing_passes: 0,
-                last_success: Some(self.reconciler.clock.now().wall),
-            };
-        } else {
-            app.standing.failing_passes = app.standing.failing_passes.saturating_add(1);
+        for (fleet, standing) in &mut app.fleets {
+            let mut reports = reports.iter().flatten();
+            let own = reports.find(|report| report.fleet == *fleet);
+            if own.is_some_and(PassReport::succeeded) {
+                *standing = Standing {
+                    failing_passes: 0,
+                    last_success: Some(wall),
+                };
+            } else {
+                standing.failing_passes = standing.failing_passes.saturating_add(1);
+            }
         }
         if app.gone.is_some() {
             self.hide(&name);
             return;
         }
-        let standing = app.standing;
         let now = Instant::now();
-        match &report {
-            Some(report) => self.health.passed(report, now),
+        match &reports {
+            Some(reports) => self.health.passed(reports, now),
             None => self.health.failed(&name, PANICKED),
         }
-        let interval = self.reconciler.policy.interval;
-        let at_once = report.as_ref().is_some_and(|report| report.more_to_do);
-        app.turn = if at_once {
+        let interval = self.reconciler.interval;
+        let mut of_pass = reports.iter().flatten();
+        app.turn = if of_pass.any(|report| report.more_to_do) {
             now
         } else {
             (app.turn + interval).max(now)
         };
         let turn = app.turn;
-        self.status
-            .passed(&name, report, standing, self.time_of(turn));
+        let fleets = app.fleets.clone();
+        let next_pass_at = self.time_of(turn);
+        let mut reports = reports.unwrap_or_default();
+        for (fleet, standing) in fleets {
+            let own = reports.iter().position(|report| report.fleet == fleet);
+            let own = own.map(|place| reports.swap_remove(place));
+            self.status.passed(&fleet, own, standing, next_pass_at);
+        }
         self.due.insert((turn, name));
     }
 
@@ -300,36 +349,72 @@ impl Pool {
             .into_iter()
             .filter(|name| !self.apps.get(name).is_some_and(is_managed))
             .collect();
-        let spacing = self.reconciler.policy.interval
-            / u32::try_from(coming.len().max(1)).unwrap_or(u32::MAX);
+        let spacing =
+            self.reconciler.interval / u32::try_from(coming.len().max(1)).unwrap_or(u32::MAX);
         let mut turn = self.not_before.map_or(now, |moment| moment.max(now));
         for name in coming {
             tracing::info!(app = %name, "{name} is scaled from now on");
+            let state = (!self.apps.contains_key(&name)).then(|| Box::new(self.fresh(&name)));
+            let fleets = state.iter().flat_map(|state| &state.fleets);
+            let fleets = fleets.map(|fleet| (fleet.name.clone(), Standing::default()));
             let fresh = App {
                 state: None,
                 turn,
                 gone: None,
                 was_gone: false,
-                standing: Standing::default(),
+                fleets: fleets.collect(),
             };
-            let state = (!self.apps.contains_key(&name)).then(|| Box::new(self.fresh(&name)));
             let app = self.apps.entry(name.clone()).or_insert(fresh);
             app.was_gone |= app.gone.take().is_some();
             app.state = app.state.take().or(state);
-            let standing = app.standing;
+            let fleets = app.fleets.clone();
             // An app whose pass still runs gets its turn when that ends.
             if app.state.is_some() {
                 app.turn = turn;
                 self.due.insert((turn, name.clone()));
             }
             let next_pass_at = self.time_of(turn);
-            self.status.appear(&name, standing, next_pass_at);
+            for (fleet, standing) in fleets {
+                if let Some(targets) = self.targets_of(&fleet) {
+                    self.status.appear(&fleet, &targets, standing, next_pass_at);
+                }
+            }
             turn += spacing;
         }
     }
 
-    fn fresh(&self, name: &str) -> AppState {
-        AppState::new(AppClient::new(Arc::clone(&self.api), name))
+    /// An app of which nothing is remembered.
+    fn fresh(&mut self, name: &str) -> AppState {
+        let policies = self.options.settings();
+        let (taken, shadowed) = FleetConfig::of_app(&policies, name, &self.options.own);
+        for Shadowed { place, by } in shadowed {
+            if self.told_of_shadowed.insert((place, by)) {
+                let (policy, first) = (&policies[place].name, &policies[by].name);
+                tracing::info!(app = %name, "{name}: policy {first} has the machines that {policy} would take as well; the first in the list has them");
+            }
+        }
+        let fleets = taken.iter().map(|place| {
+            let policy = &self.options.policies[*place];
+            let group = &policy.settings.policy.process_group;
+            let fleet = FleetName {
+                is_only: taken.len() == 1,
+                ..FleetName::only(name, group)
+            };
+            FleetState::new(fleet, Arc::clone(&policy.wanted))
+        });
+        AppState::new(
+            AppClient::new(Arc::clone(&self.api), name),
+            fleets.collect(),
+        )
+    }
+
+    /// What is wanted of a fleet.
+    fn targets_of(&self, fleet: &FleetName) -> Option<Arc<TargetExpressions>> {
+        let policies = self.options.settings();
+        let (taken, _) = FleetConfig::of_app(&policies, &fleet.app, &self.options.own);
+        let mut taken = taken.into_iter().map(|place| &self.options.policies[place]);
+        let policy = taken.find(|one| *one.settings.policy.process_group == *fleet.group)?;
+        Some(Arc::clone(&policy.wanted.targets))
     }
 
     /// Takes an app out of what is shown.
@@ -344,13 +429,21 @@ impl Pool {
         listed: Result<Result<BTreeSet<String>, ApiError>, JoinError>,
     ) -> Duration {
         let (reason, error) = match listed {
-            Ok(Ok(names)) => {
+            Ok(Ok(mut names)) => {
+                names.retain(|name| self.options.takes(name));
                 let none = names.is_empty();
                 if none && !self.told_of_none {
-                    let pattern = self.options.selection.pattern.as_str();
-                    tracing::warn!("no app of the organization matches {pattern}");
+                    let patterns = self.options.settings().into_iter();
+                    let patterns = patterns.map(|one| &one.apps.pattern);
+                    let wildcards = patterns.filter(|pattern| pattern.is_wildcard());
+                    let wildcards: Vec<&str> = wildcards.map(AppPattern::as_str).collect();
+                    tracing::warn!(
+                        "no app of the organization matches {}",
+                        wildcards.join(" or ")
+                    );
                 }
                 self.told_of_none = none;
+                names.extend(self.options.named());
                 self.health.apps_listed(names.len());
                 self.manage(names);
                 return self.options.refresh_interval;
@@ -361,23 +454,8 @@ impl Pool {
         self.health.list_failed(error.clone());
         self.reconciler.metrics.pass_error(reason);
         tracing::error!(reason = reason.as_str(), error = %error, "cannot list the apps, keeping the last list: {error}");
-        self.options
-            .refresh_interval
-            .min(self.reconciler.policy.interval)
+        self.options.refresh_interval.min(self.reconciler.interval)
     }
-}
-
-async fn list_apps(
-    api: Arc<Api>,
-    options: PoolOptions,
-    timeout: Duration,
-) -> Result<BTreeSet<String>, ApiError> {
-    let org = options.selection.org.as_deref().unwrap_or_default();
-    let mut names = api.list_apps(org, Instant::now() + timeout).await?;
-    names.retain(|name| {
-        options.selection.pattern.takes(name) && Some(name) != options.left_out.as_ref()
-    });
-    Ok(names)
 }
 
 async fn sleep_until(wake: Option<Instant>) {

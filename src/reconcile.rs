@@ -5,30 +5,30 @@
 //! [`PassReport`] whatever happens; everything that went wrong in it is in the report, logged and counted here, once.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
-use tokio::time::Instant;
+use futures_util::{StreamExt as _, future::join_all, stream};
+use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
     act::{Executor, Outcome, creates_close},
     clock::{Clock, Watch},
     collect::{Collector, collect_all},
-    decide::{Decided, Undecided},
+    decide::{Decided, ReleaseAnswer, Undecided},
     error_chain::chain,
     expr::{Names, Values},
     inventory::Inventory,
     labels::PassError,
-    machines::{ApiError, AppClient},
+    machines::{ApiError, AppClient, PassVolumes},
     metrics::Metrics,
     pass_log::PassLog,
     report::{About, Limits, PassReport},
     scaling::{
-        ActingPass, Action, Answer, Counts, Decision, Effect, Evaluation, Memory, Note, Now,
-        Observed, Plan, Policy, Pulse, Reason, TargetExpressions, Targets, ids_to_ask, limit,
+        ActingPass, Action, Answer, Counts, Decision, Effect, Evaluation, FleetName, Machine,
+        Memory, Note, Now, Observed, Plan, Policy, Pulse, Reason, TargetExpressions, ids_to_ask,
+        limit,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -36,16 +36,10 @@ use crate::{
 
 /// What all passes share.
 pub struct Reconciler {
-    /// Where metrics come from.
-    pub collectors: Vec<Collector>,
-    /// The names that expressions may use.
-    pub names: Names,
-    /// The expressions.
-    pub targets: TargetExpressions,
-    /// The settings that decisions read.
-    pub policy: Policy,
-    /// Whether an app may be without machines: one that a wildcard matched, and nobody named.
-    pub may_be_empty: bool,
+    /// `FAS_TIMEOUT`: the deadline of a pass.
+    pub timeout: Duration,
+    /// `FAS_INTERVAL`: from the start of one pass over an app to the next.
+    pub interval: Duration,
     /// `FAS_API_CONCURRENCY`.
     pub api_concurrency: usize,
     /// Where everything is counted.
@@ -60,13 +54,27 @@ pub struct Reconciler {
     pub pulse: Mutex<Pulse>,
 }
 
+/// What is wanted of a fleet, and where the numbers come from: one policy's share of every pass.
+pub struct Wanted {
+    /// Where metrics come from.
+    pub collectors: Vec<Collector>,
+    /// The names that expressions may use.
+    pub names: Names,
+    /// The expressions.
+    pub targets: Arc<TargetExpressions>,
+    /// The settings that decisions read.
+    pub policy: Policy,
+    /// Whether an app may be without machines: one that a wildcard matched, and nobody named.
+    pub may_be_empty: bool,
+}
+
 /// Marks the end of a pass, however it ends.
-struct Beating<'pass>(&'pass Reconciler);
+struct Beating<'pass>(&'pass Reconciler, &'pass Policy);
 
 impl Drop for Beating<'_> {
     fn drop(&mut self) {
         let now = self.0.clock.now();
-        self.0.pulse().end(&self.0.policy, now);
+        self.0.pulse().end(self.1, now);
     }
 }
 
@@ -74,95 +82,165 @@ impl Drop for Beating<'_> {
 pub struct AppState {
     /// Its calls, with their cookies and pace.
     pub client: AppClient,
+    /// What each of its fleets keeps; at least one, and no two of them scale the same machines.
+    pub fleets: Vec<FleetState>,
+    /// Whether the app has not been among those that are scaled at some time since its last pass.
+    pub was_away: bool,
+}
+
+/// What one fleet keeps between passes.
+pub struct FleetState {
+    /// Which one it is.
+    pub name: FleetName,
+    /// What is wanted of it.
+    pub wanted: Arc<Wanted>,
     /// What decisions remember.
     pub memory: Memory,
     /// What was said where the token was refused for a create, until one is accepted or none is wanted.
     refused_create: Option<String>,
-    /// Whether the app has not been among those that are scaled at some time since its last pass.
-    pub was_away: bool,
+    /// How much the last pass did for it, where it left something undone for want of time: the next one begins with the
+    /// fleet that had the least.
+    had: Option<usize>,
     /// What the log has said already.
     log: PassLog,
+}
+
+impl FleetState {
+    /// Nothing remembered.
+    #[must_use]
+    pub fn new(name: FleetName, wanted: Arc<Wanted>) -> Self {
+        Self {
+            name,
+            wanted,
+            memory: Memory::default(),
+            refused_create: None,
+            had: None,
+            log: PassLog::default(),
+        }
+    }
+
+    /// What the expressions ask for when they see these machines. A metric of the name of a count stands in for it.
+    fn evaluate(&self, observed: &Observed, values: &Values, now: Now) -> Evaluation {
+        let collectors = &self.wanted.collectors;
+        let is_metric = |name: &str| collectors.iter().any(|one| one.metric() == name);
+        let values = Counts::of(observed).beside(values, is_metric);
+        self.wanted.targets.evaluate(&values, now)
+    }
 }
 
 impl AppState {
     /// Nothing remembered.
     #[must_use]
-    pub fn new(client: AppClient) -> Self {
+    pub fn new(client: AppClient, fleets: Vec<FleetState>) -> Self {
         Self {
             client,
-            memory: Memory::default(),
-            refused_create: None,
+            fleets,
             was_away: false,
-            log: PassLog::default(),
         }
     }
 }
 
+/// What the fleets of an app share in one pass.
+struct Shared<'pass> {
+    client: &'pass AppClient,
+    /// What was answered about the current release, once somebody has asked.
+    release: OnceCell<ReleaseAnswer>,
+    /// The volumes, each of which is given away once.
+    volumes: PassVolumes,
+    /// Told when there is nothing left but to wait for victims.
+    waiting: Waiting,
+}
+
 impl Reconciler {
-    /// Looks at one app once and acts on what it sees. Never fails; see [`PassReport`].
+    /// Looks at one app once and acts on what it sees, for each of its fleets. Never fails; see [`PassReport`].
     ///
     /// It ends by the pass deadline, `FAS_TIMEOUT` from now, and soon after a shutdown.
-    pub async fn pass(&self, state: &mut AppState) -> PassReport {
+    pub async fn pass(&self, state: &mut AppState) -> Vec<PassReport> {
         let began = self.clock.now();
-        let standstill = self.pulse().begin(&self.policy, began);
-        let _beating = Beating(self);
-        if std::mem::take(&mut state.was_away) {
-            state.memory.note_absence(&self.policy, began.monotonic);
-        }
-        state.memory.begin_pass(standstill, began.monotonic);
-        let deadline = Instant::from_std(began.monotonic) + self.policy.timeout;
-        let mut report = PassReport {
-            app: state.client.app().to_owned(),
-            began,
-            took: Duration::ZERO,
-            decision: Decision::NoScale,
-            reason: Reason::NoTarget,
-            notes: Vec::new(),
-            done: Vec::new(),
-            faults: Vec::new(),
-            metrics: BTreeMap::new(),
-            targets: Targets::default(),
-            limited: Limits::default(),
-            planned: None,
-            inventory: None,
-            more_to_do: false,
-            still_refused: None,
+        // Of the settings only those of the daemon are read, which all fleets share.
+        let Some(wanted) = state.fleets.first().map(|first| Arc::clone(&first.wanted)) else {
+            return Vec::new();
         };
-        let watch = Watch::new(self.clock, &self.policy, &self.pulse, began);
+        let standstill = self.pulse().begin(&wanted.policy, began);
+        let _beating = Beating(self, &wanted.policy);
+        let was_away = std::mem::take(&mut state.was_away);
+        for fleet in &mut state.fleets {
+            if was_away {
+                let policy = &fleet.wanted.policy;
+                fleet.memory.note_absence(policy, began.monotonic);
+            }
+            fleet.memory.begin_pass(standstill, began.monotonic);
+        }
+        let deadline = Instant::from_std(began.monotonic) + self.timeout;
+        let watch = Watch::new(self.clock, &wanted.policy, &self.pulse, began);
         let time = PassTime {
             began,
             deadline,
             watch: &watch,
         };
-        let work = self.work(state, time, &mut report);
+        let AppState { client, fleets, .. } = state;
+        let aside = fleets
+            .iter()
+            .flat_map(|fleet| fleet.memory.volumes_aside().iter().cloned());
+        let shared = Shared {
+            client,
+            release: OnceCell::new(),
+            volumes: PassVolumes::without(aside.collect()),
+            // A pass of several only waits when all of them do, which none of them knows.
+            waiting: match fleets.as_slice() {
+                [_] => self.waiting.clone(),
+                _ => Waiting::default(),
+            },
+        };
+        let mut pairs: Vec<(&mut FleetState, PassReport)> = fleets
+            .iter_mut()
+            .map(|fleet| {
+                let report = PassReport::begun(fleet.name.clone(), began);
+                (fleet, report)
+            })
+            .collect();
+        let work = self.work(&mut pairs, &shared, time);
         tokio::select! {
             biased;
             // Both are dropped only when the pass is over. Whoever looks comes first, so that no work goes on unlooked.
             never = watch.keep_looking() => match never {},
             () = work => {}
         }
-        report.took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
-        self.record(state, &report);
-        report
+        let took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
+        self.metrics.pass_took(took);
+        let reports = pairs.into_iter().map(|(fleet, mut report)| {
+            report.took = took;
+            self.record(fleet, &report);
+            report
+        });
+        reports.collect()
     }
 
     /// Looks, decides and acts.
-    async fn work(&self, state: &mut AppState, time: PassTime<'_>, report: &mut PassReport) {
+    async fn work(
+        &self,
+        pairs: &mut [(&mut FleetState, PassReport)],
+        shared: &Shared<'_>,
+        time: PassTime<'_>,
+    ) {
         tokio::select! {
             biased;
             // Nothing has been written while this is awaited, so that it may be dropped at any point.
             () = self.shutdown.wait() => {}
-            observation = async {
-                let mut observation = self.look(state, time, report).await?;
-                self.ask_for_unlisted(state, &mut observation, time, report).await;
-                Some(observation)
-            } => {
-                if let Some(observation) = observation {
-                    self.decide_and_act(state, &observation, time, report).await;
-                    if self.may_be_empty && observation.nothing {
-                        report.excuse_for_no_machines();
-                    }
-                }
+            observations = self.observe(pairs, shared, time) => {
+                // Who had the least of the last pass takes the first turns of this one.
+                let mut turns: Vec<_> = pairs.iter_mut().zip(observations).collect();
+                turns.sort_by_key(|((fleet, _), _)| fleet.had.unwrap_or(usize::MAX));
+                let each = turns.into_iter().filter_map(|((fleet, report), observation)| {
+                    let observation = observation?;
+                    Some(async move {
+                        self.decide_and_act(fleet, &observation, (shared, time), report).await;
+                        if fleet.wanted.may_be_empty && observation.nothing {
+                            report.excuse_for_no_machines();
+                        }
+                    })
+                });
+                join_all(each).await;
             }
         }
     }
@@ -171,83 +249,101 @@ impl Reconciler {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for the metrics and the machines, side by side.
-    async fn look(
+    /// Asks for the machines and every fleet's metrics, side by side, and for what the list lacks; what each fleet sees, in
+    /// their order.
+    async fn observe(
         &self,
-        state: &mut AppState,
-        PassTime {
+        pairs: &mut [(&mut FleetState, PassReport)],
+        shared: &Shared<'_>,
+        time: PassTime<'_>,
+    ) -> Vec<Option<Observation>> {
+        let PassTime {
             began, deadline, ..
-        }: PassTime<'_>,
-        report: &mut PassReport,
-    ) -> Option<Observation> {
-        let AppState {
-            client,
-            memory,
-            log,
-            ..
-        } = state;
-        let collect = collect_all(
-            &self.collectors,
-            client.app(),
-            began,
-            self.policy.timeout,
-            &self.metrics,
-        );
-        let (readings, listed) = tokio::join!(collect, client.list_machines(deadline));
+        } = time;
+        let collect = pairs.iter().map(|(fleet, _)| {
+            collect_all(
+                &fleet.wanted.collectors,
+                &fleet.name.app,
+                began,
+                self.timeout,
+                &self.metrics,
+            )
+        });
+        let list = shared.client.list_machines(deadline);
+        let (readings, listed) = tokio::join!(join_all(collect), list);
 
-        for (metric, result) in readings.iter() {
-            match result {
-                Ok(sample) => {
-                    log.warn_of(client.app(), metric, sample.element_count, &sample.warnings);
+        let mut listed = Listed::new(listed, pairs.len());
+        let mut observations = Vec::new();
+        for ((fleet, report), readings) in pairs.iter_mut().zip(readings) {
+            let FleetState {
+                name,
+                wanted,
+                memory,
+                log,
+                ..
+            } = &mut **fleet;
+            for (metric, result) in readings.iter() {
+                match result {
+                    Ok(sample) => {
+                        log.warn_of(name, metric, sample.element_count, &sample.warnings);
+                    }
+                    Err(error) => report.metric_fault(metric, error),
                 }
-                Err(error) => report.metric_fault(metric, error),
             }
+            let values = readings.values(&wanted.names);
+            report.metrics = readings.into_texts();
+            observations.push(match listed.next() {
+                Ok(machines) => {
+                    let none_listed = machines.is_empty();
+                    let observed = memory.note_list(machines, &wanted.policy, began);
+                    report.inventory = Some(Inventory::of(&observed));
+                    Some(Observation {
+                        nothing: none_listed && observed.members.is_empty(),
+                        observed,
+                        values,
+                    })
+                }
+                Err(error) => {
+                    memory.note_blind_pass(began.monotonic);
+                    report.reason = Reason::NoList;
+                    report.api_fault(PassError::List, error, About::Pass);
+                    None
+                }
+            });
         }
-        let values = readings.values(&self.names);
-        report.metrics = readings.into_texts();
-
-        match listed {
-            Ok(machines) => {
-                let none_listed = machines.is_empty();
-                let observed = memory.note_list(machines, &self.policy, began);
-                report.inventory = Some(Inventory::of(&observed));
-                Some(Observation {
-                    nothing: none_listed && observed.members.is_empty(),
-                    observed,
-                    values,
-                })
-            }
-            Err(error) => {
-                memory.note_blind_pass(began.monotonic);
-                report.reason = Reason::NoList;
-                report.api_fault(PassError::List, &error, About::Pass);
-                None
-            }
-        }
+        let each = pairs.iter_mut().zip(&mut observations);
+        let asking = each.filter_map(|((fleet, report), observation)| {
+            let observation = observation.as_mut()?;
+            Some(self.ask_for_unlisted(fleet, observation, (shared, time), report))
+        });
+        join_all(asking).await;
+        observations
     }
 
     /// Asks for machines by id that the list lacks, or of which it denies what was written to them, where this pass cannot
     /// be decided without.
     async fn ask_for_unlisted(
         &self,
-        state: &mut AppState,
+        fleet: &mut FleetState,
         observation: &mut Observation,
-        PassTime {
-            began, deadline, ..
-        }: PassTime<'_>,
+        (shared, time): (&Shared<'_>, PassTime<'_>),
         report: &mut PassReport,
     ) {
+        let PassTime {
+            began, deadline, ..
+        } = time;
         let Observation {
             observed, values, ..
         } = observation;
-        let ids = ids_to_ask(observed, &self.policy, &state.memory, began, |observed| {
-            self.evaluate(observed, values, began).targets
+        let policy = &fleet.wanted.policy;
+        let ids = ids_to_ask(observed, policy, &fleet.memory, began, |observed| {
+            fleet.evaluate(observed, values, began).targets
         });
         if ids.is_empty() {
             return;
         }
         let until = self.ask_until(deadline, 2);
-        let client = &state.client;
+        let client = shared.client;
         let answers: Vec<_> = stream::iter(ids)
             .map(|id| async {
                 let answer = client.get_machine(&id, until).await;
@@ -272,7 +368,8 @@ impl Reconciler {
             (id, answer)
         });
         let answers = answers.collect();
-        state.memory.settle(observed, answers, &self.policy, began);
+        let policy = &fleet.wanted.policy;
+        fleet.memory.settle(observed, answers, policy, began);
         report.inventory = Some(Inventory::of(observed));
     }
 
@@ -281,48 +378,53 @@ impl Reconciler {
     fn ask_until(&self, deadline: Instant, later: u32) -> Instant {
         let now = Instant::now();
         let half = now + deadline.saturating_duration_since(now) / 2;
-        let kept = self.policy.timeout / 20 * later;
-        let latest = creates_close(deadline, self.policy.timeout) - kept;
+        let kept = self.timeout / 20 * later;
+        let latest = creates_close(deadline, self.timeout) - kept;
         if now < latest { half.min(latest) } else { half }
     }
 
     async fn decide_and_act(
         &self,
-        state: &mut AppState,
+        fleet: &mut FleetState,
         observation: &Observation,
-        PassTime {
+        (shared, time): (&Shared<'_>, PassTime<'_>),
+        report: &mut PassReport,
+    ) {
+        let PassTime {
             began,
             deadline,
             watch,
-        }: PassTime<'_>,
-        report: &mut PassReport,
-    ) {
+        } = time;
+        let wanted = Arc::clone(&fleet.wanted);
+        let policy = &wanted.policy;
+        fleet.had = None;
         let Evaluation { targets, errors } =
-            self.evaluate(&observation.observed, &observation.values, began);
+            fleet.evaluate(&observation.observed, &observation.values, began);
         report.targets = targets;
         report.target_faults(&errors);
         let limited = limit(
             report.targets,
             &observation.observed,
-            &self.policy,
-            &mut state.memory,
+            policy,
+            &mut fleet.memory,
             began,
         );
         report.limited = Limits {
             created: limited.created,
             started: limited.started,
         };
-        let AppState { client, memory, .. } = state;
         let ask = async {
-            client
-                .current_release(self.ask_until(deadline, 1), deadline)
-                .await
+            let answer = shared.release.get_or_init(|| async {
+                let until = self.ask_until(deadline, 1);
+                Arc::new(shared.client.current_release(until, deadline).await)
+            });
+            Arc::clone(answer.await)
         };
         let undecided = Undecided {
             observed: &observation.observed,
             limited: &limited,
-            policy: &self.policy,
-            memory,
+            policy,
+            memory: &mut fleet.memory,
             now: began,
         };
         let decided = undecided.decide(ask).await;
@@ -337,14 +439,14 @@ impl Reconciler {
             held,
             asked,
         } = decided;
-        if let Some(Err(error)) = &asked {
+        if let Some(Err(error)) = asked.as_deref() {
             self.note_no_answer(error, &planned, report);
         }
-        if let Some(Ok(Some(release))) = asked.as_ref().filter(|_| !held)
+        if let Some(Ok(Some(release))) = asked.as_deref().filter(|_| !held)
             && release.is_running()
         {
-            let timeout = self.policy.deploy_timeout;
-            state.log.warn_of_abandoned(&report.app, release, timeout);
+            let timeout = policy.deploy_timeout;
+            fleet.log.warn_of_abandoned(&fleet.name, release, timeout);
         }
         if let Some(failure) = planned.failure.as_ref().filter(|_| !held) {
             report.fault(PassError::NoSource, failure.to_string());
@@ -354,15 +456,15 @@ impl Reconciler {
         } else {
             planned.decision()
         };
-        report.more_to_do = state
+        report.more_to_do = fleet
             .memory
             .has_more_to_ask(&planned, &observation.observed);
         let is_paused = |note: &Note| matches!(note, Note::CreatePaused { .. });
         let creates = matches!(planned.action, Some(Action::Create { .. }));
         if creates || planned.notes.iter().any(is_paused) {
-            report.still_refused.clone_from(&state.refused_create);
+            report.still_refused.clone_from(&fleet.refused_create);
         } else if planned.failure.is_none() && planned.reason != Reason::NoTarget {
-            state.refused_create = None;
+            fleet.refused_create = None;
         }
         report.reason = planned.reason;
         report.notes = planned.notes;
@@ -376,13 +478,15 @@ impl Reconciler {
             report.more_to_do = true;
             return;
         }
-        let dry_run = state.client.is_dry_run();
+        let dry_run = shared.client.is_dry_run();
         let planned = if dry_run {
             format!("dry run, {}", action.would())
         } else {
             action.to_string()
         };
-        state.log.announce(report, &self.targets, &planned, dry_run);
+        fleet
+            .log
+            .announce(report, &wanted.targets, &planned, dry_run);
         report.planned = Some(if dry_run {
             format!("dry run, would {action}")
         } else {
@@ -394,16 +498,18 @@ impl Reconciler {
             return;
         }
         if let Action::Create { source, .. } = &action {
-            state
+            fleet
                 .memory
                 .note_source(source.fingerprint, source.ends_by_itself);
         }
         let executor = Executor {
-            client: &state.client,
-            memory: &state.memory,
+            client: shared.client,
+            fleet: &fleet.name,
+            memory: &fleet.memory,
             watch,
-            waiting: &self.waiting,
-            policy: &self.policy,
+            waiting: &shared.waiting,
+            volumes: &shared.volumes,
+            policy,
             metrics: &self.metrics,
             observed: &observation.observed,
             concurrency: self.api_concurrency,
@@ -421,23 +527,25 @@ impl Reconciler {
         if creates {
             let is_created = |(effect, _): &(Effect, _)| matches!(effect, Effect::Created { .. });
             if let Some(refused) = errors.iter().find(|error| error.is_unauthorized()) {
-                state.refused_create = Some(chain(refused));
+                fleet.refused_create = Some(chain(refused));
             } else if effects.iter().any(is_created) {
-                state.refused_create = None;
+                fleet.refused_create = None;
                 report.still_refused = None;
             }
         }
         let pass = ActingPass {
             observed: &observation.observed,
-            policy: &self.policy,
+            policy,
             began,
         };
+        let did = effects.len();
         for (effect, at) in effects {
-            state.memory.record(effect, at.into_std(), pass);
+            fleet.memory.record(effect, at.into_std(), pass);
         }
         report.done = done;
         report.notes.extend(notes);
         report.more_to_do |= out_of_time || outdated;
+        fleet.had = out_of_time.then_some(did);
         if outdated {
             report.notes.push(Note::StoodStill);
         }
@@ -468,19 +576,11 @@ impl Reconciler {
             report.api_fault(PassError::Release, error, About::Pass);
         } else {
             self.metrics.pass_error(PassError::Release);
-            PassLog::warn_of_release(&report.app, error);
+            PassLog::warn_of_release(&report.fleet, error);
         }
     }
 
-    /// What the expressions ask for when they see these machines. A metric of the name of a count stands in for it.
-    fn evaluate(&self, observed: &Observed, values: &Values, now: Now) -> Evaluation {
-        let is_metric = |name: &str| self.collectors.iter().any(|one| one.metric() == name);
-        let values = Counts::of(observed).beside(values, is_metric);
-        self.targets.evaluate(&values, now)
-    }
-
-    fn record(&self, state: &mut AppState, report: &PassReport) {
-        self.metrics.pass_took(report.took);
+    fn record(&self, fleet: &mut FleetState, report: &PassReport) {
         // As upstream: a pass that failed, or that a deploy held back, decided nothing unless it acted.
         let held = report
             .notes
@@ -492,7 +592,7 @@ impl Reconciler {
         for fault in &report.faults {
             self.metrics.pass_error(fault.reason);
         }
-        state.log.tell(report, &self.targets);
+        fleet.log.tell(report, &fleet.wanted.targets);
     }
 }
 
@@ -505,6 +605,31 @@ struct PassTime<'pass> {
     deadline: Instant,
     /// Whether the process has stood still since it began.
     watch: &'pass Watch<'pass>,
+}
+
+/// The machines that were listed, for each of several fleets that look at them, or why they could not be.
+struct Listed {
+    listed: Result<Vec<Machine>, ApiError>,
+    left: usize,
+}
+
+impl Listed {
+    fn new(listed: Result<Vec<Machine>, ApiError>, fleets: usize) -> Self {
+        Self {
+            listed,
+            left: fleets,
+        }
+    }
+
+    /// All of them for the next fleet; the last one's are no copy.
+    fn next(&mut self) -> Result<Vec<Machine>, &ApiError> {
+        self.left = self.left.saturating_sub(1);
+        match &mut self.listed {
+            Ok(machines) if self.left == 0 => Ok(std::mem::take(machines)),
+            Ok(machines) => Ok(machines.clone()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 struct Observation {

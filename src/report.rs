@@ -9,14 +9,14 @@ use crate::{
     inventory::Inventory,
     labels::PassError,
     machines::{ApiError, ApiErrorCause},
-    scaling::{Bounds, Decision, Kind, Note, Now, Reason, TargetError, Targets},
+    scaling::{Bounds, Decision, FleetName, Kind, Note, Now, Reason, TargetError, Targets},
 };
 
 /// What became of one pass.
 #[derive(Debug, Clone)]
 pub struct PassReport {
-    /// The app.
-    pub app: String,
+    /// Whose.
+    pub fleet: FleetName,
     /// When it began.
     pub began: Now,
     /// How long it took.
@@ -118,6 +118,28 @@ pub struct Trouble {
 }
 
 impl PassReport {
+    /// Of a pass that `began` and has done nothing yet.
+    #[must_use]
+    pub fn begun(fleet: FleetName, began: Now) -> Self {
+        Self {
+            fleet,
+            began,
+            took: Duration::ZERO,
+            decision: Decision::NoScale,
+            reason: Reason::NoTarget,
+            notes: Vec::new(),
+            done: Vec::new(),
+            faults: Vec::new(),
+            metrics: BTreeMap::new(),
+            targets: Targets::default(),
+            limited: Limits::default(),
+            planned: None,
+            inventory: None,
+            more_to_do: false,
+            still_refused: None,
+        }
+    }
+
     /// Whether the pass did what it should: one that a deploy held back did, and so did one that could do without what
     /// failed, such as a metric that an expression makes good.
     #[must_use]

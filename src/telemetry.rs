@@ -172,7 +172,7 @@ fn plain(level: Level, fields: &Fields) -> String {
     format!("{level}: {}", fields.message)
 }
 
-/// The time, the level, the app, the message and, in parentheses, what led to it.
+/// The time, the level, the fleet, the message and, in parentheses, what led to it.
 fn text(now: Timestamp, level: Level, fields: &Fields, colour: bool) -> String {
     let (on, off) = match level {
         Level::ERROR if colour => ("\u{1b}[31m", "\u{1b}[0m"),
@@ -181,12 +181,17 @@ fn text(now: Timestamp, level: Level, fields: &Fields, colour: bool) -> String {
     };
     let time = now.strftime("%H:%M:%S%.3f");
     let field = |name: &str| fields.others.get(name).and_then(serde_json::Value::as_str);
-    let app = field("app");
-    // A message that is read alone names the app itself.
-    let message = app
-        .and_then(|app| fields.message.strip_prefix(app)?.strip_prefix(": "))
+    // As a fleet is named.
+    let fleet = field("app").map(|app| match field("group") {
+        Some(group) => format!("{app}/{group}"),
+        None => app.to_owned(),
+    });
+    // A message that is read alone names the fleet itself.
+    let message = fleet
+        .as_ref()
+        .and_then(|fleet| fields.message.strip_prefix(fleet)?.strip_prefix(": "))
         .unwrap_or(&fields.message);
-    let app = app.map(|app| format!("[{app}] "));
+    let fleet = fleet.map(|fleet| format!("[{fleet}] "));
     let details: Vec<&str> = ["metrics", "target", SETTINGS]
         .into_iter()
         .filter_map(field)
@@ -198,7 +203,7 @@ fn text(now: Timestamp, level: Level, fields: &Fields, colour: bool) -> String {
     };
     format!(
         "{time} {on}{level:>5}{off} {}{message}{details}",
-        app.unwrap_or_default(),
+        fleet.unwrap_or_default(),
     )
 }
 
@@ -294,11 +299,16 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_names_the_app_once() {
+    fn a_line_for_people_names_the_fleet_once() {
         for message in ["x: broken", "broken"] {
             let fields = fields(message, &[("app", "x".into())]);
             let line = text(now(), Level::WARN, &fields, false);
             assert_eq!(line, "03:04:05.678  WARN [x] broken");
+        }
+        for message in ["x/jobs: broken", "broken"] {
+            let fields = fields(message, &[("app", "x".into()), ("group", "jobs".into())]);
+            let line = text(now(), Level::WARN, &fields, false);
+            assert_eq!(line, "03:04:05.678  WARN [x/jobs] broken");
         }
         assert_eq!(plain(Level::WARN, &fields("odd", &[])), "warning: odd");
         assert_eq!(plain(Level::ERROR, &fields("bad", &[])), "ERROR: bad");

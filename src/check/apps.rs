@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::{
-    config::Config,
+    config::{AppSelection, Config},
     error_chain::chain,
     machines::{ApiError, Verdict},
 };
@@ -15,8 +15,10 @@ use super::{Report, Status, Step, StepKind, hints, outcome, token::brief};
 /// What was found about one of several apps.
 #[derive(Debug)]
 pub struct App {
-    /// Its name.
+    /// Its name, or a fleet's.
     pub name: String,
+    /// The options that choose it.
+    pub choice: String,
     /// Its steps, and what a pass would do about it.
     pub report: Report,
 }
@@ -25,12 +27,12 @@ pub struct App {
 #[must_use]
 pub fn of_apps(
     config: &Config,
-    listed: &BTreeSet<String>,
-    left_out: Option<&str>,
+    selection: &AppSelection,
+    (listed, left_out): (&BTreeSet<String>, Option<&str>),
     apps: Vec<App>,
 ) -> Vec<Step> {
-    let pattern = config.apps.pattern.as_str();
-    let org = config.apps.org.as_deref().unwrap_or_default();
+    let pattern = selection.pattern.as_str();
+    let org = selection.org.as_deref().unwrap_or_default();
     let mut steps = vec![Step::ok(
         StepKind::Token,
         format!("FAS_API_TOKEN is accepted, and lists the apps of {org}"),
@@ -55,18 +57,28 @@ pub fn of_apps(
             .named(own),
         );
     }
-    let mut lines: Vec<Step> = apps.into_iter().map(line).collect();
-    lines.sort_by(|one, other| (one.status, &one.name).cmp(&(other.status, &other.name)));
-    steps.extend(lines);
+    steps.extend(of_fleets(apps));
     let own_app = config.own.app.as_deref();
     steps.push(outcome::lock(own_app));
     steps.push(outcome::peers(own_app));
     steps
 }
 
+/// A line for each of several, failures first.
+#[must_use]
+pub fn of_fleets(fleets: Vec<App>) -> Vec<Step> {
+    let mut lines: Vec<Step> = fleets.into_iter().map(line).collect();
+    lines.sort_by(|one, other| (one.status, &one.name).cmp(&(other.status, &other.name)));
+    lines
+}
+
 /// One app in a line: the first thing that is wrong, else what a pass would do.
 fn line(app: App) -> Step {
-    let App { name, report } = app;
+    let App {
+        name,
+        choice,
+        report,
+    } = app;
     let told = |status| report.steps.iter().find(|step| step.status == status);
     let plan = report
         .steps
@@ -108,7 +120,7 @@ fn line(app: App) -> Step {
     let part = |key: &str| json.get(key).cloned().unwrap_or(Value::Null);
     let hint = match (status, hint) {
         (Status::Failed | Status::Warning, hint) => {
-            let look = format!("all about it: fly-autoscaler check --app {name}");
+            let look = format!("all about it: fly-autoscaler check {choice}");
             Some(hint.map_or(look.clone(), |hint| format!("{hint}\n{look}")))
         }
         _ => None,
@@ -122,8 +134,8 @@ fn line(app: App) -> Step {
 
 /// The apps could not be listed.
 #[must_use]
-pub fn unlisted_apps(config: &Config, error: &ApiError) -> Vec<Step> {
-    let org = config.apps.org.as_deref().unwrap_or_default();
+pub fn unlisted_apps(config: &Config, selection: &AppSelection, error: &ApiError) -> Vec<Step> {
+    let org = selection.org.as_deref().unwrap_or_default();
     let (token, app) = match error.verdict() {
         Verdict::Unauthorized => (
             Step::failed(
@@ -133,7 +145,7 @@ pub fn unlisted_apps(config: &Config, error: &ApiError) -> Vec<Step> {
                     brief(error)
                 ),
             )
-            .hint(hints::new_token(config, None))
+            .hint(hints::new_token(config, selection, None))
             .with("fly_request_id", error.request_id.clone()),
             Step::skipped(
                 StepKind::App,

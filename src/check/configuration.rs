@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::config::{Config, ConfigError, ConfigErrors};
+use crate::config::{Config, ConfigError, ConfigErrors, FleetConfig};
 
 use super::{Step, StepKind, hints, outcome};
 
@@ -33,19 +33,25 @@ pub enum Port {
 /// A configuration that is accepted.
 #[must_use]
 pub fn accepted(config: &Config, port: &Port) -> Vec<Step> {
-    let settings = config.summary();
-    let told: Vec<String> = settings
-        .iter()
-        .filter(|(name, _)| !UNTOLD.contains(name))
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    let all = settings
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), Value::String(value)));
-    let mut steps = vec![
-        Step::ok(StepKind::Configuration, told.join(", "))
-            .with("settings", Value::Object(all.collect())),
-    ];
+    let of_fleet = |fleet: &FleetConfig| {
+        let settings = fleet.summary(config);
+        let told: Vec<String> = settings
+            .iter()
+            .filter(|(name, _)| !UNTOLD.contains(name))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let all = settings
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Value::String(value)));
+        let step = Step::ok(StepKind::Configuration, told.join(", "))
+            .with("settings", Value::Object(all.collect()));
+        if config.fleets.len() == 1 {
+            step
+        } else {
+            step.named(fleet.name.as_str())
+        }
+    };
+    let mut steps: Vec<Step> = config.fleets.iter().map(of_fleet).collect();
     for warning in &config.warnings {
         steps.push(
             Step::warning(StepKind::Configuration, warning.clone()).hint(hints::setting(warning)),

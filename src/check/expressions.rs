@@ -59,8 +59,8 @@ pub(super) fn with_metrics(seen: &Seen<'_>, mut values: Values, lacking: Option<
 
 /// Whether every machine that is created runs as well.
 fn starts_what_it_creates(seen: &Seen<'_>) -> bool {
-    seen.config.policy.initial_state == InitialState::Started
-        && seen.config.targets.started.is_none()
+    seen.settings.policy.initial_state == InitialState::Started
+        && seen.settings.targets.started.is_none()
 }
 
 fn is_metric(seen: &Seen<'_>, name: &str) -> bool {
@@ -71,7 +71,7 @@ fn is_metric(seen: &Seen<'_>, name: &str) -> bool {
 pub(super) fn steps(seen: &Seen<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     for kind in Kind::ALL {
-        let Some(band) = seen.config.targets.of_kind(kind) else {
+        let Some(band) = seen.settings.targets.of_kind(kind) else {
             continue;
         };
         for (bound, expression) in band.expressions() {
@@ -262,7 +262,7 @@ fn assignments(seen: &Seen<'_>, names: &[&str]) -> impl Iterator<Item = Values> 
     let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
     let apart = count <= TRIED_APART;
     let digits = if apart { count } else { 1 };
-    let blank = Values::new(&seen.config.names);
+    let blank = Values::new(&seen.settings.names);
     (0..TRIED.len().pow(digits)).filter_map(move |number| {
         let mut values = blank.clone();
         let mut rest = number;
@@ -282,7 +282,7 @@ fn assignments(seen: &Seen<'_>, names: &[&str]) -> impl Iterator<Item = Values> 
 
 /// A floor or a ceiling that the expression never reaches.
 fn idle_limits(seen: &Seen<'_>, kind: Kind, band: &ExpressionBand) -> Vec<Step> {
-    let policy = &seen.config.policy;
+    let policy = &seen.settings.policy;
     if kind != Kind::Created {
         return Vec::new();
     }

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     collect::{CollectError, CollectErrorKind},
-    config::{Config, ConfigError},
+    config::{AppSelection, Config, ConfigError},
     expr::EvalError,
     machines::{ApiError, Verdict},
     scaling::{EVERY_GROUP, Kind, Note, PlanFailure},
@@ -27,8 +27,8 @@ fn own(config: &Config) -> &str {
 }
 
 /// A token that Fly accepts; for one app, or for all of an organization.
-pub(super) fn new_token(config: &Config, app: Option<&str>) -> String {
-    let create = match (config.apps.pattern.is_wildcard(), &config.apps.org, app) {
+pub(super) fn new_token(config: &Config, apps: &AppSelection, app: Option<&str>) -> String {
+    let create = match (apps.pattern.is_wildcard(), &apps.org, app) {
         (true, Some(org), _) => format!("fly tokens create org {org}"),
         (_, _, Some(app)) => format!("fly tokens create deploy -a {app}"),
         (_, _, None) => "fly tokens create org".to_owned(),
@@ -151,7 +151,7 @@ pub(super) fn no_source(seen: &Seen<'_>, fleet: &Fleet, failure: &PlanFailure) -
         .members
         .iter()
         .any(|member| member.machine.has_mounts);
-    if mounted && !seen.config.policy.clone_volumes {
+    if mounted && !seen.settings.policy.clone_volumes {
         clone_volumes()
     } else if groups.is_empty() {
         deploy_first(seen.app)
@@ -172,7 +172,7 @@ pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -
         }
         CollectErrorKind::Unauthorized => {
             let org = fly_organization(&reading.address)
-                .or(seen.config.apps.org.as_deref())
+                .or(seen.settings.apps.org.as_deref())
                 .unwrap_or("my-org");
             format!(
                 "create a token for the organization in the address and set all of it, with its `FlyV1 `:\n\
@@ -257,7 +257,7 @@ fn empty(seen: &Seen<'_>, reading: &Reading) -> String {
 
 /// The query as it was configured, with `$APP_NAME` in it, so that it serves for other apps as well.
 fn as_written(seen: &Seen<'_>, reading: &Reading) -> String {
-    let mut collectors = seen.config.collectors.iter();
+    let mut collectors = seen.settings.collectors.iter();
     let collector = collectors.find(|collector| collector.metric == reading.metric);
     let query = collector.map_or_else(
         || reading.query.clone(),

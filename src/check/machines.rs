@@ -15,7 +15,7 @@ use super::{Fleet, Seen, Step, StepKind, hints, seen::NAME_LIMIT};
 
 /// What was listed, and what somebody should know of it.
 pub(super) fn listed(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
-    let policy = &seen.config.policy;
+    let policy = &seen.settings.policy;
     let counts = fleet.counts();
     let states: BTreeMap<String, u32> = fleet
         .observed
@@ -155,13 +155,13 @@ pub(super) fn source<'fleet>(seen: &Seen<'_>, fleet: &'fleet Fleet) -> Option<&'
         Some(Err(_)) => ReleaseView::NoAnswer,
         None => ReleaseView::NotAsked,
     };
-    clone_source(&fleet.observed, &seen.config.policy, view)
+    clone_source(&fleet.observed, &seen.settings.policy, view)
 }
 
 /// What would be cloned, and what a clone would not carry.
 pub(super) fn cloned(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
-    let policy = &seen.config.policy;
-    if seen.config.targets.created.is_none() {
+    let policy = &seen.settings.policy;
+    if seen.settings.targets.created.is_none() {
         let why = "no created target: machines are started and stopped, never created";
         return vec![Step::skipped(StepKind::Source, why)];
     }
@@ -226,7 +226,7 @@ fn no_source(seen: &Seen<'_>, fleet: &Fleet) -> Step {
         return Step::skipped(StepKind::Source, "there is no machine");
     }
     let with_mounts = mounted(fleet);
-    if with_mounts > 0 && !seen.config.policy.clone_volumes {
+    if with_mounts > 0 && !seen.settings.policy.clone_volumes {
         let sentence = format!("{} with volumes cannot be cloned", machines(with_mounts));
         return Step::failed(StepKind::Source, sentence).hint(hints::clone_volumes());
     }

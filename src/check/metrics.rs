@@ -64,7 +64,7 @@ fn one(seen: &Seen<'_>, reading: &Reading) -> Vec<Step> {
             vec![step.hint(hint)]
         }
     };
-    if !seen.config.targets.read(&reading.metric) {
+    if !seen.settings.targets.read(&reading.metric) {
         steps.push(
             Step::warning(StepKind::Metric, "no expression reads it")
                 .hint(hints::unread(&reading.metric)),
@@ -102,7 +102,7 @@ fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
         .fleet
         .as_ref()
         .map_or(0, |fleet| fleet.counts().started);
-    let has_floor = seen.config.policy.floor.is_some();
+    let has_floor = seen.settings.policy.floor.is_some();
     if sample.element_count == 0 && running > 0 && !has_floor {
         let sentence = format!(
             "nothing was returned while {} {}: it counts as {}",
@@ -134,7 +134,7 @@ fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
 /// Whether a target has no value for want of this metric, whatever the others are.
 fn is_needed(seen: &Seen<'_>, metric: &str) -> bool {
     let values = with_metrics(seen, with_counts(seen), Some(metric));
-    let evaluation = seen.config.targets.evaluate(&values, seen.now);
+    let evaluation = seen.settings.targets.evaluate(&values, seen.now);
     evaluation
         .errors
         .iter()

@@ -32,7 +32,7 @@ fn of_release(seen: &Seen<'_>, release: &Release) -> Step {
         |version| format!("release v{version}"),
     );
     let status = crate::shown::excerpt(&release.status, 60);
-    let policy = &seen.config.policy;
+    let policy = &seen.settings.policy;
     let is_held = Memory::default().release_in_progress(Some(release), policy, seen.now);
     let step = if is_held {
         Step::warning(
@@ -77,7 +77,9 @@ fn no_release(seen: &Seen<'_>, error: &ApiError) -> Step {
         .hint(hints::no_answer(error, &seen.config.api.graphql_url))
     } else {
         let hint = match error.verdict() {
-            Verdict::Unauthorized => hints::new_token(seen.config, Some(seen.app)),
+            Verdict::Unauthorized => {
+                hints::new_token(seen.config, &seen.settings.apps, Some(seen.app))
+            }
             Verdict::Gone => hints::unknown_app(seen),
             _ => hints::no_answer(error, &seen.config.api.graphql_url),
         };
@@ -167,7 +169,7 @@ pub(super) fn plan(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
 
 /// A pass that spends its time on questions does nothing in the end.
 fn slow(seen: &Seen<'_>) -> Option<Step> {
-    let timeout = seen.config.policy.timeout;
+    let timeout = seen.settings.policy.timeout;
     let is_slow = seen.took >= timeout / 4 * 3;
     let sentence = format!(
         "asking for metrics, machines and release took {:.1} s of FAS_TIMEOUT ({timeout:?}): the pass deadline may come before anything is done",

@@ -119,11 +119,11 @@ pub(super) fn step(seen: &Seen<'_>, fleet: &Fleet) -> Step {
         return Step::skipped(StepKind::Proxy, why);
     };
     let services = Services::of(config);
-    let targets = &seen.config.targets;
+    let targets = &seen.settings.targets;
     let wishes = Wishes {
         created: targets.created.is_some(),
         started: targets.started.is_some(),
-        initial_state: seen.config.policy.initial_state,
+        initial_state: seen.settings.policy.initial_state,
     };
     let (fits, sentence, hint) = judge(services, wishes);
     let step = if fits {

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     collect::{CollectError, Sample},
-    config::Config,
-    decide::{Decided, Undecided},
+    config::{Config, FleetConfig},
+    decide::{Decided, ReleaseAnswer, Undecided},
     expr::Values,
     machines::{ApiError, AppAbout, TokenScope},
     scaling::{
@@ -21,6 +21,8 @@ pub(super) const NAME_LIMIT: usize = 60;
 pub struct Seen<'seen> {
     /// The configuration.
     pub config: &'seen Config,
+    /// What of it is about this app and process group.
+    pub settings: &'seen FleetConfig,
     /// The app.
     pub app: &'seen str,
     /// Whether the app may be without machines: a wildcard matched it, and nobody named it.
@@ -53,7 +55,7 @@ impl Seen<'_> {
     /// What the current release is.
     pub(super) fn release(&self) -> Option<&Result<Option<Release>, ApiError>> {
         let fleet = self.fleet.as_ref().ok();
-        let asked = fleet.and_then(|fleet| fleet.decided.asked.as_ref());
+        let asked = fleet.and_then(|fleet| fleet.decided.asked.as_deref());
         asked.or(self.release.as_ref())
     }
 }
@@ -93,19 +95,19 @@ impl Fleet {
     ///
     /// Puts the counts of the machines beside the metrics in `values`. Awaits `ask` only where there is something to do.
     pub async fn of(
-        config: &Config,
+        settings: &FleetConfig,
         machines: Vec<Machine>,
         values: &mut Values,
         now: Now,
-        ask: impl Future<Output = Result<Option<Release>, ApiError>>,
+        ask: impl Future<Output = ReleaseAnswer>,
     ) -> Self {
-        let policy = &config.policy;
+        let policy = &settings.policy;
         let crowd = Crowd::of(&machines, policy);
         let mut memory = Memory::default();
         let observed = memory.note_list(machines, policy, now);
-        let is_metric = |name: &str| config.collectors.iter().any(|one| one.metric == name);
+        let is_metric = |name: &str| settings.collectors.iter().any(|one| one.metric == name);
         *values = Counts::of(&observed).beside(values, is_metric);
-        let evaluation = config.targets.evaluate(values, now);
+        let evaluation = settings.targets.evaluate(values, now);
         let limited = limit(evaluation.targets, &observed, policy, &mut memory, now);
         let undecided = Undecided {
             observed: &observed,

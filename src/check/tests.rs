@@ -1,6 +1,6 @@
 //! What is said of what was seen, without a server; and that no line of the README's table of troubles is forgotten.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use http::StatusCode;
@@ -158,7 +158,7 @@ impl Scene {
             }
         };
         let now = now();
-        let mut values = crate::expr::Values::new(&config.names);
+        let mut values = crate::expr::Values::new(&config.fleets[0].names);
         let mut metrics = Vec::new();
         for (metric, result) in self.metrics {
             values.set(metric, result.as_ref().ok().map(|sample| sample.value));
@@ -173,14 +173,15 @@ impl Scene {
         }
         let mut release = Some(call(Operation::CurrentRelease, self.release));
         let fleet = call(Operation::ListMachines, self.machines).map(|machines| {
-            let answer = async { release.take().expect("asked once") };
-            Fleet::of(&config, machines, &mut values, now, answer)
+            let answer = async { Arc::new(release.take().expect("asked once")) };
+            Fleet::of(&config.fleets[0], machines, &mut values, now, answer)
                 .now_or_never()
                 .expect("nothing is waited for")
         });
         let mut all = accepted(&config, &Port::Fine);
         let report = steps(&Seen {
             config: &config,
+            settings: &config.fleets[0],
             app: "web",
             may_be_empty: self.may_be_empty,
             now,
@@ -923,6 +924,7 @@ fn of_several_apps_the_failures_come_first() {
     let config = scene.config().expect("a valid configuration");
     let app = |name: &str, status: Status| App {
         name: name.to_owned(),
+        choice: format!("--app {name}"),
         report: Report {
             steps: vec![
                 Step::new(StepKind::Machines, Status::Ok, "one"),
@@ -939,7 +941,8 @@ fn of_several_apps_the_failures_come_first() {
         app("web-0", Status::Failed),
     ];
     let listed = ["web-0", "web-1", "web-2", "web-3", "other"].map(str::to_owned);
-    let steps = of_apps(&config, &listed.into(), Some("web-me"), apps);
+    let selection = &config.fleets[0].apps;
+    let steps = of_apps(&config, selection, (&listed.into(), Some("web-me")), apps);
     let lines: Vec<String> = steps
         .iter()
         .filter(|step| step.kind == StepKind::App)

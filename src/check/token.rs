@@ -110,7 +110,11 @@ fn refused(seen: &Seen<'_>, error: &ApiError) -> Step {
         ),
     };
     Step::failed(StepKind::Token, sentence)
-        .hint(hints::new_token(seen.config, Some(app)))
+        .hint(hints::new_token(
+            seen.config,
+            &seen.settings.apps,
+            Some(app),
+        ))
         .with("fly_request_id", error.request_id.clone())
 }
 

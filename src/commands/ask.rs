@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use crate::{
     collect::Collector,
-    config::Config,
+    config::{Config, FleetConfig},
     machines::{Api, ApiOptions},
     metrics::Metrics,
     shutdown::Shutdown,
@@ -26,11 +26,11 @@ pub(super) fn transport(
 
 /// What asks for each metric, in the order of the configuration.
 pub(super) fn collectors(
-    config: &Config,
+    fleet: &FleetConfig,
     transport: &Arc<dyn Transport>,
     extra_roots: Option<&[u8]>,
 ) -> anyhow::Result<Vec<Collector>> {
-    let collectors = config.collectors.iter().map(|collector| {
+    let collectors = fleet.collectors.iter().map(|collector| {
         Collector::new(collector, Arc::clone(transport), extra_roots)
             .with_context(|| format!("metric {}", collector.metric))
     });
@@ -50,6 +50,7 @@ pub(super) fn api(
         token,
         dry_run: true,
         jitter_seed: 0,
+        concurrency: config.api.concurrency,
     };
     let api = Api::new(transport, options, Metrics::new(), shutdown)
         .map_err(|message| anyhow!(message))?;

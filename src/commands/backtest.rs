@@ -18,7 +18,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::{
-    ask, block_on, cli::BacktestOptions, environment, extra_roots, is_terminal, load, pour, say,
+    ask, block_on,
+    cli::{BacktestOptions, Chosen},
+    environment, extra_roots, is_terminal, load, names, pour, say,
 };
 use crate::{
     backtest::{
@@ -28,11 +30,11 @@ use crate::{
     },
     clock::Clock,
     collect::{Collector, Grid, Past},
-    config::{CollectorConfig, CollectorSource, Config, Purpose},
+    config::{CollectorConfig, CollectorSource, Config, FleetConfig, Purpose},
     duration,
     expr::{Expression, Names},
     pass_log::PassLog,
-    scaling::{ExpressionBand, InitialState, Kind, TargetExpressions},
+    scaling::{ExpressionBand, FleetName, InitialState, Kind, TargetExpressions},
     shown, stderr, telemetry,
 };
 
@@ -59,14 +61,15 @@ const COLUMNS: u16 = 100;
 
 pub(super) fn run(
     config: Option<&Path>,
-    app: Option<String>,
+    chosen: Chosen,
     options: &BacktestOptions,
 ) -> anyhow::Result<()> {
-    let config = load(config, Purpose::Backtest, app)?;
-    if config.apps.pattern.is_wildcard() {
+    let config = load(config, Purpose::Backtest, chosen)?;
+    let fleet = only(&config)?;
+    if fleet.apps.pattern.is_wildcard() {
         bail!(
             "FAS_APP_NAME ({}) is a pattern: name one app, as in `fly-autoscaler backtest --app NAME`",
-            config.apps.pattern.as_str()
+            fleet.apps.pattern.as_str()
         );
     }
     telemetry::init(config.log_format, config.verbose);
@@ -76,16 +79,21 @@ pub(super) fn run(
     let file = options
         .load
         .as_deref()
-        .map(|path| read_file(path, config.apps.pattern.as_str()))
+        .map(|path| read_file(path, fleet.apps.pattern.as_str()))
         .transpose()?;
-    let candidates = Candidates::compile(&config, options, file.as_ref())?;
+    let candidates = Candidates::compile(fleet, options, file.as_ref())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
 
     let mut history = match file {
         Some(file) => wanted.of_file(&file)?,
-        None => block_on(fetch(&config, extra_roots.as_deref(), &candidates, &wanted))?,
+        None => block_on(fetch(
+            (&config, fleet),
+            extra_roots.as_deref(),
+            &candidates,
+            &wanted,
+        ))?,
     };
     if let Some(path) = &options.save {
         if history.metrics.is_empty() {
@@ -96,16 +104,12 @@ pub(super) fn run(
     history
         .metrics
         .retain(|metric, _| candidates.needed.contains(metric));
-    let filled = fill(&config, &mut history)?;
+    let filled = fill(fleet, &mut history)?;
 
     let origin = now.monotonic;
     let bar = progress(history.points * candidates.targets.len(), "replaying");
     let mut results = Vec::new();
-    let mut notes = notes(
-        &history,
-        &config.policy,
-        &on_the_fleet(&config, &candidates),
-    );
+    let mut notes = notes(&history, &fleet.policy, &on_the_fleet(fleet, &candidates));
     notes.extend(filled);
     let mut rest_is_enough = false;
     for (label, targets) in &candidates.targets {
@@ -115,7 +119,7 @@ pub(super) fn run(
             targets,
             kind: candidates.kind,
             running: candidates.running.as_deref(),
-            policy: &config.policy,
+            policy: &fleet.policy,
             initial: options.initial,
             boot: wanted.boot,
             origin,
@@ -139,6 +143,18 @@ pub(super) fn run(
         notes,
     };
     show(&report, options)
+}
+
+/// The one policy that is replayed.
+fn only(config: &Config) -> anyhow::Result<&FleetConfig> {
+    match config.fleets.as_slice() {
+        [fleet] => Ok(fleet),
+        fleets => bail!(
+            "there are {} policies, and one is replayed at a time: choose it with --policy NAME, of {}",
+            fleets.len(),
+            names(fleets)
+        ),
+    }
 }
 
 /// What is to be replayed, as far as it is known without a file.
@@ -313,11 +329,11 @@ struct Candidates {
 
 impl Candidates {
     fn compile(
-        config: &Config,
+        fleet: &FleetConfig,
         options: &BacktestOptions,
         file: Option<&History>,
     ) -> anyhow::Result<Self> {
-        let of_config = config.collectors.iter().map(|one| one.metric.as_str());
+        let of_config = fleet.collectors.iter().map(|one| one.metric.as_str());
         let of_file = file.iter().flat_map(|file| file.metrics.keys());
         let metrics: Vec<&str> = of_config.chain(of_file.map(String::as_str)).collect();
         let names = Names::new(&metrics);
@@ -336,7 +352,7 @@ impl Candidates {
                 },
             })
         };
-        let kind = match &config.targets {
+        let kind = match &fleet.targets {
             TargetExpressions {
                 created: None,
                 started: Some(_),
@@ -344,8 +360,8 @@ impl Candidates {
             _ => Kind::Created,
         };
         let configured = TargetExpressions {
-            created: config.targets.created.as_ref().map(again).transpose()?,
-            started: config.targets.started.as_ref().map(again).transpose()?,
+            created: fleet.targets.created.as_ref().map(again).transpose()?,
+            started: fleet.targets.started.as_ref().map(again).transpose()?,
         };
         let mut bands = Vec::new();
         for text in &options.expressions {
@@ -378,7 +394,7 @@ impl Candidates {
                 (label, targets)
             })
             .collect();
-        let running = running(config, options, configured.started.is_some())?
+        let running = running(fleet, options, configured.started.is_some())?
             .map(|text| compile("--running", &text))
             .transpose()?;
         if kind == Kind::Started && options.initial.is_none() {
@@ -425,18 +441,18 @@ impl Candidates {
 
 /// The expression of how many machines Fly Proxy had running, where that matters.
 fn running(
-    config: &Config,
+    fleet: &FleetConfig,
     options: &BacktestOptions,
     has_started_target: bool,
 ) -> anyhow::Result<Option<String>> {
     if options.running.is_some() {
         return Ok(options.running.clone());
     }
-    if config.policy.initial_state == InitialState::Started || has_started_target {
+    if fleet.policy.initial_state == InitialState::Started || has_started_target {
         return Ok(None);
     }
-    let app = config.apps.pattern.as_str();
-    let metric = config
+    let app = fleet.apps.pattern.as_str();
+    let metric = fleet
         .collectors
         .iter()
         .find(|collector| collector.query(app).contains(RUNNING_MACHINES));
@@ -451,8 +467,8 @@ fn running(
 }
 
 /// The metrics that count the fleet itself, by their queries; the one that stands for the proxy's machines is meant so.
-fn on_the_fleet<'a>(config: &'a Config, candidates: &Candidates) -> Vec<&'a str> {
-    let app = config.apps.pattern.as_str();
+fn on_the_fleet<'a>(fleet: &'a FleetConfig, candidates: &Candidates) -> Vec<&'a str> {
+    let app = fleet.apps.pattern.as_str();
     let is_of_fleet = |metric: &str, query: &str| {
         let is_running = candidates
             .running
@@ -460,7 +476,7 @@ fn on_the_fleet<'a>(config: &'a Config, candidates: &Candidates) -> Vec<&'a str>
             .is_some_and(|running| running.source() == metric);
         query.contains("fly_instance") && !is_running
     };
-    config
+    fleet
         .collectors
         .iter()
         .filter(|collector| candidates.needed.contains(&collector.metric))
@@ -471,15 +487,15 @@ fn on_the_fleet<'a>(config: &'a Config, candidates: &Candidates) -> Vec<&'a str>
 
 /// Asks for the history of every metric that is needed.
 async fn fetch(
-    config: &Config,
+    (config, fleet): (&Config, &FleetConfig),
     extra_roots: Option<&[u8]>,
     candidates: &Candidates,
     wanted: &Wanted,
 ) -> anyhow::Result<History> {
     let grid = wanted.grid()?;
     let transport = ask::transport(config, extra_roots)?;
-    let app = config.apps.pattern.as_str();
-    let of_temporal = config.collectors.iter().find(|collector| {
+    let app = fleet.apps.pattern.as_str();
+    let of_temporal = fleet.collectors.iter().find(|collector| {
         matches!(collector.source, CollectorSource::Temporal { .. })
             && candidates.needed.contains(&collector.metric)
     });
@@ -495,14 +511,15 @@ async fn fetch(
     );
     let mut metrics = BTreeMap::new();
     let mut log = PassLog::default();
+    let name = FleetName::only(app, &fleet.policy.process_group);
     for metric in &candidates.needed {
-        let configured = config.collectors.iter().find(|one| one.metric == *metric);
+        let configured = fleet.collectors.iter().find(|one| one.metric == *metric);
         let configured = configured.with_context(|| format!("there is no metric {metric}"))?;
         let collector = Collector::new(configured, Arc::clone(&transport), extra_roots)
             .with_context(|| format!("metric {metric}"))?;
         let told = |points: usize| bar.inc(u64::try_from(points).unwrap_or_default());
         let past = collector
-            .history(app, grid, config.policy.timeout, told)
+            .history(app, grid, fleet.policy.timeout, told)
             .await
             .with_context(|| format!("metric {metric} has no history"))?;
         let Past {
@@ -519,7 +536,7 @@ async fn fetch(
             );
         }
         bar.suspend(|| {
-            log.warn_of(app, metric, series_count, &warnings);
+            log.warn_of(&name, metric, series_count, &warnings);
         });
         metrics.insert(metric.clone(), values);
     }
@@ -534,12 +551,12 @@ async fn fetch(
 }
 
 /// Puts `FAS_PROMETHEUS_EMPTY_VALUE` in the place of gaps, as passes do; what there is to say of it.
-fn fill(config: &Config, history: &mut History) -> anyhow::Result<Vec<String>> {
+fn fill(fleet: &FleetConfig, history: &mut History) -> anyhow::Result<Vec<String>> {
     let mut notes = Vec::new();
     let metrics: Vec<String> = history.metrics.keys().cloned().collect();
     for metric in metrics {
         let is_empty = !history.knows(&metric);
-        let collector = config.collectors.iter().find(|one| one.metric == metric);
+        let collector = fleet.collectors.iter().find(|one| one.metric == metric);
         match collector.and_then(CollectorConfig::empty_value) {
             Some(value) => {
                 if is_empty {

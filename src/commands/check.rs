@@ -19,14 +19,16 @@ use http::Request;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    ask, block_on, environment, extra_roots, load, say, say_json,
+    ask, block_on,
+    cli::Chosen,
+    environment, extra_roots, load, names, say, say_json,
     serve::{INTERRUPTED, Signals},
 };
 use crate::{
     check::{self, App, Fleet, Port, Reading, Report, Seen, Step},
     clock::Clock,
     collect::{Collector, collect_all},
-    config::{CollectorConfig, CollectorSource, Config, ConfigErrors, Purpose},
+    config::{CollectorConfig, CollectorSource, Config, ConfigErrors, FleetConfig, Purpose},
     error_chain::chain,
     expr::Values,
     listener,
@@ -45,12 +47,8 @@ const PORT_ANSWER: Duration = Duration::from_secs(2);
 /// The most of `/metrics` that is read to see whose it is.
 const PORT_LIMIT: usize = 10 << 20;
 
-pub(super) fn run(
-    config: Option<&Path>,
-    app: Option<String>,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    let report = match load(config, Purpose::Serve, app) {
+pub(super) fn run(config: Option<&Path>, chosen: Chosen, json: bool) -> anyhow::Result<ExitCode> {
+    let report = match load(config, Purpose::Serve, chosen) {
         Err(error) => refused(error),
         Ok(config) => {
             telemetry::init(config.log_format, config.verbose);
@@ -110,6 +108,12 @@ fn report_of(steps: Vec<Step>) -> Report {
 struct Asker<'config> {
     config: &'config Config,
     api: Arc<Api>,
+    fleets: Vec<Asked<'config>>,
+}
+
+/// One policy, and what asks for its metrics.
+struct Asked<'config> {
+    settings: &'config FleetConfig,
     collectors: Vec<Collector>,
 }
 
@@ -123,19 +127,22 @@ async fn try_everything(config: &Config, json: bool) -> anyhow::Result<Report> {
             return Ok(report_of(check::unreadable(chain(error.as_ref()), own_app)));
         }
     };
-    let pattern = config.apps.pattern.as_str();
     if !json {
+        let what = match config.fleets.as_slice() {
+            [only] => only.apps.pattern.as_str().to_owned(),
+            fleets => format!("{} policies ({})", fleets.len(), names(fleets)),
+        };
         say(&format!(
-            "Checking {pattern}. Nothing is changed; an answer may take up to {:?}.\n",
-            config.policy.timeout
+            "Checking {what}. Nothing is changed; an answer may take up to {:?}.\n",
+            config.timeout()
         ))?;
     }
     let port = port(config, transport.as_ref()).await;
     let mut steps = check::accepted(config, &port);
-    let report = if config.apps.pattern.is_wildcard() {
-        report_of(asker.apps().await)
-    } else {
-        asker.app(pattern).await
+    let report = match asker.fleets.as_slice() {
+        [only] if only.settings.apps.pattern.is_wildcard() => report_of(asker.apps(only).await),
+        [only] => asker.app(only).await,
+        _ => report_of(asker.every_fleet().await),
     };
     steps.extend(report.steps);
     Ok(Report {
@@ -150,27 +157,55 @@ fn prepare(config: &Config) -> anyhow::Result<(Asker<'_>, Arc<dyn Transport>)> {
     let (_trigger, shutdown) = shutdown();
     let token = config.api.token.clone().context("api token required")?;
     let api = ask::api(config, token, Arc::clone(&transport), shutdown)?;
-    let collectors = ask::collectors(config, &transport, extra_roots.as_deref())?;
+    let fleets = config.fleets.iter().map(|settings| {
+        let collectors = ask::collectors(settings, &transport, extra_roots.as_deref())?;
+        Ok(Asked {
+            settings,
+            collectors,
+        })
+    });
+    let fleets = fleets.collect::<anyhow::Result<_>>()?;
     Ok((
         Asker {
             config,
             api,
-            collectors,
+            fleets,
         },
         transport,
     ))
 }
 
 impl Asker<'_> {
+    /// A line for each of several fleets, or for each app of one with a wildcard.
+    async fn every_fleet(&self) -> Vec<Step> {
+        let mut named = Vec::new();
+        let mut steps = Vec::new();
+        for fleet in &self.fleets {
+            if fleet.settings.apps.pattern.is_wildcard() {
+                steps.extend(self.apps(fleet).await);
+            } else {
+                named.push(App {
+                    name: fleet.settings.name.clone(),
+                    choice: format!("--policy {}", fleet.settings.name),
+                    report: self.app(fleet).await,
+                });
+            }
+        }
+        let mut lines = check::of_fleets(named);
+        lines.extend(steps);
+        lines
+    }
+
     /// Everything about the one app that is named.
-    async fn app(&self, app: &str) -> Report {
+    async fn app(&self, fleet: &Asked<'_>) -> Report {
+        let app = fleet.settings.apps.pattern.as_str();
         let now = Clock::System.now();
         let deadline = self.deadline(now);
         let client = AppClient::new(Arc::clone(&self.api), app);
         let (scope, about, asked) = tokio::join!(
             self.api.current_tokens(deadline),
             client.about(deadline),
-            self.look(&client, now),
+            self.look(fleet, &client, now),
         );
         let looked = Looked {
             scope,
@@ -178,26 +213,28 @@ impl Asker<'_> {
             may_be_empty: false,
             asked,
         };
-        self.steps(app, now, looked).await
+        self.steps(fleet, &client, now, looked).await
     }
 
     /// Every app that the pattern matches.
-    async fn apps(&self) -> Vec<Step> {
+    async fn apps(&self, fleet: &Asked<'_>) -> Vec<Step> {
         let config = self.config;
-        let org = config.apps.org.as_deref().unwrap_or_default();
+        let selection = &fleet.settings.apps;
+        let org = selection.org.as_deref().unwrap_or_default();
         let deadline = self.deadline(Clock::System.now());
         let listed = match self.api.list_apps(org, deadline).await {
             Ok(listed) => listed,
-            Err(error) => return check::unlisted_apps(config, &error),
+            Err(error) => return check::unlisted_apps(config, selection, &error),
         };
-        let pattern = &config.apps.pattern;
-        let left_out = config.left_out().filter(|own| pattern.matches(own));
+        let pattern = &selection.pattern;
+        let left_out = fleet.settings.left_out(&config.own);
+        let left_out = left_out.filter(|own| pattern.matches(own));
         let matching: BTreeSet<&String> = listed
             .iter()
             .filter(|app| pattern.takes(app) && left_out != Some(app))
             .collect();
         let apps: Vec<App> = stream::iter(matching)
-            .map(|app| async {
+            .map(|app| async move {
                 let now = Clock::System.now();
                 let client = AppClient::new(Arc::clone(&self.api), app.as_str());
                 let looked = Looked {
@@ -205,36 +242,37 @@ impl Asker<'_> {
                     scope: Ok(Vec::new()),
                     about: Ok(AppAbout::default()),
                     may_be_empty: true,
-                    asked: self.look(&client, now).await,
+                    asked: self.look(fleet, &client, now).await,
                 };
                 App {
                     name: app.clone(),
-                    report: self.steps(app, now, looked).await,
+                    choice: format!("--app {app}"),
+                    report: self.steps(fleet, &client, now, looked).await,
                 }
             })
             .buffer_unordered(config.concurrency)
             .collect()
             .await;
-        check::of_apps(config, &listed, left_out, apps)
+        check::of_apps(config, selection, (&listed, left_out), apps)
     }
 
     fn deadline(&self, now: Now) -> Instant {
-        Instant::from_std(now.monotonic) + self.config.policy.timeout
+        Instant::from_std(now.monotonic) + self.config.timeout()
     }
 
     /// Asks what a pass asks, all of it side by side.
-    async fn look(&self, client: &AppClient, now: Now) -> Asked {
+    async fn look(&self, fleet: &Asked<'_>, client: &AppClient, now: Now) -> Answers {
         let deadline = self.deadline(now);
-        let timeout = self.config.policy.timeout;
+        let timeout = self.config.timeout();
         let uncounted = Metrics::new();
-        let collect = collect_all(&self.collectors, client.app(), now, timeout, &uncounted);
+        let collect = collect_all(&fleet.collectors, client.app(), now, timeout, &uncounted);
         let ((readings, collecting), (machines, listing), (release, asking)) = tokio::join!(
             timed(collect),
             timed(client.list_machines(deadline)),
             timed(client.current_release(deadline, deadline)),
         );
-        let values = readings.values(&self.config.names);
-        let configured = self.config.collectors.iter().zip(&self.collectors);
+        let values = readings.values(&fleet.settings.names);
+        let configured = fleet.settings.collectors.iter().zip(&fleet.collectors);
         let readings = readings.into_results().zip(configured);
         let readings = readings.map(|((metric, result), (configured, collector))| Reading {
             metric,
@@ -243,7 +281,7 @@ impl Asker<'_> {
             address: address(configured),
             result,
         });
-        Asked {
+        Answers {
             readings: readings.collect(),
             values,
             machines,
@@ -253,26 +291,33 @@ impl Asker<'_> {
     }
 
     /// What comes of it.
-    async fn steps(&self, app: &str, now: Now, looked: Looked) -> Report {
-        let Asked {
+    async fn steps(
+        &self,
+        fleet: &Asked<'_>,
+        client: &AppClient,
+        now: Now,
+        looked: Looked,
+    ) -> Report {
+        let Answers {
             readings,
             mut values,
             machines,
             release,
             took,
         } = looked.asked;
-        let config = self.config;
+        let settings = fleet.settings;
         let mut release = Some(release);
         let fleet = match machines {
             Err(error) => Err(error),
             Ok(machines) => {
-                let answered = async { release.take().unwrap_or(Ok(None)) };
-                Ok(Fleet::of(config, machines, &mut values, now, answered).await)
+                let answered = async { Arc::new(release.take().unwrap_or(Ok(None))) };
+                Ok(Fleet::of(settings, machines, &mut values, now, answered).await)
             }
         };
         check::steps(&Seen {
-            config,
-            app,
+            config: self.config,
+            settings,
+            app: client.app(),
             may_be_empty: looked.may_be_empty,
             now,
             took,
@@ -291,11 +336,11 @@ struct Looked {
     scope: Result<Vec<TokenScope>, ApiError>,
     about: Result<AppAbout, ApiError>,
     may_be_empty: bool,
-    asked: Asked,
+    asked: Answers,
 }
 
 /// What a pass asks, and was answered.
-struct Asked {
+struct Answers {
     readings: Vec<Reading>,
     values: Values,
     machines: Result<Vec<Machine>, ApiError>,

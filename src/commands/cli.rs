@@ -48,9 +48,9 @@ pub enum Command {
         /// A YAML file; its values win over the environment's.
         #[arg(long, value_name = "PATH", value_parser = path())]
         config: Option<PathBuf>,
-        /// The app to evaluate for, where `FAS_APP_NAME` has a wildcard.
-        #[arg(long, value_name = "NAME")]
-        app: Option<String>,
+        /// What of the configuration it is about.
+        #[command(flatten)]
+        chosen: Chosen,
         /// Show each metric, each expression and its result before and after rounding.
         #[arg(long)]
         explain: bool,
@@ -60,9 +60,9 @@ pub enum Command {
         /// A YAML file; its values win over the environment's.
         #[arg(long, value_name = "PATH", value_parser = path())]
         config: Option<PathBuf>,
-        /// The app to check, where `FAS_APP_NAME` has a wildcard; without it each app is a line.
-        #[arg(long, value_name = "NAME")]
-        app: Option<String>,
+        /// What of the configuration it is about.
+        #[command(flatten)]
+        chosen: Chosen,
         /// Print JSON, for programs.
         #[arg(long)]
         json: bool,
@@ -73,9 +73,9 @@ pub enum Command {
         /// A YAML file; its values win over the environment's.
         #[arg(long, value_name = "PATH", value_parser = path())]
         config: Option<PathBuf>,
-        /// The app to replay, where `FAS_APP_NAME` has a wildcard.
-        #[arg(long, value_name = "NAME")]
-        app: Option<String>,
+        /// What of the configuration it is about.
+        #[command(flatten)]
+        chosen: Chosen,
         /// What is replayed.
         #[command(flatten)]
         options: Box<BacktestOptions>,
@@ -104,6 +104,17 @@ until the machine runs, a stop or destroy is at once, and every call succeeds.\n
 Flaps are changes of direction within 10 minutes. Unmet machine-hours are those that the minimum asked for, before limits,\n\
 and that did not run (with FAS_INITIAL_MACHINE_STATE=stopped: that did not exist). The cost counts hours of machines that\n\
 run or boot.";
+
+/// What of a configuration a command is about.
+#[derive(Debug, Default, Args)]
+pub struct Chosen {
+    /// The app, where `FAS_APP_NAME` has a wildcard.
+    #[arg(long, value_name = "NAME")]
+    pub app: Option<String>,
+    /// The policy, by its name or as APP/GROUP, where the file has several.
+    #[arg(long, value_name = "NAME")]
+    pub policy: Option<String>,
+}
 
 /// What `backtest` replays, and what it shows.
 #[derive(Debug, Args)]

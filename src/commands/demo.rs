@@ -77,9 +77,9 @@ async fn play(
         .context("the listener has no address")?;
     let config = configure(cast, platform, options.port)?;
     // A day of the demo is minutes: its charts have a point for every second pass, so that one that is late leaves no gap.
-    let resolution = config.policy.interval * 2;
+    let resolution = config.interval() * 2;
     shown::hold(&config.secrets);
-    let settings = config.summary();
+    let settings = config.fleets[0].summary(&config);
     let mut daemon = Daemon::bind(config, None, shutdown, resolution)?;
     daemon.begin_after(cast.speed.lived(stage::seen_after()));
     let page = daemon

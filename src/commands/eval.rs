@@ -1,23 +1,29 @@
 //! `eval`: collects once and prints what the expressions ask for, before floor and limits. It writes nothing.
 
-use std::{collections::BTreeSet, fmt::Write as _, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{ask, block_on, extra_roots, load, say};
+use super::{ask, block_on, cli::Chosen, extra_roots, load, say};
 use crate::{
     check::worked_out,
     clock::Clock,
     collect::collect_all,
-    config::{Config, Purpose},
+    config::{Config, FleetConfig, Purpose},
+    error_chain::chain,
     expr::{EvalError, Expression, Names, Values},
     machines::AppClient,
     metrics::Metrics,
     pass_log::PassLog,
     report::explain_target,
-    scaling::{Bounds, Counts, ExpressionBand, Kind, Memory, Note, Now, Target},
+    scaling::{Bounds, Counts, ExpressionBand, FleetName, Kind, Memory, Note, Now, Target},
     shutdown::{Shutdown, shutdown},
     telemetry,
     transport::Transport,
@@ -49,130 +55,208 @@ impl Printed {
     }
 }
 
-pub(super) fn run(config: Option<&Path>, app: Option<String>, explain: bool) -> anyhow::Result<()> {
-    let config = load(config, Purpose::Eval, app)?;
-    if config.apps.pattern.is_wildcard() {
+pub(super) fn run(config: Option<&Path>, chosen: Chosen, explain: bool) -> anyhow::Result<()> {
+    let config = load(config, Purpose::Eval, chosen)?;
+    let patterns = config.fleets.iter().map(|fleet| &fleet.apps.pattern);
+    if let Some(pattern) = patterns.into_iter().find(|pattern| pattern.is_wildcard()) {
         bail!(
             "FAS_APP_NAME ({}) is a pattern: name one app, as in `fly-autoscaler eval --app NAME`",
-            config.apps.pattern.as_str()
+            pattern.as_str()
         );
     }
     telemetry::init_plain(config.verbose);
     let extra_roots = extra_roots()?;
-    let text = block_on(async {
+    block_on(async {
         let (_trigger, shutdown) = shutdown();
-        evaluate(config, extra_roots.as_deref(), explain, shutdown).await
-    })?;
-    say(&text)
+        let transport = ask::transport(&config, extra_roots.as_deref())?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let asker = Asker {
+            config: &config,
+            transport,
+            extra_roots: extra_roots.as_deref(),
+            shutdown,
+        };
+        asker.evaluate_all(explain).await
+    })
 }
 
-async fn evaluate(
-    config: Config,
-    extra_roots: Option<&[u8]>,
-    explain: bool,
+/// What is asked with.
+struct Asker<'config> {
+    config: &'config Config,
+    transport: Arc<dyn Transport>,
+    extra_roots: Option<&'config [u8]>,
     shutdown: Shutdown,
-) -> anyhow::Result<String> {
-    let transport = ask::transport(&config, extra_roots)?;
-    let now = Clock::System.now();
-    let deadline = Instant::from_std(now.monotonic) + config.policy.timeout;
-    let app = config.apps.pattern.as_str().to_owned();
-    let collectors = ask::collectors(&config, &transport, extra_roots)?;
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
+}
 
-    let uncounted = Metrics::new();
-    let timeout = config.policy.timeout;
-    let readings = collect_all(&collectors, &app, now, timeout, &uncounted).await;
-    let mut log = PassLog::default();
-    for (metric, result) in readings.iter() {
-        if let Ok(sample) = result {
-            log.warn_of(&app, metric, sample.element_count, &sample.warnings);
+/// What the expressions of one fleet ask for.
+struct Evaluated {
+    evaluation: Evaluation,
+    /// How it came about, for `--explain`.
+    explanation: String,
+    /// Why a kind has no value.
+    errors: Vec<String>,
+}
+
+impl Evaluated {
+    /// Whether some kind has a value.
+    fn is_something(&self) -> bool {
+        self.evaluation.created.min.is_some() || self.evaluation.started.min.is_some()
+    }
+}
+
+impl Asker<'_> {
+    /// Prints one object; of several fleets, one that has theirs by name.
+    async fn evaluate_all(&self, explain: bool) -> anyhow::Result<()> {
+        let fleets = &self.config.fleets;
+        let mut printed = BTreeMap::new();
+        let mut explanations = Vec::new();
+        let mut errors = Vec::new();
+        let mut has_something = false;
+        for fleet in fleets {
+            let evaluated = match self.evaluate(fleet).await {
+                Ok(evaluated) => evaluated,
+                Err(error) if fleets.len() == 1 => return Err(error),
+                Err(error) => {
+                    errors.push(format!("{}: {}", fleet.name, chain(error.as_ref())));
+                    continue;
+                }
+            };
+            has_something |= evaluated.is_something();
+            let Evaluated {
+                evaluation,
+                explanation,
+                errors: of_fleet,
+            } = evaluated;
+            if fleets.len() == 1 {
+                errors.extend(of_fleet);
+                explanations.push(explanation);
+            } else {
+                let named = of_fleet
+                    .into_iter()
+                    .map(|error| format!("{}: {error}", fleet.name));
+                errors.extend(named);
+                explanations.push(format!("{}\n{explanation}", fleet.name));
+            }
+            printed.insert(fleet.name.as_str(), evaluation);
+        }
+        if explain {
+            say(explanations.join("\n").trim_end())?;
+        }
+        // What one lacks is no reason to withhold the others, which the daemon acts on all the same.
+        if errors.is_empty() || has_something {
+            let mut values = printed.values();
+            say(&match (fleets.len(), values.next()) {
+                (1, Some(only)) => serde_json::to_string_pretty(only)?,
+                _ => serde_json::to_string_pretty(&printed)?,
+            })?;
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(anyhow!(errors.join("\nERROR: ")))
         }
     }
-    let mut values = readings.values(&config.names);
-    let mut metrics = readings.into_texts();
-    let counts = wanted_counts(&config);
-    if !counts.is_empty() {
-        let client = app_client(&config, transport, &app, shutdown)?;
-        let machines = client.list_machines(deadline).await?;
-        let observed = Memory::default().note_list(machines, &config.policy, now);
-        for (name, count) in Counts::of(&observed).by_name() {
-            if counts.contains(&name) {
-                values.set(name, Some(count.into()));
-                metrics.insert(name.to_owned(), Ok(count.into()));
+
+    async fn evaluate(&self, fleet: &FleetConfig) -> anyhow::Result<Evaluated> {
+        let now = Clock::System.now();
+        let timeout = fleet.policy.timeout;
+        let deadline = Instant::from_std(now.monotonic) + timeout;
+        let app = fleet.apps.pattern.as_str();
+        let collectors = ask::collectors(fleet, &self.transport, self.extra_roots)?;
+        let readings = collect_all(&collectors, app, now, timeout, &Metrics::new()).await;
+        let mut log = PassLog::default();
+        let name = FleetName::only(app, &fleet.policy.process_group);
+        for (metric, result) in readings.iter() {
+            if let Ok(sample) = result {
+                log.warn_of(&name, metric, sample.element_count, &sample.warnings);
             }
         }
+        let mut values = readings.values(&fleet.names);
+        let mut metrics = readings.into_texts();
+        let counts = wanted_counts(fleet);
+        if !counts.is_empty() {
+            let machines = self.app_client(app)?.list_machines(deadline).await?;
+            let observed = Memory::default().note_list(machines, &fleet.policy, now);
+            for (name, count) in Counts::of(&observed).by_name() {
+                if counts.contains(&name) {
+                    values.set(name, Some(count.into()));
+                    metrics.insert(name.to_owned(), Ok(count.into()));
+                }
+            }
+        }
+
+        let mut explanation = String::new();
+        let mut errors = Vec::new();
+        for (metric, value) in &metrics {
+            let line = match value {
+                Ok(value) => format!("{metric} = {value}"),
+                // Why is told beside it, on standard error.
+                Err(_) => format!("{metric} has no value"),
+            };
+            writeln!(explanation, "{line}")?;
+            let collector = collectors.iter().find(|one| one.metric() == metric);
+            if let Some(query) = collector.map(|collector| collector.query(app)) {
+                // One of several lines stays under its metric.
+                let query = query.trim_end().replace('\n', "\n    ");
+                writeln!(explanation, "  query: {query}")?;
+            }
+        }
+        let evaluated = fleet.targets.evaluate(&values, now);
+        for kind in Kind::ALL {
+            if let Some(band) = fleet.targets.of_kind(kind) {
+                explanation.push_str(&explained(kind, band, &values, now));
+            }
+        }
+        let needed: BTreeSet<&String> = evaluated
+            .errors
+            .iter()
+            .filter_map(|error| match &error.error {
+                EvalError::Missing(metric) => Some(metric),
+                _ => None,
+            })
+            .collect();
+        let mut printed = |kind: Kind, target: Target| {
+            if let Target::Capped { min, max } = target {
+                tracing::warn!("{}", Note::MinimumCapped { kind, min, max });
+            }
+            let error = evaluated.errors.iter().find(|error| error.kind == kind);
+            let error = error.map(|error| explain_target(error, &metrics));
+            errors.extend(error.clone());
+            Printed {
+                error,
+                ..Printed::of(target.bounds())
+            }
+        };
+        let evaluation = Evaluation {
+            created: printed(Kind::Created, evaluated.targets.created),
+            started: printed(Kind::Started, evaluated.targets.started),
+        };
+        // Also where `??` makes it good: this is the tool for trying a query. An error names the one that it needs.
+        for (metric, value) in &metrics {
+            if let Err(why) = value
+                && !needed.contains(metric)
+            {
+                tracing::warn!("metric {metric} has no value: {why}");
+            }
+        }
+        Ok(Evaluated {
+            evaluation,
+            explanation,
+            errors,
+        })
     }
 
-    let mut explanation = String::new();
-    let mut errors = Vec::new();
-    let mut needed = BTreeSet::new();
-    for (metric, value) in &metrics {
-        let line = match value {
-            Ok(value) => format!("{metric} = {value}"),
-            // Why is told beside it, on standard error.
-            Err(_) => format!("{metric} has no value"),
-        };
-        writeln!(explanation, "{line}")?;
-        let collector = collectors.iter().find(|one| one.metric() == metric);
-        if let Some(query) = collector.map(|collector| collector.query(&app)) {
-            // One of several lines stays under its metric.
-            let query = query.trim_end().replace('\n', "\n    ");
-            writeln!(explanation, "  query: {query}")?;
-        }
+    /// The client that lists the machines of an app.
+    fn app_client(&self, app: &str) -> anyhow::Result<AppClient> {
+        let token = self.config.api.token.clone().context(
+            "an expression uses a machine count, and listing machines needs a token: set FAS_API_TOKEN (`fly tokens create deploy`)",
+        )?;
+        let transport = Arc::clone(&self.transport);
+        let api = ask::api(self.config, token, transport, self.shutdown.clone())?;
+        Ok(AppClient::new(api, app))
     }
-    let evaluated = config.targets.evaluate(&values, now);
-    for kind in Kind::ALL {
-        if let Some(band) = config.targets.of_kind(kind) {
-            explanation.push_str(&explained(kind, band, &values, now));
-        }
-    }
-    for error in &evaluated.errors {
-        if let EvalError::Missing(metric) = &error.error {
-            needed.insert(metric);
-        }
-    }
-    let mut printed = |kind: Kind, target: Target| {
-        if let Target::Capped { min, max } = target {
-            tracing::warn!("{}", Note::MinimumCapped { kind, min, max });
-        }
-        let error = evaluated.errors.iter().find(|error| error.kind == kind);
-        let error = error.map(|error| explain_target(error, &metrics));
-        errors.extend(error.clone());
-        Printed {
-            error,
-            ..Printed::of(target.bounds())
-        }
-    };
-    let evaluation = Evaluation {
-        created: printed(Kind::Created, evaluated.targets.created),
-        started: printed(Kind::Started, evaluated.targets.started),
-    };
-    // Also where `??` makes it good: this is the tool for trying a query. An error names the one that it needs.
-    for (metric, value) in &metrics {
-        if let Err(why) = value
-            && !needed.contains(metric)
-        {
-            tracing::warn!("metric {metric} has no value: {why}");
-        }
-    }
-    let json = serde_json::to_string_pretty(&evaluation)?;
-    if !errors.is_empty() {
-        if explain {
-            say(explanation.trim_end())?;
-        }
-        // What one kind lacks is no reason to withhold the other, which the daemon acts on all the same.
-        if evaluation.created.min.is_some() || evaluation.started.min.is_some() {
-            say(&json)?;
-        }
-        return Err(anyhow!(errors.join("\nERROR: ")));
-    }
-    Ok(if explain {
-        format!("{explanation}{json}")
-    } else {
-        json
-    })
 }
 
 /// One line for each bound: the expression, its value, the count it becomes.
@@ -186,29 +270,13 @@ fn explained(kind: Kind, band: &ExpressionBand, values: &Values, now: Now) -> St
 }
 
 /// The built-in counts that the expressions read and no metric provides.
-fn wanted_counts(config: &Config) -> Vec<&'static str> {
+fn wanted_counts(fleet: &FleetConfig) -> Vec<&'static str> {
     let is_metric = |name: &str| {
-        let mut collectors = config.collectors.iter();
+        let mut collectors = fleet.collectors.iter();
         collectors.any(|collector| collector.metric == name)
     };
     let counts = Names::COUNTS.into_iter();
     counts
-        .filter(|name| !is_metric(name) && config.targets.read(name))
+        .filter(|name| !is_metric(name) && fleet.targets.read(name))
         .collect()
-}
-
-/// The client that lists the machines of an app.
-fn app_client(
-    config: &Config,
-    transport: Arc<dyn Transport>,
-    app: &str,
-    shutdown: Shutdown,
-) -> anyhow::Result<AppClient> {
-    let token = config.api.token.clone().context(
-        "an expression uses a machine count, and listing machines needs a token: set FAS_API_TOKEN (`fly tokens create deploy`)",
-    )?;
-    Ok(AppClient::new(
-        ask::api(config, token, transport, shutdown)?,
-        app,
-    ))
 }

@@ -23,8 +23,9 @@ use std::{
 use anyhow::Context as _;
 use serde_json::Value;
 
+use self::cli::Chosen;
 use crate::{
-    config::{Config, ConfigErrors, Purpose, Sources, file},
+    config::{Config, ConfigErrors, FleetConfig, Purpose, Sources, file},
     shown, stderr,
     transport::read_roots,
 };
@@ -47,20 +48,22 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
     let said = match command {
         Command::Serve { config } => return serve::run(config.as_deref()),
-        Command::Check { config, app, json } => {
-            return check::run(config.as_deref(), app, json);
-        }
+        Command::Check {
+            config,
+            chosen,
+            json,
+        } => return check::run(config.as_deref(), chosen, json),
         Command::Demo { options } => return demo::run(&options),
         Command::Eval {
             config,
-            app,
+            chosen,
             explain,
-        } => eval::run(config.as_deref(), app, explain),
+        } => eval::run(config.as_deref(), chosen, explain),
         Command::Backtest {
             config,
-            app,
+            chosen,
             options,
-        } => backtest::run(config.as_deref(), app, &options),
+        } => backtest::run(config.as_deref(), chosen, &options),
         Command::Dashboard => observing::dashboard(),
         Command::Alerts => observing::alerts(),
         Command::Version => say(&format!(
@@ -82,9 +85,10 @@ pub fn commit() -> &'static str {
 }
 
 /// Reads the environment and the file into a configuration.
-fn load(path: Option<&Path>, purpose: Purpose, app: Option<String>) -> anyhow::Result<Config> {
+fn load(path: Option<&Path>, purpose: Purpose, chosen: Chosen) -> anyhow::Result<Config> {
     let mut sources = Sources::new(environment(), purpose);
-    sources.app = app;
+    sources.app = chosen.app;
+    sources.policy = chosen.policy;
     // Upstream takes an empty path for none, as it is where a script's variable is not set.
     if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
         sources.file = Some((path.to_owned(), file::read(path)?));
@@ -92,6 +96,12 @@ fn load(path: Option<&Path>, purpose: Purpose, app: Option<String>) -> anyhow::R
     let config = Config::load(sources)?;
     shown::hold(&config.secrets);
     Ok(config)
+}
+
+/// The policies' names, for who has to choose one.
+fn names(fleets: &[FleetConfig]) -> String {
+    let names: Vec<&str> = fleets.iter().map(|fleet| fleet.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// The process environment: read here, and nowhere below.

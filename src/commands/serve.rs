@@ -8,7 +8,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{block_on, commit, extra_roots, load};
+use super::{block_on, cli::Chosen, commit, extra_roots, load};
 use crate::{
     config::{Config, Purpose},
     daemon::Daemon,
@@ -21,7 +21,7 @@ use crate::{
 pub(super) const INTERRUPTED: u8 = 130;
 
 pub(super) fn run(config: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let config = load(config, Purpose::Serve, None)?;
+    let config = load(config, Purpose::Serve, Chosen::default())?;
     telemetry::init(config.log_format, config.verbose);
     let extra_roots = extra_roots()?;
     block_on(async {
@@ -44,17 +44,24 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<ExitCode> {
 }
 
 fn announce(config: &Config) {
-    let summary = config
-        .summary()
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect::<Vec<_>>();
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        commit = commit(),
-        settings = %summary.join(" "),
-        "fly-autoscaler {} starts to scale {}", env!("CARGO_PKG_VERSION"), config.apps.pattern.as_str(),
-    );
+    for fleet in &config.fleets {
+        let settings = fleet.summary(config);
+        let settings: Vec<String> = settings
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let name = if config.fleets.len() == 1 {
+            fleet.apps.pattern.as_str()
+        } else {
+            &fleet.name
+        };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            commit = commit(),
+            settings = %settings.join(" "),
+            "fly-autoscaler {} starts to scale {name}", env!("CARGO_PKG_VERSION"),
+        );
+    }
     if let Some(place) = &config.dry_run_by {
         tracing::info!("dry run ({place}): changes are logged, but not made");
     }

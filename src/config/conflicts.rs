@@ -3,7 +3,7 @@
 //! Only what is certain before the first pass is told: of expressions, those that are a number.
 
 use super::{
-    Config,
+    FleetConfig,
     collectors::CheckedCollector,
     problems::Problems,
     settings::{Settings, Value},
@@ -28,8 +28,8 @@ impl<'settings> Given<'settings> {
 }
 
 /// Warns of settings that hold each other off.
-pub(super) fn warn_of_conflicts(problems: &mut Problems, settings: &Settings, config: &Config) {
-    let policy = &config.policy;
+pub(super) fn warn_of_conflicts(problems: &mut Problems, settings: &Settings, fleet: &FleetConfig) {
+    let policy = &fleet.policy;
     let limit = |value, count: Option<u32>| Given::new(value, count.map(f64::from));
     let floor = limit(settings.machine_floor.as_ref(), policy.floor);
     let ceiling = limit(settings.machine_ceiling.as_ref(), policy.ceiling);
@@ -38,13 +38,13 @@ pub(super) fn warn_of_conflicts(problems: &mut Problems, settings: &Settings, co
         policy.fallback.created,
     );
     let [least_created, most_created] = bounds(
-        config.targets.created.as_ref(),
+        fleet.targets.created.as_ref(),
         settings.created_machine_count.as_ref(),
         settings.min_created_machine_count.as_ref(),
         settings.max_created_machine_count.as_ref(),
     );
     let [least_started, most_started] = bounds(
-        config.targets.started.as_ref(),
+        fleet.targets.started.as_ref(),
         settings.started_machine_count.as_ref(),
         settings.min_started_machine_count.as_ref(),
         settings.max_started_machine_count.as_ref(),

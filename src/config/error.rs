@@ -139,7 +139,7 @@ impl ConfigError {
             return;
         };
         let key = variable(name).map(|variable| variable.key);
-        if let Some(YamlKey::Top(key)) = key {
+        if let Some(YamlKey::Top(key) | YamlKey::Policy(key)) = key {
             self.example = Some(format!("{name}={value}, or in {path} {key}: {value}"));
         }
     }

@@ -255,11 +255,18 @@ pub(super) fn parse(
     let Some(document) = document else {
         return Ok(RawSettings::default());
     };
-    let collectors = document
+    let policies = document.fields.policies();
+    let of_policies = policies.flat_map(|policy| {
+        let collectors = policy.fields.0.collectors();
+        let of_collectors = collectors.flat_map(|collector| &collector.problems);
+        policy.problems.iter().chain(of_collectors)
+    });
+    let of_collectors = document
         .fields
         .collectors()
         .flat_map(|collector| &collector.problems);
-    for problem in document.problems.iter().chain(collectors) {
+    let problems = document.problems.iter();
+    for problem in problems.chain(of_collectors).chain(of_policies) {
         errors.push(problem.describe(path, original, expanded));
     }
     Ok(document.fields)
@@ -344,8 +351,14 @@ struct KeyProblem {
 }
 
 enum KeyFault {
-    Unknown { suggestion: Option<String> },
-    Repeated { first_line: u64 },
+    Unknown {
+        suggestion: Option<String>,
+    },
+    /// It is none of a policy but of the daemon.
+    Elsewhere,
+    Repeated {
+        first_line: u64,
+    },
 }
 
 impl KeyProblem {
@@ -372,6 +385,10 @@ impl KeyProblem {
                     None => error,
                 }
             }
+            KeyFault::Elsewhere => shown(
+                ConfigError::new(&place, "key of the daemon in a policy")
+                    .expected("it at the top of the file, where it holds for all policies"),
+            ),
             KeyFault::Repeated { first_line } => {
                 let message = format!(
                     "key given twice, first in line {}",
@@ -399,6 +416,7 @@ impl<'de, T: Keys + Deserialize<'de>> Deserialize<'de> for Keyed<T> {
                     map,
                     keys: T::keys(),
                     field: T::field,
+                    is_elsewhere: T::is_elsewhere,
                     seen: Vec::new(),
                     problems: Vec::new(),
                 };
@@ -419,6 +437,7 @@ struct KnownKeys<A> {
     map: A,
     keys: Vec<&'static str>,
     field: fn(&str) -> std::borrow::Cow<'_, str>,
+    is_elsewhere: fn(&str) -> bool,
     /// Keys so far, and their lines.
     seen: Vec<(&'static str, u64)>,
     problems: Vec<KeyProblem>,
@@ -446,6 +465,7 @@ impl<'de, A: de::MapAccess<'de>> de::MapAccess<'de> for KnownKeys<A> {
                     return seed.deserialize(field.into_deserializer()).map(Some);
                 }
                 (Some(_), Some(first_line)) => KeyFault::Repeated { first_line },
+                (None, _) if (self.is_elsewhere)(&key) => KeyFault::Elsewhere,
                 (None, _) => KeyFault::Unknown {
                     suggestion: suggestion(&key, self.keys.iter().copied()),
                 },

@@ -34,7 +34,7 @@ use url::Url;
 
 use crate::{
     expr::Names,
-    scaling::{Policy, TargetExpressions},
+    scaling::{EVERY_GROUP, Policy, TargetExpressions},
     shown::{self, Secrets},
     transport::{ProxyAddress, ProxyRules},
 };
@@ -58,6 +58,8 @@ pub struct Sources {
     pub purpose: Purpose,
     /// `--app`: one app instead of `FAS_APP_NAME`.
     pub app: Option<String>,
+    /// `--policy`: one policy instead of all, by its name.
+    pub policy: Option<String>,
 }
 
 impl Sources {
@@ -71,6 +73,7 @@ impl Sources {
             file: None,
             purpose,
             app: None,
+            policy: None,
         }
     }
 }
@@ -89,16 +92,10 @@ pub enum Purpose {
 /// Everything the program was told, validated.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `FAS_APP_NAME`, `FAS_ORG`: which apps are scaled.
-    pub apps: AppSelection,
-    /// The expressions of `FAS_*_MACHINE_COUNT`.
-    pub targets: TargetExpressions,
-    /// The names that expressions may use: every collector's metric and the built-in counts.
-    pub names: Names,
-    /// What planning may and may not do.
-    pub policy: Policy,
-    /// Where metrics come from, in the order they were configured.
-    pub collectors: Vec<CollectorConfig>,
+    /// What is scaled by what, at least one: the `policies` of the file, or else the top level as the one.
+    ///
+    /// Where several take the same machines, the first does.
+    pub fleets: Vec<FleetConfig>,
     /// How Fly is spoken to.
     pub api: ApiConfig,
     /// `FAS_CONCURRENCY` (16): passes running at the same time; at least 1.
@@ -132,12 +129,85 @@ impl Config {
         validate::load(sources)
     }
 
-    /// The app that a wildcard leaves out: the autoscaler's own, unless it scales another group of it.
+    /// `FAS_INTERVAL`: from the start of one pass over an app to the next.
     #[must_use]
-    pub fn left_out(&self) -> Option<&str> {
-        let own = self.own.app.as_deref();
-        own.filter(|_| self.policy.scales_group(&self.own.process_group))
+    pub fn interval(&self) -> Duration {
+        self.fleets[0].policy.interval
     }
+
+    /// `FAS_TIMEOUT`: the deadline of one pass.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.fleets[0].policy.timeout
+    }
+}
+
+/// One policy of `fleets.md`: what is wanted of the process group that it names, in each app that it names.
+#[derive(Debug, Clone)]
+pub struct FleetConfig {
+    /// What messages call it: `name` in the file, or else `APP/GROUP`.
+    pub name: String,
+    /// `FAS_APP_NAME`, `FAS_ORG`: which apps are scaled.
+    pub apps: AppSelection,
+    /// The expressions of `FAS_*_MACHINE_COUNT`.
+    pub targets: TargetExpressions,
+    /// The names that expressions may use: every collector's metric and the built-in counts.
+    pub names: Names,
+    /// What planning may and may not do.
+    pub policy: Policy,
+    /// Where metrics come from, in the order they were configured.
+    pub collectors: Vec<CollectorConfig>,
+}
+
+impl FleetConfig {
+    /// Which of several policies scale an app, were it listed, by their places; and of those that do not although they take
+    /// it, with the one that has the same machines already: the first in the list has them.
+    #[must_use]
+    pub fn of_app(policies: &[&Self], app: &str, own: &OwnMachine) -> (Vec<usize>, Vec<Shadowed>) {
+        let mut taken: Vec<usize> = Vec::new();
+        let mut shadowed = Vec::new();
+        for (place, policy) in policies.iter().enumerate() {
+            if !policy.takes(app, own) {
+                continue;
+            }
+            match taken.iter().find(|by| policies[**by].meets(policy)) {
+                Some(by) => shadowed.push(Shadowed { place, by: *by }),
+                None => taken.push(place),
+            }
+        }
+        (taken, shadowed)
+    }
+
+    /// The app that a wildcard leaves out: the autoscaler's own, unless another group of it is scaled.
+    #[must_use]
+    pub fn left_out<'own>(&self, own: &'own OwnMachine) -> Option<&'own str> {
+        let app = own.app.as_deref();
+        app.filter(|_| self.policy.scales_group(&own.process_group))
+    }
+
+    /// Whether an app of this name is scaled by it.
+    #[must_use]
+    pub fn takes(&self, app: &str, own: &OwnMachine) -> bool {
+        let pattern = &self.apps.pattern;
+        let is_left_out = pattern.is_wildcard() && self.left_out(own) == Some(app);
+        pattern.takes(app) && !is_left_out
+    }
+
+    /// Whether both scale the same machines of an app that both take.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        let (one, other) = (&self.policy.process_group, &other.policy.process_group);
+        one == other || one == EVERY_GROUP || other == EVERY_GROUP
+    }
+}
+
+/// A policy whose machines another has already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shadowed {
+    /// Its place among the policies.
+    pub place: usize,
+    /// The other one's.
+    pub by: usize,
 }
 
 /// Which apps are scaled.

@@ -21,6 +21,20 @@ pub(super) struct Problems {
 }
 
 impl Problems {
+    /// Leaves of what was found several times only the first: policies share what they leave to the top level.
+    pub(super) fn tell_once(&mut self) {
+        let mut told: Vec<ConfigError> = Vec::new();
+        self.errors.retain(|error| {
+            let is_new = !told.contains(error);
+            if is_new {
+                told.push(error.clone());
+            }
+            is_new
+        });
+        let mut told = BTreeSet::new();
+        self.warnings.retain(|warning| told.insert(warning.clone()));
+    }
+
     /// Adds a mistake.
     pub(super) fn refuse(&mut self, error: ConfigError) {
         self.errors.push(error);

@@ -58,6 +58,9 @@ The YAML file
     for collectors of the file.
   - Quote an expression that contains \": \", and a value that begins with *, {, !, &, % or @.
   - If the file has metric-collectors, the collectors of the environment are not used.
+  - policies is a list of what is scaled by what. An item has keys of its own for which machines, how many, by what
+    numbers and within which limits (not those of Fly's APIs and the daemon itself), metric-collectors, and a name
+    for messages. What it leaves out is what the top of the file says, or else the environment.
   - Only the first YAML document is read, with a warning about a second one.
   - An unknown key is refused, with its line. A key without a value counts as unset.
 

@@ -64,10 +64,10 @@ fn written<'set, Keyed: Iterator<Item = (&'static str, &'set Value)>>(
     of_collector: impl Fn(&'set WrittenCollector) -> Keyed,
 ) -> impl Iterator<Item = (Holds, &'set Value)> {
     let of_rows = settings
-        .rows()
+        .all_rows()
         .map(|(variable, value)| (variable.holds, value));
-    let collectors = settings.metric_collectors.iter().flatten();
-    let of_collectors = collectors
+    let of_collectors = settings
+        .collectors()
         .flat_map(of_collector)
         .map(|(key, value)| (held_by(key), value));
     of_rows.chain(of_collectors)
@@ -219,14 +219,15 @@ pub(super) fn refuse_secrets_expanded_in_file(
         let locate = |_: &str, _| super::Place::Option("");
         Settings::merge(RawSettings::default(), raw, &locate, &mut Vec::new())
     });
-    let written = settings.metric_collectors.as_deref().unwrap_or_default();
+    let written: Vec<_> = settings.collectors().collect();
+    let traced = traced.ok();
     let traced = traced
-        .ok()
-        .and_then(|traced| traced.metric_collectors)
+        .as_ref()
+        .map(|traced| traced.collectors().collect::<Vec<_>>())
         .filter(|traced| traced.len() == written.len());
     let mut found = Vec::new();
-    for (index, collector) in written.iter().enumerate() {
-        let traced = traced.as_ref().map(|traced| &traced[index]);
+    for (index, collector) in written.into_iter().enumerate() {
+        let traced = traced.as_ref().map(|traced| traced[index]);
         for (key, value) in sent(collector) {
             let traced = traced.and_then(|traced| sent(traced).find(|(other, _)| *other == key));
             for name in &secret {

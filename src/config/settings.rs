@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::Spanned;
 
 use super::{
-    Config,
+    Config, FleetConfig,
     error::{ConfigError, Place},
     file::Keyed,
     problems::Problems,
@@ -39,8 +39,10 @@ pub struct Variable {
 /// Where the YAML file has a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum YamlKey {
-    /// A key of the file.
+    /// A key of the file, which holds for the daemon as a whole.
     Top(&'static str),
+    /// A key of the file, and of one item of its `policies`.
+    Policy(&'static str),
     /// A key of one item of `metric-collectors`.
     Collector(&'static str),
     /// Nowhere: it is only read from the environment.
@@ -50,7 +52,7 @@ pub enum YamlKey {
 impl fmt::Display for YamlKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Top(key) => formatter.write_str(key),
+            Self::Top(key) | Self::Policy(key) => formatter.write_str(key),
             Self::Collector(key) => write!(formatter, "metric-collectors[].{key}"),
             Self::Absent => Ok(()),
         }
@@ -223,6 +225,16 @@ pub(super) trait Keys {
     fn keys() -> Vec<&'static str>;
     /// The struct's field for one of these keys.
     fn field(key: &str) -> Cow<'_, str>;
+    /// Whether a key that is none of these belongs to the top of the file.
+    fn is_elsewhere(_key: &str) -> bool {
+        false
+    }
+}
+
+/// What settings are read into: what holds for the daemon, and what for one policy.
+struct Read<Daemon, Fleet> {
+    daemon: Daemon,
+    fleet: Fleet,
 }
 
 /// One row a setting: the field that it is read into, the variable, the key, the default, its section, whether upstream
@@ -249,13 +261,23 @@ macro_rules! settings {
             $($(#[$attribute])* $field: Option<Setting>,)*
             /// Only in the file.
             metric_collectors: Option<Vec<Spanned<Keyed<RawCollector>>>>,
+            /// Only in the file, and there at its top.
+            policies: Option<Vec<Spanned<Keyed<RawPolicy>>>>,
+            /// Only in a policy.
+            name: Option<Setting>,
         }
 
         /// What both sources say together.
+        #[derive(Clone)]
         pub(super) struct Settings {
             $(pub(super) $field: Option<Value>,)*
             /// The collectors of the file; they replace those of the environment.
             pub(super) metric_collectors: Option<Vec<WrittenCollector>>,
+            /// What each policy of the file says by itself.
+            pub(super) policies: Option<Vec<Settings>>,
+            /// The policy's name, and where it stands; neither without policies.
+            pub(super) name: Option<Value>,
+            pub(super) item: Option<Place>,
         }
 
         impl Settings {
@@ -273,6 +295,13 @@ macro_rules! settings {
                 locate: &Locate<'_>,
                 overruled: &mut Vec<Overruled>,
             ) -> Self {
+                let policy = |(index, item): (usize, Spanned<Keyed<RawPolicy>>)| {
+                    let name = format!("{POLICIES}[{index}]");
+                    let place = locate(&name, item.referenced.line());
+                    let locate = |key: &str, line| locate(&format!("{name}.{key}"), line);
+                    let alone = Self::merge(RawSettings::default(), item.value.fields.0, &locate, &mut Vec::new());
+                    Self { item: Some(place), ..alone }
+                };
                 Self {
                     $($field: {
                         let written = from_file(file.$field, $key, locate);
@@ -283,20 +312,34 @@ macro_rules! settings {
                     metric_collectors: file.metric_collectors.map(|items| {
                         items.into_iter().enumerate().map(|(index, item)| WrittenCollector::from_file(index, item, locate)).collect()
                     }),
+                    policies: file.policies.map(|items| items.into_iter().enumerate().map(policy).collect()),
+                    name: file.name.and_then(|name| Value::new(name.text, locate(POLICY_NAME, name.line))),
+                    item: None,
+                }
+            }
+
+            /// What holds for a policy: what it says, and for what it leaves out what the top level says.
+            fn with_rest_of(self, top: &Self) -> Self {
+                Self {
+                    $($field: self.$field.or_else(|| top.$field.clone()),)*
+                    metric_collectors: self.metric_collectors.or_else(|| top.metric_collectors.clone()),
+                    ..self
                 }
             }
 
             /// Reads the settings that are one value of the configuration.
-            pub(super) fn read(&self, config: &mut Config, problems: &mut Problems) {
-                $($(config.$($place).+ = values::$reader(problems, self.$field.as_ref(), $default);)?)*
+            pub(super) fn read(&self, daemon: &mut Config, fleet: &mut FleetConfig, problems: &mut Problems) {
+                let of = Read { daemon, fleet };
+                $($(of.$($place).+ = values::$reader(problems, self.$field.as_ref(), $default);)?)*
             }
         }
 
         /// What [`Settings::read`] has read, for the line at start-up.
-        pub(super) fn told(config: &Config) -> Vec<(&'static str, String)> {
+        pub(super) fn told(daemon: &Config, fleet: &FleetConfig) -> Vec<(&'static str, String)> {
+            let of = Read { daemon, fleet };
             let mut told = Vec::new();
             $($(
-                let text = config.$($place).+.text();
+                let text = of.$($place).+.text();
                 told.extend(match $told {
                     Told::Always(name) => text.map(|text| (name, text)),
                     Told::Changed(name) => text.filter(|text| text != $default).map(|text| (name, text)),
@@ -308,110 +351,110 @@ macro_rules! settings {
 }
 
 use Told::{Always, Changed};
-use YamlKey::{Absent, Collector as InCollector, Top};
+use YamlKey::{Absent, Collector as InCollector, Policy as OfPolicy, Top};
 
 settings! {
-    app_name: "FAS_APP_NAME", Top("app-name"), "required", Apps, Upstream, Plain,
+    app_name: "FAS_APP_NAME", OfPolicy("app-name"), "required", Apps, Upstream, Plain,
         "The app to scale; * matches any characters, and then FAS_ORG is required.";
     org: "FAS_ORG", Top("org"), "", Apps, Upstream, Plain,
         "The slug of the organization whose apps a * matches.";
-    created_machine_count: "FAS_CREATED_MACHINE_COUNT", Top("created-machine-count"), "", Counts, Upstream, Plain,
+    created_machine_count: "FAS_CREATED_MACHINE_COUNT", OfPolicy("created-machine-count"), "", Counts, Upstream, Plain,
         "Expression: machines are created and destroyed until this many exist.";
-    min_created_machine_count: "FAS_MIN_CREATED_MACHINE_COUNT", Top("min-created-machine-count"), "", Counts, Upstream, Plain,
+    min_created_machine_count: "FAS_MIN_CREATED_MACHINE_COUNT", OfPolicy("min-created-machine-count"), "", Counts, Upstream, Plain,
         "Expression: below this many, machines are created; needs the max form as well.";
-    max_created_machine_count: "FAS_MAX_CREATED_MACHINE_COUNT", Top("max-created-machine-count"), "", Counts, Upstream, Plain,
+    max_created_machine_count: "FAS_MAX_CREATED_MACHINE_COUNT", OfPolicy("max-created-machine-count"), "", Counts, Upstream, Plain,
         "Expression: above this many, machines are destroyed; needs the min form as well.";
-    started_machine_count: "FAS_STARTED_MACHINE_COUNT", Top("started-machine-count"), "", Counts, Upstream, Plain,
+    started_machine_count: "FAS_STARTED_MACHINE_COUNT", OfPolicy("started-machine-count"), "", Counts, Upstream, Plain,
         "Expression: existing machines are started and stopped until this many run.";
-    min_started_machine_count: "FAS_MIN_STARTED_MACHINE_COUNT", Top("min-started-machine-count"), "", Counts, Upstream, Plain,
+    min_started_machine_count: "FAS_MIN_STARTED_MACHINE_COUNT", OfPolicy("min-started-machine-count"), "", Counts, Upstream, Plain,
         "Expression: below this many running, machines are started; needs the max form as well.";
-    max_started_machine_count: "FAS_MAX_STARTED_MACHINE_COUNT", Top("max-started-machine-count"), "", Counts, Upstream, Plain,
+    max_started_machine_count: "FAS_MAX_STARTED_MACHINE_COUNT", OfPolicy("max-started-machine-count"), "", Counts, Upstream, Plain,
         "Expression: above this many running, machines are stopped; needs the min form as well.";
-    process_group: "FAS_PROCESS_GROUP", Top("process-group"), "app", Apps, Upstream, Plain,
+    process_group: "FAS_PROCESS_GROUP", OfPolicy("process-group"), "app", Apps, Upstream, Plain,
         "Only machines of this process group are scaled; *: all machines, including those without a group."
-        => policy.process_group, text, Always("process_group");
+        => fleet.policy.process_group, text, Always("process_group");
     #[serde(deserialize_with = "one_or_many")]
-    regions: "FAS_REGIONS", Top("regions"), "", Machines, Upstream, Plain,
+    regions: "FAS_REGIONS", OfPolicy("regions"), "", Machines, Upstream, Plain,
         "Regions or aliases for created machines, separated by commas; one listed twice gets twice as many; unset: the region of the cloned machine, else the app's other regions."
-        => policy.regions, regions, Changed("regions");
-    initial_machine_state: "FAS_INITIAL_MACHINE_STATE", Top("initial-machine-state"), "started", Machines, Upstream, Plain,
+        => fleet.policy.regions, regions, Changed("regions");
+    initial_machine_state: "FAS_INITIAL_MACHINE_STATE", OfPolicy("initial-machine-state"), "started", Machines, Upstream, Plain,
         "The state of a new machine: started or stopped."
-        => policy.initial_state, choice, Always("initial_machine_state");
+        => fleet.policy.initial_state, choice, Always("initial_machine_state");
     interval: "FAS_INTERVAL", Top("interval"), "15s", Daemon, Upstream, Plain,
         "Time between the starts of two passes over an app."
-        => policy.interval, positive_duration, Always("interval");
+        => fleet.policy.interval, positive_duration, Always("interval");
     timeout: "FAS_TIMEOUT", Top("timeout"), "30s", Daemon, Upstream, Plain,
         "The deadline of a pass and of everything in it."
-        => policy.timeout, positive_duration, Always("timeout");
+        => fleet.policy.timeout, positive_duration, Always("timeout");
     concurrency: "FAS_CONCURRENCY", Top("concurrency"), "16", Apps, Upstream, Plain,
         "Passes that run at the same time when many apps are scaled; below 1 counts as 1."
-        => concurrency, passes_at_once, Always("concurrency");
+        => daemon.concurrency, passes_at_once, Always("concurrency");
     app_list_refresh_interval: "FAS_APP_LIST_REFRESH_INTERVAL", Top("app-list-refresh-interval"), "60s", Apps, Upstream, Plain,
         "How often the apps that a * matches are listed."
-        => app_list_refresh_interval, positive_duration, Always("app_list_refresh_interval");
-    machine_floor: "FAS_MACHINE_FLOOR", Top("machine-floor"), "", Limits, Ours, Plain,
+        => daemon.app_list_refresh_interval, positive_duration, Always("app_list_refresh_interval");
+    machine_floor: "FAS_MACHINE_FLOOR", OfPolicy("machine-floor"), "", Limits, Ours, Plain,
         "Never fewer created machines than this, whatever the expression says."
-        => policy.floor, count, Changed("floor");
-    machine_ceiling: "FAS_MACHINE_CEILING", Top("machine-ceiling"), "", Limits, Ours, Plain,
+        => fleet.policy.floor, count, Changed("floor");
+    machine_ceiling: "FAS_MACHINE_CEILING", OfPolicy("machine-ceiling"), "", Limits, Ours, Plain,
         "Never more created machines than this, whatever the expression says."
-        => policy.ceiling, ceiling, Changed("ceiling");
-    destroy_running_after: "FAS_DESTROY_RUNNING_AFTER", Top("destroy-running-after"), "45s", Machines, Ours, Plain,
+        => fleet.policy.ceiling, ceiling, Changed("ceiling");
+    destroy_running_after: "FAS_DESTROY_RUNNING_AFTER", OfPolicy("destroy-running-after"), "45s", Machines, Ours, Plain,
         "How long a surplus must last before running machines are destroyed; 0s: at once."
-        => policy.destroy_running_after, duration, Always("destroy_running_after");
-    stop_action: "FAS_STOP_ACTION", Top("stop-action"), "stop", Machines, Ours, Plain,
+        => fleet.policy.destroy_running_after, duration, Always("destroy_running_after");
+    stop_action: "FAS_STOP_ACTION", OfPolicy("stop-action"), "stop", Machines, Ours, Plain,
         "How started machines are stopped: stop or suspend."
-        => policy.stop_action, choice, Changed("stop_action");
-    clone_volumes: "FAS_CLONE_VOLUMES", Top("clone-volumes"), "false", Machines, Ours, Plain,
+        => fleet.policy.stop_action, choice, Changed("stop_action");
+    clone_volumes: "FAS_CLONE_VOLUMES", OfPolicy("clone-volumes"), "false", Machines, Ours, Plain,
         "Whether machines with volumes may be cloned, each clone with its own volumes."
-        => policy.clone_volumes, boolean, Changed("clone_volumes");
-    scale_up_stabilization: "FAS_SCALE_UP_STABILIZATION", Top("scale-up-stabilization"), "0s", Limits, Ours, Plain,
+        => fleet.policy.clone_volumes, boolean, Changed("clone_volumes");
+    scale_up_stabilization: "FAS_SCALE_UP_STABILIZATION", OfPolicy("scale-up-stabilization"), "0s", Limits, Ours, Plain,
         "Scale up only to the lowest minimum seen in this time."
-        => policy.stabilization.up, duration, Changed("scale_up_stabilization");
-    scale_down_stabilization: "FAS_SCALE_DOWN_STABILIZATION", Top("scale-down-stabilization"), "0s", Limits, Ours, Plain,
+        => fleet.policy.stabilization.up, duration, Changed("scale_up_stabilization");
+    scale_down_stabilization: "FAS_SCALE_DOWN_STABILIZATION", OfPolicy("scale-down-stabilization"), "0s", Limits, Ours, Plain,
         "Scale down only to the highest maximum seen in this time."
-        => policy.stabilization.down, duration, Changed("scale_down_stabilization");
-    scale_up_step: "FAS_SCALE_UP_STEP", Top("scale-up-step"), "", Limits, Ours, Plain,
+        => fleet.policy.stabilization.down, duration, Changed("scale_down_stabilization");
+    scale_up_step: "FAS_SCALE_UP_STEP", OfPolicy("scale-up-step"), "", Limits, Ours, Plain,
         "The most machines that one pass adds: a count or a share such as 50%; 0: none."
-        => policy.step.up, step, Changed("scale_up_step");
-    scale_down_step: "FAS_SCALE_DOWN_STEP", Top("scale-down-step"), "", Limits, Ours, Plain,
+        => fleet.policy.step.up, step, Changed("scale_up_step");
+    scale_down_step: "FAS_SCALE_DOWN_STEP", OfPolicy("scale-down-step"), "", Limits, Ours, Plain,
         "The most machines that one pass removes: a count or a share such as 50%; 0: none."
-        => policy.step.down, step, Changed("scale_down_step");
-    fallback_created_machine_count: "FAS_FALLBACK_CREATED_MACHINE_COUNT", Top("fallback-created-machine-count"), "", Limits, Ours, Plain,
+        => fleet.policy.step.down, step, Changed("scale_down_step");
+    fallback_created_machine_count: "FAS_FALLBACK_CREATED_MACHINE_COUNT", OfPolicy("fallback-created-machine-count"), "", Limits, Ours, Plain,
         "The minimum of created machines once that target has had no value for FAS_FALLBACK_AFTER passes."
-        => policy.fallback.created, count, Changed("fallback_created");
-    fallback_started_machine_count: "FAS_FALLBACK_STARTED_MACHINE_COUNT", Top("fallback-started-machine-count"), "", Limits, Ours, Plain,
+        => fleet.policy.fallback.created, count, Changed("fallback_created");
+    fallback_started_machine_count: "FAS_FALLBACK_STARTED_MACHINE_COUNT", OfPolicy("fallback-started-machine-count"), "", Limits, Ours, Plain,
         "The minimum of started machines once that target has had no value for FAS_FALLBACK_AFTER passes."
-        => policy.fallback.started, count, Changed("fallback_started");
-    fallback_after: "FAS_FALLBACK_AFTER", Top("fallback-after"), "3", Limits, Ours, Plain,
+        => fleet.policy.fallback.started, count, Changed("fallback_started");
+    fallback_after: "FAS_FALLBACK_AFTER", OfPolicy("fallback-after"), "3", Limits, Ours, Plain,
         "Consecutive passes without a value before the fallback is used."
-        => policy.fallback.after, passes_in_a_row, Always("fallback_after");
-    deploy_timeout: "FAS_DEPLOY_TIMEOUT", Top("deploy-timeout"), "1h", Machines, Ours, Plain,
+        => fleet.policy.fallback.after, passes_in_a_row, Always("fallback_after");
+    deploy_timeout: "FAS_DEPLOY_TIMEOUT", OfPolicy("deploy-timeout"), "1h", Machines, Ours, Plain,
         "A deploy that seems to run for longer is treated as abandoned and no longer blocks scaling."
-        => policy.deploy_timeout, duration, Always("deploy_timeout");
+        => fleet.policy.deploy_timeout, duration, Always("deploy_timeout");
     fly_flaps_base_url: "FLY_FLAPS_BASE_URL", Absent, "https://api.machines.dev", Daemon, Upstream, Address,
         "The URL of the Machines API."
-        => api.machines_url, base_url, Always("machines_api");
+        => daemon.api.machines_url, base_url, Always("machines_api");
     fly_api_base_url: "FLY_API_BASE_URL", Absent, "https://api.fly.io", Daemon, Ours, Address,
         "The URL of the GraphQL API."
-        => api.graphql_url, base_url, Always("graphql_api");
+        => daemon.api.graphql_url, base_url, Always("graphql_api");
     api_token: "FAS_API_TOKEN", Top("api-token"), "required by serve", Daemon, Upstream, Token,
         "Fly token for the apps that are scaled."
-        => api.token, api_token, Always("api_token");
+        => daemon.api.token, api_token, Always("api_token");
     api_concurrency: "FAS_API_CONCURRENCY", Top("api-concurrency"), "8", Daemon, Ours, Plain,
         "Concurrent Machines API calls for one app."
-        => api.concurrency, calls_at_once, Always("api_concurrency");
+        => daemon.api.concurrency, calls_at_once, Always("api_concurrency");
     metrics_address: "FAS_METRICS_ADDRESS", Top("metrics-address"), "[::]:9090", Daemon, Ours, Plain,
         "The listen address of /metrics, /healthz and /readyz."
-        => metrics_address, metrics_address, Always("metrics_address");
+        => daemon.metrics_address, metrics_address, Always("metrics_address");
     log_format: "FAS_LOG_FORMAT", Top("log-format"), "json", Daemon, Ours, Plain,
         "The log format: json or text."
-        => log_format, choice, Changed("log_format");
+        => daemon.log_format, choice, Changed("log_format");
     verbose: "FAS_VERBOSE", Top("verbose"), "false", Daemon, Ours, Plain,
         "Debug logging."
-        => verbose, boolean, Changed("verbose");
+        => daemon.verbose, boolean, Changed("verbose");
     dry_run: "FAS_DRY_RUN", Top("dry-run"), "false", Daemon, Ours, Plain,
         "Plan and log changes, but make none."
-        => api.dry_run, boolean, Changed("dry_run");
+        => daemon.api.dry_run, boolean, Changed("dry_run");
     prometheus_address: "FAS_PROMETHEUS_ADDRESS", InCollector("address"), "", Prometheus, Upstream, Address,
         "The address of Prometheus, without /api/v1/query; setting it enables this collector.";
     prometheus_metric_name: "FAS_PROMETHEUS_METRIC_NAME", InCollector("metric-name"), "", Prometheus, Upstream, Plain,
@@ -446,7 +489,9 @@ pub(super) fn variable(name: &str) -> Option<&'static Variable> {
 }
 
 fn from_file(setting: Option<Setting>, key: YamlKey, locate: &Locate<'_>) -> Option<Value> {
-    let Top(key) = key else { return None };
+    let (Top(key) | OfPolicy(key)) = key else {
+        return None;
+    };
     let setting = setting?;
     Value::new(setting.text, locate(key, setting.line))
 }
@@ -458,13 +503,19 @@ fn from_environment(setting: Option<Setting>, name: &str) -> Option<Value> {
 /// The key of the collectors' list.
 const METRIC_COLLECTORS: &str = "metric-collectors";
 
+/// The key of the policies' list.
+const POLICIES: &str = "policies";
+
+/// The key of a policy's name.
+const POLICY_NAME: &str = "name";
+
 impl Keys for RawSettings {
     fn keys() -> Vec<&'static str> {
         let top = VARIABLES.iter().filter_map(|variable| match variable.key {
-            Top(key) => Some(key),
+            Top(key) | OfPolicy(key) => Some(key),
             InCollector(_) | Absent => None,
         });
-        top.chain([METRIC_COLLECTORS]).collect()
+        top.chain([METRIC_COLLECTORS, POLICIES]).collect()
     }
 
     fn field(key: &str) -> Cow<'_, str> {
@@ -479,6 +530,86 @@ impl RawSettings {
             .iter()
             .flatten()
             .map(|item| &item.value)
+    }
+
+    /// The policies' mappings, likewise.
+    pub(super) fn policies(&self) -> impl Iterator<Item = &Keyed<RawPolicy>> {
+        self.policies.iter().flatten().map(|item| &item.value)
+    }
+}
+
+/// One item of `policies` as written.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct RawPolicy(pub(super) RawSettings);
+
+impl Keys for RawPolicy {
+    fn keys() -> Vec<&'static str> {
+        let of_policy = VARIABLES.iter().filter_map(|variable| match variable.key {
+            OfPolicy(key) => Some(key),
+            Top(_) | InCollector(_) | Absent => None,
+        });
+        of_policy.chain([POLICY_NAME, METRIC_COLLECTORS]).collect()
+    }
+
+    fn field(key: &str) -> Cow<'_, str> {
+        RawSettings::field(key)
+    }
+
+    fn is_elsewhere(key: &str) -> bool {
+        VARIABLES
+            .iter()
+            .any(|variable| matches!(variable.key, Top(top) if top == key))
+    }
+}
+
+impl Settings {
+    /// What holds for a policy: what it says by itself, and for what it leaves out what the top level says. A count in one
+    /// form (single, or min and max) leaves nothing of the other form of its kind.
+    pub(super) fn under(mut self, top: &Self) -> Self {
+        let mut top = top.clone();
+        let says = |values: [&Option<Value>; 2]| values.into_iter().any(Option::is_some);
+        if self.created_machine_count.is_some() {
+            top.min_created_machine_count = None;
+            top.max_created_machine_count = None;
+        }
+        if says([
+            &self.min_created_machine_count,
+            &self.max_created_machine_count,
+        ]) {
+            top.created_machine_count = None;
+        }
+        if self.started_machine_count.is_some() {
+            top.min_started_machine_count = None;
+            top.max_started_machine_count = None;
+        }
+        if says([
+            &self.min_started_machine_count,
+            &self.max_started_machine_count,
+        ]) {
+            top.started_machine_count = None;
+        }
+        self.policies = None;
+        self.with_rest_of(&top)
+    }
+
+    /// Where something is missing: at the policy, or else in the variable of this name.
+    pub(super) fn place_of(&self, variable: &str) -> Place {
+        let item = self.item.clone();
+        item.unwrap_or_else(|| Place::Variable(variable.to_owned()))
+    }
+
+    /// The collectors of the file, those of its policies too.
+    pub(super) fn collectors(&self) -> impl Iterator<Item = &WrittenCollector> {
+        let of_policies = self.policies.iter().flatten();
+        let own = self.metric_collectors.iter().flatten();
+        own.chain(of_policies.flat_map(|policy| policy.metric_collectors.iter().flatten()))
+    }
+
+    /// The settings that are set, those of policies too, and apart from those of the file's collectors.
+    pub(super) fn all_rows(&self) -> impl Iterator<Item = (&'static Variable, &Value)> {
+        let of_policies = self.policies.iter().flatten();
+        self.rows().chain(of_policies.flat_map(Self::rows))
     }
 }
 
@@ -503,7 +634,7 @@ macro_rules! collector_keys {
         }
 
         /// One collector as written, from either source.
-        #[derive(Default)]
+        #[derive(Clone, Default)]
         pub(super) struct WrittenCollector {
             /// The item in the file, or nothing for one of the environment.
             pub(super) item: Option<Place>,
@@ -684,7 +815,7 @@ mod tests {
                 .to_lowercase()
                 .replace('_', "-");
             match variable.key {
-                Top(key) => assert_eq!(key, kebab),
+                Top(key) | OfPolicy(key) => assert_eq!(key, kebab),
                 InCollector(key) => {
                     assert!(kebab.ends_with(key), "{key}");
                     assert!(RawCollector::keys().contains(&key), "{key}");
@@ -700,7 +831,7 @@ mod tests {
             .iter()
             .filter_map(|variable| match variable.key {
                 InCollector(key) => Some(key),
-                Top(_) | Absent => None,
+                Top(_) | OfPolicy(_) | Absent => None,
             })
             .chain(["type"])
             .collect();

@@ -101,7 +101,7 @@ mod tests {
             assert_eq!(suggestion(name, names()).as_deref(), *expected, "{name}");
         }
         let keys = VARIABLES.iter().filter_map(|variable| match variable.key {
-            YamlKey::Top(key) => Some(key),
+            YamlKey::Top(key) | YamlKey::Policy(key) => Some(key),
             _ => None,
         });
         assert_eq!(

@@ -1,13 +1,13 @@
 //! What the program understood, for the line it logs at start-up: no token, key or password is in it.
 
-use super::{CollectorSource, Config, settings};
+use super::{CollectorSource, Config, FleetConfig, settings};
 use crate::{scaling::Fallback, shown::address};
 
-impl Config {
-    /// The settings as key and value, in a fixed order. Settings that are unset are left out, and so are switches that
-    /// are off.
+impl FleetConfig {
+    /// The settings as key and value, in a fixed order, those of the daemon too. Settings that are unset are left out, and
+    /// so are switches that are off.
     #[must_use]
-    pub fn summary(&self) -> Vec<(&'static str, String)> {
+    pub fn summary(&self, daemon: &Config) -> Vec<(&'static str, String)> {
         let mut entries = vec![("app", self.apps.pattern.as_str().to_owned())];
         let mut add = |key: &'static str, value: Option<String>| {
             entries.extend(value.map(|value| (key, value)));
@@ -30,7 +30,7 @@ impl Config {
         } = self.policy.fallback;
         let has_fallback = created.is_some() || started.is_some();
         entries.extend(
-            settings::told(self)
+            settings::told(daemon, self)
                 .into_iter()
                 .filter(|(key, _)| match *key {
                     "concurrency" | "app_list_refresh_interval" => self.apps.pattern.is_wildcard(),

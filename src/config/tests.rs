@@ -60,7 +60,7 @@ fn warnings(changes: &[(&str, &str)], file: Option<&str>) -> Vec<String> {
 }
 
 fn prometheus(config: &Config) -> (&Url, Option<&str>, Option<&str>, String, Option<f64>) {
-    match &config.collectors[0].source {
+    match &config.fleets[0].collectors[0].source {
         CollectorSource::Prometheus {
             address,
             basic,
@@ -171,8 +171,8 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(defaults, 20);
 
     let config = load(&[], None);
-    assert_eq!(config.policy, Policy::default());
-    assert_eq!(config.apps.org, None);
+    assert_eq!(config.fleets[0].policy, Policy::default());
+    assert_eq!(config.fleets[0].apps.org, None);
     assert!(config.metrics_address.may_fall_back);
     assert_eq!(
         config.own,
@@ -183,8 +183,12 @@ fn the_defaults_are_those_of_the_table() {
         }
     );
     assert_eq!(config.warnings, [""; 0]);
-    assert!(config.targets.started.is_none());
-    let created = config.targets.created.expect("one expression");
+    assert!(config.fleets[0].targets.started.is_none());
+    let created = config.fleets[0]
+        .targets
+        .created
+        .clone()
+        .expect("one expression");
     assert_eq!(created.to_string(), "queue_depth");
 }
 
@@ -193,7 +197,7 @@ fn the_file_of_help_settings_has_every_key_and_is_valid_and_so_is_the_readmes() 
     let help = reference();
     let (_, file) = help.split_once("A file with every key:\n").expect("a file");
     for variable in VARIABLES {
-        if let YamlKey::Top(key) | YamlKey::Collector(key) = variable.key {
+        if let YamlKey::Top(key) | YamlKey::Policy(key) | YamlKey::Collector(key) = variable.key {
             assert!(file.contains(key), "{key}");
         }
     }
@@ -273,19 +277,22 @@ fn every_variable_has_its_effect() {
         ]
     );
     assert_eq!(
-        (config.apps.pattern.as_str(), config.apps.org.as_deref()),
+        (
+            config.fleets[0].apps.pattern.as_str(),
+            config.fleets[0].apps.org.as_deref()
+        ),
         ("my-*", Some("my-org"))
     );
-    let Some(ExpressionBand::Band { min, max }) = &config.targets.created else {
+    let Some(ExpressionBand::Band { min, max }) = &config.fleets[0].targets.created else {
         panic!("two expressions")
     };
     assert_eq!((min.source(), max.source()), ("1", "queue_depth"));
-    let Some(ExpressionBand::Exact(started)) = &config.targets.started else {
+    let Some(ExpressionBand::Exact(started)) = &config.fleets[0].targets.started else {
         panic!("one expression")
     };
     assert_eq!(started.source(), "3");
     assert_eq!(
-        config.policy,
+        config.fleets[0].policy,
         Policy {
             process_group: "worker".to_owned(),
             regions: vec!["iad".to_owned(), "ord".to_owned(), "iad".to_owned()],
@@ -340,14 +347,14 @@ fn every_variable_has_its_effect() {
         (basic, token, query.as_str(), empty_value),
         (None, Some("reader"), "sum(queue_depth)", Some(-1.5))
     );
-    assert_eq!(config.collectors[1].metric, "workflows");
+    assert_eq!(config.fleets[0].collectors[1].metric, "workflows");
     let CollectorSource::Temporal {
         address,
         namespace,
         query: Some(query),
         identity: Some(identity),
         proxy: None,
-    } = &config.collectors[1].source
+    } = &config.fleets[0].collectors[1].source
     else {
         panic!("a Temporal collector");
     };
@@ -384,8 +391,8 @@ fn the_file_with_every_key_means_what_it_says() {
             "no expression uses the metric workflows: it is only shown in /metrics",
         ]
     );
-    let summary: Vec<String> = config
-        .summary()
+    let summary: Vec<String> = config.fleets[0]
+        .summary(&config)
         .into_iter()
         .map(|(key, value)| format!("{key}: {value}"))
         .collect();
@@ -443,7 +450,7 @@ fn the_file_with_every_key_means_what_it_says() {
     let CollectorSource::Temporal {
         identity: Some(identity),
         ..
-    } = &config.collectors[2].source
+    } = &config.fleets[0].collectors[2].source
     else {
         panic!("a Temporal collector");
     };
@@ -457,7 +464,7 @@ fn the_file_with_every_key_means_what_it_says() {
 fn every_key_of_the_table_stands_in_the_full_file() {
     let file = include_str!("../../tests/data/config/full.yml");
     for variable in VARIABLES {
-        if let YamlKey::Top(key) | YamlKey::Collector(key) = variable.key {
+        if let YamlKey::Top(key) | YamlKey::Policy(key) | YamlKey::Collector(key) = variable.key {
             let alternative = ["created-machine-count", "started-machine-count"].contains(&key);
             assert!(alternative || file.contains(&format!("{key}: ")), "{key}");
         }
@@ -472,6 +479,7 @@ fn upstreams_documented_file_is_read_and_lacks_the_namespace() {
         file: Some(("fly-autoscaler.yml".into(), file.to_owned())),
         purpose: Purpose::Serve,
         app: None,
+        policy: None,
     };
     let errors = Config::load(sources.clone())
         .expect_err("no namespace")
@@ -489,8 +497,8 @@ fn upstreams_documented_file_is_read_and_lacks_the_namespace() {
         ..sources
     })
     .expect("complete");
-    assert_eq!(config.policy.regions, ["iad", "ord", "sjc"]);
-    assert_eq!(config.collectors.len(), 2);
+    assert_eq!(config.fleets[0].policy.regions, ["iad", "ord", "sjc"]);
+    assert_eq!(config.fleets[0].collectors.len(), 2);
 }
 
 #[test]
@@ -502,7 +510,9 @@ fn whatever_the_api_may_take_for_a_region_is_one() {
         ("iad,iad,ord", &["iad", "iad", "ord"]),
     ] {
         assert_eq!(
-            load(&[("FAS_REGIONS", value)], None).policy.regions,
+            load(&[("FAS_REGIONS", value)], None).fleets[0]
+                .policy
+                .regions,
             regions
         );
     }
@@ -1013,24 +1023,24 @@ fn the_file_wins_value_by_value_and_its_collectors_replace_those_of_the_environm
         &changes,
         Some("interval: 2m\nregions: [ord]\nprocess-group:\ntimeout: ''\n"),
     );
-    assert_eq!(config.policy.interval, Duration::from_secs(120));
+    assert_eq!(config.fleets[0].policy.interval, Duration::from_secs(120));
     assert_eq!(
-        config.policy.timeout,
+        config.fleets[0].policy.timeout,
         Duration::from_secs(5),
         "an empty value in the file is an unset one"
     );
-    assert_eq!(config.policy.regions, ["ord"]);
-    assert_eq!(config.policy.process_group, "app");
+    assert_eq!(config.fleets[0].policy.regions, ["ord"]);
+    assert_eq!(config.fleets[0].policy.process_group, "app");
     assert_eq!(
-        config.collectors.len(),
+        config.fleets[0].collectors.len(),
         1,
         "a file without collectors leaves the environment's"
     );
 
     let file = "metric-collectors: [{type: prometheus, metric-name: q, query: up, address: 'http://p:9090'}]\ncreated-machine-count: q\n";
     let config = load(&[], Some(file));
-    assert_eq!(config.collectors.len(), 1);
-    assert_eq!(config.collectors[0].metric, "q");
+    assert_eq!(config.fleets[0].collectors.len(), 1);
+    assert_eq!(config.fleets[0].collectors[0].metric, "q");
     assert_eq!(
         config.warnings,
         [
@@ -1043,10 +1053,10 @@ fn the_file_wins_value_by_value_and_its_collectors_replace_those_of_the_environm
         &[],
         Some("metric-collectors: []\ncreated-machine-count: 1\n"),
     );
-    assert!(config.collectors.is_empty());
+    assert!(config.fleets[0].collectors.is_empty());
     let config = load(&[], Some("metric-collectors:\n"));
     assert_eq!(
-        config.collectors.len(),
+        config.fleets[0].collectors.len(),
         1,
         "a key without a value is an unset one"
     );
@@ -1070,26 +1080,29 @@ fn a_file_takes_values_as_they_are_naturally_written() {
                 scale-up-step: 50%\ncreated-machine-count: 3\ninterval: !!str 10s\n";
     let config = load(&[], Some(file));
     assert_eq!(config.concurrency, 4);
-    assert_eq!(config.policy.floor, Some(2));
-    assert!(config.verbose && !config.api.dry_run && config.policy.clone_volumes);
-    assert_eq!(config.policy.regions, ["iad", "ord"]);
-    assert_eq!(config.policy.step.up, Some(Step::Percent(50)));
+    assert_eq!(config.fleets[0].policy.floor, Some(2));
+    assert!(config.verbose && !config.api.dry_run && config.fleets[0].policy.clone_volumes);
+    assert_eq!(config.fleets[0].policy.regions, ["iad", "ord"]);
+    assert_eq!(config.fleets[0].policy.step.up, Some(Step::Percent(50)));
     assert_eq!(
-        load(&[], Some("regions:\n  - iad\n  - ord # near\n  -\n"))
+        load(&[], Some("regions:\n  - iad\n  - ord # near\n  -\n")).fleets[0]
             .policy
             .regions,
         ["iad", "ord"]
     );
-    assert_eq!(load(&[], Some("regions: [$A]")).policy.regions, [""; 0]);
     assert_eq!(
-        load(&[], Some("\u{feff}regions: iad\r\ntimeout: 1s\r\n"))
+        load(&[], Some("regions: [$A]")).fleets[0].policy.regions,
+        [""; 0]
+    );
+    assert_eq!(
+        load(&[], Some("\u{feff}regions: iad\r\ntimeout: 1s\r\n")).fleets[0]
             .policy
             .regions,
         ["iad"]
     );
     for nothing in ["", "# only a comment\n", "---\n", "{}", "~"] {
         assert_eq!(
-            load(&[], Some(nothing)).policy,
+            load(&[], Some(nothing)).fleets[0].policy,
             Policy::default(),
             "{nothing:?}"
         );
@@ -1267,11 +1280,15 @@ fn variables_in_the_file_are_replaced_before_it_is_parsed() {
         ("MORE", "5s\nverbose: true"),
     ];
     assert_eq!(
-        load(&changes, Some("regions: [$PRIMARY]")).policy.regions,
+        load(&changes, Some("regions: [$PRIMARY]")).fleets[0]
+            .policy
+            .regions,
         ["ord"]
     );
     assert_eq!(
-        load(&changes, Some("regions: ${LIST}")).policy.regions,
+        load(&changes, Some("regions: ${LIST}")).fleets[0]
+            .policy
+            .regions,
         ["iad", "ord"]
     );
     let config = load(&changes, Some("timeout: $MORE"));
@@ -1522,15 +1539,15 @@ fn white_space_around_a_value_is_no_part_of_it() {
         ],
         None,
     );
-    assert_eq!(config.apps.pattern.as_str(), "my-app");
-    assert_eq!(config.apps.org, None);
+    assert_eq!(config.fleets[0].apps.pattern.as_str(), "my-app");
+    assert_eq!(config.fleets[0].apps.org, None);
     assert_eq!(
         config.api.token.as_ref().map(ExposeSecret::expose_secret),
         Some("FlyV1 fm2_a,fm2_b")
     );
     let (_, _, token, query, _) = prometheus(&config);
     assert_eq!((token, query.as_str()), (Some("token"), "up"));
-    assert_eq!(config.policy.interval, Duration::from_secs(20));
+    assert_eq!(config.fleets[0].policy.interval, Duration::from_secs(20));
 }
 
 #[test]
@@ -1539,7 +1556,12 @@ fn an_empty_variable_is_an_unset_one() {
         let required = VALID.iter().any(|(name, _)| *name == variable.name);
         if !required {
             let config = load(&[(variable.name, "")], None);
-            assert_eq!(config.policy, Policy::default(), "{}", variable.name);
+            assert_eq!(
+                config.fleets[0].policy,
+                Policy::default(),
+                "{}",
+                variable.name
+            );
             assert_eq!(config.warnings, [""; 0], "{}", variable.name);
         }
     }
@@ -1672,7 +1694,9 @@ fn a_proxy_is_read_from_the_environment_and_a_malformed_one_is_refused() {
     for direct in ["https://p.internal", "http://p.example"] {
         assert_eq!(config.proxies.proxy_for(&url(direct)), None, "{direct}");
     }
-    let CollectorSource::Temporal { proxy, .. } = &config.collectors.last().unwrap().source else {
+    let CollectorSource::Temporal { proxy, .. } =
+        &config.fleets[0].collectors.last().unwrap().source
+    else {
         panic!("a Temporal collector");
     };
     assert_eq!(proxy.as_ref(), through);
@@ -1721,7 +1745,11 @@ fn only_the_first_yaml_document_is_read() {
         ("timeout: 7s\n---\n{[ nothing of YAML\n", Some(3)),
     ] {
         let config = load(&[], Some(text));
-        assert_eq!(config.policy.timeout, Duration::from_secs(7), "{text}");
+        assert_eq!(
+            config.fleets[0].policy.timeout,
+            Duration::from_secs(7),
+            "{text}"
+        );
         let expected: Vec<String> = warning
             .map(|line| {
                 format!(
@@ -1829,8 +1857,7 @@ fn eval_needs_no_token_and_can_name_the_app() {
     assert!(config.api.token.is_none());
     let wildcard = [("FAS_APP_NAME", "my-*")];
     assert_eq!(
-        eval(&wildcard, Some("my-1"))
-            .expect("one app")
+        eval(&wildcard, Some("my-1")).expect("one app").fleets[0]
             .apps
             .pattern
             .as_str(),
@@ -1839,6 +1866,7 @@ fn eval_needs_no_token_and_can_name_the_app() {
     assert_eq!(
         eval(&[("FAS_APP_NAME", "")], Some("my-1"))
             .expect("one app")
+            .fleets[0]
             .apps
             .pattern
             .as_str(),
@@ -1904,7 +1932,9 @@ fn of_two_variables_with_one_name_the_first_holds() {
         .environment
         .push(("FAS_INTERVAL".into(), "2s".into()));
     assert_eq!(
-        Config::load(sources).expect("valid").policy.interval,
+        Config::load(sources).expect("valid").fleets[0]
+            .policy
+            .interval,
         Duration::from_secs(1)
     );
 }
@@ -2376,12 +2406,17 @@ fn an_expression_that_only_grows_without_a_bound_is_warned_of() {
     );
 }
 
+fn summaries(config: &Config) -> Vec<Vec<(&'static str, String)>> {
+    let fleets = config.fleets.iter();
+    fleets.map(|fleet| fleet.summary(config)).collect()
+}
+
 /// Everything that can be shown of a configuration or of why there is none.
 fn all_output(sources: Sources) -> String {
     match Config::load(sources) {
         Ok(config) => format!(
             "{config:?} {config:#?} {:?} {:?}",
-            config.summary(),
+            summaries(&config),
             config.warnings
         ),
         Err(errors) => format!("{errors} {errors:?} {errors:#?}"),
@@ -2455,4 +2490,195 @@ proptest! {
         let _ = Config::load(sources(&[(VARIABLES[index].name, &value)], None));
         let _ = Config::load(sources(&[], Some(&file)));
     }
+}
+
+#[test]
+fn the_policies_of_the_readme_are_valid() {
+    let (_, behind) = readme("Several groups or apps in one daemon")
+        .split_once("```yaml\n")
+        .expect("a file");
+    let (file, _) = behind.split_once("```").expect("its end");
+    let config = load(&[("FAS_PROMETHEUS_TOKEN", "reader")], Some(file));
+    let names: Vec<&str> = config.fleets.iter().map(|fleet| &*fleet.name).collect();
+    assert_eq!(names, ["my-app/web", "workers"]);
+    let ceilings = config.fleets.iter().map(|fleet| fleet.policy.ceiling);
+    assert_eq!(ceilings.collect::<Vec<_>>(), [Some(20), Some(5)]);
+}
+
+/// A file with policies, over [`VALID`].
+fn policies(text: &str) -> Result<Config, ConfigErrors> {
+    Config::load(sources(&[], Some(text)))
+}
+
+#[test]
+fn a_policy_says_what_it_says_and_the_rest_is_the_top_levels() {
+    let config = policies(
+        "machine-ceiling: 20
+policies:
+  - process-group: web
+    regions: [iad, ord]
+  - name: the workers
+    app-name: other-app
+    process-group: worker
+    min-created-machine-count: 1
+    max-created-machine-count: jobs
+    machine-ceiling: 7
+    metric-collectors:
+      - {type: prometheus, metric-name: jobs, address: 'http://p:9090', query: jobs}
+",
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let [web, workers] = config.fleets.as_slice() else {
+        panic!("{:?}", config.fleets)
+    };
+    assert_eq!(web.name, "my-app/web");
+    assert_eq!(web.apps.pattern.as_str(), "my-app");
+    assert_eq!(web.policy.regions, ["iad", "ord"]);
+    assert_eq!(web.policy.ceiling, Some(20));
+    assert_eq!(web.collectors[0].metric, "queue_depth");
+    assert_eq!(
+        web.targets
+            .created
+            .as_ref()
+            .map(ToString::to_string)
+            .as_deref(),
+        Some("queue_depth")
+    );
+    assert_eq!(workers.name, "the workers");
+    assert_eq!(workers.apps.pattern.as_str(), "other-app");
+    assert_eq!(workers.policy.process_group, "worker");
+    assert_eq!(workers.policy.ceiling, Some(7));
+    // Its collectors replace the others, and its form of the count the other form.
+    assert_eq!(workers.collectors.len(), 1);
+    assert_eq!(
+        workers
+            .targets
+            .created
+            .as_ref()
+            .map(ToString::to_string)
+            .as_deref(),
+        Some("1 to jobs")
+    );
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
+fn a_policy_with_a_mistake_is_refused_with_its_line() {
+    for (text, expected) in [
+        (
+            "policies:\n  - {proces-group: web}\n",
+            "unknown key: \"proces-group\"; expected a known one; did you mean process-group? (line 2, column 6 of fas.yml)",
+        ),
+        (
+            "policies:\n  - process-group: web\n    interval: 5s\n",
+            "key of the daemon in a policy: \"interval\"; expected it at the top of the file, where it holds for all policies \
+             (line 3, column 5 of fas.yml)",
+        ),
+        (
+            "policies: []\n",
+            "policies is an empty list; expected at least one policy, or none of the key",
+        ),
+        (
+            "policies:\n  - process-group: web\n  - process-group: web\n",
+            "policies[1] scales the same machines as policies[0]: \"my-app/web\"; expected an app and process group for each \
+             policy (policies[1], line 3 of fas.yml)",
+        ),
+        (
+            "policies:\n  - process-group: '*'\n  - process-group: web\n",
+            "policies[0] scales every process group of the app, that of policies[1] too: \"my-app/web\"; expected an app and \
+             process group for each policy (policies[1], line 3 of fas.yml)",
+        ),
+        (
+            "policies:\n  - process-group: web\n  - process-group: '*'\n",
+            "policies[1] scales every process group of the app, that of policies[0] too: \"my-app/*\"; expected an app and \
+             process group for each policy (policies[1], line 3 of fas.yml)",
+        ),
+        (
+            "policies:\n  - process-group: web\n    machine-ceiling: many\n",
+            "(policies[0].machine-ceiling, line 3 of fas.yml)",
+        ),
+    ] {
+        let errors = policies(text).expect_err(text).to_string();
+        assert!(errors.contains(expected), "{text}\n{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}
+
+#[test]
+fn what_a_policy_lacks_is_told_at_the_policy() {
+    let without = [("FAS_APP_NAME", ""), ("FAS_CREATED_MACHINE_COUNT", "")];
+    let file = "policies:\n  - {app-name: a, created-machine-count: 1}\n  - {process-group: web}\n";
+    let errors = Config::load(sources(&without, Some(file)))
+        .expect_err("it has no app and no target")
+        .to_string();
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(lines.len(), 2, "{errors}");
+    for line in lines {
+        assert!(line.ends_with("(policies[1], line 3 of fas.yml)"), "{line}");
+    }
+}
+
+#[test]
+fn a_mistake_that_policies_share_is_told_once() {
+    let file =
+        "machine-ceiling: many\npolicies:\n  - process-group: web\n  - process-group: worker\n";
+    let errors = policies(file).expect_err("a count").to_string();
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+}
+
+#[test]
+fn of_several_policies_one_can_be_chosen_by_app_or_name() {
+    let file = "policies:
+  - {process-group: web}
+  - {app-name: other, name: the others}
+  - {process-group: worker}
+";
+    let choose = |app: Option<&str>, policy: Option<&str>| {
+        let chosen = Sources {
+            app: app.map(str::to_owned),
+            policy: policy.map(str::to_owned),
+            ..sources(&[], Some(file))
+        };
+        let names = |config: Config| {
+            let fleets = config.fleets.into_iter();
+            fleets.map(|fleet| fleet.name).collect::<Vec<_>>()
+        };
+        Config::load(chosen).map(names)
+    };
+    let ok = |app, policy| choose(app, policy).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(
+        ok(None, None),
+        ["my-app/web", "the others", "my-app/worker"]
+    );
+    assert_eq!(ok(Some("my-app"), None), ["my-app/web", "my-app/worker"]);
+    assert_eq!(ok(None, Some("my-app/worker")), ["my-app/worker"]);
+    assert_eq!(ok(None, Some("the others")), ["the others"]);
+    let errors = choose(None, Some("others"))
+        .expect_err("there is none")
+        .to_string();
+    assert_eq!(
+        errors,
+        "--policy names no policy: \"others\"; expected my-app/web, the others, my-app/worker (--policy)"
+    );
+    assert!(choose(Some("third"), None).is_err());
+}
+
+#[test]
+fn the_first_policy_that_takes_a_machine_has_it() {
+    let file = "org: acme
+policies:
+  - {app-name: 'api-*', process-group: web}
+  - {app-name: '*', process-group: web}
+  - {app-name: '*', process-group: worker}
+  - {app-name: 'api*', process-group: '*'}
+";
+    let config = policies(file).unwrap_or_else(|errors| panic!("{errors}"));
+    let fleets: Vec<&FleetConfig> = config.fleets.iter().collect();
+    let of_app = |app: &str| FleetConfig::of_app(&fleets, app, &config.own);
+    let shadowed = |place, by| Shadowed { place, by };
+    assert_eq!(
+        of_app("api-1"),
+        (vec![0, 2], vec![shadowed(1, 0), shadowed(3, 0)])
+    );
+    assert_eq!(of_app("site"), (vec![1, 2], Vec::new()));
 }

@@ -14,7 +14,7 @@ use std::{
 use url::Url;
 
 use super::{
-    ApiConfig, AppPattern, AppSelection, Config, ConfigError, ConfigErrors, LogFormat,
+    ApiConfig, AppPattern, AppSelection, Config, ConfigError, ConfigErrors, FleetConfig, LogFormat,
     MetricsAddress, OwnMachine, Place, Purpose, Sources,
     collectors::{CheckedCollector, collectors},
     conflicts,
@@ -24,7 +24,7 @@ use super::{
     secrets::{
         know_environment, know_settings, refuse_misplaced_tokens, refuse_secrets_expanded_in_file,
     },
-    settings::{Overruled, RawSettings, Settings, Value},
+    settings::{Overruled, RawSettings, Settings, Value, WrittenCollector},
     values,
 };
 use crate::{
@@ -37,12 +37,13 @@ use crate::{
 /// The process group of apps that name none.
 const DEFAULT_PROCESS_GROUP: &str = "app";
 
-pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
+pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
     let problems = &mut Problems::default();
-    let environment = Environment::collect(sources.environment);
+    let environment = Environment::collect(std::mem::take(&mut sources.environment));
     let raw = environment.settings(&mut problems.errors);
     let file = sources
         .file
+        .take()
         .map(|(path, text)| (path.display().to_string(), text));
     know_environment(problems, &environment);
     let Some(mut settings) = merge(problems, raw, file.as_ref(), &environment) else {
@@ -62,42 +63,19 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
 
     let own = own_machine(&environment);
     let proxies = proxies(problems, &environment);
-    let apps = apps(problems, &settings, sources.app.as_deref(), &own);
-    // Expressions need the metrics' names, but their mistakes are shown first.
-    let before_collectors = problems.errors.len();
-    let collectors = collectors(problems, &mut settings, &environment, &proxies);
-    let of_collectors = problems.errors.split_off(before_collectors);
-    let metrics: BTreeSet<&str> = collectors
-        .iter()
-        .filter_map(|collector| collector.metric.as_deref())
-        .collect();
-    let names = Names::new(metrics);
-    let targets = targets(problems, &settings, &names, sources.purpose);
     let mut config = Config {
-        apps,
-        targets,
-        names,
-        policy: Policy {
-            own_machine: own.machine.clone(),
-            ..Policy::default()
-        },
         proxies,
         own,
         ..unread()
     };
-    settings.read(&mut config, problems);
+    let policies = policies(problems, &mut settings, &sources);
+    for settings in policies {
+        let fleet = fleet(problems, settings, &environment, &mut config, &sources);
+        config.fleets.push(fleet);
+    }
     if config.api.dry_run {
         config.dry_run_by = settings.dry_run.as_ref().map(|value| value.place().clone());
     }
-    check_limits(problems, &settings, &config.policy);
-    conflicts::warn_of_conflicts(problems, &settings, &config);
-    // What is replayed may be other expressions than these.
-    if sources.purpose != Purpose::Backtest {
-        conflicts::warn_of_unused_metrics(problems, &config.targets, &collectors);
-    }
-    warn_of_endless_growth(problems, &settings, &config, &collectors);
-    warn_of_unguarded_deploys(problems, &settings, &config.policy);
-    problems.errors.extend(of_collectors);
     if config.api.token.is_none() && sources.purpose == Purpose::Serve {
         let place = Place::Variable("FAS_API_TOKEN".to_owned());
         problems
@@ -105,10 +83,7 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
                 "fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
             ));
     }
-    config.collectors = collectors
-        .into_iter()
-        .filter_map(CheckedCollector::complete)
-        .collect();
+    problems.tell_once();
     config.warnings = environment.unknown(problems);
     config.warnings.append(&mut problems.warnings);
     if let Some((path, _)) = &file {
@@ -138,19 +113,170 @@ pub(super) fn load(sources: Sources) -> Result<Config, ConfigErrors> {
     }
 }
 
+/// What holds for each policy, in their order; without any, for the top level, which is the one then. Of several, `--app`
+/// and `--policy` leave those that are meant.
+fn policies(problems: &mut Problems, settings: &mut Settings, sources: &Sources) -> Vec<Settings> {
+    let Some(items) = settings.policies.take() else {
+        return vec![settings.clone()];
+    };
+    if items.is_empty() {
+        let place = Place::Variable("policies".to_owned());
+        problems.refuse(
+            ConfigError::new(&place, "policies is an empty list")
+                .expected("at least one policy, or none of the key"),
+        );
+        return vec![settings.clone()];
+    }
+    // Only where every policy has collectors of its own are those of the environment there for nobody.
+    let has_own = |item: &Settings| item.metric_collectors.is_some();
+    let is_environment_used = !items.iter().all(has_own);
+    let whole = |item: Settings| {
+        let has_own = has_own(&item);
+        let mut item = item.under(settings);
+        if has_own && is_environment_used {
+            WrittenCollector::from_environment(&mut item);
+        }
+        item
+    };
+    let items: Vec<Settings> = items.into_iter().map(whole).collect();
+    refuse_shared_machines(problems, &items);
+    let takes = |item: &Settings, app: &str| {
+        let pattern = item.app_name.as_ref();
+        let pattern = pattern.and_then(|value| AppPattern::parse(value.text()).ok());
+        pattern.is_none_or(|pattern| pattern.matches(app))
+    };
+    let is_chosen = |item: &Settings| {
+        let by_app = sources.app.as_deref().is_none_or(|app| takes(item, app));
+        let by_name = sources
+            .policy
+            .as_deref()
+            .is_none_or(|name| name_of(item) == name);
+        by_app && by_name
+    };
+    let (chosen, others): (Vec<_>, Vec<_>) = items.into_iter().partition(is_chosen);
+    if !chosen.is_empty() {
+        return chosen;
+    }
+    if let Some(name) = &sources.policy {
+        let names: Vec<String> = others.iter().map(name_of).collect();
+        problems.refuse(
+            ConfigError::new(&Place::Option("--policy"), "--policy names no policy")
+                .value(name)
+                .expected(names.join(", ")),
+        );
+    }
+    // That none takes the app is told of each of them.
+    others
+}
+
+/// What messages call a policy.
+fn name_of(settings: &Settings) -> String {
+    let text = |value: &Option<Value>, default: &str| {
+        value.as_ref().map_or(default, Value::text).to_owned()
+    };
+    settings.name.as_ref().map_or_else(
+        || {
+            let app = text(&settings.app_name, "");
+            format!(
+                "{app}/{}",
+                text(&settings.process_group, DEFAULT_PROCESS_GROUP)
+            )
+        },
+        |name| name.text().to_owned(),
+    )
+}
+
+/// Refuses two policies that name the same machines, and one for all groups beside another of the same app.
+fn refuse_shared_machines(problems: &mut Problems, items: &[Settings]) {
+    let named = |item: &Settings| {
+        let app = item.app_name.as_ref()?.text().to_owned();
+        let group = item.process_group.as_ref();
+        let group = group.map_or(DEFAULT_PROCESS_GROUP, Value::text).to_owned();
+        Some((app, group))
+    };
+    let mut known: Vec<(String, String, Option<&Place>)> = Vec::new();
+    for item in items {
+        let Some((app, group)) = named(item) else {
+            continue;
+        };
+        let meets = |(other, taken, _): &&(String, String, Option<&Place>)| {
+            *other == app && (*taken == group || taken == EVERY_GROUP || group == EVERY_GROUP)
+        };
+        if let (Some((_, taken, first)), Some(place)) = (known.iter().find(meets), &item.item) {
+            let first = first.map_or("", Place::label);
+            let message = if *taken == group {
+                format!("{} scales the same machines as {first}", place.label())
+            } else {
+                let (all, other) = if group == EVERY_GROUP {
+                    (place.label(), first)
+                } else {
+                    (first, place.label())
+                };
+                format!("{all} scales every process group of the app, that of {other} too")
+            };
+            problems.refuse(
+                ConfigError::new(place, message)
+                    .value(&format!("{app}/{group}"))
+                    .expected("an app and process group for each policy"),
+            );
+        }
+        known.push((app, group, item.item.as_ref()));
+    }
+}
+
+/// Reads one policy. What it holds of the daemon goes to `config`, alike for each.
+fn fleet(
+    problems: &mut Problems,
+    mut settings: Settings,
+    environment: &Environment,
+    config: &mut Config,
+    sources: &Sources,
+) -> FleetConfig {
+    let apps = apps(problems, &settings, sources.app.as_deref(), &config.own);
+    // Expressions need the metrics' names, but their mistakes are shown first.
+    let before_collectors = problems.errors.len();
+    let collectors = collectors(problems, &mut settings, environment, &config.proxies);
+    let of_collectors = problems.errors.split_off(before_collectors);
+    let metrics: BTreeSet<&str> = collectors
+        .iter()
+        .filter_map(|collector| collector.metric.as_deref())
+        .collect();
+    let names = Names::new(metrics);
+    let targets = targets(problems, &settings, &names, sources.purpose);
+    let mut fleet = FleetConfig {
+        name: name_of(&settings),
+        apps,
+        targets,
+        names,
+        policy: Policy {
+            own_machine: config.own.machine.clone(),
+            ..Policy::default()
+        },
+        collectors: Vec::new(),
+    };
+    settings.read(config, &mut fleet, problems);
+    check_limits(problems, &settings, &fleet.policy);
+    conflicts::warn_of_conflicts(problems, &settings, &fleet);
+    // What is replayed may be other expressions than these.
+    if sources.purpose != Purpose::Backtest {
+        conflicts::warn_of_unused_metrics(problems, &fleet.targets, &collectors);
+    }
+    warn_of_endless_growth(problems, &settings, &fleet, &collectors);
+    warn_of_unguarded_deploys(problems, &settings, &fleet.policy);
+    problems.errors.extend(of_collectors);
+    fleet.collectors = collectors
+        .into_iter()
+        .filter_map(CheckedCollector::complete)
+        .collect();
+    fleet
+}
+
 /// A configuration before anything is read: every value is replaced, most of them by [`Settings::read`].
 fn unread() -> Config {
     let nowhere = Url::parse("http://unread.invalid").expect("a valid URL");
     Config {
-        apps: AppSelection {
-            pattern: AppPattern::parse("app").expect("a plain name"),
-            org: None,
-        },
-        targets: TargetExpressions::default(),
-        names: Names::new([""; 0]),
+        fleets: Vec::new(),
         dry_run_by: None,
-        policy: Policy::default(),
-        collectors: Vec::new(),
         api: ApiConfig {
             token: None,
             machines_url: nowhere.clone(),
@@ -292,7 +418,7 @@ fn apps(
     let org = settings.org.as_ref().map(|org| org.text().to_owned());
     let stand_in = AppPattern::parse("app").expect("a plain name");
     let Some(value) = option.as_ref().or(settings.app_name.as_ref()) else {
-        let place = Place::Variable("FAS_APP_NAME".to_owned());
+        let place = settings.place_of("FAS_APP_NAME");
         problems
             .refuse(ConfigError::new(&place, "app name required").example("FAS_APP_NAME=my-app"));
         return AppSelection {
@@ -372,7 +498,7 @@ fn targets(
     ];
     let has_none = created.iter().chain(&started).all(Option::is_none);
     if has_none && purpose != Purpose::Backtest {
-        let place = Place::Variable("FAS_CREATED_MACHINE_COUNT".to_owned());
+        let place = settings.place_of("FAS_CREATED_MACHINE_COUNT");
         let message = "must define either created machine count or started machine count";
         problems.refuse(
             ConfigError::new(&place, message)
@@ -460,15 +586,15 @@ fn expression(
 fn warn_of_endless_growth(
     problems: &mut Problems,
     settings: &Settings,
-    config: &Config,
+    fleet: &FleetConfig,
     collectors: &[CheckedCollector],
 ) {
     let (Some(ExpressionBand::Exact(expression)), Some(value)) =
-        (&config.targets.created, &settings.created_machine_count)
+        (&fleet.targets.created, &settings.created_machine_count)
     else {
         return;
     };
-    let policy = &config.policy;
+    let policy = &fleet.policy;
     // Half a machine is rounded up.
     let Some((name, _)) = expression.as_sum().filter(|(_, more)| *more >= 0.5) else {
         return;
@@ -476,7 +602,7 @@ fn warn_of_endless_growth(
     let counts_what_it_creates = match name.as_str() {
         "created_machine_count" => true,
         "started_machine_count" => {
-            policy.initial_state == InitialState::Started && config.targets.started.is_none()
+            policy.initial_state == InitialState::Started && fleet.targets.started.is_none()
         }
         _ => false,
     };

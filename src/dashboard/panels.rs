@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     metrics::series::{
         API_REQUEST_DURATION, API_REQUESTS, APP, BUILD_INFO, CREATES, DESTROYS, DRY_RUN_ACTIONS,
-        FAILING_PASSES, LAST_SUCCESS, MACHINES, METRIC_VALUE, PASS_DURATION, PASS_ERRORS,
+        FAILING_PASSES, GROUP, LAST_SUCCESS, MACHINES, METRIC_VALUE, PASS_DURATION, PASS_ERRORS,
         PROCESS_CPU, PROCESS_MAX_FILES, PROCESS_MEMORY, PROCESS_OPEN_FILES, PROCESS_START,
         PROCESS_THREADS, RECONCILES, STARTS, STOPS, Series, TARGET_MACHINES,
     },
@@ -193,8 +193,8 @@ fn machines() -> Row {
                 look: Look::Lines,
                 unit: Unit::Any,
                 queries: vec![query(
-                    format!("topk(50, max by ({APP}, metric) ({values}))"),
-                    "{{app}} {{metric}}",
+                    format!("topk(50, max by ({APP}, {GROUP}, metric) ({values}))"),
+                    "{{app}}/{{group}} {{metric}}",
                 )],
             },
             Panel {
@@ -229,8 +229,8 @@ fn passes() -> Row {
                 look: Look::Lines,
                 unit: Unit::Count,
                 queries: vec![query(
-                    format!("topk(20, max by ({APP}) ({failing})) > 0"),
-                    "{{app}}",
+                    format!("topk(20, max by ({APP}, {GROUP}) ({failing})) > 0"),
+                    "{{app}}/{{group}}",
                 )],
             },
             Panel {

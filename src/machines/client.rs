@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, Request, Response, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use url::Url;
 
 use super::{
@@ -68,6 +68,8 @@ pub struct ApiOptions {
     pub dry_run: bool,
     /// Where the jitter of pauses begins.
     pub jitter_seed: u64,
+    /// How many calls about one app may be in flight, whichever of its fleets they are for.
+    pub concurrency: usize,
 }
 
 /// Fly's APIs with one token.
@@ -86,6 +88,8 @@ pub struct AppClient {
     api: Arc<Api>,
     app: String,
     cookies: Cookies,
+    /// Whoever has a call in flight holds one of these.
+    in_flight: Semaphore,
     machine_pace: CreatePace,
     volume_pace: CreatePace,
 }
@@ -141,6 +145,8 @@ struct Call<'call> {
     /// The same, set by somebody else.
     outdated: Option<&'call AtomicBool>,
     cookies: &'call Cookies,
+    /// What an attempt holds one of.
+    in_flight: Option<&'call Semaphore>,
 }
 
 /// Why one attempt failed.
@@ -245,6 +251,7 @@ impl Api {
             halted: None,
             outdated: None,
             cookies: &self.cookies,
+            in_flight: None,
         }
     }
 
@@ -314,6 +321,11 @@ impl Api {
         call: &Call<'_>,
         deadline: Instant,
     ) -> Result<Response<Bytes>, Failure> {
+        // It is never closed.
+        let _in_flight = match call.in_flight {
+            Some(places) => places.acquire().await.ok(),
+            None => None,
+        };
         let begun = Instant::now();
         let not_made = |cause| {
             Err(Failure {
@@ -395,9 +407,11 @@ impl AppClient {
     /// The calls about `app`.
     #[must_use]
     pub fn new(api: Arc<Api>, app: impl Into<String>) -> Self {
+        let in_flight = Semaphore::new(api.options.concurrency.max(1));
         Self {
             api,
             app: app.into(),
+            in_flight,
             cookies: Cookies::default(),
             machine_pace: CreatePace::new(),
             volume_pace: CreatePace::new(),
@@ -760,6 +774,9 @@ impl AppClient {
         Call {
             method,
             cookies: &self.cookies,
+            // What is asked once a pass, before there is anything to do, waits for nothing.
+            in_flight: (!matches!(operation, Operation::GetApp | Operation::ListMachines))
+                .then_some(&self.in_flight),
             ..self.api.call(operation, subject, &path)
         }
     }
@@ -919,6 +936,7 @@ mod tests {
             graphql_url: url,
             token: token.into(),
             dry_run: true,
+            concurrency: 8,
             jitter_seed: 1,
         };
         let transport = Arc::new(Counting::default());
@@ -973,6 +991,7 @@ mod tests {
             graphql_url: url,
             token: "FlyV1 fm2_sesame".into(),
             dry_run: false,
+            concurrency: 8,
             jitter_seed: 1,
         };
         let transport = Arc::new(Limiting(&HALTED));

@@ -6,6 +6,12 @@ use std::fmt;
 /// The label that says which app a series is of.
 pub const APP: &str = "app";
 
+/// The label that says which process group of the app; `*` for all.
+pub const GROUP: &str = "group";
+
+/// The label that says which region of the group, where each has a target of its own; absent elsewhere.
+pub const REGION: &str = "region";
+
 /// One series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Series {
@@ -112,21 +118,21 @@ pub const METRIC_VALUE: Series = series(
     Gauge,
     "fas_metric_value",
     "The last value of each metric; absent while it has none.",
-    &[APP, "metric"],
+    &[APP, GROUP, "metric"],
 );
 /// What expressions ask for.
 pub const TARGET_MACHINES: Series = series(
     Gauge,
     "fas_target_machines",
     "What each expression asks for, before limits; absent while it has no value.",
-    &[APP, "kind", "bound"],
+    &[APP, GROUP, "kind", "bound"],
 );
 /// Machines by state.
 pub const MACHINES: Series = series(
     Gauge,
     "fas_machines",
     "Machines of the process group by their last known state; `unreachable` and `stuck` ones are counted only as such.",
-    &[APP, "state"],
+    &[APP, GROUP, "state"],
 );
 /// How long passes take.
 pub const PASS_DURATION: Series = series(
@@ -147,14 +153,14 @@ pub const LAST_SUCCESS: Series = series(
     Gauge,
     "fas_last_success_timestamp_seconds",
     "When the last successful pass finished, as a Unix time; 0 while none has.",
-    &[APP],
+    &[APP, GROUP],
 );
 /// Passes in a row that failed.
 pub const FAILING_PASSES: Series = series(
     Gauge,
     "fas_failing_passes",
     "Consecutive failed passes; 0 is healthy.",
-    &[APP],
+    &[APP, GROUP],
 );
 /// HTTP requests.
 pub const API_REQUESTS: Series = series(

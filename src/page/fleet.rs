@@ -13,7 +13,7 @@ use crate::{
     chart::{Band, Chart, Line, Mark},
     inventory::{Inventory, MachineView},
     scaling::{Decision, Kind, Note},
-    status::{Fleet, LastPass, PastDecision, PastError, Recent, Span, Status},
+    status::{Fleet, LastPass, PastDecision, PastError, Recent, Selection, Span, Status},
 };
 
 /// How many points the closer chart shows, with a point a minute an hour.
@@ -22,19 +22,38 @@ const CLOSE: usize = 60;
 /// The most machines of one region that are shown one by one.
 const OF_REGION: usize = 500;
 
-/// The pages of all fleets of an app in one; `None` where there is none of that name.
+/// The pages of the fleets that `selection` means in one; `None` where there is none of that name.
 #[must_use]
-pub fn fleets_of_app(status: &Status, app: &str, daemon: &Daemon) -> Option<String> {
+pub fn fleets_of_app(status: &Status, selection: &Selection, daemon: &Daemon) -> Option<String> {
     let mut parts = Vec::new();
-    status.each_of(app, |fleet| parts.push(one(fleet, status, daemon)));
+    status.each_of(&selection.app, |fleet| {
+        if selection.matches(fleet) {
+            let ids = Ids(parts.len() + 1);
+            parts.push(one(fleet, ids, status, daemon));
+        }
+    });
     if parts.is_empty() {
         return None;
     }
     let content = html! { @for part in parts { (part) } };
-    Some(page(&format!("{app} – fly-autoscaler"), daemon, &content).into_string())
+    let title = format!("{} – fly-autoscaler", selection.app);
+    Some(page(&title, daemon, &content).into_string())
 }
 
-fn one(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
+/// The ids of what a fleet has on a page, of which it is the first, second, …: each is there once.
+#[derive(Clone, Copy)]
+struct Ids(usize);
+
+impl Ids {
+    fn of(self, what: &str) -> String {
+        match self.0 {
+            1 => what.to_owned(),
+            place => format!("{what}-{place}"),
+        }
+    }
+}
+
+fn one(fleet: &Fleet, ids: Ids, status: &Status, daemon: &Daemon) -> Markup {
     let (word, class) = Condition::of(fleet).word();
     html! {
         h1 { (fleet.name.to_string()) " " span.(class).small { (word) } }
@@ -47,15 +66,15 @@ fn one(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
                 @if at > daemon.now { "next pass " (ago(at, daemon.now)) } @else { "the next pass is under way" }
             }
             @if fleet.last_pass.is_some() { "; " }
-            @if fleet.settings.group.as_ref() == "*" { "all process groups" }
-            @else { "process group " (name(&fleet.settings.group)) }
+            @if fleet.name.group.as_ref() == "*" { "all process groups" }
+            @else { "process group " (name(&fleet.name.group)) }
         }
         (problems(fleet, daemon))
-        @if let Some(span) = fleet.history.span(status.resolution()) { (charts(fleet, &span)) }
+        @if let Some(span) = fleet.history.span(status.resolution()) { (charts(fleet, ids, &span)) }
         @if let Some(pass) = &fleet.last_pass { (chain(fleet, pass)) }
         @if let Some(inventory) = &fleet.inventory { (machines(inventory)) }
-        (decisions(fleet, daemon))
-        (errors(fleet, daemon))
+        (decisions(fleet, ids, daemon))
+        (errors(fleet, ids, daemon))
     }
 }
 
@@ -124,7 +143,7 @@ fn with_code(text: &str) -> Markup {
 }
 
 /// The numbers of the last day and of the last hour.
-fn charts(fleet: &Fleet, span: &Span) -> Markup {
+fn charts(fleet: &Fleet, ids: Ids, span: &Span) -> Markup {
     let close = span.created.len().saturating_sub(CLOSE);
     let names: Vec<&str> = fleet
         .last_pass
@@ -136,7 +155,7 @@ fn charts(fleet: &Fleet, span: &Span) -> Markup {
         h2 { "Over time" }
         (chart(fleet, span, close, &names))
         @if close > 0 {
-            details #day {
+            details id=(ids.of("day")) {
                 summary { "All that is kept, at most a day" }
                 (chart(fleet, span, 0, &names))
             }
@@ -255,7 +274,7 @@ fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
             li {
                 h3 { "Expressions" }
                 @for (kind, target) in targets {
-                    @if let Some(band) = fleet.settings.targets.of_kind(kind) {
+                    @if let Some(band) = fleet.targets.of_kind(kind) {
                         @for (bound, expression) in band.expressions() {
                             p {
                                 span.soft { (kind.as_str()) " " (bound) } " "
@@ -271,7 +290,7 @@ fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
             li {
                 h3 { "Limits" }
                 @for (kind, target) in targets {
-                    @if let (Some(band), Some(after)) = (fleet.settings.targets.of_kind(kind), pass.limited.of_kind(kind)) {
+                    @if let (Some(band), Some(after)) = (fleet.targets.of_kind(kind), pass.limited.of_kind(kind)) {
                         @if target.bounds() != Some(after) {
                             p { (sentence(&told_target(kind, band, target, Some(after)))) }
                         }
@@ -364,11 +383,11 @@ fn cell(machine: &MachineView) -> Markup {
     }
 }
 
-fn decisions(fleet: &Fleet, daemon: &Daemon) -> Markup {
+fn decisions(fleet: &Fleet, ids: Ids, daemon: &Daemon) -> Markup {
     html! {
         h2 { "Last decisions" }
         @if fleet.decisions.last().is_none() { p.soft { "Nothing had to be done so far." } }
-        @else { (happened(["decisions", "Last decisions", "What and why"], &fleet.decisions, daemon, told)) }
+        @else { (happened([&ids.of("decisions"), "Last decisions", "What and why"], &fleet.decisions, daemon, told)) }
     }
 }
 
@@ -411,12 +430,12 @@ fn told(decision: &PastDecision) -> Markup {
     }
 }
 
-fn errors(fleet: &Fleet, daemon: &Daemon) -> Markup {
+fn errors(fleet: &Fleet, ids: Ids, daemon: &Daemon) -> Markup {
     let tell =
         |error: &PastError| html! { span.soft { (error.code()) } " " (sentence(&error.text)) };
     html! {
         h2 { "Errors" }
         @if fleet.errors.last().is_none() { p.soft { "None so far." } }
-        @else { (happened(["errors", "Errors", "What"], &fleet.errors, daemon, tell)) }
+        @else { (happened([&ids.of("errors"), "Errors", "What"], &fleet.errors, daemon, tell)) }
     }
 }

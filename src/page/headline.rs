@@ -219,7 +219,7 @@ fn because(fleet: &Fleet, pass: &LastPass) -> String {
     let metrics: Vec<String> = pass
         .metrics
         .iter()
-        .filter(|reading| fleet.settings.targets.read(&reading.name))
+        .filter(|reading| fleet.targets.read(&reading.name))
         .map(|reading| match &reading.value {
             Ok(value) => format!("{} = {}", reading.name, number(*value)),
             Err(_) => format!("{} has no value", reading.name),
@@ -236,7 +236,7 @@ fn because(fleet: &Fleet, pass: &LastPass) -> String {
 pub(super) fn told_targets(fleet: &Fleet) -> String {
     let pass = fleet.last_pass.as_ref();
     let told = Kind::ALL.into_iter().filter_map(|kind| {
-        let band = fleet.settings.targets.of_kind(kind)?;
+        let band = fleet.targets.of_kind(kind)?;
         let target = pass.map_or(Target::Missing, |pass| pass.targets.of_kind(kind));
         let limited = pass.and_then(|pass| pass.limited.of_kind(kind));
         Some(told_target(kind, band, target, limited))
@@ -260,7 +260,7 @@ pub(super) fn told_values(fleet: &Fleet) -> String {
     };
     let kinds = Kind::ALL.into_iter();
     let kinds: Vec<Kind> = kinds
-        .filter(|kind| fleet.settings.targets.of_kind(*kind).is_some())
+        .filter(|kind| fleet.targets.of_kind(*kind).is_some())
         .collect();
     let told = kinds.iter().map(|kind| {
         let value = told_value(pass.targets.of_kind(*kind), pass.limited.of_kind(*kind));

@@ -1,6 +1,6 @@
 //! All fleets, those with problems first.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     chart::buckets,
+    scaling::FleetName,
     status::{Fleet, Status},
 };
 
@@ -112,7 +113,7 @@ impl ListQuery {
 
 /// What a fleet is sorted by.
 struct Row {
-    app: Arc<str>,
+    fleet: FleetName,
     name: String,
     condition: Condition,
     created: Option<u32>,
@@ -125,10 +126,12 @@ struct Row {
 pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
     let filter = query.filter.to_lowercase();
     let mut all = 0_usize;
+    let mut has_several_of_one = false;
     let mut counts = [0_usize; 4];
     let mut rows = Vec::new();
     status.each(|fleet| {
         all += 1;
+        has_several_of_one |= !fleet.name.is_only;
         let condition = Condition::of(fleet);
         if let Some(count) = counts.get_mut(condition as usize) {
             *count += 1;
@@ -136,7 +139,7 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
         let name = fleet.name.to_string();
         if name.to_lowercase().contains(&filter) {
             rows.push(Row {
-                app: Arc::clone(&fleet.name.app),
+                fleet: fleet.name.clone(),
                 name,
                 condition,
                 created: fleet.inventory.as_ref().map(|seen| seen.counts.created),
@@ -159,12 +162,16 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
     // Only what is shown is written.
     let mut written: Vec<Markup> = Vec::new();
     for one in rows.iter().skip((shown - 1) * ROWS).take(ROWS) {
-        status.each_of(&one.app, |fleet| written.push(row(fleet, status, daemon)));
+        status.each_of(&one.fleet.app, |fleet| {
+            if fleet.name == one.fleet {
+                written.push(row(fleet, status, daemon));
+            }
+        });
     }
     let [failing, troubled, waiting, _] = counts;
     let content = html! {
         h1 { "All apps" }
-        p.headline { (in_words(all, failing, troubled, waiting)) }
+        p.headline { (in_words(all, has_several_of_one, [failing, troubled, waiting])) }
         @if all == 0 { (nothing_yet(status, daemon)) } @else {
             form method="get" action="/" role="search" {
                 input #q type="search" name="q" value=(query.filter) placeholder="Filter by name" aria-label="Filter by name";
@@ -172,8 +179,8 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
                 button type="submit" { "Filter" }
                 @if !query.filter.is_empty() { a href="/" { "Show all" } }
             }
-            @if let Some(settings) = status.settings() {
-                p.soft.small { "Wanted of each: " (sentence(&expressions(&settings.targets))) }
+            @if let Some(targets) = status.settings().and_then(|settings| settings.targets.clone()) {
+                p.soft.small { "Wanted of each: " (sentence(&expressions(&targets))) }
             }
             div #found {
                 // What was asked for is not repeated: what is hidden in it would confirm a guess.
@@ -193,14 +200,22 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
     page("All apps – fly-autoscaler", daemon, &content).into_string()
 }
 
-fn in_words(all: usize, failing: usize, troubled: usize, waiting: usize) -> String {
+fn in_words(
+    all: usize,
+    has_several_of_one: bool,
+    [failing, troubled, waiting]: [usize; 3],
+) -> String {
     if all == 0 {
         return "No app is scaled yet.".to_owned();
     }
     let apps = |count: usize, one: &str, several: &str| {
         super::many(u32::try_from(count).unwrap_or(u32::MAX), one, several)
     };
-    let mut text = apps(all, "app is scaled", "apps are scaled");
+    let mut text = if has_several_of_one {
+        apps(all, "fleet is scaled", "fleets are scaled")
+    } else {
+        apps(all, "app is scaled", "apps are scaled")
+    };
     for (count, what) in [
         (failing, "failing"),
         (troubled, "to look at"),
@@ -252,14 +267,21 @@ fn table(query: &ListQuery, rows: &[Markup]) -> Markup {
 fn row(fleet: &Fleet, status: &Status, daemon: &Daemon) -> Markup {
     let (word, class) = Condition::of(fleet).word();
     let counts = fleet.inventory.as_ref().map(|seen| seen.counts);
-    let app = &*fleet.name.app;
+    let path = |text: &str| utf8_percent_encode(text, IN_PATH).to_string();
+    let mut address = format!("/app/{}", path(&fleet.name.app));
+    if let Some(group) = fleet.name.told_group() {
+        let _ = write!(address, "?group={}", path(group));
+    }
+    if let Some(region) = &fleet.name.region {
+        let _ = write!(address, "&region={}", path(region));
+    }
     html! {
         tr {
             td {
                 span class=(class) { (word) }
                 @if let Some(why) = Condition::why(fleet) { " " span.soft.small { (why) } }
             }
-            td.name { a href={ "/app/" (utf8_percent_encode(app, IN_PATH)) } { (fleet.name.to_string()) } }
+            td.name { a href=(address) { (fleet.name.to_string()) } }
             td.number data-unit="exist" { (counts.map_or_else(|| "?".to_owned(), |counts| counts.created.to_string())) }
             td.number data-unit="running" { (counts.map_or_else(|| "?".to_owned(), |counts| counts.started.to_string())) }
             td { (fleet.last_pass.as_ref().map_or_else(|| "none yet".to_owned(), |pass| ago(pass.at, daemon.now))) }

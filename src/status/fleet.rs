@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{FleetName, History, Point, Recent, Settings};
+use super::{History, Point, Recent, Settings};
 use crate::{
     inventory::Inventory,
     labels::PassError,
     report::{Limits, PassReport},
-    scaling::{Decision, Note, Reason, StateLabel, Targets},
+    scaling::{Decision, FleetName, Note, Reason, StateLabel, TargetExpressions, Targets},
     shown::excerpt,
 };
 
@@ -41,6 +41,8 @@ pub struct Fleet {
     pub name: FleetName,
     /// What it has in common with the others.
     pub settings: Arc<Settings>,
+    /// What is wanted of it.
+    pub targets: Arc<TargetExpressions>,
     /// How its passes have gone.
     pub standing: Standing,
     /// When the next pass begins.
@@ -170,10 +172,15 @@ impl PastError {
 }
 
 impl Fleet {
-    pub(super) fn new(name: FleetName, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(
+        name: FleetName,
+        settings: Arc<Settings>,
+        targets: Arc<TargetExpressions>,
+    ) -> Self {
         Self {
             name,
             settings,
+            targets,
             standing: Standing::default(),
             next_pass_at: None,
             last_pass: None,

@@ -27,7 +27,9 @@ pub struct Selection {
 }
 
 impl Selection {
-    fn matches(&self, fleet: &Fleet) -> bool {
+    /// Whether a fleet is meant.
+    #[must_use]
+    pub fn matches(&self, fleet: &Fleet) -> bool {
         let name = &fleet.name;
         let is = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
@@ -321,7 +323,7 @@ impl<'fleet> SummaryJson<'fleet> {
             pass.metrics.iter().map(metric).collect()
         });
         let target = |kind| {
-            let band = fleet.settings.targets.of_kind(kind)?;
+            let band = fleet.targets.of_kind(kind)?;
             let target = pass.map_or(Target::Missing, |pass| pass.targets.of_kind(kind));
             let limited = pass.and_then(|pass| pass.limited.of_kind(kind));
             Some(TargetJson {

@@ -5,14 +5,18 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use jiff::Timestamp;
 
-use crate::{clock::Clock, report::PassReport, scaling::TargetExpressions, shown};
+use crate::{
+    clock::Clock,
+    report::PassReport,
+    scaling::{FleetName, TargetExpressions},
+    shown,
+};
 
 mod fleet;
 mod history;
@@ -25,37 +29,17 @@ pub use history::{History, Point, RESOLUTION, Span};
 pub use json::Selection;
 pub use recent::{Recent, Repeated};
 
-/// Which machines: an app's, and of those one process group's, and of those perhaps one region's.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FleetName {
-    /// The app.
-    pub app: Arc<str>,
-    /// The process group; `*` for all.
-    pub group: Arc<str>,
-    /// The region, where each has a target of its own.
-    pub region: Option<Arc<str>>,
-}
-
-/// As short as is unambiguous: one group of an app is scaled, and its app names it.
-impl fmt::Display for FleetName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.app)
-    }
-}
-
 /// What all fleets have in common.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `FAS_PROCESS_GROUP`.
-    pub group: Arc<str>,
     /// `FAS_INTERVAL`.
     pub interval: Duration,
     /// `FAS_DRY_RUN`.
     pub dry_run: bool,
-    /// `FAS_APP_NAME`, as it was set.
+    /// `FAS_APP_NAME`, as it was set; of several policies one after the other.
     pub app_pattern: String,
-    /// The expressions.
-    pub targets: TargetExpressions,
+    /// The expressions of the only policy; `None`: there are several.
+    pub targets: Option<Arc<TargetExpressions>>,
 }
 
 /// The record of all fleets; clones share it.
@@ -130,40 +114,42 @@ impl Status {
         self.0.started_at
     }
 
-    /// An app is scaled from now on, as `standing` says.
-    pub fn appear(&self, app: &str, standing: Standing, next_pass_at: Timestamp) {
+    /// A fleet is scaled from now on, as `standing` says, to what `targets` ask for.
+    pub fn appear(
+        &self,
+        name: &FleetName,
+        targets: &Arc<TargetExpressions>,
+        standing: Standing,
+        next_pass_at: Timestamp,
+    ) {
         let mut board = self.board();
         let Some(settings) = board.settings.clone() else {
             return;
         };
-        let name = FleetName {
-            app: app.into(),
-            group: Arc::clone(&settings.group),
-            region: None,
-        };
+        let new = || Fleet::new(name.clone(), settings, Arc::clone(targets));
         let fleet = board
             .fleets
             .entry(name.clone())
-            .or_insert_with(|| Arc::new(Mutex::new(Fleet::new(name, settings))));
+            .or_insert_with(|| Arc::new(Mutex::new(new())));
         let mut fleet = lock(fleet);
         fleet.standing = standing;
         fleet.next_pass_at = Some(next_pass_at);
     }
 
-    /// A pass over an app is over, or has panicked where there is no report.
+    /// A pass over a fleet is over, or has panicked where there is no report.
     pub fn passed(
         &self,
-        app: &str,
+        name: &FleetName,
         report: Option<PassReport>,
         standing: Standing,
         next_pass_at: Timestamp,
     ) {
         let (fleet, fleets) = {
             let board = self.board();
-            let Some(fleet) = of_app(&board, app).next() else {
+            let Some(fleet) = board.fleets.get(name) else {
                 return;
             };
-            (fleet, board.fleets.len())
+            (Arc::clone(fleet), board.fleets.len())
         };
         let now = self.0.clock.now().wall;
         let mut fleet = lock(&fleet);
@@ -235,6 +221,7 @@ fn of_app<'board>(
         app: Arc::clone(&app),
         group: "".into(),
         region: None,
+        is_only: false,
     };
     board
         .fleets

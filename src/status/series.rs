@@ -12,7 +12,7 @@ use crate::{
     scaling::Kind,
 };
 
-/// One value of a series, with the values of its labels.
+/// One value of a series, with the values of its labels but those that say which fleet it is.
 type Sample<'fleet> = (Vec<&'fleet str>, f64);
 
 /// What one fleet has of a series.
@@ -37,7 +37,7 @@ impl Status {
                 metrics.extend(
                     samples(fleet)
                         .into_iter()
-                        .map(|sample| metric(series, &sample)),
+                        .map(|sample| metric(series, fleet, &sample)),
                 );
             });
             if metrics.is_empty() {
@@ -55,11 +55,20 @@ impl Status {
     }
 }
 
-fn metric(series: Series, (values, value): &Sample<'_>) -> Metric {
-    let labels = series.labels.iter().zip(values).map(|(name, value)| {
+fn metric(series: Series, fleet: &Fleet, (values, value): &Sample<'_>) -> Metric {
+    let name = &fleet.name;
+    let values = [&*name.app, &*name.group]
+        .into_iter()
+        .chain(values.iter().copied());
+    let region = name
+        .region
+        .as_deref()
+        .map(|region| (series::REGION, region));
+    let labels = series.labels.iter().copied().zip(values).chain(region);
+    let labels = labels.map(|(name, value)| {
         let mut label = LabelPair::default();
-        label.set_name((*name).to_owned());
-        label.set_value((*value).to_owned());
+        label.set_name(name.to_owned());
+        label.set_value(value.to_owned());
         label
     });
     let mut labels: Vec<LabelPair> = labels.collect();
@@ -76,7 +85,7 @@ fn metric_values(fleet: &Fleet) -> Vec<Sample<'_>> {
     readings
         .filter_map(|reading| {
             let value = *reading.value.as_ref().ok()?;
-            Some((vec![&*fleet.name.app, &*reading.name], value))
+            Some((vec![&*reading.name], value))
         })
         .collect()
 }
@@ -91,7 +100,7 @@ fn targets(fleet: &Fleet) -> Vec<Sample<'_>> {
     bounds
         .flat_map(|(kind, bounds)| {
             [("min", bounds.min), ("max", bounds.max)]
-                .map(|(bound, value)| (vec![&*fleet.name.app, kind.as_str(), bound], value.into()))
+                .map(|(bound, value)| (vec![kind.as_str(), bound], value.into()))
         })
         .collect()
 }
@@ -106,17 +115,17 @@ fn machines(fleet: &Fleet) -> Vec<Sample<'_>> {
     };
     let states = fleet.states.iter();
     states
-        .map(|label| (vec![&*fleet.name.app, label.as_str()], count(*label).into()))
+        .map(|label| (vec![label.as_str()], count(*label).into()))
         .collect()
 }
 
 fn last_success(fleet: &Fleet) -> Vec<Sample<'_>> {
     let seconds = |at: Timestamp| at.as_millisecond() as f64 / 1000.0;
     let at = fleet.standing.last_success.map_or(0.0, seconds);
-    vec![(vec![&*fleet.name.app], at)]
+    vec![(vec![], at)]
 }
 
 fn failing_passes(fleet: &Fleet) -> Vec<Sample<'_>> {
     let count = fleet.standing.failing_passes.into();
-    vec![(vec![&*fleet.name.app], count)]
+    vec![(vec![], count)]
 }

@@ -828,7 +828,7 @@ async fn a_victim_that_never_goes_is_counted_as_often_as_it_is_tried() {
     fault(&world, Operation::Destroy, status(409));
     world.run_for(600).await;
     assert_eq!(world.created(), 2);
-    let passes = world.series(r#"fas_failing_passes{app="my-target-app"}"#);
+    let passes = world.series(r#"fas_failing_passes{app="my-target-app",group="app"}"#);
     assert_eq!(passes, Some(0.0), "the pass did what it could");
     let failed = counted(&world, "destroy", "failed");
     assert!(failed > 10, "{failed}: it is what an alert is made of");

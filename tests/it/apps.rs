@@ -128,11 +128,11 @@ async fn apps_come_and_go_with_their_series() {
     world.run_for(80).await;
     assert_eq!(world.platform().living(&late, "app"), 2, "it is scaled");
     for series in [
-        format!(r#"fas_metric_value{{app="{late}",metric="queue_depth"}}"#),
-        format!(r#"fas_target_machines{{app="{late}",bound="min",kind="created"}}"#),
-        format!(r#"fas_target_machines{{app="{late}",bound="max",kind="created"}}"#),
-        format!(r#"fas_machines{{app="{late}",state="started"}}"#),
-        format!(r#"fas_last_success_timestamp_seconds{{app="{late}"}}"#),
+        format!(r#"fas_metric_value{{app="{late}",group="app",metric="queue_depth"}}"#),
+        format!(r#"fas_target_machines{{app="{late}",bound="min",group="app",kind="created"}}"#),
+        format!(r#"fas_target_machines{{app="{late}",bound="max",group="app",kind="created"}}"#),
+        format!(r#"fas_machines{{app="{late}",group="app",state="started"}}"#),
+        format!(r#"fas_last_success_timestamp_seconds{{app="{late}",group="app"}}"#),
     ] {
         assert!(world.series(&series).is_some(), "{series}");
     }

@@ -45,8 +45,9 @@ async fn at_peak_an_uncapped_minimum_means_the_capped_maximum() {
         logs.with("the created minimum 28 is above its maximum 10: the maximum is the target");
     assert!(!told.is_empty(), "{:#?}", logs.lines());
     for bound in ["min", "max"] {
-        let series =
-            format!(r#"fas_target_machines{{app="{APP}",bound="{bound}",kind="created"}}"#);
+        let series = format!(
+            r#"fas_target_machines{{app="{APP}",bound="{bound}",group="app",kind="created"}}"#
+        );
         assert_eq!(world.series(&series), Some(10.0), "{bound}");
     }
 }
@@ -56,8 +57,9 @@ async fn a_created_target_is_one_machine_at_least() {
     let mut world = world(-3.0, &[CREATED], &[(1, machine())]);
     world.run_for(60).await;
     for bound in ["min", "max"] {
-        let series =
-            format!(r#"fas_target_machines{{app="{APP}",bound="{bound}",kind="created"}}"#);
+        let series = format!(
+            r#"fas_target_machines{{app="{APP}",bound="{bound}",group="app",kind="created"}}"#
+        );
         assert_eq!(world.series(&series), Some(1.0), "{bound}");
     }
     assert_eq!(world.writes(), 0);

@@ -889,3 +889,40 @@ async fn the_port_is_tried_and_the_daemons_own_is_no_trouble() {
     let found = json(&served, &[("FAS_METRICS_ADDRESS", &address)]).await;
     assert_eq!(lines(&found, "configuration").len(), 1, "{found}");
 }
+
+#[tokio::test]
+async fn of_several_policies_each_is_a_line_failures_first_and_one_can_be_chosen() {
+    let served = served(Options::default()).await;
+    let policies = "policies:
+  - {process-group: app, created-machine-count: 'ceil(queue_depth / 3)'}
+  - {process-group: worker, name: workers, created-machine-count: queue_depth}
+";
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, policies.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let output = check(&served, &["--config", path, "--json"], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let steps = json["steps"].as_array().unwrap();
+    let fleets: Vec<(&str, &str)> = steps
+        .iter()
+        .filter(|step| step["step"] == "app")
+        .map(|step| {
+            (
+                step["name"].as_str().unwrap(),
+                step["status"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(fleets, [("workers", "failed"), ("my-target-app/app", "ok")]);
+    let output = check(
+        &served,
+        &["--config", path, "--policy", "my-target-app/app"],
+        &[],
+    )
+    .await;
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    assert!(out.contains("would create 2 machines like "), "{out}");
+    assert_eq!(served.platform().writes().count(), 0);
+}

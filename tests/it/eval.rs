@@ -159,3 +159,41 @@ fn the_query_that_was_sent_is_explained() {
         "{err}"
     );
 }
+
+#[test]
+fn of_several_policies_each_is_printed_by_its_name_and_one_can_be_chosen() {
+    let policies = "app-name: web
+policies:
+  - {process-group: site, created-machine-count: 2}
+  - {process-group: jobs, name: workers, created-machine-count: depth, metric-collectors: [
+      {type: prometheus, metric-name: depth, address: 'http://127.0.0.1:1', query: up}]}
+";
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(policies.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let output = run(&["eval", "--config", path], &[]);
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    // What one lacks does not withhold the other.
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["web/site"]["created"]["min"], 2, "{out}");
+    assert!(json["workers"]["created"]["min"].is_null(), "{out}");
+    assert!(
+        err.contains(
+            "ERROR: workers: the created target `depth` needs depth, which has no value: "
+        ),
+        "{err}"
+    );
+    let output = run(&["eval", "--config", path, "--policy", "web/site"], &[]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["created"]["max"], 2);
+    let output = run(&["backtest", "--config", path], &[]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        err.contains("there are 2 policies, and one is replayed at a time: choose it with --policy NAME, of web/site, workers"),
+        "{err}"
+    );
+}

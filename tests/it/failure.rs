@@ -214,7 +214,7 @@ async fn a_metric_that_failed_leaves_its_expression_without_a_value_and_says_so(
     assert_eq!(world.pass_errors("expression"), 1);
     assert_eq!(
         world.series(&format!(
-            r#"fas_metric_value{{app="{APP}",metric="queue_depth"}}"#
+            r#"fas_metric_value{{app="{APP}",group="app",metric="queue_depth"}}"#
         )),
         None
     );

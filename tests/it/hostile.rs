@@ -353,8 +353,11 @@ async fn a_hundred_thousand_machines_are_counted_and_acted_on() {
             world.all_pass_errors()
         );
         assert_eq!(world.writes(), writes, "{decision}");
-        let machines =
-            |state: &str| world.series(&format!(r#"fas_machines{{app="{APP}",state="{state}"}}"#));
+        let machines = |state: &str| {
+            world.series(&format!(
+                r#"fas_machines{{app="{APP}",group="app",state="{state}"}}"#
+            ))
+        };
         assert_eq!(machines("started"), Some(60_000.0));
         assert_eq!(machines("stopped"), Some(40_000.0));
     }

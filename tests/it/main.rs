@@ -22,6 +22,7 @@ mod demo;
 mod endurance;
 mod eval;
 mod failure;
+mod fleets;
 mod hostile;
 mod leaks;
 mod lost_answers;

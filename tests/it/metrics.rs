@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use fly_autoscaler::{
-    scaling::TargetExpressions,
+    scaling::FleetName,
     sim::{Canned, Effect, Fault, MachineState, NewMachine, Operation},
     status::{Settings, Standing},
 };
@@ -335,14 +336,15 @@ async fn labels_are_escaped() {
     let world = World::queue(1.0, &[]);
     let status = &world.admin.status;
     status.configure(Settings {
-        group: "app".into(),
         interval: Duration::from_secs(15),
         dry_run: false,
         app_pattern: "*".to_owned(),
-        targets: TargetExpressions::default(),
+        targets: None,
     });
     let odd = "a\"b\\c\nd";
-    status.appear(odd, Standing::default(), jiff::Timestamp::UNIX_EPOCH);
+    let fleet = FleetName::only(odd, "app");
+    let begun = jiff::Timestamp::UNIX_EPOCH;
+    status.appear(&fleet, &Arc::default(), Standing::default(), begun);
     let samples = lint(&world.admin.metrics_text());
     let shown = samples
         .iter()
@@ -356,12 +358,16 @@ async fn gauges_show_the_last_pass_and_go_with_their_values() {
     let mut world = one_machine(2.0, CREATED);
     let stopped = NewMachine::in_region("ord").state(MachineState::Stopped);
     world.platform().add_machine(APP, stopped).unwrap();
-    let value = format!(r#"fas_metric_value{{app="{APP}",metric="queue_depth"}}"#);
-    let min = format!(r#"fas_target_machines{{app="{APP}",bound="min",kind="created"}}"#);
-    let max = format!(r#"fas_target_machines{{app="{APP}",bound="max",kind="created"}}"#);
-    let started = format!(r#"fas_target_machines{{app="{APP}",bound="min",kind="started"}}"#);
-    let machines = |state: &str| format!(r#"fas_machines{{app="{APP}",state="{state}"}}"#);
-    let success = format!(r#"fas_last_success_timestamp_seconds{{app="{APP}"}}"#);
+    let value = format!(r#"fas_metric_value{{app="{APP}",group="app",metric="queue_depth"}}"#);
+    let min =
+        format!(r#"fas_target_machines{{app="{APP}",bound="min",group="app",kind="created"}}"#);
+    let max =
+        format!(r#"fas_target_machines{{app="{APP}",bound="max",group="app",kind="created"}}"#);
+    let started =
+        format!(r#"fas_target_machines{{app="{APP}",bound="min",group="app",kind="started"}}"#);
+    let machines =
+        |state: &str| format!(r#"fas_machines{{app="{APP}",group="app",state="{state}"}}"#);
+    let success = format!(r#"fas_last_success_timestamp_seconds{{app="{APP}",group="app"}}"#);
     world.run_for(0).await;
     assert_eq!(world.series(&value), Some(2.0));
     assert_eq!(

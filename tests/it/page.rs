@@ -1,7 +1,9 @@
 //! The status page, as a browser without scripts gets it.
 
+use std::sync::Arc;
+
 use fly_autoscaler::{
-    scaling::TargetExpressions,
+    scaling::FleetName,
     sim::{Effect, Fault, MachineState, NewMachine, Operation, Release},
     status::{Settings, Standing},
 };
@@ -200,14 +202,15 @@ fn showing(apps: impl IntoIterator<Item = String>) -> World {
     let world = World::queue(1.0, &[]);
     let status = &world.admin.status;
     status.configure(Settings {
-        group: "<script>alert(1)</script>".into(),
         interval: std::time::Duration::from_secs(15),
         dry_run: false,
         app_pattern: "*".to_owned(),
-        targets: TargetExpressions::default(),
+        targets: None,
     });
     for app in apps {
-        status.appear(&app, Standing::default(), jiff::Timestamp::UNIX_EPOCH);
+        let fleet = FleetName::only(&app, "<script>alert(1)</script>");
+        let begun = jiff::Timestamp::UNIX_EPOCH;
+        status.appear(&fleet, &Arc::default(), Standing::default(), begun);
     }
     world
 }

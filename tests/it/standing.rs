@@ -59,12 +59,12 @@ fn apps(names: &[&str]) -> Effect {
 }
 
 fn failing(world: &World, app: &str) -> Option<f64> {
-    world.series(&format!(r#"fas_failing_passes{{app="{app}"}}"#))
+    world.series(&format!(r#"fas_failing_passes{{app="{app}",group="app"}}"#))
 }
 
 fn last_success(world: &World, app: &str) -> Option<f64> {
     world.series(&format!(
-        r#"fas_last_success_timestamp_seconds{{app="{app}"}}"#
+        r#"fas_last_success_timestamp_seconds{{app="{app}",group="app"}}"#
     ))
 }
 
@@ -571,7 +571,7 @@ async fn machines_are_shown_by_the_states_that_they_are_or_were_in() {
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     world.run_for(0).await;
-    let started = format!(r#"fas_machines{{app="{APP}",state="started"}}"#);
+    let started = format!(r#"fas_machines{{app="{APP}",group="app",state="started"}}"#);
     assert_eq!(of_app(&world), [format!("{started} 1")]);
     {
         let mut platform = world.platform();
@@ -580,7 +580,7 @@ async fn machines_are_shown_by_the_states_that_they_are_or_were_in() {
         platform.edit_machine(APP, &id, |machine| machine.state = MachineState::Stopped);
     }
     world.run_for(15).await;
-    let stopped = format!(r#"fas_machines{{app="{APP}",state="stopped"}}"#);
+    let stopped = format!(r#"fas_machines{{app="{APP}",group="app",state="stopped"}}"#);
     assert_eq!(
         of_app(&world),
         [format!("{started} 0"), format!("{stopped} 1")]

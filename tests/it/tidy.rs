@@ -121,7 +121,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "scaling",
         ],
     ),
-    ("health", &["labels", "report"]),
+    ("health", &["labels", "report", "scaling"]),
     (
         "pool",
         &[
@@ -132,6 +132,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "machines",
             "reconcile",
             "report",
+            "scaling",
             "status",
         ],
     ),

@@ -64,7 +64,7 @@ async fn a_pass_that_began_nothing_for_want_of_time_has_failed() {
         world.run_for(119).await;
         assert_eq!(world.writes(), 0);
         let timeouts = world.pass_errors("timeout");
-        let passes = world.series(r#"fas_failing_passes{app="my-target-app"}"#);
+        let passes = world.series(r#"fas_failing_passes{app="my-target-app",group="app"}"#);
         let (status, _, body) = world.get("/readyz").await;
         if fails {
             assert!(timeouts > 5, "{timeouts}");

@@ -180,7 +180,7 @@ async fn a_machine_that_gives_no_answer_counts_as_it_was_last_seen() {
         "the passes do their work"
     );
     assert_eq!(
-        world.series(r#"fas_failing_passes{app="my-target-app"}"#),
+        world.series(r#"fas_failing_passes{app="my-target-app",group="app"}"#),
         Some(0.0)
     );
     world.platform().remove_fault(fault);

@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) simulator: Simulator,
     pub(crate) admin: Admin,
     settings: Vec<(OsString, OsString)>,
+    /// The YAML file.
+    pub(crate) file: Option<String>,
     running: Option<(ShutdownTrigger, JoinHandle<()>)>,
 }
 
@@ -122,6 +124,7 @@ impl World {
                 Duration::from_secs(30),
             ),
             settings,
+            file: None,
             running: None,
         }
     }
@@ -169,7 +172,9 @@ impl World {
     }
 
     fn start_over_after(&mut self, transport: Arc<dyn Transport>, pause: Duration) {
-        let config = Config::load(Sources::new(self.settings.clone(), Purpose::Serve)).unwrap();
+        let mut sources = Sources::new(self.settings.clone(), Purpose::Serve);
+        sources.file = self.file.clone().map(|text| ("fas.yml".into(), text));
+        let config = Config::load(sources).unwrap();
         shown::hold(&config.secrets);
         let (trigger, shutdown) = shutdown();
         let mut pool = assemble(config, None, transport, &self.admin, shutdown).unwrap();

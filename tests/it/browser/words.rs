@@ -1,6 +1,8 @@
 //! Finding a fleet among many, and names that are none.
 
-use fly_autoscaler::{sim::NewMachine, status::Standing};
+use std::sync::Arc;
+
+use fly_autoscaler::{scaling::FleetName, sim::NewMachine, status::Standing};
 
 use super::{
     chromium::Chromium,
@@ -69,7 +71,9 @@ async fn names_that_are_markup_are_text() {
     // No app of such a name is scaled; the page must not rely on that.
     served.go_on(60, |world| {
         let status = &world.admin.status;
-        status.appear(HOSTILE, Standing::default(), status.started_at());
+        let name = FleetName::only(HOSTILE, HOSTILE);
+        let targets = Arc::default();
+        status.appear(&name, &targets, Standing::default(), status.started_at());
     });
     let chromium = Chromium::open().await;
     let address = served.address();

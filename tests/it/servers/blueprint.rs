@@ -101,7 +101,7 @@ async fn scales_up_and_down(kind: Kind) {
     ] {
         assert_eq!(daemon.series(series).await, truth(kind), "{series}");
     }
-    let value = r#"fas_metric_value{app="my-target-app",metric="running_machines"}"#;
+    let value = r#"fas_metric_value{app="my-target-app",group="app",metric="running_machines"}"#;
     assert_eq!(daemon.series(value).await, Some(2.0));
     let log = daemon.log();
     for secret in ["fm2_metrics", "fm2_machines"] {

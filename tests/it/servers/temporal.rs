@@ -13,7 +13,7 @@ use super::{
 const APP: &str = "my-target-app";
 
 /// The metric as the daemon shows it.
-const VALUE: &str = r#"fas_metric_value{app="my-target-app",metric="orders"}"#;
+const VALUE: &str = r#"fas_metric_value{app="my-target-app",group="app",metric="orders"}"#;
 
 /// A platform with one running machine of the app.
 async fn scene() -> Scene {

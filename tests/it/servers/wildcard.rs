@@ -101,7 +101,9 @@ metric-collectors:
             created(scene) == [5, 2, 1]
         })
         .await;
-    let value = |app, metric| format!("fas_metric_value{{app=\"{app}\",metric=\"{metric}\"}}");
+    let value = |app, metric| {
+        format!("fas_metric_value{{app=\"{app}\",group=\"app\",metric=\"{metric}\"}}")
+    };
     daemon
         .shows(&value("shop-orders", "orders"), |value| value == Some(4.0))
         .await;

@@ -597,7 +597,7 @@ impl Run {
         };
         let admin = Admin {
             metrics: self.metrics.clone(),
-            ..Admin::new(clock, config.policy.interval, config.policy.timeout)
+            ..Admin::new(clock, config.interval(), config.timeout())
         };
         let pool = assemble(
             config,
