@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::{
     admin::{self, Admin},
     clock::Clock,
-    collect::Collector,
+    collect::{BusyQuery, Collector},
     config::{Config, FleetConfig, MetricsAddress},
     listener,
     machines::{Api, ApiOptions},
@@ -191,6 +191,12 @@ fn scaled(
     });
     let wanted = Wanted {
         collectors: collectors.collect::<anyhow::Result<_>>()?,
+        busy: settings
+            .busy
+            .as_ref()
+            .map(|busy| BusyQuery::new(busy, Arc::clone(transport)))
+            .transpose()
+            .context("FAS_PROMETHEUS_BUSY_QUERY")?,
         names: settings.names.clone(),
         targets: Arc::new(settings.targets.clone()),
         policy: settings.policy.clone(),

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use crate::{
     machines::ApiError,
-    scaling::{Limited, Memory, Note, Now, Observed, Plan, Planner, Policy, Release, ReleaseView},
+    scaling::{
+        Busyness, Limited, Memory, Note, Now, Observed, Plan, Planner, Policy, Release, ReleaseView,
+    },
 };
 
 /// What a pass is to do.
@@ -50,9 +52,14 @@ pub struct Undecided<'pass> {
 }
 
 impl Undecided<'_> {
-    /// Resolves what to do. `ask` is awaited only where there is something to do.
-    pub async fn decide(self, ask: impl Future<Output = ReleaseAnswer>) -> Decided {
-        let first = self.plan(ReleaseView::NotAsked);
+    /// Resolves what to do. `ask` is awaited only where there is something to do, and `ask_busy` only where something that
+    /// runs is to be stopped or destroyed and the policy wants to know how busy that is.
+    pub async fn decide(
+        self,
+        ask: impl Future<Output = ReleaseAnswer>,
+        ask_busy: impl Future<Output = Busyness>,
+    ) -> Decided {
+        let first = self.plan(self.observed, ReleaseView::NotAsked);
         let as_planned = |plan, asked| Decided {
             plan,
             held: false,
@@ -67,7 +74,7 @@ impl Undecided<'_> {
             Err(error) if error.is_no_answer() => ReleaseView::NoAnswer,
             Err(_) => return as_planned(first, Some(Arc::clone(&answer))),
         };
-        let mut plan = self.plan(view);
+        let mut plan = self.plan(self.observed, view);
         let mut held = false;
         if let Ok(release) = &*answer {
             held = self
@@ -81,6 +88,14 @@ impl Undecided<'_> {
                 plan.notes.push(Note::DeployInProgress { version });
             }
         }
+        // Of the plan that is carried out: nothing that runs is taken without this answer.
+        if !held && self.policy.asks_busy && plan.takes_running() {
+            let observed = Observed {
+                busyness: ask_busy.await,
+                ..self.observed.clone()
+            };
+            plan = self.plan(&observed, view);
+        }
         Decided {
             plan,
             held,
@@ -88,9 +103,9 @@ impl Undecided<'_> {
         }
     }
 
-    fn plan(&self, release: ReleaseView<'_>) -> Plan {
+    fn plan(&self, observed: &Observed, release: ReleaseView<'_>) -> Plan {
         let planner = Planner {
-            observed: self.observed,
+            observed,
             policy: self.policy,
             memory: self.memory,
             release,

@@ -15,7 +15,7 @@ use tokio::{sync::OnceCell, time::Instant};
 use crate::{
     act::{Executor, Outcome, creates_close},
     clock::{Clock, Watch},
-    collect::{Collector, collect_all},
+    collect::{BusyQuery, Collector, collect_all},
     decide::{Decided, ReleaseAnswer, Undecided},
     error_chain::chain,
     expr::{Names, Values},
@@ -26,9 +26,9 @@ use crate::{
     pass_log::PassLog,
     report::{About, Limits, PassReport},
     scaling::{
-        ActingPass, Action, Answer, Counts, Decision, Effect, Evaluation, FleetName, Machine,
-        Memory, Note, Now, Observed, Plan, Policy, Pulse, Reason, TargetExpressions, ids_to_ask,
-        limit,
+        ActingPass, Action, Answer, Busyness, Counts, Decision, Effect, Evaluation, FleetName,
+        Machine, Memory, Note, Now, Observed, Plan, Policy, Pulse, Reason, TargetExpressions,
+        ids_to_ask, limit,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -58,6 +58,8 @@ pub struct Reconciler {
 pub struct Wanted {
     /// Where metrics come from.
     pub collectors: Vec<Collector>,
+    /// `FAS_PROMETHEUS_BUSY_QUERY`.
+    pub busy: Option<BusyQuery>,
     /// The names that expressions may use.
     pub names: Names,
     /// The expressions.
@@ -246,7 +248,7 @@ impl Reconciler {
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
-        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pulse)
     }
 
     /// Asks for the machines and every fleet's metrics, side by side, and for what the list lacks; what each fleet sees, in
@@ -420,6 +422,21 @@ impl Reconciler {
             });
             Arc::clone(answer.await)
         };
+        let busy_error = Mutex::new(None);
+        let ask_busy = async {
+            let Some(query) = &wanted.busy else {
+                return Busyness::Unknown;
+            };
+            let until = self.ask_until(deadline, 0);
+            let app = &fleet.name.app;
+            match query.ask(app, began, until, &self.metrics).await {
+                Ok(samples) => Busyness::of(samples),
+                Err(error) => {
+                    *lock(&busy_error) = Some(error);
+                    Busyness::Unknown
+                }
+            }
+        };
         let undecided = Undecided {
             observed: &observation.observed,
             limited: &limited,
@@ -427,7 +444,10 @@ impl Reconciler {
             memory: &mut fleet.memory,
             now: began,
         };
-        let decided = undecided.decide(ask).await;
+        let decided = undecided.decide(ask, ask_busy).await;
+        if let Some(error) = lock(&busy_error).take() {
+            report.metric_fault("FAS_PROMETHEUS_BUSY_QUERY", &error);
+        }
         if let Some(error) = decided.refusal() {
             report.api_fault(PassError::Release, error, About::Pass);
             report.reason = decided.plan.reason;
@@ -594,6 +614,10 @@ impl Reconciler {
         }
         fleet.log.tell(report, &fleet.wanted.targets);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The time of one pass.

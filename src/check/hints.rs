@@ -440,6 +440,10 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
         Note::TooFewStopped { .. } => {
             "there are not enough stopped machines: create some (fly scale count), or use FAS_CREATED_MACHINE_COUNT".to_owned()
         }
+        Note::BusyUnknown { .. } => {
+            "try FAS_PROMETHEUS_BUSY_QUERY where its server shows graphs: each element needs a label instance or machine"
+                .to_owned()
+        }
         Note::Unreachable { .. } => look_at_machines(app),
         Note::NoMachines => deploy_first(app),
         Note::StoodStill => {
@@ -452,6 +456,7 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
         | Note::Step { .. }
         | Note::WaitsForStopping { .. }
         | Note::TooFewStoppable { .. }
+        | Note::BusyStay { .. }
         | Note::DryRun
         | Note::OutOfTime { .. }
         | Note::OutcomeUnknown { .. }

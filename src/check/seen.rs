@@ -9,7 +9,8 @@ use crate::{
     expr::Values,
     machines::{ApiError, AppAbout, TokenScope},
     scaling::{
-        Counts, Evaluation, Limited, Machine, Memory, Now, Observed, Policy, Release, limit,
+        Busyness, Counts, Evaluation, Limited, Machine, Memory, Now, Observed, Policy, Release,
+        limit,
     },
     shown::excerpt,
 };
@@ -93,13 +94,16 @@ pub struct Fleet {
 impl Fleet {
     /// What comes of a list, by the code that the daemon decides by and a memory as that of a daemon which has just started.
     ///
-    /// Puts the counts of the machines beside the metrics in `values`. Awaits `ask` only where there is something to do.
+    /// Puts the counts of the machines beside the metrics in `values`. Awaits `ask` and `ask_busy` only where [`Undecided::decide`] does.
     pub async fn of(
         settings: &FleetConfig,
         machines: Vec<Machine>,
         values: &mut Values,
         now: Now,
-        ask: impl Future<Output = ReleaseAnswer>,
+        (ask, ask_busy): (
+            impl Future<Output = ReleaseAnswer>,
+            impl Future<Output = Busyness>,
+        ),
     ) -> Self {
         let policy = &settings.policy;
         let crowd = Crowd::of(&machines, policy);
@@ -116,7 +120,7 @@ impl Fleet {
             memory: &mut memory,
             now,
         };
-        let decided = undecided.decide(ask).await;
+        let decided = undecided.decide(ask, ask_busy).await;
         Self {
             crowd,
             observed,

@@ -11,7 +11,7 @@ use crate::{
     config::{Config, ConfigErrors, Purpose, Sources},
     labels::Operation,
     machines::{ApiError, ApiErrorCause, AppAbout, TokenScope},
-    scaling::{InitialState, Kind, Machine, MachineConfig, Note, Now, Release, State},
+    scaling::{Busyness, InitialState, Kind, Machine, MachineConfig, Note, Now, Release, State},
     transport::TransportError,
 };
 
@@ -174,9 +174,15 @@ impl Scene {
         let mut release = Some(call(Operation::CurrentRelease, self.release));
         let fleet = call(Operation::ListMachines, self.machines).map(|machines| {
             let answer = async { Arc::new(release.take().expect("asked once")) };
-            Fleet::of(&config.fleets[0], machines, &mut values, now, answer)
-                .now_or_never()
-                .expect("nothing is waited for")
+            Fleet::of(
+                &config.fleets[0],
+                machines,
+                &mut values,
+                now,
+                (answer, async { Busyness::Unknown }),
+            )
+            .now_or_never()
+            .expect("nothing is waited for")
         });
         let mut all = accepted(&config, &Port::Fine);
         let report = steps(&Seen {

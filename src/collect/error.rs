@@ -231,6 +231,11 @@ pub enum CollectError {
         /// What was found.
         found: String,
     },
+    /// An element that does not say which machine it is about.
+    #[error(
+        "an element has neither a label `machine` nor `instance` that says which machine it is about: keep one with `sum by (instance) (…)`"
+    )]
+    NoMachineLabel,
     /// A native histogram.
     #[error(
         "the query returned a native histogram, but a number is needed: use `histogram_quantile`, `histogram_count` …"
@@ -386,7 +391,11 @@ impl CollectError {
     /// Shows the query, where looking at it may help: what was configured has variables in it.
     pub(super) fn asked(self, query: &str) -> Self {
         let may_be_the_querys_fault = match &self {
-            Self::Empty | Self::Nan | Self::Api { .. } | Self::Query { .. } => true,
+            Self::Empty
+            | Self::Nan
+            | Self::NoMachineLabel
+            | Self::Api { .. }
+            | Self::Query { .. } => true,
             Self::HttpStatus { status, .. } => matches!(status.as_u16(), 400 | 422),
             _ => false,
         };
@@ -470,9 +479,11 @@ impl CollectError {
             | Self::NegativeCount(_) => CollectErrorKind::Unreadable,
             Self::Partial => CollectErrorKind::Partial,
             Self::Empty | Self::NoHistory => CollectErrorKind::Empty,
-            Self::Matrix | Self::StringResult | Self::ResultType { .. } | Self::Histogram => {
-                CollectErrorKind::WrongType
-            }
+            Self::Matrix
+            | Self::StringResult
+            | Self::ResultType { .. }
+            | Self::Histogram
+            | Self::NoMachineLabel => CollectErrorKind::WrongType,
             Self::NotANumber { .. } | Self::Nan => CollectErrorKind::NotANumber,
         }
     }

@@ -5,6 +5,7 @@
 //! safe), and it logs no error: what one means for a pass is decided by its caller.
 //! Reading an answer ([`parse_instant`]) is apart from fetching it, and is pure.
 
+mod busy;
 mod error;
 mod instant;
 mod prometheus;
@@ -19,6 +20,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::{
+    busy::BusyQuery,
     error::{CollectError, CollectErrorKind, IdentityError},
     instant::parse_instant,
     range::{Grid, Past, parse_range},

@@ -22,7 +22,7 @@ use http::{
 use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
-use super::{CollectError, Grid, Past, Sample, parse_instant, parse_range};
+use super::{CollectError, Grid, Past, Sample, busy, parse_instant, parse_range};
 use crate::{
     shown::{address as shown, excerpt, without_user},
     transport::{REDIRECT_LIMIT, Redirect, Transport, TransportError, redirect},
@@ -96,6 +96,28 @@ impl Prometheus {
             .ask(&self.endpoint, &Form::of_instant(query, now))
             .await?;
         parse_instant(answer.status(), answer.body(), self.empty_value)
+    }
+
+    /// The elements of `query` at `now`, by the machine that each is about.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the query from having such elements.
+    pub(super) async fn query_vector(
+        &self,
+        query: &str,
+        now: jiff::Timestamp,
+    ) -> Result<Vec<(String, f64)>, CollectError> {
+        let form = Form::of_instant(query, now);
+        let answer = self.ask(&self.endpoint, &form).await?;
+        busy::parse(answer.status(), answer.body())
+    }
+
+    /// That nothing was heard from it in time.
+    pub(super) fn timed_out(&self) -> CollectError {
+        CollectError::Timeout {
+            peer: self.peer.clone(),
+        }
     }
 
     /// The values of `query` at the points of `grid`, which may be at most as many as a server gives at once.

@@ -27,14 +27,14 @@ use super::{
 use crate::{
     check::{self, App, Fleet, Port, Reading, Report, Seen, Step},
     clock::Clock,
-    collect::{Collector, collect_all},
+    collect::{BusyQuery, Collector, collect_all},
     config::{CollectorConfig, CollectorSource, Config, ConfigErrors, FleetConfig, Purpose},
     error_chain::chain,
     expr::Values,
     listener,
     machines::{Api, ApiError, AppAbout, AppClient, TokenScope},
     metrics::Metrics,
-    scaling::{Machine, Now, Release},
+    scaling::{Busyness, Machine, Now, Release},
     shown,
     shutdown::shutdown,
     stderr, telemetry,
@@ -115,6 +115,7 @@ struct Asker<'config> {
 struct Asked<'config> {
     settings: &'config FleetConfig,
     collectors: Vec<Collector>,
+    busy: Option<BusyQuery>,
 }
 
 async fn try_everything(config: &Config, json: bool) -> anyhow::Result<Report> {
@@ -159,9 +160,12 @@ fn prepare(config: &Config) -> anyhow::Result<(Asker<'_>, Arc<dyn Transport>)> {
     let api = ask::api(config, token, Arc::clone(&transport), shutdown)?;
     let fleets = config.fleets.iter().map(|settings| {
         let collectors = ask::collectors(settings, &transport, extra_roots.as_deref())?;
+        let busy = settings.busy.as_ref();
+        let busy = busy.map(|busy| BusyQuery::new(busy, Arc::clone(&transport)));
         Ok(Asked {
             settings,
             collectors,
+            busy: busy.transpose().context("FAS_PROMETHEUS_BUSY_QUERY")?,
         })
     });
     let fleets = fleets.collect::<anyhow::Result<_>>()?;
@@ -311,7 +315,16 @@ impl Asker<'_> {
             Err(error) => Err(error),
             Ok(machines) => {
                 let answered = async { Arc::new(release.take().unwrap_or(Ok(None))) };
-                Ok(Fleet::of(settings, machines, &mut values, now, answered).await)
+                let ask_busy = async {
+                    let Some(query) = &fleet.busy else {
+                        return Busyness::Unknown;
+                    };
+                    let until = Instant::now() + self.config.timeout();
+                    let asked = query.ask(client.app(), now, until, &Metrics::new()).await;
+                    asked.map_or(Busyness::Unknown, Busyness::of)
+                };
+                let asks = (answered, ask_busy);
+                Ok(Fleet::of(settings, machines, &mut values, now, asks).await)
             }
         };
         check::steps(&Seen {

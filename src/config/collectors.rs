@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    CollectorConfig, CollectorSource, ConfigError, Place, QueryTemplate, TemporalAddress,
-    TemporalIdentity,
+    BusyConfig, CollectorConfig, CollectorSource, ConfigError, Place, QueryTemplate,
+    TemporalAddress, TemporalIdentity,
     env::Environment,
     expansion::{APP_NAME, Segment, segments},
     problems::Problems,
@@ -376,7 +376,7 @@ fn temporal(
     })
 }
 
-fn query(
+pub(super) fn query(
     problems: &mut Problems,
     value: Option<&Value>,
     environment: &Environment,
@@ -461,6 +461,56 @@ fn without_effect(
             "metric-collectors[{index}]: {key} has no effect in a collector of type {kind}"
         ));
     }
+}
+
+/// How busy machines are, by a query of the policy's first Prometheus server.
+pub(super) fn busy(
+    problems: &mut Problems,
+    settings: &Settings,
+    environment: &Environment,
+    collectors: &[CollectorConfig],
+) -> Option<BusyConfig> {
+    let written = settings.prometheus_busy_query.as_ref();
+    let written = written.or(settings.stop_metric_prometheus_query.as_ref());
+    let Some(value) = written else {
+        if let Some(limit) = &settings.busy_limit {
+            let message = format!(
+                "{} needs a query that says how busy machines are",
+                limit.label()
+            );
+            problems.refuse(limit.wrong(message).example(
+                "FAS_PROMETHEUS_BUSY_QUERY=sum by (instance) (busy_workers{app='$APP_NAME'})",
+            ));
+        }
+        return None;
+    };
+    let query = query(problems, Some(value), environment)?;
+    let mut sources = collectors.iter().map(|collector| &collector.source);
+    let server = sources.find_map(|source| match source {
+        CollectorSource::Prometheus {
+            address,
+            basic,
+            token,
+            ..
+        } => Some(BusyConfig {
+            address: address.clone(),
+            basic: basic.clone(),
+            token: token.clone(),
+            query: query.clone(),
+        }),
+        CollectorSource::Temporal { .. } => None,
+    });
+    if server.is_none() && problems.errors.is_empty() {
+        let message = format!(
+            "{} needs a Prometheus collector, whose server it asks",
+            value.label()
+        );
+        problems.refuse(
+            ConfigError::new(value.place(), message)
+                .example("FAS_PROMETHEUS_ADDRESS=https://api.fly.io/prometheus/my-org"),
+        );
+    }
+    server
 }
 
 /// A collector as far as it could be read.

@@ -157,6 +157,8 @@ pub struct FleetConfig {
     pub policy: Policy,
     /// Where metrics come from, in the order they were configured.
     pub collectors: Vec<CollectorConfig>,
+    /// `FAS_PROMETHEUS_BUSY_QUERY`.
+    pub busy: Option<BusyConfig>,
 }
 
 impl FleetConfig {
@@ -263,6 +265,30 @@ impl CollectorConfig {
             CollectorSource::Prometheus { empty_value, .. } => empty_value,
             CollectorSource::Temporal { .. } => None,
         }
+    }
+}
+
+/// Where it comes from how busy machines are: the policy's first Prometheus server, with another query.
+#[derive(Clone)]
+pub struct BusyConfig {
+    /// As of [`CollectorSource::Prometheus`].
+    pub address: Url,
+    /// As there.
+    pub basic: Option<SecretString>,
+    /// As there.
+    pub token: Option<SecretString>,
+    /// The query.
+    pub query: QueryTemplate,
+}
+
+impl fmt::Debug for BusyConfig {
+    /// Without the address's query string, which can hold a token.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("BusyConfig")
+            .field("address", &shown::address(&self.address))
+            .field("query", &self.query)
+            .finish_non_exhaustive()
     }
 }
 

@@ -221,15 +221,30 @@ pub(super) fn refuse_secrets_expanded_in_file(
     });
     let written: Vec<_> = settings.collectors().collect();
     let traced = traced.ok();
-    let traced = traced
+    let of_collectors = traced
         .as_ref()
         .map(|traced| traced.collectors().collect::<Vec<_>>())
         .filter(|traced| traced.len() == written.len());
-    let mut found = Vec::new();
+    let mut pairs = Vec::new();
     for (index, collector) in written.into_iter().enumerate() {
-        let traced = traced.as_ref().map(|traced| traced[index]);
+        let traced = of_collectors.as_ref().map(|traced| traced[index]);
         for (key, value) in sent(collector) {
             let traced = traced.and_then(|traced| sent(traced).find(|(other, _)| *other == key));
+            pairs.push((key, value, traced));
+        }
+    }
+    let busy: Vec<_> = settings.busy_queries().collect();
+    let of_busy = traced
+        .as_ref()
+        .map(|traced| traced.busy_queries().collect::<Vec<_>>())
+        .filter(|traced| traced.len() == busy.len());
+    for (index, value) in busy.into_iter().enumerate() {
+        let traced = of_busy.as_ref().map(|traced| ("query", traced[index]));
+        pairs.push(("query", value, traced));
+    }
+    let mut found = Vec::new();
+    {
+        for (key, value, traced) in pairs {
             for name in &secret {
                 let is_expanded = match (&traced, tracer(name)) {
                     (Some((_, traced)), Some(tracer)) => traced.text().contains(&tracer),

@@ -428,6 +428,12 @@ settings! {
     fallback_after: "FAS_FALLBACK_AFTER", OfPolicy("fallback-after"), "3", Limits, Ours, Plain,
         "Consecutive passes without a value before the fallback is used."
         => fleet.policy.fallback.after, passes_in_a_row, Always("fallback_after");
+    prometheus_busy_query: "FAS_PROMETHEUS_BUSY_QUERY", OfPolicy("prometheus-busy-query"), "", Machines, Ours, Plain,
+        "How busy each machine is: a PromQL vector with a label instance or machine; the least busy is stopped or destroyed first.";
+    stop_metric_prometheus_query: "FAS_STOP_METRIC_PROMETHEUS_QUERY", Absent, "", Machines, Ours, Plain,
+        "Another name of FAS_PROMETHEUS_BUSY_QUERY.";
+    busy_limit: "FAS_BUSY_LIMIT", OfPolicy("busy-limit"), "", Machines, Ours, Plain,
+        "A running machine that is busier than this, or without a sample, is not stopped or destroyed; 0: only idle ones are.";
     deploy_timeout: "FAS_DEPLOY_TIMEOUT", OfPolicy("deploy-timeout"), "1h", Machines, Ours, Plain,
         "A deploy that seems to run for longer is treated as abandoned and no longer blocks scaling."
         => fleet.policy.deploy_timeout, duration, Always("deploy_timeout");
@@ -604,6 +610,14 @@ impl Settings {
         let of_policies = self.policies.iter().flatten();
         let own = self.metric_collectors.iter().flatten();
         own.chain(of_policies.flat_map(|policy| policy.metric_collectors.iter().flatten()))
+    }
+
+    /// What is asked of how busy machines are, by the file and its policies.
+    pub(super) fn busy_queries(&self) -> impl Iterator<Item = &Value> {
+        let of_policies = self.policies.iter().flatten();
+        let all = [self].into_iter().chain(of_policies);
+        let queries = all.filter_map(|one| one.prometheus_busy_query.as_ref());
+        queries.filter(|value| matches!(value.place(), Place::Key { .. } | Place::Option(_)))
     }
 
     /// The settings that are set, those of policies too, and apart from those of the file's collectors.
@@ -820,7 +834,12 @@ mod tests {
                     assert!(kebab.ends_with(key), "{key}");
                     assert!(RawCollector::keys().contains(&key), "{key}");
                 }
-                Absent => assert!(!variable.name.starts_with("FAS_"), "{}", variable.name),
+                Absent => assert!(
+                    !variable.name.starts_with("FAS_")
+                        || variable.meaning.starts_with("Another name of "),
+                    "{}",
+                    variable.name
+                ),
             }
         }
     }

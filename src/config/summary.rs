@@ -25,6 +25,10 @@ impl FleetConfig {
             "collectors",
             (!self.collectors.is_empty()).then(|| self.collector_list()),
         );
+        add(
+            "busy_limit",
+            self.policy.busy_limit.map(|limit| limit.to_string()),
+        );
         let Fallback {
             created, started, ..
         } = self.policy.fallback;

@@ -262,6 +262,8 @@ fn every_variable_has_its_effect() {
             ("FAS_FALLBACK_CREATED_MACHINE_COUNT", "6"),
             ("FAS_FALLBACK_STARTED_MACHINE_COUNT", "7"),
             ("FAS_FALLBACK_AFTER", "1"),
+            ("FAS_PROMETHEUS_BUSY_QUERY", "busy"),
+            ("FAS_BUSY_LIMIT", "2.5"),
             ("FAS_DEPLOY_TIMEOUT", "30m"),
             ("FLY_APP_NAME", "scaler"),
             ("FLY_MACHINE_ID", "e784079b449483"),
@@ -294,6 +296,8 @@ fn every_variable_has_its_effect() {
     assert_eq!(
         config.fleets[0].policy,
         Policy {
+            asks_busy: true,
+            busy_limit: Some(2.5),
             process_group: "worker".to_owned(),
             regions: vec!["iad".to_owned(), "ord".to_owned(), "iad".to_owned()],
             initial_state: InitialState::Stopped,
@@ -406,6 +410,7 @@ fn the_file_with_every_key_means_what_it_says() {
             "collectors: queue_depth from prometheus at http://prometheus.internal:9090/path?\u{2026}; \
              latency from prometheus at https://api.fly.io/prometheus/my-org; \
              workflows from temporal at temporal.internal:7233, namespace default",
+            "busy_limit: 2.5",
             "process_group: worker",
             "regions: iad,ord",
             "initial_machine_state: stopped",
@@ -2681,4 +2686,76 @@ policies:
         (vec![0, 2], vec![shadowed(1, 0), shadowed(3, 0)])
     );
     assert_eq!(of_app("site"), (vec![1, 2], Vec::new()));
+}
+
+#[test]
+fn how_busy_machines_are_is_asked_of_the_first_prometheus_server_under_either_name() {
+    for name in [
+        "FAS_PROMETHEUS_BUSY_QUERY",
+        "FAS_STOP_METRIC_PROMETHEUS_QUERY",
+    ] {
+        let config = load(
+            &[(name, "busy{app='$APP_NAME'}"), ("FAS_BUSY_LIMIT", "0")],
+            None,
+        );
+        let busy = config.fleets[0].busy.as_ref().expect("it is set");
+        assert_eq!(busy.query.render("x"), "busy{app='x'}");
+        assert_eq!(busy.address.host_str(), Some("api.fly.io"));
+        let policy = &config.fleets[0].policy;
+        assert_eq!((policy.asks_busy, policy.busy_limit), (true, Some(0.0)));
+    }
+}
+
+/// What is said of a configuration that is refused.
+fn errors(changes: &[(&str, &str)], file: Option<&str>) -> String {
+    let errors = Config::load(sources(changes, file)).expect_err("it is refused");
+    errors.to_string()
+}
+
+#[test]
+fn a_limit_of_nothing_and_a_query_without_a_server_are_refused() {
+    let said = errors(&[("FAS_BUSY_LIMIT", "0")], None);
+    assert!(
+        said.contains("FAS_BUSY_LIMIT needs a query that says how busy machines are"),
+        "{said}"
+    );
+    let without_server = [
+        ("FAS_PROMETHEUS_BUSY_QUERY", "busy"),
+        ("FAS_PROMETHEUS_ADDRESS", ""),
+        ("FAS_PROMETHEUS_METRIC_NAME", ""),
+        ("FAS_PROMETHEUS_QUERY", ""),
+        ("FAS_CREATED_MACHINE_COUNT", "3"),
+    ];
+    let said = errors(&without_server, None);
+    assert!(
+        said.contains(
+            "FAS_PROMETHEUS_BUSY_QUERY needs a Prometheus collector, whose server it asks"
+        ),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_secret_is_not_sent_in_a_query_about_busy_machines_either() {
+    let secret = [("FAS_API_TOKEN", "FlyV1 fm2_lJPE"), ("MY_QUERY", "busy")];
+    let in_variable = [
+        &secret[..],
+        &[("FAS_PROMETHEUS_BUSY_QUERY", "busy{t='$FAS_API_TOKEN'}")],
+    ];
+    let said = errors(&in_variable.concat(), None);
+    assert!(
+        said.contains("expands $FAS_API_TOKEN, which holds a secret"),
+        "{said}"
+    );
+    for file in [
+        "prometheus-busy-query: busy{t='$FAS_API_TOKEN'}\n",
+        "policies:\n  - prometheus-busy-query: busy{t='$FAS_API_TOKEN'}\n",
+    ] {
+        let said = errors(&secret, Some(file));
+        assert!(
+            said.contains("$FAS_API_TOKEN, which holds a secret"),
+            "{file} {said}"
+        );
+        assert!(!said.contains("lJPE"), "{said}");
+    }
 }

@@ -16,7 +16,7 @@ use url::Url;
 use super::{
     ApiConfig, AppPattern, AppSelection, Config, ConfigError, ConfigErrors, FleetConfig, LogFormat,
     MetricsAddress, OwnMachine, Place, Purpose, Sources,
-    collectors::{CheckedCollector, collectors},
+    collectors::{CheckedCollector, busy, collectors},
     conflicts,
     env::Environment,
     file,
@@ -253,6 +253,7 @@ fn fleet(
             ..Policy::default()
         },
         collectors: Vec::new(),
+        busy: None,
     };
     settings.read(config, &mut fleet, problems);
     check_limits(problems, &settings, &fleet.policy);
@@ -268,6 +269,11 @@ fn fleet(
         .into_iter()
         .filter_map(CheckedCollector::complete)
         .collect();
+    fleet.busy = busy(problems, &settings, environment, &fleet.collectors);
+    fleet.policy.asks_busy = fleet.busy.is_some();
+    if let Some(value) = &settings.busy_limit {
+        fleet.policy.busy_limit = values::number(problems, value);
+    }
     fleet
 }
 

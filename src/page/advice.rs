@@ -57,6 +57,9 @@ pub(super) fn for_note(code: &str) -> Option<&'static str> {
         "too_few_to_start" => {
             "The created target sets how many machines exist: raise it, or lower the started target."
         }
+        "busy_unknown" => {
+            "See the errors below: FAS_PROMETHEUS_BUSY_QUERY failed or returned nothing. It is asked again when a running machine is to go."
+        }
         "unreachable" => {
             "Fly's hosts of these machines do not answer; they are left alone until they do."
         }

@@ -33,7 +33,7 @@ pub const REASON_CODES: [(&str, &str); 8] = [
 ];
 
 /// Every code of a note, with what it says.
-pub const NOTE_CODES: [(&str, &str); 36] = [
+pub const NOTE_CODES: [(&str, &str); 38] = [
     (
         "minimum_capped",
         "a target's minimum came out above its maximum; the maximum is used",
@@ -138,6 +138,14 @@ pub const NOTE_CODES: [(&str, &str); 36] = [
         "fewer machines can be stopped than should be",
     ),
     (
+        "busy",
+        "running machines stay, because they are busier than `FAS_BUSY_LIMIT` or have no sample",
+    ),
+    (
+        "busy_unknown",
+        "running machines stay, because nobody says how busy they are",
+    ),
+    (
         "unreachable",
         "machines on unreachable hosts are left alone",
     ),
@@ -224,6 +232,8 @@ impl Note {
             Self::StopsFailed { .. } => "stops_failed",
             Self::TooFewStopped { .. } => "too_few_to_start",
             Self::TooFewStoppable { .. } => "too_few_to_stop",
+            Self::BusyStay { .. } => "busy",
+            Self::BusyUnknown { .. } => "busy_unknown",
             Self::Unreachable { .. } => "unreachable",
             Self::Stuck { .. } => "stuck",
             Self::NoMachines => "no_machines",

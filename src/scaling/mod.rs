@@ -5,6 +5,7 @@
 //! Carrying a decision out is `act`'s task; nothing that could be decided here is decided there.
 
 mod backoff;
+mod busy;
 mod codes;
 mod decided;
 mod doubt;
@@ -32,6 +33,7 @@ mod unlisted;
 mod unsettled;
 mod window;
 
+pub use busy::{Busyness, Load};
 pub use codes::{NOTE_CODES, REASON_CODES};
 pub use decided::decided_by;
 pub use doubt::Doubt;

@@ -198,6 +198,16 @@ pub enum Note {
         /// How many can be.
         available: u32,
     },
+    /// Running machines that are busier than `FAS_BUSY_LIMIT`, or may be, stay.
+    BusyStay {
+        /// How many.
+        machines: u32,
+    },
+    /// Nobody says how busy machines are: running ones that would have to go stay in this pass.
+    BusyUnknown {
+        /// How many.
+        machines: u32,
+    },
     /// Machines on hosts that do not answer are left alone.
     Unreachable {
         /// How many.
@@ -255,6 +265,7 @@ impl Note {
                 | Self::BlueGreen { .. }
                 | Self::StartedAboveCreated { .. }
                 | Self::TooFewStopped { .. }
+                | Self::BusyUnknown { .. }
                 | Self::Stuck { .. }
                 | Self::Unreachable { .. }
                 | Self::TooManyUnlisted { .. }
@@ -291,6 +302,18 @@ impl Note {
             | Self::Stuck { .. }
             | Self::Unreachable { .. } => at_rest(self) != at_rest(before),
             _ => false,
+        }
+    }
+}
+
+/// `1 running machine is`, `3 running machines are`.
+struct Running(u32);
+
+impl fmt::Display for Running {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => formatter.write_str("1 running machine is"),
+            count => write!(formatter, "{count} running machines are"),
         }
     }
 }
@@ -531,6 +554,16 @@ impl fmt::Display for Note {
                     Only(*available)
                 )
             }
+            Self::BusyStay { machines } => write!(
+                formatter,
+                "{} not stopped or destroyed: busier than FAS_BUSY_LIMIT, or without a sample",
+                Running(*machines)
+            ),
+            Self::BusyUnknown { machines } => write!(
+                formatter,
+                "{} not stopped or destroyed: FAS_PROMETHEUS_BUSY_QUERY has no answer that says how busy machines are",
+                Running(*machines)
+            ),
             Self::Unreachable { machines, counted } => {
                 let hosts = if *machines == 1 {
                     "is on an unreachable host"
@@ -890,6 +923,14 @@ mod tests {
                     available: 1,
                 },
                 "3 machines to stop, but only 1 can be stopped",
+            ),
+            (
+                Note::BusyStay { machines: 1 },
+                "1 running machine is not stopped or destroyed: busier than FAS_BUSY_LIMIT, or without a sample",
+            ),
+            (
+                Note::BusyUnknown { machines: 3 },
+                "3 running machines are not stopped or destroyed: FAS_PROMETHEUS_BUSY_QUERY has no answer that says how busy machines are",
             ),
             (
                 Note::Unreachable {

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Lately, Machine, Policy, State, StateLabel, Unsettled, order::may_be_replaced};
+use super::{
+    Busyness, Lately, Machine, Policy, State, StateLabel, Unsettled, order::may_be_replaced,
+};
 
 /// How long a list may lag behind a write, and how long an unreachable machine still counts as created.
 pub const SETTLE_TIME: Duration = Duration::from_secs(60);
@@ -50,6 +52,8 @@ pub struct Observed {
     pub by_state: BTreeMap<StateLabel, u32>,
     /// What happened to machines lately and decides whose turn it is.
     pub lately: Lately,
+    /// How busy machines are; asked for only where one that runs is to go.
+    pub busyness: Busyness,
 }
 
 /// One machine that counts.

@@ -7,7 +7,10 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
 };
 
-use super::{Member, Observed, Policy, ReleaseView, State, Unsettled, machine::DestroyRank};
+use super::{
+    Member, Observed, Policy, ReleaseView, State, Unsettled, busy::Turn as BusyTurn,
+    machine::DestroyRank,
+};
 
 /// The machine to clone.
 ///
@@ -68,7 +71,7 @@ pub(super) fn counts_as_running(observed: &Observed, member: &Member) -> bool {
 }
 
 /// Who is destroyed first: by rank, then one whose check is critical or that is cordoned, then an older release, then
-/// the region that holds the most machines (as the victims before leave it), then the smallest id. What the last
+/// of those that run the least busy, as far as that is asked for, then the region that holds the most machines (as the victims before leave it), then the smallest id. What the last
 /// destroy did not remove goes last of those at rest, or of those that run: no running machine is taken in place of one
 /// at rest.
 ///
@@ -146,6 +149,7 @@ impl<'observed> DestroyOrder<'observed> {
                 || !member.is_expendable(self.policy)
                 || !may_be_replaced(member, self.policy)
                 || !surely_exists(self.observed, member)
+                || self.observed.busyness.spares(member, self.policy)
             {
                 continue;
             }
@@ -155,6 +159,7 @@ impl<'observed> DestroyOrder<'observed> {
                 rank,
                 is_healthy(member),
                 machine.release,
+                self.observed.busyness.turn(member),
             );
             add(&mut classes, class, member);
         }
@@ -163,8 +168,8 @@ impl<'observed> DestroyOrder<'observed> {
 }
 
 /// Machines among which the region and the id decide: running or not, whether their last destroy failed, rank, healthy
-/// or not, release.
-type DestroyClass = (bool, bool, DestroyRank, bool, Option<u64>);
+/// or not, release, how busy.
+type DestroyClass = (bool, bool, DestroyRank, bool, Option<u64>, BusyTurn);
 
 /// Candidates by class, each class's by region, each region's by id.
 type Classes<'observed, Class> =
@@ -295,25 +300,31 @@ pub(super) fn may_be_down(observed: &Observed, member: &Member) -> bool {
 }
 
 /// The machines that may be stopped, first to last: those whose stop had no known outcome, since it may have happened;
-/// those whose check is critical or that are cordoned, then of the region with the most started machines (as the ones
-/// before leave it), then by id. One that the last stop did not bring down goes last; one with `auto_destroy` would be
+/// those whose check is critical or that are cordoned, then the least busy, as far as that is asked for, then of the region
+/// with the most started machines (as the ones before leave it), then by id. One that the last stop did not bring down goes last; one with `auto_destroy` would be
 /// removed, and is no candidate.
 pub(super) fn stop_order<'observed>(
     observed: &'observed Observed,
     policy: &Policy,
 ) -> Vec<&'observed Member> {
-    let mut classes: Classes<'_, (bool, bool, bool)> = BTreeMap::new();
+    let mut classes: Classes<'_, (bool, bool, bool, BusyTurn)> = BTreeMap::new();
     for member in &observed.members {
         let machine = &member.machine;
         if !member.is_expendable(policy)
             || member.held
             || machine.state != State::Started
             || machine.auto_destroy
+            || observed.busyness.spares(member, policy)
         {
             continue;
         }
         let failed = observed.lately.stops_failed.contains(&machine.id);
-        let class = (!may_be_down(observed, member), failed, is_healthy(member));
+        let class = (
+            !may_be_down(observed, member),
+            failed,
+            is_healthy(member),
+            observed.busyness.turn(member),
+        );
         add(&mut classes, class, member);
     }
     let started = observed.members.iter().filter(|member| member.started);

@@ -8,8 +8,8 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    Bounds, EVERY_GROUP, Fingerprint, Kind, Limited, Machine, MachineConfig, Member, Memory, Note,
-    Now, Observed, Placement, Policy, ReleaseView, State, Unsettled, count,
+    Bounds, Busyness, EVERY_GROUP, Fingerprint, Kind, Limited, Machine, MachineConfig, Member,
+    Memory, Note, Now, Observed, Placement, Policy, ReleaseView, State, Unsettled, count,
     observe::Presence,
     order::{
         DestroyOrder, clone_source, may_be_down, may_be_replaced, start_order, stop_order,
@@ -300,6 +300,16 @@ impl Plan {
         }
     }
 
+    /// Whether a machine that runs is to be stopped or destroyed.
+    #[must_use]
+    pub fn takes_running(&self) -> bool {
+        match &self.action {
+            Some(Action::Destroy { victims }) => victims.iter().any(|victim| victim.running),
+            Some(Action::Stop { .. }) => true,
+            Some(Action::Create { .. } | Action::Start { .. }) | None => false,
+        }
+    }
+
     /// What the plan is, in upstream's words.
     #[must_use]
     pub fn decision(&self) -> Decision {
@@ -568,6 +578,13 @@ impl Planner<'_> {
         let with_mounts = of_kept(kept - may_be_gone - unseen, &|member| {
             member.is_expendable(policy) && !may_be_replaced(member, policy)
         });
+        let busy = of_kept(kept - may_be_gone - unseen - with_mounts, &|member| {
+            member.is_expendable(policy)
+                && may_be_replaced(member, policy)
+                && surely_exists(observed, member)
+                && observed.busyness.spares(member, policy)
+        });
+        self.note_busy(busy, notes);
         if unseen > 0 {
             notes.push(Note::UnseenSurplus { machines: unseen });
         }
@@ -581,12 +598,26 @@ impl Planner<'_> {
                 machines: with_mounts,
             });
         }
-        let others = kept - may_be_gone - unseen - with_mounts;
+        let others = kept - may_be_gone - unseen - with_mounts - busy;
         if others > 0 {
             notes.push(Note::NotDestroyable {
                 wanted: surplus,
                 kept: others,
             });
+        }
+    }
+
+    /// Says that so many running machines stay because of how busy they are, or may be.
+    fn note_busy(&self, machines: u32, notes: &mut Vec<Note>) {
+        let note = match self.observed.busyness {
+            _ if machines == 0 => return,
+            Busyness::Unknown => Note::BusyUnknown { machines },
+            _ => Note::BusyStay { machines },
+        };
+        // Both steps may have something to take, and not take it for the same reason.
+        let is_like = |one: &Note| std::mem::discriminant(one) == std::mem::discriminant(&note);
+        if !notes.iter().any(is_like) {
+            notes.push(note);
         }
     }
 
@@ -636,7 +667,14 @@ impl Planner<'_> {
             let wanted = plan.unspent(above, observed, may_be_down, &candidates);
             let candidates = ids(candidates);
             let available = count(candidates.len());
-            if available < wanted {
+            let missing = wanted.saturating_sub(available);
+            let spared = observed.members.iter().filter(|member| {
+                let may_be_stopped = member.is_expendable(policy) && !member.machine.auto_destroy;
+                may_be_stopped && observed.busyness.spares(member, policy)
+            });
+            let busy = count(spared.count()).min(missing);
+            self.note_busy(busy, &mut plan.notes);
+            if missing > busy {
                 plan.notes.push(Note::TooFewStoppable { wanted, available });
             }
             let failed = failed(observed, &observed.lately.stops_failed, |member| {

@@ -37,6 +37,10 @@ pub struct Policy {
     pub timeout: Duration,
     /// `FAS_DEPLOY_TIMEOUT` (1 h): how long a release that says `running` is believed.
     pub deploy_timeout: Duration,
+    /// `FAS_PROMETHEUS_BUSY_QUERY`: whether somebody says how busy machines are.
+    pub asks_busy: bool,
+    /// `FAS_BUSY_LIMIT`: a machine that is busier is neither stopped nor destroyed while it runs; needs the query.
+    pub busy_limit: Option<f64>,
     /// `FLY_MACHINE_ID`: the daemon's own machine, never stopped or destroyed.
     pub own_machine: Option<String>,
 }
@@ -72,6 +76,8 @@ impl Default for Policy {
             interval: Duration::from_secs(15),
             timeout: Duration::from_secs(30),
             deploy_timeout: Duration::from_secs(3600),
+            asks_busy: false,
+            busy_limit: None,
             own_machine: None,
         }
     }

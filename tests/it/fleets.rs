@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use fly_autoscaler::sim::{
-    Canned, Effect, Fault, MachineState, NewMachine, Operation, RequestInfo,
-};
+use fly_autoscaler::sim::{Access, Effect, Fault, MachineState, NewMachine, Operation, Token};
 use serde_json::Value;
 
 use crate::world::{APP, Logs, World};
@@ -226,16 +224,15 @@ async fn no_more_calls_about_an_app_are_in_flight_than_allowed_whatever_the_numb
 
 #[tokio::test(start_paused = true)]
 async fn one_fleet_whose_token_is_refused_does_not_make_the_other_unready() {
-    let mut world = world_of(&["web", "worker"], TWO_GROUPS);
+    // The second one asks for its metric without a token.
+    let file = TWO_GROUPS.replacen("query:", "token: fm2_reader, query:", 1);
+    let mut world = world_of(&["web", "worker"], &file);
     set(&world, "web_load", Some(2.0));
     set(&world, "jobs", Some(2.0));
-    // Of all that is asked only the second one's metric is refused.
-    let hook = |request: &RequestInfo| {
-        let is_meant = request.query.contains("jobs");
-        is_meant.then(|| Effect::Answer(Canned::json(401, "{}")))
-    };
-    world.platform().set_fault_hook(Box::new(hook));
+    let access = Access::Tokens(vec![Token::new("fm2_reader")]);
+    world.platform().set_prometheus_access(access);
     world.run_for(31).await;
+    assert!(world.pass_errors("unauthorized") > 0);
     let (code, _, text) = world.get("/readyz").await;
     assert_eq!(code, 200, "{text}");
 }

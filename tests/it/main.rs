@@ -17,6 +17,7 @@ mod apps;
 mod backtest;
 mod bounds;
 mod browser;
+mod busy;
 mod check;
 mod demo;
 mod endurance;

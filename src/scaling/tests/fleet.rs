@@ -102,6 +102,23 @@ impl Fleet {
         self.pass_over(self.at(second), targets, list)
     }
 
+    /// What a pass would do that sees this.
+    pub(in crate::scaling) fn plan_of(
+        &self,
+        second: u64,
+        observed: &Observed,
+        limited: &Limited,
+    ) -> Plan {
+        let planner = Planner {
+            observed,
+            policy: &self.policy,
+            memory: &self.memory,
+            release: ReleaseView::Known(self.release.as_ref()),
+            now: self.at(second),
+        };
+        planner.plan(limited)
+    }
+
     pub(in crate::scaling) fn pass_over(
         &mut self,
         now: Now,
