@@ -416,7 +416,6 @@ impl Executor<'_> {
                 false
             }
             Err(error) => {
-                self.metrics.wrote(MachineWrite::Stop, false);
                 self.destroy_failed(id.to_owned(), error, outcome, halted);
                 false
             }
@@ -465,9 +464,11 @@ impl Executor<'_> {
         if matches!(error.cause, ApiErrorCause::ShuttingDown) {
             return;
         }
-        if error.operation == Operation::DestroyMachine {
-            self.metrics.wrote(MachineWrite::Destroy, false);
+        if error.operation == Operation::StopMachine {
+            self.metrics.wrote(MachineWrite::Stop, false);
         }
+        // Also where the stop before it came to nothing: the machine was to go, and has not.
+        self.metrics.wrote(MachineWrite::Destroy, false);
         if error.is_unauthorized() {
             halted.store(true, Ordering::Relaxed);
         }

@@ -346,7 +346,7 @@ async fn api_status(State(port): State<Arc<Port>>, uri: Uri) -> Response {
     }
     // What was asked for is not repeated: what is hidden in it would confirm a guess at a secret.
     let error = serde_json::json!({
-        "error": "no such fleet: this autoscaler scales no app of that name, or not that group or region of it",
+        "error": "this autoscaler does not scale an app of that name, or not that group or region of it",
     });
     let body = answer(JSON, Some(error.to_string().into()));
     (StatusCode::NOT_FOUND, body).into_response()

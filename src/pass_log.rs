@@ -140,7 +140,12 @@ impl PassLog {
     /// Tells once that what failed works again.
     fn tell_recovery(&mut self, report: &PassReport) {
         let failed = if report.succeeded() {
-            std::mem::take(&mut self.failed_passes)
+            // What failed and is only waited for, or refused in another way, has not recovered.
+            if report.notes.iter().any(Note::is_pending) {
+                0
+            } else {
+                std::mem::take(&mut self.failed_passes)
+            }
         } else {
             self.failed_passes = self.failed_passes.saturating_add(1);
             0
@@ -204,7 +209,7 @@ impl PassLog {
         tracing::warn!(
             app = %fleet.app,
             group = fleet.told_group(),
-            "{name} has said `running` for longer than FAS_DEPLOY_TIMEOUT ({}): its deploy is taken for abandoned, and machines are changed",
+            "{name} has said `running` for longer than FAS_DEPLOY_TIMEOUT ({}): its deploy is treated as abandoned, and machines are changed",
             duration::format(deploy_timeout),
         );
     }
@@ -246,15 +251,18 @@ impl PassLog {
             }
         }
         self.skips.forget(now);
+        let mut told_before = Vec::new();
         for note in report.notes.iter().filter(|note| is_of_acting(note)) {
             if let Note::Skipped { machine, reason } = note {
-                if let Some(again) = self.skips.news(machine, reason, now) {
-                    tell_note(report, note, again);
+                match self.skips.news(machine, reason, now) {
+                    Some(again) => tell_note(report, note, again),
+                    None => told_before.push(reason.as_str()),
                 }
             } else if self.notes.iter().all(|before| note.is_news_after(before)) {
                 tell_note(report, note, note.is_trouble());
             }
         }
+        tell_skipped_again(report, &told_before);
         self.notes.clone_from(&report.notes);
         let due = self
             .reminded
@@ -307,6 +315,33 @@ fn tell_note(report: &PassReport, note: &Note, is_trouble: bool) {
     }
 }
 
+/// Tells in one line what is not told of each machine any more: what was announced has an outcome in each pass.
+fn tell_skipped_again(report: &PassReport, reasons: &[&str]) {
+    let Some(first) = reasons.first() else {
+        return;
+    };
+    let others = reasons
+        .iter()
+        .any(|reason| without_digits(reason) != without_digits(first));
+    tracing::info!(
+        app = %report.fleet.app,
+        group = report.fleet.told_group(),
+        decision = report.decision.as_str(),
+        "{} {} skipped again: {first}{}",
+        reasons.len(),
+        if reasons.len() == 1 { "machine" } else { "machines" },
+        if others { ", and other reasons" } else { "" },
+    );
+}
+
+/// A reason without its numbers: a time in it is no other reason.
+fn without_digits(reason: &str) -> String {
+    let characters = reason.chars();
+    characters
+        .filter(|character| !character.is_ascii_digit())
+        .collect()
+}
+
 fn passes(count: u32) -> &'static str {
     if count == 1 { "pass" } else { "passes" }
 }
@@ -338,10 +373,7 @@ impl Skips {
 
     /// Whether this has to be told, and then whether it has happened before.
     fn news(&mut self, machine: &str, reason: &str, now: Instant) -> Option<bool> {
-        let reason: String = reason
-            .chars()
-            .filter(|character| !character.is_ascii_digit())
-            .collect();
+        let reason = without_digits(reason);
         if let Some(skip) = self.0.get_mut(machine).filter(|skip| skip.reason == reason) {
             skip.last = now;
             let first_again = !std::mem::replace(&mut skip.again, true);

@@ -43,6 +43,8 @@ pub struct Pool {
     health: Health,
     status: Status,
     apps: BTreeMap<String, App>,
+    /// Whether the apps of a wildcard were ever listed.
+    has_listed: bool,
     /// Apps that wait for their turn, the earliest first.
     due: BTreeSet<(Instant, String)>,
     passes: JoinSet<(AppState, Vec<PassReport>)>,
@@ -150,6 +152,7 @@ impl Pool {
             health,
             status,
             apps: BTreeMap::new(),
+            has_listed: false,
             due: BTreeSet::new(),
             passes: JoinSet::new(),
             running: HashMap::new(),
@@ -443,6 +446,7 @@ impl Pool {
                     );
                 }
                 self.told_of_none = none;
+                self.has_listed = true;
                 names.extend(self.options.named());
                 self.health.apps_listed(names.len());
                 self.manage(names);
@@ -453,7 +457,12 @@ impl Pool {
         };
         self.health.list_failed(error.clone());
         self.reconciler.metrics.pass_error(reason);
-        tracing::error!(reason = reason.as_str(), error = %error, "cannot list the apps, keeping the last list: {error}");
+        let meanwhile = if self.has_listed {
+            ", keeping the last list"
+        } else {
+            "; none that a * matches is scaled yet"
+        };
+        tracing::error!(reason = reason.as_str(), error = %error, "cannot list the apps{meanwhile}: {error}");
         self.options.refresh_interval.min(self.reconciler.interval)
     }
 }

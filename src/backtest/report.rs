@@ -161,13 +161,13 @@ impl Report {
 pub fn notes(history: &History, policy: &Policy, on_the_fleet: &[&str]) -> Vec<String> {
     let mut notes = Vec::new();
     notes.push(if on_the_fleet.is_empty() {
-        "metrics are replayed as recorded: one that depends on the fleet itself, such as a queue that more machines \
-         empty sooner, does not answer to the machines of the model"
+        "metrics are replayed as recorded: one that depends on the machines themselves, such as a queue that more machines \
+         empty sooner, is not affected by the simulated machines"
             .to_owned()
     } else {
         format!(
-            "metrics are replayed as recorded: {} depends on the fleet itself, and does not answer to the machines of \
-             the model",
+            "metrics are replayed as recorded: {} depends on the machines themselves, and is not affected by the \
+             simulated ones",
             on_the_fleet.join(" and ")
         )
     });
@@ -186,7 +186,7 @@ pub fn notes(history: &History, policy: &Policy, on_the_fleet: &[&str]) -> Vec<S
     let step = Duration::from_secs(history.step_s.into());
     if !by_passes.is_empty() && step != policy.interval {
         notes.push(format!(
-            "{} go by passes: one is made every {} here, and every {} in life (FAS_INTERVAL); --step {} shows them as they are",
+            "{} go by passes: one is made every {} here, and every {} by `serve` (FAS_INTERVAL); --step {} shows them as they are",
             by_passes.join(" and "),
             length(step),
             length(policy.interval),

@@ -10,7 +10,10 @@ use crate::{
     machines::{ApiError, Verdict},
 };
 
-use super::{Report, Status, Step, StepKind, hints, outcome, token::brief};
+use super::{
+    Report, Status, Step, StepKind, hints, outcome,
+    token::{brief, untold},
+};
 
 /// What was found about one of several apps.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ pub fn of_apps(
     steps.extend(of_fleets(apps));
     let own_app = config.own.app.as_deref();
     steps.push(outcome::lock(own_app));
-    steps.push(outcome::peers(own_app));
+    steps.push(outcome::peers());
     steps
 }
 
@@ -165,7 +168,7 @@ pub fn unlisted_apps(config: &Config, selection: &AppSelection, error: &ApiError
             .with("fly_request_id", error.request_id.clone()),
         ),
         _ => (
-            Step::skipped(StepKind::Token, "the Machines API did not answer"),
+            Step::skipped(StepKind::Token, untold(error)),
             Step::failed(StepKind::App, chain(error))
                 .hint(hints::no_answer(error, &config.api.machines_url))
                 .with("fly_request_id", error.request_id.clone()),

@@ -28,8 +28,8 @@ pub fn worked_out(kind: Kind, expression: &Expression, values: &Values, now: Now
     match expression.evaluate(values, now.wall) {
         Err(error) => format!("failed: {error}"),
         Ok(value) => match to_count(kind, value) {
-            Ok(count) => format!("{value} -> {count}"),
-            Err(_) => format!("{value}, which is too large to be a count"),
+            Ok(count) => format!("= {value} -> {count}"),
+            Err(_) => format!("= {value}, which is too large to be a count"),
         },
     }
 }
@@ -112,10 +112,10 @@ fn value(seen: &Seen<'_>, kind: Kind, expression: &Expression) -> Step {
         Ok(value) => {
             let text = worked_out(kind, expression, &seen.values, seen.now);
             match to_count(kind, value) {
-                Ok(count) => Step::ok(StepKind::Expression, format!("{source} = {text}"))
+                Ok(count) => Step::ok(StepKind::Expression, format!("{source} {text}"))
                     .with("value", value)
                     .with("count", count),
-                Err(error) => Step::failed(StepKind::Expression, format!("{source} = {text}"))
+                Err(error) => Step::failed(StepKind::Expression, format!("{source} {text}"))
                     .hint(hints::evaluation(&error)),
             }
         }

@@ -9,7 +9,7 @@ use crate::{
     collect::{CollectError, CollectErrorKind},
     config::{AppSelection, Config, ConfigError},
     expr::EvalError,
-    machines::{ApiError, Verdict},
+    machines::{ApiError, ApiErrorCause, Verdict},
     scaling::{EVERY_GROUP, Kind, Note, PlanFailure},
     shown::{address, excerpt},
 };
@@ -74,10 +74,16 @@ pub(super) fn no_answer(error: &ApiError, url: &Url) -> String {
         Verdict::Unreached => {
             format!("can this machine reach it? Is a proxy set (HTTPS_PROXY)? Try: curl -sS {url}")
         }
-        Verdict::Unavailable => format!(
-            "wait and try again; Fly tells of its outages on https://status.flyio.net; if it is only slow, raise FAS_TIMEOUT\n\
-             try: curl -sS {url}"
-        ),
+        Verdict::Unavailable => {
+            let slow = match error.cause {
+                ApiErrorCause::Timeout { .. } => "; if it is only slow, raise FAS_TIMEOUT",
+                _ => "",
+            };
+            format!(
+                "wait and try again; Fly tells of its outages on https://status.flyio.net{slow}\n\
+                 try: curl -sS {url}"
+            )
+        }
         _ => format!("is {url} the right address (FLY_FLAPS_BASE_URL, FLY_API_BASE_URL)?"),
     }
 }
@@ -212,7 +218,7 @@ pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -
         CollectErrorKind::Partial => "wait until all of the server's storage answers".to_owned(),
         CollectErrorKind::Setup => "correct the setting that the message names".to_owned(),
         CollectErrorKind::Status if !is_temporal && is_servers_fault(error) => {
-            "that is the server's own trouble: each pass asks again, and without the metric the machines are left alone".to_owned()
+            "the server failed: each pass asks again, and without the metric the machines are left alone".to_owned()
         }
         CollectErrorKind::Status | CollectErrorKind::Unreadable | CollectErrorKind::Oversized => {
             if is_temporal {
@@ -432,7 +438,7 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
         Note::StartedAboveCreated { .. } => {
             "raise the created target, or lower the started one".to_owned()
         }
-        Note::DestroysFailed { machines } | Note::Stuck { machines } => look_at(app, machines),
+        Note::DestroysFailed { machines, .. } | Note::Stuck { machines } => look_at(app, machines),
         Note::StartsFailed { .. } => format!("why they stop is in their log: fly logs -a {app}"),
         Note::StopsFailed { .. } => {
             format!("does Fly Proxy start them? {}", proxy_off())
@@ -473,14 +479,14 @@ const SETTINGS: &[(&str, &str)] = &[
     ),
     (
         "the token itself is missing",
-        "a shell or a file did not expand the token; set it with quotes: fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
+        "a shell or a file did not expand the token; set it with quotes: fly secrets set -a my-autoscaler FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
     ),
     (
         "no shell has replaced it",
-        "a shell or a file did not expand it; set it with double quotes: fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
+        "a shell or a file did not expand it; set it with double quotes: fly secrets set -a my-autoscaler FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
     ),
     (
-        "no release is taken for a deploy under way",
+        "deploys do not block scaling",
         "let changes wait for a deploy: FAS_DEPLOY_TIMEOUT=1h, or unset it",
     ),
     (
@@ -493,7 +499,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ),
     (
         "FAS_DRY_RUN overrides the file",
-        "to let it act, unset the variable: fly secrets unset FAS_DRY_RUN, or remove it from fly.toml",
+        "to let it act, unset the variable: fly secrets unset -a my-autoscaler FAS_DRY_RUN, or remove it from fly.toml",
     ),
     (
         "a region unknown to fly-autoscaler",
@@ -528,6 +534,10 @@ const SETTINGS: &[(&str, &str)] = &[
         "fine if that is meant; else unset it, or set it to 1 or more",
     ),
     (
+        ") does not match",
+        "leave --app out, or name an app that FAS_APP_NAME matches; without --app each of them is shown: fly-autoscaler check",
+    ),
+    (
         "cannot compile the expression",
         "correct the expression; the language: fly-autoscaler help expressions",
     ),
@@ -545,7 +555,7 @@ pub(super) fn mistake(error: &ConfigError) -> String {
         return hint;
     }
     match &error.example {
-        Some(example) => format!("for example: {example}"),
+        Some(example) => format!("example: {example}"),
         None => "all settings: fly-autoscaler help settings".to_owned(),
     }
 }

@@ -44,7 +44,7 @@ fn of_release(seen: &Seen<'_>, release: &Release) -> Step {
         Step::warning(
             StepKind::Release,
             format!(
-                "{name} has said `running` for longer than FAS_DEPLOY_TIMEOUT: its deploy is taken for abandoned, and machines are changed"
+                "{name} has said `running` for longer than FAS_DEPLOY_TIMEOUT: its deploy is treated as abandoned, and machines are changed"
             ),
         )
         .hint(hints::abandoned_deploy(seen.app))
@@ -96,20 +96,17 @@ fn no_release(seen: &Seen<'_>, error: &ApiError) -> Step {
 pub(super) fn lock(own_app: Option<&str>) -> Step {
     Step::skipped(
         StepKind::Lock,
-        "no lock is configured: two copies that run at the same time would both create what is missing",
+        "this version has no lock: a second copy that runs at the same time would create what is missing once more",
     )
     .hint(hints::one_copy(own_app))
 }
 
 /// Whether there are other copies.
-pub(super) fn peers(own_app: Option<&str>) -> Step {
-    let why = match own_app {
-        None => {
-            "cannot be checked outside Fly: other copies are found by the private network's names"
-        }
-        Some(_) => "this version does not look for other copies",
-    };
-    Step::skipped(StepKind::Peers, why)
+pub(super) fn peers() -> Step {
+    Step::skipped(
+        StepKind::Peers,
+        "this version cannot detect a second copy of itself",
+    )
 }
 
 /// A step of each kind behind `last`, where none of them was tried, and why. What is said of the lock and of other copies
@@ -118,7 +115,7 @@ pub(super) fn untried(last: StepKind, why: &str, own_app: Option<&str>) -> Vec<S
     let kinds = StepKind::ALL.into_iter().filter(|kind| *kind > last);
     let steps = kinds.map(|kind| match kind {
         StepKind::Lock => lock(own_app),
-        StepKind::Peers => peers(own_app),
+        StepKind::Peers => peers(),
         kind => Step::skipped(kind, why),
     });
     steps.collect()
@@ -163,8 +160,35 @@ pub(super) fn plan(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
     // The step of the release has said that there is a deploy.
     let notes = plan.notes.iter();
     let notes = notes.filter(|note| !matches!(note, Note::DeployInProgress { .. }));
-    steps.extend(notes.map(|note| of_note(seen.app, note)));
+    let once = waits_for_release(seen);
+    steps.extend(notes.map(|note| {
+        let step = of_note(seen.app, note);
+        match note {
+            Note::RunningSurplusWaits { .. } => Step {
+                sentence: format!("{}{once}", step.sentence),
+                ..step
+            },
+            _ => step,
+        }
+    }));
     steps
+}
+
+/// What else has to come before something is destroyed that is only waited for now: nobody asks for the release before.
+fn waits_for_release(seen: &Seen<'_>) -> &'static str {
+    match seen.release() {
+        None => "",
+        Some(Err(_)) => ", once Fly says that no deploy is running",
+        Some(Ok(release)) => {
+            let policy = &seen.settings.policy;
+            let is_held = Memory::default().release_in_progress(release.as_ref(), policy, seen.now);
+            if is_held {
+                ", once the deploy is done"
+            } else {
+                ""
+            }
+        }
+    }
 }
 
 /// A pass that spends its time on questions does nothing in the end.

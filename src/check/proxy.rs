@@ -80,17 +80,17 @@ pub(super) fn judge(services: Services, wishes: Wishes) -> (bool, &'static str, 
         ),
         (false, false, false) if stays_stopped => (
             false,
-            "new machines are created stopped, and nobody starts them: Fly Proxy does not, and there is no started target",
+            "new machines are created stopped, and nothing starts them: Fly Proxy does not, and there is no started target",
             Some(hints::nobody_starts(count == 0)),
         ),
         (false, true, false) => (
             false,
-            "Fly Proxy stops machines without traffic, and nobody starts them again",
+            "Fly Proxy stops machines without traffic, and nothing starts them again",
             Some(hints::proxy_starts()),
         ),
         (false, false, true) if stays_stopped => (
             false,
-            "Fly Proxy starts machines for traffic, and nobody stops them: in the end all of them run",
+            "Fly Proxy starts machines for traffic, and nothing stops them: in the end all of them run",
             Some(hints::proxy_stops()),
         ),
         (false, true, true) => (

@@ -267,7 +267,7 @@ impl Report {
         ];
         let found: Vec<String> = found.into_iter().flatten().collect();
         match (self.is_ok(), found.as_slice()) {
-            (true, []) => "It works: nothing to complain of. Nothing was changed.".to_owned(),
+            (true, []) => "All checks passed. Nothing was changed.".to_owned(),
             (true, found) => format!(
                 "It works, with {}. Nothing was changed.",
                 found.join(" and ")

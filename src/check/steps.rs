@@ -39,7 +39,7 @@ pub fn steps(seen: &Seen<'_>) -> Report {
         steps.extend(outcome::release(seen));
     }
     steps.push(outcome::lock(own_app));
-    steps.push(outcome::peers(own_app));
+    steps.push(outcome::peers());
     let mut report = Report::default();
     if let Ok(fleet) = &seen.fleet {
         steps.push(proxy::step(seen, fleet));

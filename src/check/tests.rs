@@ -70,6 +70,12 @@ fn machine(id: &str, state: State) -> Machine {
     machine
 }
 
+fn too_slow() -> ApiErrorCause {
+    ApiErrorCause::Timeout {
+        waited: Duration::from_secs(15),
+    }
+}
+
 fn release(status: &str) -> Release {
     Release {
         version: Some(12),
@@ -325,21 +331,87 @@ fn the_token_and_the_app_are_judged_by_what_a_pass_needs() {
             of(Err(status(503)), 200, 503),
             [
                 "ok: FAS_API_TOKEN is accepted",
-                "skipped: the Machines API did not answer",
+                "skipped: the Machines API answered with an error (HTTP 503)",
                 "failed: cannot list the machines (app \"web\"): HTTP 503 (fly-request-id 01SIM)",
             ],
         ),
         (
-            of(Err(ApiErrorCause::Timeout), 503, 503),
+            of(Err(status(500)), 500, 500),
+            [
+                "skipped: the Machines API answered with an error (HTTP 500)",
+                "skipped: the Machines API answered with an error (HTTP 500)",
+                "failed: cannot list the machines (app \"web\"): HTTP 500 (fly-request-id 01SIM)",
+            ],
+        ),
+        (
+            of(Err(too_slow()), 503, 503),
             [
                 "skipped: the Machines API did not answer",
                 "skipped: the Machines API did not answer",
-                "failed: cannot list the machines (app \"web\"): no answer in time (FAS_TIMEOUT) (fly-request-id 01SIM)",
+                "failed: cannot list the machines (app \"web\"): no answer within 15s, the limit that FAS_TIMEOUT sets (fly-request-id 01SIM)",
             ],
         ),
     ];
     for (found, expected) in cases {
         assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn only_what_was_slow_is_told_to_be_waited_for_longer() {
+    for (cause, slow) in [(status(500), false), (too_slow(), true)] {
+        let mut down = scene();
+        down.machines = Err(cause);
+        let report = down.report();
+        let failed = report
+            .steps
+            .iter()
+            .find(|step| step.status == Status::Failed);
+        let hint = failed.and_then(|step| step.hint.as_deref());
+        assert_eq!(
+            hint.map(|hint| hint.contains("FAS_TIMEOUT")),
+            Some(slow),
+            "{hint:?}"
+        );
+    }
+}
+
+#[test]
+fn what_waits_to_be_destroyed_waits_for_the_release_too() {
+    let waits = "1 running machine will be destroyed after 45 s of surplus";
+    for (answer, once) in [
+        (Ok(None), ""),
+        (Ok(Some(release("complete"))), ""),
+        (Ok(Some(release("running"))), ", once the deploy is done"),
+        (
+            Err(status(503)),
+            ", once Fly says that no deploy is running",
+        ),
+        (Err(too_slow()), ", once Fly says that no deploy is running"),
+    ] {
+        let mut scene = scene().machines(vec![
+            machine("a", State::Started),
+            machine("b", State::Started),
+        ]);
+        scene.release = answer;
+        let plan = scene.lines(StepKind::Plan);
+        assert!(plan.contains(&format!("ok: {waits}{once}")), "{plan:?}");
+    }
+}
+
+#[test]
+fn a_second_copy_is_not_looked_for_and_that_is_said_once() {
+    let own = [None, Some("my-autoscaler")];
+    for steps in own.map(|own_app| [outcome::lock(own_app), outcome::peers()]) {
+        for step in &steps {
+            assert_eq!(step.status, Status::Skipped);
+            assert!(step.sentence.starts_with("this version "), "{step:?}");
+        }
+        let hint = steps[0].hint.as_deref();
+        assert_eq!(
+            hint,
+            Some("run one copy: fly scale count 1 -a my-autoscaler")
+        );
     }
 }
 
@@ -501,9 +573,7 @@ fn the_cure_of_a_metric_can_be_pasted() {
         body: String::new(),
     };
     let hint_of = |status| hint("sum(depth)", away(status));
-    assert!(
-        hint_of(StatusCode::SERVICE_UNAVAILABLE).starts_with("that is the server's own trouble")
-    );
+    assert!(hint_of(StatusCode::SERVICE_UNAVAILABLE).starts_with("the server failed"));
     assert!(hint_of(StatusCode::NOT_FOUND).starts_with("is FAS_PROMETHEUS_ADDRESS right?"));
 }
 
@@ -837,10 +907,7 @@ fn the_release_is_judged_as_a_pass_does() {
             "warning: release v12 has said `running` for longer than FAS_DEPLOY_TIMEOUT",
         ),
         (Err(status(503)), "warning: cannot get the current release"),
-        (
-            Err(ApiErrorCause::Timeout),
-            "warning: cannot get the current release",
-        ),
+        (Err(too_slow()), "warning: cannot get the current release"),
         (
             Err(status(401)),
             "failed: Fly's GraphQL API refuses to say what the release is",
@@ -919,7 +986,7 @@ fn json_has_every_member_and_text_a_line_for_each_step() {
     );
     let well = scene().report().text();
     assert!(
-        well.ends_with("It works: nothing to complain of. Nothing was changed."),
+        well.ends_with("All checks passed. Nothing was changed."),
         "{well}"
     );
 }
@@ -1007,7 +1074,7 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
     let mut away = scene().metric(Ok(sample(30.0)));
     away.release = Err(status(503));
     let mut silent = scene();
-    silent.machines = Err(ApiErrorCause::Timeout);
+    silent.machines = Err(too_slow());
     let blue_green = {
         let mut green = machine("b", State::Stopped);
         green.cordoned = true;
@@ -1066,11 +1133,11 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
             noted(&Note::CreatesAssumed { creates: 1 }),
         ),
         (
-            "its deploy is taken for abandoned",
+            "its deploy is treated as abandoned",
             abandoned.report().steps,
         ),
         (
-            "no release is taken for a deploy under way",
+            "deploys do not block scaling",
             scene().set("FAS_DEPLOY_TIMEOUT", "0s").report().steps,
         ),
         (
@@ -1167,7 +1234,10 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
         ),
         (
             "could not be destroyed recently",
-            noted(&Note::DestroysFailed { machines: ids() }),
+            noted(&Note::DestroysFailed {
+                machines: ids(),
+                again: false,
+            }),
         ),
         (
             "which has no upper bound",
@@ -1205,11 +1275,17 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
         ("put the value in quotes", quotes.report().steps),
         (
             "did not keep running after a recent start",
-            noted(&Note::StartsFailed { machines: ids() }),
+            noted(&Note::StartsFailed {
+                machines: ids(),
+                again: false,
+            }),
         ),
         (
             "did not stay down after a recent stop",
-            noted(&Note::StopsFailed { machines: ids() }),
+            noted(&Note::StopsFailed {
+                machines: ids(),
+                again: false,
+            }),
         ),
         ("stuck in a transitional state", stuck.report().steps),
         ("only 1 can be started", only_one.report().steps),
@@ -1218,7 +1294,7 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
             "cannot tell whether a deploy is running",
             away.report().steps,
         ),
-        ("no answer in time", silent.report().steps),
+        ("the limit that FAS_TIMEOUT sets", silent.report().steps),
         ("no answer within", scene().metric(Err(late)).report().steps),
         (
             "the pass deadline came before anything was done",
@@ -1323,9 +1399,18 @@ fn a_note_that_is_trouble_has_a_hint() {
             started: 2,
             created: 1,
         },
-        Note::DestroysFailed { machines: ids() },
-        Note::StartsFailed { machines: ids() },
-        Note::StopsFailed { machines: ids() },
+        Note::DestroysFailed {
+            machines: ids(),
+            again: false,
+        },
+        Note::StartsFailed {
+            machines: ids(),
+            again: false,
+        },
+        Note::StopsFailed {
+            machines: ids(),
+            again: false,
+        },
         Note::DeployInProgress { version: None },
         Note::ReleaseUnknown { withheld: None },
         Note::BlueGreen { surplus: 1 },

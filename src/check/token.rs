@@ -51,11 +51,11 @@ pub(super) fn steps(seen: &Seen<'_>) -> (Step, Step, Option<String>) {
             let token = if seen.scope.is_ok() || seen.about.is_ok() {
                 with_scope(Step::ok(StepKind::Token, "FAS_API_TOKEN is accepted"), seen)
             } else {
-                Step::skipped(StepKind::Token, "the Machines API did not answer")
+                Step::skipped(StepKind::Token, untold(error))
             };
             let known = match &seen.about {
                 Ok(_) => exists(seen),
-                Err(_) => Step::skipped(StepKind::App, "the Machines API did not answer"),
+                Err(_) => Step::skipped(StepKind::App, untold(error)),
             };
             (
                 token,
@@ -150,6 +150,22 @@ fn with_scope(step: Step, seen: &Seen<'_>) -> Step {
         })
         .collect();
     step.with("tokens", tokens)
+}
+
+/// Why nothing is known from a call that neither worked nor was refused.
+pub(super) fn untold(error: &ApiError) -> String {
+    match &error.cause {
+        ApiErrorCause::Status { status, .. } => {
+            format!("the Machines API answered with an error (HTTP {status})")
+        }
+        ApiErrorCause::Transport(error) if error.was_not_sent() => {
+            "the Machines API was not reached".to_owned()
+        }
+        ApiErrorCause::Timeout { .. } | ApiErrorCause::Transport(_) => {
+            "the Machines API did not answer".to_owned()
+        }
+        _ => "the Machines API gave no answer of use".to_owned(),
+    }
 }
 
 /// What a call was answered, without what this program says to do about it: the hint does.

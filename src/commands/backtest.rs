@@ -31,7 +31,7 @@ use crate::{
     clock::Clock,
     collect::{Collector, Grid, Past},
     config::{CollectorConfig, CollectorSource, Config, FleetConfig, Purpose},
-    duration,
+    duration::{self, DurationError},
     expr::{Expression, Names},
     pass_log::PassLog,
     scaling::{ExpressionBand, FleetName, InitialState, Kind, TargetExpressions},
@@ -311,8 +311,13 @@ fn long_duration(name: &str, text: &str) -> anyhow::Result<Duration> {
     if let Some(days) = days {
         return Ok(Duration::from_secs(u64::from(days) * 24 * 60 * 60));
     }
-    duration::parse(text).map_err(|error| {
-        anyhow!("{name} {text:?}: expected {error}; for example 90s, 15m, 24h or 30d")
+    duration::parse(text).map_err(|error| match error {
+        DurationError::Negative | DurationError::Overflow => {
+            anyhow!("{name} {text:?}: expected {error}")
+        }
+        DurationError::Malformed | DurationError::MissingUnit | DurationError::UnknownUnit(_) => {
+            anyhow!("{name} {text:?}: expected a duration such as 90s, 15m, 1h30m or 24h, or whole days such as 30d")
+        }
     })
 }
 

@@ -1,6 +1,6 @@
 //! The command line: upstream's commands, flags and exit codes, with clap's parsing and suggestions.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr};
 
 use clap::{
     Arg, Args, CommandFactory as _, Parser, Subcommand,
@@ -96,13 +96,14 @@ pub enum Command {
     Help,
 }
 
+/// A line for each paragraph, which clap breaks.
 const BACKTEST_HELP: &str = "\
-Each step is a pass: the expressions, limits, stabilization, steps, floor, fallbacks and the other settings of the\n\
-environment decide as they do in `serve`, at the time of the step. The machines are a model: a create or start takes --boot\n\
+Each step is a pass: the expressions, limits, stabilization, steps, floor, fallbacks and the other settings of the \
+environment decide as they do in `serve`, at the time of the step. The machines are a model: a create or start takes --boot \
 until the machine runs, a stop or destroy is at once, and every call succeeds.\n\
 \n\
-Flaps are changes of direction within 10 minutes. Unmet machine-hours are those that the minimum asked for, before limits,\n\
-and that did not run (with FAS_INITIAL_MACHINE_STATE=stopped: that did not exist). The cost counts hours of machines that\n\
+Flaps are changes of direction within 10 minutes. Unmet machine-hours are those that the minimum asked for, before limits, \
+and that did not run (with FAS_INITIAL_MACHINE_STATE=stopped: that did not exist). The cost counts hours of machines that \
 run or boot.";
 
 /// What of a configuration a command is about.
@@ -147,19 +148,19 @@ pub struct BacktestOptions {
     #[arg(long, value_name = "EXPRESSION", allow_hyphen_values = true)]
     pub running: Option<String>,
     /// How many machines there are at the beginning [default: as many as are wanted then].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_MACHINES)))]
+    #[arg(long, value_name = "N", value_parser = within(1, MOST_MACHINES))]
     pub initial: Option<u32>,
     /// How long a created or started machine takes until it runs.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub boot: String,
-    /// Read the metrics' history from this file, and ask nobody.
+    /// Read the metrics' history from this file, and contact no server.
     #[arg(long, value_name = "FILE", conflicts_with = "save")]
     pub load: Option<PathBuf>,
     /// Write the metrics' history to this file.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// The price of a machine for an hour, for the cost.
-    #[arg(long, value_name = "PRICE")]
+    #[arg(long, value_name = "PRICE", value_parser = price)]
     pub price_per_hour: Option<f64>,
     /// Write a page with charts to this file.
     #[arg(long, value_name = "FILE")]
@@ -181,20 +182,20 @@ pub struct DemoOptions {
     /// Play one day to its end and print a summary.
     #[arg(long, conflicts_with = "seconds")]
     pub once: bool,
-    /// How many times as fast as usual, from 0.1 (life's pace) to 30; a day takes four minutes at 1.
+    /// How many times as fast as usual, from 0.1 (real time) to 30; a day takes four minutes at 1.
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = Speed::parse, allow_negative_numbers = true)]
     pub speed: Speed,
     /// How many apps there are, from 1 to 500; N times FACTOR is at most 2500.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_APPS)))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1, MOST_APPS))]
     pub apps: u16,
     /// What the noise of the traffic and the names of machines depend on.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(0, u64::MAX))]
     pub seed: u64,
     /// Stop after this many seconds; 0: run until interrupted.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=LONGEST_DEMO))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = within(0, LONGEST_DEMO))]
     pub seconds: u64,
     /// The port of the page and of /metrics on 127.0.0.1; 0: any free one.
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    #[arg(long, value_name = "PORT", default_value_t = 0, value_parser = within(0, u16::MAX))]
     pub port: u16,
 }
 
@@ -224,7 +225,7 @@ pub fn usage() -> String {
 
 /// Reads the arguments, the program's name first.
 ///
-/// `help settings` and `help expressions` show a reference and exit with 0. All else as upstream: `help`, no command, a
+/// `help settings`, `help expressions` and `help COMMAND` show that and exit with 0. All else as upstream: `help`, no command, a
 /// leading dash and `COMMAND -h` show the usage and exit with 2; an unknown command, an unknown flag and a superfluous
 /// argument exit with 1. `--help` (after a command too) and `--version` exit with 0.
 #[must_use]
@@ -236,6 +237,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
         .map(|argument| argument.to_string_lossy().into_owned());
     if let (Some("help"), Some(text)) = (first.as_deref(), topic(&arguments)) {
         return Parsed::Show(text, 0);
+    }
+    if let (Some("help"), Some(unknown)) = (first.as_deref(), unknown_topic(&arguments)) {
+        return Parsed::NoCommand(unknown, usage());
     }
     match first.as_deref() {
         None | Some("" | "help" | "-h") => return Parsed::Show(usage(), 2),
@@ -301,8 +305,43 @@ fn topic(arguments: &[OsString]) -> Option<String> {
     match arguments.get(2..)? {
         [topic] if topic == "settings" => Some(config::reference()),
         [topic] if topic == "expressions" => Some(expr::reference()),
+        [topic] => {
+            let mut cli = Cli::command();
+            // So that each command shows the program's name before its own.
+            cli.build();
+            let command = cli.find_subcommand_mut(topic)?;
+            let is_help = command.get_name() == "help";
+            (!is_help).then(|| command.render_help().to_string().trim_end().to_owned())
+        }
         _ => None,
     }
+}
+
+/// What is wrong with what stands behind `help`, where there is no such topic.
+fn unknown_topic(arguments: &[OsString]) -> Option<String> {
+    let unknown = match arguments.get(2..)? {
+        [topic] => topic,
+        [topic, ..] if !topic.to_string_lossy().starts_with('-') => {
+            let more = arguments.get(3)?.to_string_lossy();
+            return Some(format!("fly-autoscaler help: too many arguments: {more}"));
+        }
+        _ => return None,
+    };
+    let unknown = unknown.to_string_lossy();
+    if unknown.starts_with('-') || unknown == "help" {
+        return None;
+    }
+    let cli = Cli::command();
+    let commands = cli.get_subcommands().map(clap::Command::get_name);
+    let topics = commands.chain(["settings", "expressions"]);
+    let meant = topics
+        .map(|topic| (strsim::damerau_levenshtein(&unknown, topic), topic))
+        .min()
+        .filter(|(changes, topic)| changes * 3 <= topic.len());
+    Some(format!(
+        "fly-autoscaler help: unknown topic: {unknown}{}",
+        hint(meant.map(|(_, topic)| topic.to_owned()))
+    ))
 }
 
 /// What is wrong with a flag where a command should stand; `flag` is it with two dashes.
@@ -338,6 +377,25 @@ fn hint(meant: Option<String>) -> String {
     meant
         .map(|name| format!(" (did you mean {name}?)"))
         .unwrap_or_default()
+}
+
+/// A whole number within bounds.
+fn within<T>(least: T, most: T) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync
+where
+    T: FromStr + PartialOrd + Copy + fmt::Display + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok();
+        number
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+    }
+}
+
+/// A price; whether it makes sense is for the command to say.
+fn price(text: &str) -> Result<f64, String> {
+    let number = text.parse();
+    number.map_err(|_| "must be a number, such as 0.0027".to_owned())
 }
 
 /// Any path, the empty one too: it is none, as in upstream.

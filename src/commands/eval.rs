@@ -264,7 +264,7 @@ fn explained(kind: Kind, band: &ExpressionBand, values: &Values, now: Now) -> St
     let line = |(bound, expression): (&str, &Arc<Expression>)| {
         let result = worked_out(kind, expression, values, now);
         let space = if bound.is_empty() { "" } else { " " };
-        format!("{kind}{space}{bound}: {} = {result}\n", expression.source())
+        format!("{kind}{space}{bound}: {} {result}\n", expression.source())
     };
     band.expressions().map(line).collect()
 }

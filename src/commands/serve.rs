@@ -32,7 +32,7 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<ExitCode> {
         let address = daemon
             .metrics_address()
             .context("the listener has no address")?;
-        tracing::info!(address = %address, "serving /metrics, /healthz and /readyz on {address}");
+        tracing::info!(address = %address, "serving the status page, /api/status, /metrics, /healthz and /readyz on {address}");
         let again = signals.end_with(Arc::new(trigger));
         unless_interrupted(again, async {
             daemon.run().await;

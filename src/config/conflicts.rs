@@ -62,7 +62,7 @@ pub(super) fn warn_of_conflicts(problems: &mut Problems, settings: &Settings, fl
         (
             least_started,
             most_created,
-            "so many machines cannot be started, because fewer exist",
+            "no more machines than that will exist",
         ),
     ] {
         if let (Some(higher), Some(lower)) = (higher, lower)

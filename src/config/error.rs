@@ -160,7 +160,7 @@ impl fmt::Display for ConfigError {
             write!(formatter, "; expected {expected}")?;
         }
         if let Some(example) = &self.example {
-            write!(formatter, ", for example {example}")?;
+            write!(formatter, ". Example: {example}")?;
         }
         let texts = [
             Some(&self.message),
@@ -274,7 +274,7 @@ mod tests {
             .detail("a\nb");
         assert_eq!(
             error.to_string(),
-            "wrong: \"x\"; expected y, for example z (interval, line 3 of fas.yml)\n    a\n    b"
+            "wrong: \"x\"; expected y. Example: z (interval, line 3 of fas.yml)\n    a\n    b"
         );
     }
 

@@ -28,11 +28,10 @@ pub(super) fn unknown(label: &str, name: &str) -> String {
     } else {
         None
     };
-    let question = meant.map_or_else(
-        || "is it a new one?".to_owned(),
-        |meant| format!("did you mean {meant}?"),
-    );
-    format!("{label} contains {name}, a region unknown to fly-autoscaler; {question}")
+    let used = "it is used as it stands, so if it is misspelt, creates fail there; \
+                the names are in: fly platform regions";
+    let question = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    format!("{label} contains {name}, a region unknown to fly-autoscaler{question}: {used}")
 }
 
 #[cfg(test)]
@@ -45,17 +44,18 @@ mod tests {
             assert!(is_known(known), "{known}");
         }
         let cases = [
-            ("iadd", "did you mean iad?"),
-            ("IAD", "did you mean iad?"),
-            ("zzz", "is it a new one?"),
-            ("somewhere-else", "is it a new one?"),
+            ("iadd", "; did you mean iad?"),
+            ("IAD", "; did you mean iad?"),
+            ("zzz", ""),
+            ("somewhere-else", ""),
         ];
         for (name, question) in cases {
             assert!(!is_known(name));
             assert_eq!(
                 unknown("FAS_REGIONS", name),
                 format!(
-                    "FAS_REGIONS contains {name}, a region unknown to fly-autoscaler; {question}"
+                    "FAS_REGIONS contains {name}, a region unknown to fly-autoscaler{question}: it is used as it stands, so \
+                     if it is misspelt, creates fail there; the names are in: fly platform regions"
                 )
             );
         }

@@ -414,10 +414,10 @@ settings! {
         "Scale down only to the highest maximum seen in this time."
         => fleet.policy.stabilization.down, duration, Changed("scale_down_stabilization");
     scale_up_step: "FAS_SCALE_UP_STEP", OfPolicy("scale-up-step"), "", Limits, Ours, Plain,
-        "The most machines that one pass adds: a count or a share such as 50%; 0: none."
+        "The most machines that one pass adds: a count or a share such as 50%; unset: no limit; 0: never scale up."
         => fleet.policy.step.up, step, Changed("scale_up_step");
     scale_down_step: "FAS_SCALE_DOWN_STEP", OfPolicy("scale-down-step"), "", Limits, Ours, Plain,
-        "The most machines that one pass removes: a count or a share such as 50%; 0: none."
+        "The most machines that one pass removes: a count or a share such as 50%; unset: no limit; 0: never scale down."
         => fleet.policy.step.down, step, Changed("scale_down_step");
     fallback_created_machine_count: "FAS_FALLBACK_CREATED_MACHINE_COUNT", OfPolicy("fallback-created-machine-count"), "", Limits, Ours, Plain,
         "The minimum of created machines once that target has had no value for FAS_FALLBACK_AFTER passes."
@@ -435,7 +435,7 @@ settings! {
     busy_limit: "FAS_BUSY_LIMIT", OfPolicy("busy-limit"), "", Machines, Ours, Plain,
         "A running machine that is busier than this, or without a sample, is not stopped or destroyed; 0: only idle ones are.";
     deploy_timeout: "FAS_DEPLOY_TIMEOUT", OfPolicy("deploy-timeout"), "1h", Machines, Ours, Plain,
-        "A deploy that seems to run for longer is treated as abandoned and no longer blocks scaling."
+        "A deploy that seems to run for longer is treated as abandoned and no longer blocks scaling; 0s: deploys never block scaling."
         => fleet.policy.deploy_timeout, duration, Always("deploy_timeout");
     fly_flaps_base_url: "FLY_FLAPS_BASE_URL", Absent, "https://api.machines.dev", Daemon, Upstream, Address,
         "The URL of the Machines API."
@@ -450,7 +450,7 @@ settings! {
         "Concurrent Machines API calls for one app."
         => daemon.api.concurrency, calls_at_once, Always("api_concurrency");
     metrics_address: "FAS_METRICS_ADDRESS", Top("metrics-address"), "[::]:9090", Daemon, Ours, Plain,
-        "The listen address of /metrics, /healthz and /readyz."
+        "The listen address of the status page, /api/status, /metrics, /healthz and /readyz."
         => daemon.metrics_address, metrics_address, Always("metrics_address");
     log_format: "FAS_LOG_FORMAT", Top("log-format"), "json", Daemon, Ours, Plain,
         "The log format: json or text."

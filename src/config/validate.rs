@@ -78,10 +78,8 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
     }
     if config.api.token.is_none() && sources.purpose == Purpose::Serve {
         let place = Place::Variable("FAS_API_TOKEN".to_owned());
-        problems
-            .refuse(ConfigError::new(&place, "api token required").example(
-                "fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
-            ));
+        let missing = ConfigError::new(&place, "api token required");
+        problems.refuse(missing.example(values::SET_API_TOKEN));
     }
     problems.tell_once();
     config.warnings = environment.unknown(problems);
@@ -628,7 +626,7 @@ fn warn_of_endless_growth(
     }
 }
 
-/// Warns where no release is ever taken for a deploy under way.
+/// Warns where no deploy ever blocks scaling.
 fn warn_of_unguarded_deploys(problems: &mut Problems, settings: &Settings, policy: &Policy) {
     if let Some(value) = settings
         .deploy_timeout
@@ -636,7 +634,7 @@ fn warn_of_unguarded_deploys(problems: &mut Problems, settings: &Settings, polic
         .filter(|_| policy.deploy_timeout.is_zero())
     {
         problems.warnings.push(format!(
-            "{} is 0: no release is taken for a deploy under way, and machines are changed while one is deployed",
+            "{} is 0: deploys do not block scaling, and machines are changed while a release is being deployed",
             value.label()
         ));
     }

@@ -312,6 +312,19 @@ pub(super) fn number(problems: &mut Problems, value: &Value) -> Option<f64> {
     number
 }
 
+/// How the API token is set.
+pub(super) const SET_API_TOKEN: &str =
+    "fly secrets set -a my-autoscaler FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"";
+
+/// How the token of a setting is set, in full and with nothing around it.
+fn new_token(label: &str) -> &'static str {
+    if ["FAS_API_TOKEN", "api-token"].contains(&label) {
+        SET_API_TOKEN
+    } else {
+        "fly secrets set -a my-autoscaler FAS_PROMETHEUS_TOKEN=\"$(fly tokens create readonly my-org)\""
+    }
+}
+
 /// A token or a list of them; it goes into a header, which takes only visible characters.
 pub(super) fn token(problems: &mut Problems, value: &Value) -> SecretString {
     // White space around the commas of a list, line breaks too, does no harm and is not part of a token.
@@ -320,8 +333,11 @@ pub(super) fn token(problems: &mut Problems, value: &Value) -> SecretString {
     let quoted = token.starts_with(['"', '\'']) || token.ends_with(['"', '\'']);
     if quoted {
         let message = format!("{} has quotes around it", value.label());
-        problems
-            .refuse(ConfigError::new(value.place(), message).expected("the token without quotes"));
+        problems.refuse(
+            ConfigError::new(value.place(), message)
+                .expected("the token without quotes")
+                .example(new_token(value.label())),
+        );
     } else if !token
         .bytes()
         .all(|byte| byte == b' ' || byte.is_ascii_graphic())
@@ -332,7 +348,8 @@ pub(super) fn token(problems: &mut Problems, value: &Value) -> SecretString {
         );
         problems.refuse(
             ConfigError::new(value.place(), message)
-                .expected("the token as it was issued, on one line"),
+                .expected("the token as it was issued, on one line")
+                .example(new_token(value.label())),
         );
     }
     SecretString::from(token)
@@ -371,10 +388,7 @@ pub(super) fn api_token(
     let token = token(problems, value);
     if let Some(message) = unfilled(value.label(), token.expose_secret()) {
         // Every call would be refused.
-        problems
-            .refuse(ConfigError::new(value.place(), message).example(
-                "fly secrets set FAS_API_TOKEN=\"$(fly tokens create deploy -a my-app)\"",
-            ));
+        problems.refuse(ConfigError::new(value.place(), message).example(SET_API_TOKEN));
     }
     Some(token)
 }

@@ -127,7 +127,7 @@ pub fn rules() -> Vec<Rule> {
             "FlyAutoscalerDestroysFail",
             format!("{} > 3", failed(DESTROYS)),
             "Machines cannot be destroyed",
-            "Surplus machines stay, and are paid for: they are leased, or Fly refuses to destroy them. Such a machine is tried \
+            "Surplus machines stay, and are paid for: they are leased, or Fly refuses to stop or destroy them. Such a machine is tried \
              last, and in each pass if there is no other. The log has Fly's reason.",
         ),
     ]

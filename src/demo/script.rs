@@ -42,7 +42,7 @@ impl Speed {
             .map(Self)
             .ok_or_else(|| {
                 format!(
-                    "expected a number from {SLOWEST} (life's pace) to {FASTEST}, but found {text}"
+                    "expected a number from {SLOWEST} (real time) to {FASTEST}, but found {text}"
                 )
             })
     }
@@ -272,7 +272,7 @@ mod tests {
             "", "x", "0", "-1", "0.09", "30.1", "1e9", "inf", "NaN", "1x", "10%",
         ] {
             let expected =
-                format!("expected a number from 0.1 (life's pace) to 30, but found {text}");
+                format!("expected a number from 0.1 (real time) to 30, but found {text}");
             assert_eq!(Speed::parse(text), Err(expected));
         }
     }

@@ -146,7 +146,7 @@ pub(super) fn nearest<'a>(
     candidates
         .into_iter()
         .map(|candidate| {
-            let changes = strsim::levenshtein(&wanted, &candidate.to_lowercase());
+            let changes = strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase());
             (changes, candidate)
         })
         .filter(|(changes, candidate)| *changes <= limit && *changes < candidate.chars().count())
@@ -238,6 +238,7 @@ mod tests {
             ("Queue_Depth", Some("queue_depth")),
             ("quueue_depht", Some("queue_depth")),
             ("cpus", Some("cpu")),
+            ("cup", Some("cpu")),
             ("x", None),
             ("memory", None),
             ("starting_machine_count", Some("started_machine_count")),

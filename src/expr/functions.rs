@@ -158,7 +158,7 @@ impl Function {
             Self::Duration => ("duration(\"90s\")", "a duration"),
             Self::Timezone => (
                 "timezone(\"Europe/Berlin\")",
-                "a time zone, for `now().In(…)`",
+                "a time zone, for now().In(…)",
             ),
         }
     }

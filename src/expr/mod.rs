@@ -11,7 +11,9 @@
 //!
 //! # The language
 //!
-#![doc = include_str!("language.md")]
+#![doc = "```text"]
+#![doc = include_str!("language.txt")]
+#![doc = "```"]
 
 mod check;
 mod code;

@@ -350,12 +350,10 @@ impl Api {
         let until = call.give_up.map_or(until, |give_up| until.min(give_up));
         let exchange = self.transport.exchange(request, call.answer_limit);
         let outcome = match tokio::time::timeout_at(until, exchange).await {
-            Err(_) => Err(Failure {
-                cause: ApiErrorCause::Timeout,
-                request_id: None,
-            }),
-            Ok(Err(TransportError::Timeout)) => Err(Failure {
-                cause: ApiErrorCause::Timeout,
+            Err(_) | Ok(Err(TransportError::Timeout)) => Err(Failure {
+                cause: ApiErrorCause::Timeout {
+                    waited: begun.elapsed(),
+                },
                 request_id: None,
             }),
             Ok(Err(error)) => Err(Failure {

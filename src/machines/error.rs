@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
+    duration,
     labels::{CallResult, Operation, PassError},
     transport::TransportError,
 };
@@ -95,8 +96,11 @@ pub enum ApiErrorCause {
         message: String,
     },
     /// No answer by the pass deadline, or by the call's own time limit.
-    #[error("no answer in time (FAS_TIMEOUT)")]
-    Timeout,
+    #[error("no answer within {}, the limit that FAS_TIMEOUT sets", duration::format(rounded(*.waited)))]
+    Timeout {
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The exchange failed below HTTP.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -121,6 +125,15 @@ pub enum ApiErrorCause {
     /// `FAS_DRY_RUN` keeps every write from leaving the process.
     #[error("dry run: no change is sent")]
     DryRun,
+}
+
+/// Without what nobody wants to know of a time limit, so that attempts that ended alike read alike.
+fn rounded(waited: Duration) -> Duration {
+    if waited < Duration::from_secs(1) {
+        return Duration::from_millis(u64::from(waited.subsec_millis()));
+    }
+    let half_a_second = Duration::from_millis(500);
+    Duration::from_secs((waited + half_a_second).as_secs())
 }
 
 struct Message<'text>(&'text str);
@@ -212,7 +225,7 @@ impl ApiError {
     pub fn reason(&self, otherwise: PassError) -> PassError {
         match self.cause {
             ApiErrorCause::Unauthorized { .. } => PassError::Unauthorized,
-            ApiErrorCause::Timeout | ApiErrorCause::NotBegun => PassError::Timeout,
+            ApiErrorCause::Timeout { .. } | ApiErrorCause::NotBegun => PassError::Timeout,
             _ => otherwise,
         }
     }
@@ -233,7 +246,7 @@ impl ApiErrorCause {
             },
             Self::Unauthorized { .. } => Verdict::Unauthorized,
             Self::UnknownApp(_) => Verdict::Gone,
-            Self::Timeout => Verdict::Unavailable,
+            Self::Timeout { .. } => Verdict::Unavailable,
             Self::Transport(error) if error.was_not_sent() => Verdict::Unreached,
             Self::Transport(
                 TransportError::BodyTooLarge { .. } | TransportError::Encoding { .. },
@@ -272,7 +285,7 @@ impl ApiErrorCause {
             Self::Unauthorized { .. } | Self::UnknownApp(_) => false,
             Self::NotSent(_) | Self::ShuttingDown | Self::DryRun => false,
             // Whatever its status is: GraphQL itself answers with 200.
-            Self::Status { .. } | Self::NotBegun | Self::Timeout => true,
+            Self::Status { .. } | Self::NotBegun | Self::Timeout { .. } => true,
             Self::Transport(_) | Self::Decode(_) | Self::Complaint(_) => true,
         }
     }
@@ -295,7 +308,7 @@ impl ApiErrorCause {
         match self {
             Self::Unauthorized { .. } => CallResult::Unauthorized,
             Self::Status { status, .. } => CallResult::of_status(*status),
-            Self::Timeout | Self::NotBegun | Self::Transport(TransportError::Timeout) => {
+            Self::Timeout { .. } | Self::NotBegun | Self::Transport(TransportError::Timeout) => {
                 CallResult::Timeout
             }
             Self::Transport(_) => CallResult::Transport,

@@ -191,7 +191,14 @@ mod tests {
             ("429", status(429, None), true, true),
             ("500", status(500, None), true, false),
             ("503", status(503, None), true, false),
-            ("timeout", ApiErrorCause::Timeout, true, false),
+            (
+                "timeout",
+                ApiErrorCause::Timeout {
+                    waited: Duration::ZERO,
+                },
+                true,
+                false,
+            ),
             ("reset", cut(), true, false),
             ("connection refused", refused(), true, true),
             (

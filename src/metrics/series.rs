@@ -89,7 +89,7 @@ pub const CREATES: Series = series(
 pub const DESTROYS: Series = series(
     Counter,
     "fas_machine_destroy_count",
-    "Machines destroyed.",
+    "Machines destroyed; a stop before it that failed is a destroy that failed.",
     &["status"],
 );
 /// Machines started.
@@ -99,18 +99,18 @@ pub const STARTS: Series = series(
     "Machines started.",
     &["status"],
 );
-/// Machines stopped.
+/// Machines stopped or suspended.
 pub const STOPS: Series = series(
     Counter,
     "fas_machine_stop_count",
-    "Machines stopped.",
+    "Machines stopped or suspended.",
     &["status"],
 );
 /// What a dry run would have done.
 pub const DRY_RUN_ACTIONS: Series = series(
     Counter,
     "fas_dry_run_actions_total",
-    "Passes of a dry run that would have changed something, by decision.",
+    "Passes of a dry run that would have changed something.",
     &["decision"],
 );
 /// Values of metrics.
@@ -166,23 +166,18 @@ pub const FAILING_PASSES: Series = series(
 pub const API_REQUESTS: Series = series(
     Counter,
     "fas_api_requests_total",
-    "HTTP requests, retries included.",
+    "Requests, retries included.",
     &["api", "operation", "status"],
 );
 /// How long HTTP requests take.
 pub const API_REQUEST_DURATION: Series = series(
     Histogram,
     "fas_api_request_duration_seconds",
-    "Duration of HTTP requests.",
+    "Duration of requests.",
     &["api", "operation"],
 );
 /// Which build this is.
-pub const BUILD_INFO: Series = series(
-    Gauge,
-    "fas_build_info",
-    "1, with the version as a label.",
-    &["version"],
-);
+pub const BUILD_INFO: Series = series(Gauge, "fas_build_info", "1.", &["version"]);
 
 /// Every series there is but those of the process.
 pub const ALL: [Series; 16] = [
@@ -266,6 +261,20 @@ mod tests {
         let readme = include_str!("../../README.md");
         for series in ALL.iter().chain(&OF_PROCESS) {
             assert!(readme.contains(&format!("`{series}`")), "{series}");
+        }
+    }
+
+    #[test]
+    fn readme_says_of_each_series_what_its_help_says() {
+        let readme = include_str!("../../README.md");
+        for series in ALL {
+            let begins = format!("| `{series}` |");
+            let row = readme.lines().find(|line| line.starts_with(&begins));
+            let meaning = row
+                .and_then(|row| row.trim_end_matches(" |").rsplit_once("| "))
+                .map(|(_, meaning)| meaning.to_lowercase());
+            let help = series.help.trim_end_matches('.').to_lowercase();
+            assert_eq!(meaning, Some(help), "{series}");
         }
     }
 }

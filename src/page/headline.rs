@@ -58,7 +58,7 @@ impl Condition {
     pub(super) fn word(self) -> (&'static str, &'static str) {
         match self {
             Self::Failing => ("✗ failing", "state-bad"),
-            Self::Troubled => ("! look", "state-warn"),
+            Self::Troubled => ("! needs attention", "state-warn"),
             Self::Waiting => ("… waiting", "soft"),
             Self::Well => ("✓ ok", "state-ok"),
         }

@@ -216,9 +216,14 @@ fn in_words(
     } else {
         apps(all, "app is scaled", "apps are scaled")
     };
+    let needing = if troubled == 1 {
+        "needs attention"
+    } else {
+        "need attention"
+    };
     for (count, what) in [
         (failing, "failing"),
-        (troubled, "to look at"),
+        (troubled, needing),
         (waiting, "waiting for the first pass"),
     ] {
         if count > 0 {

@@ -87,7 +87,7 @@ pub const NOTE_CODES: [(&str, &str); 38] = [
     ),
     (
         "release_unknown",
-        "nobody answers whether a deploy is running",
+        "Fly does not say whether a deploy is running",
     ),
     (
         "blue_green",

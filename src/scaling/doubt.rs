@@ -363,7 +363,7 @@ mod tests {
             assert_eq!(pass.asked, ["a"], "{word}");
             assert_eq!(first(&pass), "b", "{word}");
             let failed = pass.plan.notes.iter().any(|note| {
-                matches!(note, Note::DestroysFailed { machines } | Note::StartsFailed { machines } | Note::StopsFailed { machines } if machines == &["a"])
+                matches!(note, Note::DestroysFailed { machines, .. } | Note::StartsFailed { machines, .. } | Note::StopsFailed { machines, .. } if machines == &["a"])
             });
             assert!(failed, "{word}: {:?}", pass.plan.notes);
             assert!(fleet.pass(75, targets, list).asked.is_empty(), "{word}");
@@ -397,6 +397,7 @@ mod tests {
                 assert_eq!(first(&pass), "b", "{word}");
                 let failed = Note::StartsFailed {
                     machines: vec!["a".to_owned()],
+                    again: false,
                 };
                 assert!(pass.plan.notes.contains(&failed), "{word}");
                 let pass = fleet.pass(75, targets, list);

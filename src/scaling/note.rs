@@ -173,16 +173,22 @@ pub enum Note {
     DestroysFailed {
         /// Their ids.
         machines: Vec<String>,
+        /// Whether some of them are tried again, because there are not enough others.
+        again: bool,
     },
     /// Machines that a start did not keep running lately: the others go first.
     StartsFailed {
         /// Their ids.
         machines: Vec<String>,
+        /// Whether some of them are tried again, because there are not enough others.
+        again: bool,
     },
     /// Machines that a stop did not bring down lately: the others go first.
     StopsFailed {
         /// Their ids.
         machines: Vec<String>,
+        /// Whether some of them are tried again, because there are not enough others.
+        again: bool,
     },
     /// Fewer stopped machines exist than should be started.
     TooFewStopped {
@@ -273,6 +279,25 @@ impl Note {
         ) || matches!(self, Self::CeilingLeavesNoRoom { doubtful, .. } if *doubtful > 0)
     }
 
+    /// Whether something that was to be done has not been done, or is not known to have been: it waits for another attempt,
+    /// for an answer or for a deploy.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        match self {
+            Self::CreatePaused { .. }
+            | Self::CreatesAssumed { .. }
+            | Self::TooManyUnlisted { .. }
+            | Self::MayBeGone { .. }
+            | Self::DeployInProgress { .. }
+            | Self::StoodStill
+            | Self::OutOfTime { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::Skipped { .. } => true,
+            Self::ReleaseUnknown { withheld } => withheld.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether this has to be said although `before` has been: it is of another kind, or somebody should look and it is
     /// about other machines or more of them. What targets and clocks say changes from pass to pass, and is no news.
     #[must_use]
@@ -282,10 +307,15 @@ impl Note {
         }
         let at_rest = |note: &Self| {
             let mut note = note.clone();
-            if let Self::CeilingLeavesNoRoom { wanted, .. } | Self::TooFewStopped { wanted, .. } =
-                &mut note
-            {
-                *wanted = 0;
+            match &mut note {
+                Self::CeilingLeavesNoRoom { wanted, .. } | Self::TooFewStopped { wanted, .. } => {
+                    *wanted = 0;
+                }
+                // How many others there are follows the target.
+                Self::DestroysFailed { again, .. }
+                | Self::StartsFailed { again, .. }
+                | Self::StopsFailed { again, .. } => *again = false,
+                _ => {}
             }
             note
         };
@@ -523,20 +553,20 @@ impl fmt::Display for Note {
                 "{} with volumes cannot be destroyed: scaling up could not recreate them; set FAS_CLONE_VOLUMES=true to allow both",
                 Surplus(*machines)
             ),
-            Self::DestroysFailed { machines } => write!(
+            Self::DestroysFailed { machines, again } => {
+                write_failed(formatter, machines, "could not be destroyed recently", *again)
+            }
+            Self::StartsFailed { machines, again } => write_failed(
                 formatter,
-                "could not be destroyed recently: {}; other machines are tried first",
-                Ids(machines)
+                machines,
+                "did not keep running after a recent start",
+                *again,
             ),
-            Self::StartsFailed { machines } => write!(
+            Self::StopsFailed { machines, again } => write_failed(
                 formatter,
-                "did not keep running after a recent start: {}; other machines are tried first",
-                Ids(machines)
-            ),
-            Self::StopsFailed { machines } => write!(
-                formatter,
-                "did not stay down after a recent stop: {}; other machines are tried first",
-                Ids(machines)
+                machines,
+                "did not stay down after a recent stop",
+                *again,
             ),
             Self::TooFewStopped { wanted, available } => {
                 write!(
@@ -579,7 +609,8 @@ impl fmt::Display for Note {
             }
             Self::StartedAboveCreated { started, created } => write!(
                 formatter,
-                "the started target {started} is above the created target {created}: so many machines cannot be started, because fewer exist"
+                "the started target {started} is above the created target {created}: only {} will exist",
+                Machines(*created)
             ),
             Self::Stuck { machines } => {
                 write!(formatter, "stuck in a transitional state: {}", Ids(machines))
@@ -607,6 +638,23 @@ impl fmt::Display for Note {
             }
         }
     }
+}
+
+/// Machines with which something did not work, and whether others are tried in their place.
+fn write_failed(
+    formatter: &mut fmt::Formatter<'_>,
+    machines: &[String],
+    what: &str,
+    again: bool,
+) -> fmt::Result {
+    let count = u32::try_from(machines.len()).unwrap_or(u32::MAX);
+    let (ids, count) = (Ids(machines), Machines(count));
+    write!(formatter, "{count} {what} ({ids}): ")?;
+    formatter.write_str(if again {
+        "there are not enough others, so each pass tries them again"
+    } else {
+        "other machines are tried first"
+    })
 }
 
 /// The setting that bounds growth, or else shrinking.
@@ -958,7 +1006,7 @@ mod tests {
                     started: 4,
                     created: 1,
                 },
-                "the started target 4 is above the created target 1: so many machines cannot be started, because fewer exist",
+                "the started target 4 is above the created target 1: only 1 machine will exist",
             ),
             (
                 Note::Stuck {
@@ -996,21 +1044,24 @@ mod tests {
             ),
             (
                 Note::DestroysFailed {
-                    machines: vec!["a".to_owned()],
+                    machines: ["a", "b", "c", "d", "e", "f"].map(str::to_owned).into(),
+                    again: true,
                 },
-                "could not be destroyed recently: a; other machines are tried first",
+                "6 machines could not be destroyed recently (a, b, c, d, e and 1 more): there are not enough others, so each pass tries them again",
             ),
             (
                 Note::StartsFailed {
                     machines: vec!["a".to_owned()],
+                    again: false,
                 },
-                "did not keep running after a recent start: a; other machines are tried first",
+                "1 machine did not keep running after a recent start (a): other machines are tried first",
             ),
             (
                 Note::StopsFailed {
                     machines: vec!["a".to_owned()],
+                    again: false,
                 },
-                "did not stay down after a recent stop: a; other machines are tried first",
+                "1 machine did not stay down after a recent stop (a): other machines are tried first",
             ),
             (
                 Note::NoMachines,
@@ -1053,9 +1104,11 @@ mod tests {
             unreachable: 0,
             doubtful,
         };
-        let failed = |ids: &[&str]| Note::StartsFailed {
+        let failed_again = |ids: &[&str], again| Note::StartsFailed {
             machines: ids.iter().copied().map(str::to_owned).collect(),
+            again,
         };
+        let failed = |ids: &[&str]| failed_again(ids, false);
         let paused = |wanted, seconds| Note::CreatePaused {
             wanted,
             remaining: Duration::from_secs(seconds),
@@ -1071,6 +1124,7 @@ mod tests {
             (room(1, 1), room(2, 1), false),
             (failed(&["a"]), failed(&["a", "b"]), true),
             (failed(&["a"]), failed(&["a"]), false),
+            (failed(&["a"]), failed_again(&["a"], true), false),
             (
                 Note::CreatesAssumed { creates: 1 },
                 Note::CreatesAssumed { creates: 2 },

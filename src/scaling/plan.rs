@@ -555,7 +555,12 @@ impl Planner<'_> {
             member.is_expendable(policy) && member.machine.state.destroy_rank().is_some()
         });
         if !failed.is_empty() {
-            plan.notes.push(Note::DestroysFailed { machines: failed });
+            let mut taken = victims.iter();
+            let again = taken.any(|member| failed.contains(&member.machine.id));
+            plan.notes.push(Note::DestroysFailed {
+                machines: failed,
+                again,
+            });
         }
         plan.destroy(victims);
     }
@@ -646,7 +651,11 @@ impl Planner<'_> {
                 plan.notes.push(Note::TooFewStopped { wanted, available });
             }
             if !failed.is_empty() {
-                plan.notes.push(Note::StartsFailed { machines: failed });
+                let again = takes_any(&candidates, wanted, &failed);
+                plan.notes.push(Note::StartsFailed {
+                    machines: failed,
+                    again,
+                });
             }
             let reason = Reason::Below {
                 kind: Kind::Started,
@@ -681,7 +690,11 @@ impl Planner<'_> {
                 member.is_expendable(policy) && member.machine.state == State::Started
             });
             if !failed.is_empty() {
-                plan.notes.push(Note::StopsFailed { machines: failed });
+                let again = takes_any(&candidates, wanted, &failed);
+                plan.notes.push(Note::StopsFailed {
+                    machines: failed,
+                    again,
+                });
             }
             let reason = Reason::Above {
                 kind: Kind::Started,
@@ -755,6 +768,13 @@ fn failed(
     ids.filter(|id| observed.member(id).is_some_and(&may_be_taken))
         .cloned()
         .collect()
+}
+
+/// Whether one of `failed` is among the first `count` candidates.
+fn takes_any(candidates: &[String], count: u32, failed: &[String]) -> bool {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let mut taken = candidates.iter().take(count);
+    taken.any(|id| failed.contains(id))
 }
 
 /// Whether a cordoned machine has a newer release than one that is not cordoned; machines without a release say nothing

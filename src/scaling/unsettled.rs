@@ -77,7 +77,7 @@ mod tests {
             let later = pass(&mut fleet, 76, one, list);
             assert!(told(&later).starts_with("1 of a "), "{}", told(&later));
             let failed = later.plan.notes.iter().any(|note| {
-                matches!(note, Note::StartsFailed { machines } | Note::StopsFailed { machines } if machines == &["b"])
+                matches!(note, Note::StartsFailed { machines, .. } | Note::StopsFailed { machines, .. } if machines == &["b"])
             });
             assert!(failed, "{:?}", later.plan.notes);
             assert!(

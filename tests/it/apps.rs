@@ -354,6 +354,18 @@ async fn a_list_of_apps_that_cannot_be_had_leaves_the_last_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn before_the_first_list_of_apps_there_is_no_last_one() {
+    let logs = Logs::capture();
+    let mut world = apps(1, 1.0, &[]);
+    let down = Fault::status(500).on(Operation::ListApps);
+    world.platform().add_fault(down);
+    world.run_for(60).await;
+    assert!(logs.with("the last list").is_empty());
+    let told = logs.with("cannot list the apps; none that a * matches is scaled yet: ");
+    assert!(!told.is_empty(), "{:#?}", logs.lines());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_that_no_app_can_have_is_left_out() {
     let odd = r#"{"apps":[{"name":"app-0000"},{"name":""},{"name":".."},{"name":"app-\n"},{"name":"app-*"},{"name":"app-/x"}]}"#;
     let mut world = apps(1, 1.0, &[("FAS_APP_NAME", "*")]);

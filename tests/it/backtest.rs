@@ -684,7 +684,7 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
             &server,
             vec!["--step", "1 m"],
             vec![count],
-            "--step \"1 m\": expected ",
+            "--step \"1 m\": expected a duration such as 90s, 15m, 1h30m or 24h, or whole days such as 30d",
         ),
         (
             &server,
@@ -696,7 +696,7 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
             &server,
             vec!["--since=-1h"],
             vec![count],
-            "--since \"-1h\": expected ",
+            "--since \"-1h\": expected a duration that is not negative",
         ),
         (
             &server,

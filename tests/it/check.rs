@@ -544,7 +544,7 @@ const TROUBLES: &[Trouble] = &[
         line: (
             "machines",
             "failed",
-            "no answer in time",
+            "the limit that FAS_TIMEOUT sets",
             "raise FAS_TIMEOUT",
         ),
     },

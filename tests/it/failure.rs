@@ -259,7 +259,12 @@ async fn a_machines_api_that_fails_is_named_counted_and_writes_nothing() {
         |value: &str| Effect::Answer(Canned::status(429).header("retry-after", value));
     let cases: Vec<Case> = vec![
         ("down", Effect::Refuse, "list", "cannot connect"),
-        ("hanging", Effect::Hang, "timeout", "no answer in time"),
+        (
+            "hanging",
+            Effect::Hang,
+            "timeout",
+            "the limit that FAS_TIMEOUT sets",
+        ),
         ("cut off", Effect::Break, "list", "was lost"),
         ("body cut", Effect::CutBody(10), "list", "was lost"),
         ("401", status(401), "unauthorized", "HTTP 401"),
@@ -398,7 +403,12 @@ async fn a_graphql_api_that_fails_is_named_counted_and_shrinks_nothing() {
     }
     let away: Vec<Case> = vec![
         ("down", Effect::Refuse, "release", "cannot connect"),
-        ("hanging", Effect::Hang, "timeout", "no answer in time"),
+        (
+            "hanging",
+            Effect::Hang,
+            "timeout",
+            "the limit that FAS_TIMEOUT sets",
+        ),
         ("cut off", Effect::Break, "release", "was lost"),
         ("500", status(500), "release", "HTTP 500"),
         ("429", status(429), "release", "HTTP 429"),

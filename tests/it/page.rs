@@ -296,11 +296,11 @@ async fn the_list_begins_with_what_is_wrong_and_why() {
     world.run_for(120).await;
     let told = text(&page(&world, "/").await);
     let places = [
-        "4 apps are scaled, 2 failing, 1 to look at.",
+        "4 apps are scaled, 2 failing, 1 needs attention.",
         "Wanted of each: machines: min(queue_depth + 1, 10)",
         "✗ failing listapp-c",
         "✗ failing metricapp-d",
-        "! look blue greenapp-b",
+        "! needs attention blue greenapp-b",
         "✓ okapp-a22",
     ]
     .map(|part| told.find(part).unwrap_or_else(|| panic!("{part}: {told}")));

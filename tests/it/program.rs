@@ -243,7 +243,33 @@ fn exit_codes_are_upstreams() {
     let cases: &[(&[&str], i32, &str, &str)] = &[
         (&[], 2, "Usage: fly-autoscaler", ""),
         (&["help"], 2, "Usage: fly-autoscaler", ""),
-        (&["help", "me"], 2, "Usage: fly-autoscaler", ""),
+        (
+            &["help", "me"],
+            2,
+            "Usage: fly-autoscaler",
+            "ERROR: fly-autoscaler help: unknown topic: me\n",
+        ),
+        (
+            &["help", "setings"],
+            2,
+            "Usage: fly-autoscaler",
+            "ERROR: fly-autoscaler help: unknown topic: setings (did you mean settings?)",
+        ),
+        (
+            &["help", "backtets"],
+            2,
+            "Usage: fly-autoscaler",
+            "ERROR: fly-autoscaler help: unknown topic: backtets (did you mean backtest?)",
+        ),
+        (
+            &["help", "settings", "all"],
+            2,
+            "Usage: fly-autoscaler",
+            "ERROR: fly-autoscaler help: too many arguments: all",
+        ),
+        (&["help", "help"], 2, "Usage: fly-autoscaler", ""),
+        (&["help", "--x"], 2, "Usage: fly-autoscaler", ""),
+        (&["help", "serve"], 0, "Usage: fly-autoscaler serve", ""),
         (&["help", "settings"], 0, "Settings of fly-autoscaler", ""),
         (
             &["help", "expressions"],
@@ -350,7 +376,7 @@ fn exit_codes_are_upstreams() {
             &["demo", "--speed", "0"],
             1,
             "",
-            "ERROR: fly-autoscaler demo: invalid value '0' for '--speed <FACTOR>': expected a number from 0.1 (life's pace) to 30, but found 0",
+            "ERROR: fly-autoscaler demo: invalid value '0' for '--speed <FACTOR>': expected a number from 0.1 (real time) to 30, but found 0",
         ),
         (
             &["demo", "-speed", "-1"],
@@ -362,7 +388,43 @@ fn exit_codes_are_upstreams() {
             &["demo", "--apps", "501"],
             1,
             "",
-            "ERROR: fly-autoscaler demo: invalid value '501' for '--apps <N>': 501 is not in 1..=500",
+            "ERROR: fly-autoscaler demo: invalid value '501' for '--apps <N>': must be a whole number from 1 to 500",
+        ),
+        (
+            &["demo", "--apps", "0"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: invalid value '0' for '--apps <N>': must be a whole number from 1 to 500",
+        ),
+        (
+            &["demo", "--seconds", "31536001"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: invalid value '31536001' for '--seconds <SECONDS>': must be a whole number from 0 to 31536000",
+        ),
+        (
+            &["demo", "--port", "65536"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: invalid value '65536' for '--port <PORT>': must be a whole number from 0 to 65535",
+        ),
+        (
+            &["demo", "--seed", "-1"],
+            1,
+            "",
+            "ERROR: fly-autoscaler demo: ",
+        ),
+        (
+            &["backtest", "--initial", "0"],
+            1,
+            "",
+            "ERROR: fly-autoscaler backtest: invalid value '0' for '--initial <N>': must be a whole number from 1 to ",
+        ),
+        (
+            &["backtest", "--price-per-hour", "cheap"],
+            1,
+            "",
+            "ERROR: fly-autoscaler backtest: invalid value 'cheap' for '--price-per-hour <PRICE>': must be a number",
         ),
         (
             &["demo", "--apps", "251", "--speed", "10"],

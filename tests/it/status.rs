@@ -226,7 +226,10 @@ async fn an_unknown_fleet_is_not_found_and_says_so() {
         let (code, told) = status(&world, &query).await;
         assert_eq!(code, 404, "{query}");
         let error = told["error"].as_str().unwrap();
-        assert!(error.starts_with("no such fleet"), "{error}");
+        assert!(
+            error.starts_with("this autoscaler does not scale an app of that name"),
+            "{error}"
+        );
         assert!(!error.contains('\n'));
     }
     let (code, told) = status(&world, &format!("?app={APP}&group=app&x=y")).await;

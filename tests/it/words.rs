@@ -5,7 +5,7 @@ use fly_autoscaler::sim::{Canned, Effect, Fault, MachineState, NewMachine, Opera
 use jiff::SignedDuration;
 use tracing::Level;
 
-use crate::world::{APP, Logs, World};
+use crate::world::{APP, LogLine, Logs, World};
 
 const CREATED: (&str, &str) = ("FAS_CREATED_MACHINE_COUNT", "queue_depth");
 const STARTED: (&str, &str) = ("FAS_STARTED_MACHINE_COUNT", "queue_depth");
@@ -127,13 +127,151 @@ async fn a_destroy_that_is_refused_again_is_a_warning_with_flys_words() {
         world.requests(Operation::Destroy) > 10,
         "it is tried in each pass"
     );
-    let told = told(&logs, &["skipped"]);
+    let told = told(&logs, &[" skipped: "]);
     let levels: Vec<Level> = told.iter().map(|(level, _)| *level).collect();
     assert_eq!(levels, [Level::INFO, Level::WARN], "{told:#?}");
     for (_, message) in &told {
         let said = " skipped: HTTP 412: machine is held back (its state does not allow a destroy)";
         assert!(message.ends_with(said), "{message}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn destroys_that_are_refused_again_and_again_are_told_and_counted() {
+    for refusal in [409, 412] {
+        let logs = Logs::capture();
+        let settings = [CREATED, ("FAS_DESTROY_RUNNING_AFTER", "0s")];
+        let mut world = world(1.0, &settings, 4, 0);
+        let refused = Fault::status(refusal).on(Operation::Stop);
+        world.platform().add_fault(refused);
+        world.run_for(150).await;
+        let stops = u64::try_from(world.requests(Operation::Stop)).unwrap();
+        assert!(stops > 20, "{refusal}: each pass tries all: {stops}");
+        for call in ["stop", "destroy"] {
+            let failed = format!(r#"fas_machine_{call}_count{{status="failed"}}"#);
+            assert_eq!(world.count(&failed), stops, "{refusal}: {call}");
+        }
+        // What is announced has an outcome, in each pass.
+        let lines = logs.lines();
+        let announced = |line: &LogLine| line.message.starts_with("destroy 3 machines");
+        let passes: Vec<&[LogLine]> = lines.split(announced).skip(1).collect();
+        assert_eq!(passes.len(), 11, "{refusal}");
+        for (number, pass) in passes.iter().enumerate() {
+            let told = pass.iter().filter(|line| line.message.contains("skipped"));
+            // One line a machine, or one for all that the log has told of before.
+            let machines = told.map(|line| {
+                assert!(line.message.contains(": HTTP 4"), "{refusal}: {line:#?}");
+                let Some((count, _)) = line.message.split_once(" skipped again: HTTP 4") else {
+                    return 1;
+                };
+                assert_eq!(line.level, Level::INFO);
+                count.split(' ').next().unwrap().parse().unwrap()
+            });
+            let machines: u32 = machines.sum();
+            assert_eq!(machines, 3, "{refusal}, pass {number}: {pass:#?}");
+        }
+        let summaries = logs.with("3 machines skipped again: HTTP 4");
+        assert!(summaries.len() > 5, "{refusal}: {summaries:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_that_are_refused_again_and_again_are_told() {
+    let logs = Logs::capture();
+    let mut world = world(2.0, &[STARTED], 0, 2);
+    world
+        .platform()
+        .add_fault(Fault::status(409).on(Operation::Start));
+    world.run_for(61).await;
+    let again = "2 machines skipped again: HTTP 409";
+    let told = told(&logs, &["start 2 machines", again]);
+    assert_eq!(told.len(), 5 + 3, "{told:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_has_recovered_while_it_still_waits_or_is_refused() {
+    let create = |status| Fault::status(status).on(Operation::Create);
+    let destroy = |status| Fault::status(status).on(Operation::Destroy);
+    // What is wanted, what fails the first passes, what the passes after that meet, and what is done in the end.
+    for (depth, outage, afterwards, done) in [
+        (4.0, create(422), None, "created machine"),
+        (4.0, create(500), None, "created machine"),
+        (2.0, destroy(500), Some(destroy(412)), "destroyed machine"),
+        (2.0, destroy(422), Some(destroy(409)), "destroyed machine"),
+    ] {
+        let logs = Logs::capture();
+        let mut world = world(depth, &[CREATED], 2, 1);
+        let first = world.platform().add_fault(outage);
+        world.run_for(20).await;
+        world.platform().remove_fault(first);
+        let refused = afterwards.map(|fault| world.platform().add_fault(fault));
+        world.run_for(60).await;
+        if let Some(refused) = refused {
+            assert!(logs.with("recovered").is_empty(), "{done}");
+            world.platform().remove_fault(refused);
+        }
+        world.run_for(200).await;
+        let told = told(&logs, &["recovered", done]);
+        let [(_, change), (_, recovery)] = &told[..] else {
+            panic!("{done}: {told:#?}");
+        };
+        assert!(change.starts_with(done), "{told:#?}");
+        assert!(recovery.starts_with("recovered"), "{told:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_done_recently_says_whether_there_are_others() {
+    let message = |logs: &Logs, part: &str| {
+        let last = logs.with(part).pop();
+        last.map(|line| line.message).unwrap_or_default()
+    };
+    let again = "): there are not enough others, so each pass tries them again";
+    for (operation, settings, depth, running, stopped, part) in [
+        (
+            Operation::Destroy,
+            CREATED,
+            1.0,
+            1,
+            2,
+            "2 machines could not be destroyed recently (",
+        ),
+        (
+            Operation::Start,
+            STARTED,
+            2.0,
+            0,
+            2,
+            "2 machines did not keep running after a recent start (",
+        ),
+    ] {
+        let logs = Logs::capture();
+        let mut world = world(depth, &[settings], running, stopped);
+        world.platform().add_fault(
+            Fault::new(match operation {
+                // Accepted, and without effect.
+                Operation::Start => Effect::Answer(Canned::json(200, "{}")),
+                _ => Effect::Answer(Canned::json(409, "{}")),
+            })
+            .on(operation),
+        );
+        world.run_for(400).await;
+        let told = message(&logs, part);
+        assert!(told.ends_with(again), "{part}: {:#?}", logs.lines());
+    }
+    // One that is refused, and one that goes in its place.
+    let logs = Logs::capture();
+    let mut world = world(2.0, &[CREATED], 1, 3);
+    world
+        .platform()
+        .add_fault(Fault::status(409).on(Operation::Destroy).once());
+    world.run_for(20).await;
+    let told = message(&logs, "could not be destroyed recently");
+    assert!(told.starts_with("1 machine could not"), "{told}");
+    assert!(
+        told.ends_with("): other machines are tried first"),
+        "{told}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,7 +316,7 @@ async fn a_started_target_above_the_created_one_is_told_once() {
         told[0],
         (
             Level::WARN,
-            "the started target 4 is above the created target 1: so many machines cannot be started, because fewer exist"
+            "the started target 4 is above the created target 1: only 1 machine will exist"
                 .to_owned()
         )
     );

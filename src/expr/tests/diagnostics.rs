@@ -159,6 +159,7 @@ fn what_is_not_supported_is_named_with_what_to_write_instead() {
         ("ceil q", "unexpected `q`; expected an operator or the end"),
         ("ceil", "`ceil` is a function; call it, `ceil(…)`"),
         ("Ceil(q)", "unknown function `Ceil`, did you mean `ceil`?"),
+        ("ciel(q)", "unknown function `ciel`, did you mean `ceil`?"),
         (
             "started_machines + 1",
             "unknown metric `started_machines`, did you mean `started_machine_count`?",
