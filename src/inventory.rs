@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
-use crate::scaling::{Counts, Observed, Presence, StateLabel};
+use crate::scaling::{Counts, Member, Observed, Presence, StateLabel};
 
 /// The most machines that are kept one by one; counts are of all.
 pub const MACHINE_LIMIT: usize = 1000;
@@ -18,7 +18,7 @@ pub struct Inventory {
     pub by_state: Vec<(StateLabel, u32)>,
     /// Regions with machines that count as created, and how many, by name.
     pub by_region: Vec<(CompactString, u32)>,
-    /// The machines, by id, at most [`MACHINE_LIMIT`].
+    /// The machines, by id, at most [`MACHINE_LIMIT`]: those on hosts that do not answer too, when they no longer count.
     pub machines: Box<[MachineView]>,
     /// How many more there are.
     pub left_out: usize,
@@ -59,26 +59,18 @@ impl Inventory {
         for member in observed.members.iter().filter(|one| !one.is_failed()) {
             *by_region.entry(&member.machine.region).or_default() += 1;
         }
-        let machines: Box<[MachineView]> = observed
+        let mut shown: Vec<(&Member, bool)> = observed
             .members
             .iter()
+            .map(|member| (member, !member.is_failed()))
+            .chain(observed.uncounted.iter().map(|member| (member, false)))
+            .collect();
+        shown.sort_by_key(|(member, _)| member.machine.id.as_str());
+        let all = shown.len();
+        let machines: Box<[MachineView]> = shown
+            .into_iter()
             .take(MACHINE_LIMIT)
-            .map(|member| MachineView {
-                id: member.machine.id.as_str().into(),
-                region: member.machine.region.as_str().into(),
-                state: member.machine.state.label(),
-                release: member
-                    .machine
-                    .release
-                    .and_then(|release| u32::try_from(release).ok()),
-                created: !member.is_failed(),
-                started: member.started,
-                protected: member.machine.protected,
-                cordoned: member.machine.cordoned,
-                stuck: member.stuck,
-                reachable: member.presence != Presence::Unreachable,
-                listed: matches!(member.presence, Presence::Listed | Presence::Unreachable),
-            })
+            .map(|(member, created)| MachineView::of(member, created, observed))
             .collect();
         Self {
             counts: Counts::of(observed),
@@ -91,8 +83,32 @@ impl Inventory {
                 .into_iter()
                 .map(|(region, count)| (region.into(), count))
                 .collect(),
-            left_out: observed.members.len() - machines.len(),
+            left_out: all - machines.len(),
             machines,
+        }
+    }
+}
+
+impl MachineView {
+    fn of(member: &Member, created: bool, observed: &Observed) -> Self {
+        let machine = &member.machine;
+        let is_one_of = |ids: &[String]| ids.binary_search(&machine.id).is_ok();
+        let is_shown = matches!(member.presence, Presence::Listed | Presence::Unreachable);
+        Self {
+            id: machine.id.as_str().into(),
+            region: machine.region.as_str().into(),
+            state: machine.state.label(),
+            release: machine
+                .release
+                .and_then(|release| u32::try_from(release).ok()),
+            created,
+            started: member.started,
+            protected: machine.protected,
+            cordoned: machine.cordoned,
+            stuck: member.stuck,
+            reachable: !is_one_of(&observed.unreachable),
+            // What is known of one may come from asking for it alone.
+            listed: is_shown && !is_one_of(&observed.unlisted),
         }
     }
 }

@@ -33,8 +33,9 @@ pub struct Observed {
     pub stopped: u32,
     /// Machines of the group whose host does not answer, sorted by id.
     pub unreachable: Vec<String>,
-    /// How many of those are not among the members.
-    pub unreachable_uncounted: u32,
+    /// Those of them that do not count and are not among the members: for who looks, and for their place under the ceiling.
+    /// By id.
+    pub uncounted: Vec<Member>,
     /// Machines of the group that the list lacks and that are not known to be gone, sorted by id.
     pub unlisted: Vec<String>,
     /// How many of those have not been asked for within the last minute: growth is blind until each was.
@@ -83,7 +84,7 @@ pub struct Member {
 pub enum Presence {
     /// The list shows it.
     Listed,
-    /// The list shows it on a host that stopped answering less than a minute ago.
+    /// The list shows it on a host that does not answer; among the members: one that stopped to less than a minute ago.
     Unreachable,
     /// A create was accepted, or may have been, less than a minute ago, and no list shows it yet.
     Expected,
@@ -166,6 +167,8 @@ impl Observed {
     pub(super) fn sort(&mut self) {
         self.members
             .sort_by(|one, other| one.machine.id.cmp(&other.machine.id));
+        self.uncounted
+            .sort_by(|one, other| one.machine.id.cmp(&other.machine.id));
         self.unreachable.sort();
     }
 
@@ -200,6 +203,12 @@ impl Observed {
             self.started,
             self.stopped,
         ) = counts;
+    }
+
+    /// How many machines on unreachable hosts do not count as created.
+    #[must_use]
+    pub fn unreachable_uncounted(&self) -> u32 {
+        super::count(self.uncounted.len())
     }
 
     /// How many machines there are, failed ones that may be destroyed included: what an upper bound is held against.
@@ -456,7 +465,7 @@ mod tests {
             let seen = (
                 counts(&observed),
                 observed.unreachable.len(),
-                observed.unreachable_uncounted,
+                observed.unreachable_uncounted(),
             );
             assert_eq!(seen, expected, "at {second}");
             assert!(observed.members.iter().all(|member| !member.is_free()));
@@ -488,7 +497,7 @@ mod tests {
         );
         assert_eq!(counts(&observed), (0, 0, 0));
         assert_eq!(observed.unreachable, ["a"]);
-        assert_eq!(observed.unreachable_uncounted, 1);
+        assert_eq!(observed.unreachable_uncounted(), 1);
     }
 
     #[test]
@@ -611,7 +620,7 @@ mod tests {
         fleet.record(0, &observed, &[destroyed("b")]);
         let observed = fleet.observe(15, &["a ord started", "b ord stopped host-down"]);
         assert_eq!(ids(&observed), ["a"]);
-        assert_eq!(observed.unreachable_uncounted, 1);
+        assert_eq!(observed.unreachable_uncounted(), 1);
     }
 
     #[test]
@@ -1035,7 +1044,7 @@ mod tests {
                 let observed = fleet.observe(second, &down);
                 assert_eq!(ids(&observed), ["a"]);
                 assert!(observed.unreachable.is_empty(), "{word} at {second}");
-                assert_eq!(observed.unreachable_uncounted, 0);
+                assert_eq!(observed.unreachable_uncounted(), 0);
             }
             let observed = fleet.observe(3630, &["a ord started", "b ord stopped"]);
             assert_eq!(ids(&observed), ["a", "b"], "it is one no more");

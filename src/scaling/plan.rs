@@ -450,7 +450,7 @@ impl Planner<'_> {
                 observed
                     .created
                     .saturating_add(observed.failed)
-                    .saturating_add(observed.unreachable_uncounted)
+                    .saturating_add(observed.unreachable_uncounted())
                     .saturating_add(observed.doubtful_creates),
             )
         });
@@ -500,7 +500,7 @@ impl Planner<'_> {
         let there = observed.members.iter().filter(|member| {
             surely_exists(observed, member) || member.presence == Presence::Unreachable
         });
-        let there = count(there.count()).saturating_add(observed.unreachable_uncounted);
+        let there = count(there.count()).saturating_add(observed.unreachable_uncounted());
         let room = policy.ceiling.unwrap_or(u32::MAX).saturating_sub(there);
         let most = policy
             .step
@@ -713,7 +713,7 @@ fn note_left_out(observed: &Observed, notes: &mut Vec<Note>) {
         let machines = count(observed.unreachable.len());
         notes.push(Note::Unreachable {
             machines,
-            counted: machines - observed.unreachable_uncounted.min(machines),
+            counted: machines - observed.unreachable_uncounted().min(machines),
         });
     }
     if !observed.unlisted.is_empty() {

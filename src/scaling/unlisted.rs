@@ -125,10 +125,8 @@ impl Observed {
         if let Ok(at) = member {
             self.members.remove(at);
         }
-        let before = self.unreachable.len();
         self.unreachable.retain(|unreachable| unreachable != id);
-        let was_unreachable = self.unreachable.len() < before;
-        self.unreachable_uncounted -= u32::from(was_unreachable && member.is_err());
+        self.uncounted.retain(|member| member.machine.id != id);
     }
 }
 
@@ -426,7 +424,7 @@ mod tests {
         fleet.observe(0, &["a ord started", "b ord started", "c iad started"]);
         let lost = ["a ord started", "b ord started", "c iad started host-down"];
         fleet.observe(15, &lost);
-        assert_eq!(fleet.observe(75, &lost).unreachable_uncounted, 1);
+        assert_eq!(fleet.observe(75, &lost).unreachable_uncounted(), 1);
         fleet.exists("c iad started host-down");
         let list = ["a ord started", "b ord started"];
         let pass = fleet.pass(90, created(3, 3), &list);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fly_autoscaler::{
     scaling::FleetName,
-    sim::{Effect, Fault, MachineState, NewMachine, Operation, Release},
+    sim::{Effect, Fault, HostStatus, MachineState, NewMachine, Operation, Release},
     status::{Settings, Standing},
 };
 
@@ -183,6 +183,36 @@ async fn a_blue_green_deploy_half_done_is_told_with_how_long_it_lasts() {
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_on_an_unreachable_host_stays_in_the_grid() {
+    let mut world = one_machine(0.0, &[TARGET]);
+    let lost = NewMachine::in_region("iad").state(MachineState::Stopped);
+    let lost = world.platform().add_machine(APP, lost).unwrap();
+    world
+        .platform()
+        .set_metadata(APP, &lost, "fas_protect", Some("true"));
+    world.run_for(0).await;
+    let host = {
+        let platform = world.platform();
+        Arc::clone(&platform.machine(APP, &lost).unwrap().host)
+    };
+    world
+        .platform()
+        .set_host_status(&host, HostStatus::Unreachable);
+    world.run_for(300).await;
+    let html = page(&world, "/").await;
+    let told = text(&html);
+    for part in [
+        "1 machine, 1 running",
+        "1 machine is on an unreachable host: not touched, and not counted",
+        "iad (1)",
+        &format!("{lost}stopped · protected · unreachable"),
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(html.contains("class=\"broken\""), "{html}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,8 @@
 //! `/api/status`: the record as programs read it.
 
-use fly_autoscaler::sim::{Effect, Fault, MachineState, NewMachine, Operation};
+use std::sync::Arc;
+
+use fly_autoscaler::sim::{Effect, Fault, HostStatus, MachineState, NewMachine, Operation};
 use serde_json::{Value, json};
 
 use crate::world::{APP, World};
@@ -263,6 +265,58 @@ async fn an_app_that_is_no_longer_scaled_is_not_shown() {
     let (_, told) = status(&world, "").await;
     assert_eq!(names(&told), ["b-app", APP]);
     assert_eq!(status(&world, "?app=a-app").await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_on_an_unreachable_host_is_shown_after_its_minute_too() {
+    let mut world = one_machine(&[("FAS_CREATED_MACHINE_COUNT", "1")]);
+    let lost = world
+        .platform()
+        .add_machine(
+            APP,
+            NewMachine::in_region("iad").state(MachineState::Stopped),
+        )
+        .unwrap();
+    world
+        .platform()
+        .set_metadata(APP, &lost, "fas_protect", Some("true"));
+    world.run_for(0).await;
+    let host = {
+        let platform = world.platform();
+        Arc::clone(&platform.machine(APP, &lost).unwrap().host)
+    };
+    world
+        .platform()
+        .set_host_status(&host, HostStatus::Unreachable);
+    for (seconds, created) in [(30, true), (300, false)] {
+        world.run_for(seconds).await;
+        let told = fleet(&world).await;
+        assert_eq!(
+            told["by_state"],
+            json!({"started": 1, "unreachable": 1}),
+            "{told}"
+        );
+        assert_eq!(told["counts"]["created"], 1 + u32::from(created));
+        let machines = told["machines"].as_array().unwrap();
+        assert_eq!(machines.len(), 2, "{machines:?}");
+        let found = machines.iter().find(|machine| machine["id"] == *lost);
+        let found = found.unwrap();
+        for (key, value) in [
+            ("created", created),
+            ("started", false),
+            ("reachable", false),
+            ("listed", true),
+            ("protected", true),
+        ] {
+            assert_eq!(found[key], value, "{key} after {seconds} s: {found}");
+        }
+        assert_eq!(told["machines_left_out"], 0);
+    }
+    world.platform().set_host_status(&host, HostStatus::Ok);
+    world.run_for(15).await;
+    let told = fleet(&world).await;
+    assert_eq!(told["counts"]["created"], 2);
+    assert_eq!(told["machines"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

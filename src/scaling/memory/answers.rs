@@ -91,8 +91,8 @@ impl Inquiry<'_> {
                 },
                 ..member
             });
-            self.observed.sort();
         }
+        self.observed.sort();
     }
 
     /// Takes in what asking for a machine in doubt told.

@@ -141,9 +141,14 @@ impl Memory {
             && (member.machine.host_ok || self.hosts.answered_lately(id, now.monotonic));
         if is_unreachable {
             observed.unreachable.push(id.clone());
-            observed.unreachable_uncounted += u32::from(!counts);
         }
-        counts.then_some(member)
+        if counts {
+            return Some(member);
+        }
+        if is_unreachable {
+            observed.uncounted.push(member);
+        }
+        None
     }
 
     /// Takes note of what is shown of a machine.
@@ -276,14 +281,16 @@ impl Memory {
             if presence == Presence::Unlisted {
                 observed.unlisted.push(id.to_owned());
             }
+            let machine = sight.machine(id, policy);
             if !sight.is_reachable() {
                 observed.unreachable.push(id.to_owned());
                 if !self.hosts.answered_lately(id, now) {
-                    observed.unreachable_uncounted += 1;
+                    observed
+                        .uncounted
+                        .push(Member::unseen(machine, presence, false));
                     continue;
                 }
             }
-            let machine = sight.machine(id, policy);
             observed.members.push(Member {
                 unsettled_destroy: self.writes.has_unsettled_destroy(id),
                 ..Member::unseen(machine, presence, sight.counts_as_started())

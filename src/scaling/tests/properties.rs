@@ -268,7 +268,7 @@ fn check(pass: &Pass, targets: Targets, list: &[Machine], policy: &Policy) {
             assert!(
                 after
                     + observed.failed
-                    + observed.unreachable_uncounted
+                    + observed.unreachable_uncounted()
                     + observed.doubtful_creates
                     <= bound,
                 "the ceiling"
