@@ -1,7 +1,8 @@
 //! The past of an app's metrics, and the file that holds it.
 //!
 //! The file is JSON, so that it can be looked at, written by hand and kept beside a change of an expression. Nothing in it
-//! comes from the configuration but the app's name and the metrics' names.
+//! comes from the configuration but the app's name, the metrics' names and their queries without secrets: by these it is
+//! told from a file of another query.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,10 @@ pub struct History {
     pub points: usize,
     /// Each metric's values, as many as there are points: never NaN, possibly infinite; none where it had none.
     pub metrics: BTreeMap<String, Vec<Option<f64>>>,
+    /// Points at which a metric failed, sorted: it has no value there, and none stands in for it.
+    pub spoiled: BTreeMap<String, Vec<usize>>,
+    /// What each metric was asked for with, as it may be shown, where that is known.
+    pub queries: BTreeMap<String, String>,
 }
 
 /// Why a file's text is no history, or not one that can be used.
@@ -52,6 +57,15 @@ pub enum HistoryError {
     /// A beginning that is no time.
     #[error("`from` is {0:?}, but expected a time such as 2026-01-31T00:00:00Z")]
     Time(String),
+    /// It goes on for longer than times reach.
+    #[error(
+        "its last step is beyond the last moment that can be told ({}): `from` is {from:?}",
+        Timestamp::MAX
+    )]
+    Late {
+        /// What is written.
+        from: String,
+    },
     /// A metric has another number of values than the others.
     #[error("the metric `{metric}` has {found} values, and others have {others}")]
     Uneven {
@@ -69,7 +83,9 @@ pub enum HistoryError {
     #[error("it has {0} steps, but at most {MOST_STEPS} are replayed: choose a longer --step")]
     TooLong(usize),
     /// A value that is no number.
-    #[error("a value of the metric `{0}` is neither a number nor null, \"+Inf\" or \"-Inf\"")]
+    #[error(
+        "a value of the metric `{0}` is neither a number nor null, \"+Inf\", \"-Inf\" or \"failed\""
+    )]
     NotANumber(String),
 }
 
@@ -109,11 +125,15 @@ impl History {
         values.is_some_and(|values| values.iter().any(Option::is_some))
     }
 
-    /// Puts `value` wherever the metric has none: `FAS_PROMETHEUS_EMPTY_VALUE`.
+    /// Puts `value` wherever the metric has none and has not failed: `FAS_PROMETHEUS_EMPTY_VALUE`.
     pub fn fill(&mut self, metric: &str, value: f64) {
+        let spoiled = self.spoiled.get(metric);
         if let Some(values) = self.metrics.get_mut(metric) {
-            for gap in values.iter_mut().filter(|known| known.is_none()) {
-                *gap = Some(value);
+            let gaps = values.iter_mut().enumerate();
+            for (point, gap) in gaps.filter(|(_, known)| known.is_none()) {
+                if spoiled.is_none_or(|spoiled| spoiled.binary_search(&point).is_err()) {
+                    *gap = Some(value);
+                }
             }
         }
     }
@@ -126,6 +146,12 @@ impl History {
             picked.take(most).copied().collect()
         };
         let points = self.points.saturating_sub(first);
+        let keep = |spoiled: &Vec<usize>| -> Vec<usize> {
+            let stride = stride.max(1) as usize;
+            let later = spoiled.iter().filter_map(|point| point.checked_sub(first));
+            let kept = later.filter(|point| point.is_multiple_of(stride));
+            kept.map(|point| point / stride).collect()
+        };
         Self {
             app: self.app.clone(),
             from: self.at(first),
@@ -136,6 +162,12 @@ impl History {
                 .iter()
                 .map(|(metric, values)| (metric.clone(), pick(values)))
                 .collect(),
+            spoiled: self
+                .spoiled
+                .iter()
+                .map(|(metric, spoiled)| (metric.clone(), keep(spoiled)))
+                .collect(),
+            queries: self.queries.clone(),
         }
     }
 
@@ -168,6 +200,7 @@ impl History {
             return Err(HistoryError::Empty);
         }
         let mut metrics = BTreeMap::new();
+        let mut all_spoiled = BTreeMap::new();
         for (metric, values) in file.metrics {
             if values.len() != points {
                 return Err(HistoryError::Uneven {
@@ -183,6 +216,13 @@ impl History {
             let Ok(read) = read else {
                 return Err(HistoryError::NotANumber(metric));
             };
+            let failed = values.iter().enumerate();
+            let failed =
+                failed.filter(|(_, value)| matches!(value, Some(Written::Other(Other::Failed))));
+            let failed: Vec<usize> = failed.map(|(point, _)| point).collect();
+            if !failed.is_empty() {
+                all_spoiled.insert(metric.clone(), failed);
+            }
             metrics.insert(metric, read);
         }
         if points > MOST_STEPS {
@@ -191,14 +231,21 @@ impl History {
         let from: Timestamp = file
             .from
             .parse()
-            .map_err(|_| HistoryError::Time(file.from))?;
+            .map_err(|_| HistoryError::Time(file.from.clone()))?;
         let from = Timestamp::from_second(from.as_second()).unwrap_or(from);
+        let length = i64::try_from(points).unwrap_or(i64::MAX);
+        let length = length.saturating_mul(file.step_s.into());
+        if Timestamp::from_second(from.as_second().saturating_add(length)).is_err() {
+            return Err(HistoryError::Late { from: file.from });
+        }
         Ok(Self {
             app: file.app,
             from,
             step_s: file.step_s,
             points,
             metrics,
+            spoiled: all_spoiled,
+            queries: file.queries,
         })
     }
 
@@ -214,10 +261,17 @@ impl History {
                 .metrics
                 .iter()
                 .map(|(metric, values)| {
-                    let values = values.iter().copied().map(Written::of).collect();
+                    let values = values.iter().copied().map(Written::of);
+                    let mut values: Vec<Option<Written>> = values.collect();
+                    for point in self.spoiled.get(metric).into_iter().flatten() {
+                        if let Some(value) = values.get_mut(*point) {
+                            *value = Some(Written::Other(Other::Failed));
+                        }
+                    }
                     (metric.clone(), values)
                 })
                 .collect(),
+            queries: self.queries.clone(),
         };
         let mut text = serde_json::to_string(&file).expect("plain data");
         text.push('\n');
@@ -238,6 +292,9 @@ struct File {
     from: String,
     step_s: u32,
     metrics: BTreeMap<String, Vec<Option<Written>>>,
+    /// A file that was written by hand may have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    queries: BTreeMap<String, String>,
 }
 
 /// A value as JSON has it, which knows no infinity.
@@ -245,33 +302,35 @@ struct File {
 #[serde(untagged)]
 enum Written {
     Number(f64),
-    Infinite(Infinite),
+    Other(Other),
 }
 
 #[derive(Serialize, Deserialize)]
-enum Infinite {
+enum Other {
     #[serde(rename = "+Inf")]
     Positive,
     #[serde(rename = "-Inf")]
     Negative,
+    #[serde(rename = "failed")]
+    Failed,
 }
 
 impl Written {
     fn of(value: Option<f64>) -> Option<Self> {
         value.map(|value| match value {
-            f64::INFINITY => Self::Infinite(Infinite::Positive),
-            f64::NEG_INFINITY => Self::Infinite(Infinite::Negative),
+            f64::INFINITY => Self::Other(Other::Positive),
+            f64::NEG_INFINITY => Self::Other(Other::Negative),
             number => Self::Number(number),
         })
     }
 
     fn read(written: Option<&Self>) -> Result<Option<f64>, ()> {
         match written {
-            None => Ok(None),
+            None | Some(Self::Other(Other::Failed)) => Ok(None),
             Some(Self::Number(number)) if number.is_finite() => Ok(Some(*number)),
             Some(Self::Number(_)) => Err(()),
-            Some(Self::Infinite(Infinite::Positive)) => Ok(Some(f64::INFINITY)),
-            Some(Self::Infinite(Infinite::Negative)) => Ok(Some(f64::NEG_INFINITY)),
+            Some(Self::Other(Other::Positive)) => Ok(Some(f64::INFINITY)),
+            Some(Self::Other(Other::Negative)) => Ok(Some(f64::NEG_INFINITY)),
         }
     }
 }
@@ -296,8 +355,13 @@ mod tests {
             points: 5,
             metrics: BTreeMap::from([
                 ("depth".to_owned(), values),
-                ("load".to_owned(), vec![Some(0.1); 5]),
+                (
+                    "load".to_owned(),
+                    vec![Some(0.1), None, Some(0.1), Some(0.1), Some(0.1)],
+                ),
             ]),
+            spoiled: BTreeMap::from([("load".to_owned(), vec![1])]),
+            queries: BTreeMap::from([("depth".to_owned(), "sum(depth)".to_owned())]),
         }
     }
 
@@ -307,7 +371,8 @@ mod tests {
         assert_eq!(
             text,
             "{\"fly_autoscaler_history\":1,\"app\":\"web\",\"from\":\"2026-01-01T00:00:00Z\",\"step_s\":60,\
-             \"metrics\":{\"depth\":[1.0,null,2.5,\"+Inf\",\"-Inf\"],\"load\":[0.1,0.1,0.1,0.1,0.1]}}\n"
+             \"metrics\":{\"depth\":[1.0,null,2.5,\"+Inf\",\"-Inf\"],\"load\":[0.1,\"failed\",0.1,0.1,0.1]},\
+             \"queries\":{\"depth\":\"sum(depth)\"}}\n"
         );
         assert_eq!(History::from_json(&text, "web"), Ok(history()));
     }
@@ -334,6 +399,12 @@ mod tests {
                 text.replace("2026-01-01T", "yesterday "),
                 "web",
                 "`from` is \"yesterday 00:00:00Z\", but expected a time",
+            ),
+            (
+                text.replace("2026-01-01T00:00", "9999-12-30T21:58"),
+                "web",
+                "its last step is beyond the last moment that can be told (9999-12-30T22:00:00.999999999Z): \
+                 `from` is \"9999-12-30T21:58:00Z\"",
             ),
             (
                 text.replace("[0.1,", "["),
@@ -366,6 +437,8 @@ mod tests {
         assert_eq!((part.points, part.step_s), (2, 120));
         assert_eq!(part.metrics["depth"], expected);
         assert_eq!(part.from, all.at(1));
+        assert_eq!(part.spoiled["load"], [0]);
+        assert_eq!(all.part(0, 2, 9).spoiled["load"], [0; 0]);
         assert_eq!((all.part(0, 1, 3).points, all.part(9, 1, 3).points), (3, 0));
         assert_eq!(all.until().to_string(), "2026-01-01T00:05:00Z");
     }
@@ -377,5 +450,7 @@ mod tests {
         assert_eq!(history.value("depth", 1), Some(7.0));
         assert_eq!(history.value("depth", 0), Some(1.0));
         assert!(history.knows("depth") && !history.knows("other"));
+        history.fill("load", 7.0);
+        assert_eq!(history.value("load", 1), None, "it failed there");
     }
 }

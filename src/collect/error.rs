@@ -209,6 +209,12 @@ pub enum CollectError {
         /// What is wrong, and where.
         problem: String,
     },
+    /// The JSON is broken, or is no answer to a range query.
+    #[error("the JSON is not an answer to a range query: {problem}")]
+    MalformedRange {
+        /// What is wrong, and where.
+        problem: String,
+    },
     /// Some of the storage did not answer (`isPartial`), so the value may be too low.
     #[error("the answer is partial: some storage nodes did not answer")]
     Partial,
@@ -236,6 +242,14 @@ pub enum CollectError {
         "an element has neither a label `machine` nor `instance` that says which machine it is about: keep one with `sum by (instance) (…)`"
     )]
     NoMachineLabel,
+    /// A result type that no range query has.
+    #[error(
+        "expected the result type `matrix` of a range query, but found `{found}`: does the server know `/api/v1/query_range`?"
+    )]
+    RangeResultType {
+        /// What was found.
+        found: String,
+    },
     /// A native histogram.
     #[error(
         "the query returned a native histogram, but a number is needed: use `histogram_quantile`, `histogram_count` …"
@@ -408,6 +422,15 @@ impl CollectError {
         }
     }
 
+    /// The failure of a range query: what says of itself that it is about an instant query is worded anew.
+    pub(super) fn of_range(self) -> Self {
+        match self {
+            Self::Malformed { problem } => Self::MalformedRange { problem },
+            Self::ResultType { found } => Self::RangeResultType { found },
+            other => other,
+        }
+    }
+
     /// The failure without the query.
     pub(super) fn answer(&self) -> &Self {
         match self {
@@ -475,6 +498,7 @@ impl CollectError {
             Self::NotJson { .. }
             | Self::Truncated { .. }
             | Self::Malformed { .. }
+            | Self::MalformedRange { .. }
             | Self::Encoding { .. }
             | Self::NegativeCount(_) => CollectErrorKind::Unreadable,
             Self::Partial => CollectErrorKind::Partial,
@@ -482,6 +506,7 @@ impl CollectError {
             Self::Matrix
             | Self::StringResult
             | Self::ResultType { .. }
+            | Self::RangeResultType { .. }
             | Self::Histogram
             | Self::NoMachineLabel => CollectErrorKind::WrongType,
             Self::NotANumber { .. } | Self::Nan => CollectErrorKind::NotANumber,

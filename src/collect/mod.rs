@@ -186,6 +186,7 @@ impl Collector {
         let query = query.render(app);
         let mut past = Past {
             values: Vec::with_capacity(grid.points),
+            spoiled: Vec::new(),
             series_count: 0,
             warnings: Vec::new(),
         };
@@ -199,6 +200,9 @@ impl Collector {
             match answer {
                 Ok(answer) => {
                     told(answer.values.len());
+                    let before = past.values.len();
+                    let spoiled = answer.spoiled.iter().map(|point| before + point);
+                    past.spoiled.extend(spoiled);
                     past.values.extend(answer.values);
                     past.series_count = past.series_count.max(answer.series_count);
                     for warning in answer.warnings {

@@ -1,7 +1,8 @@
 //! Reading the answer to a range query: pure, and total over any bytes.
 //!
 //! What a backtest replays has to be what passes would have seen. So each point is what an instant query gives there: of
-//! several series the first that has a sample then, in the order of the answer; NaN and no sample alike are no value.
+//! several series the first that has a sample then, in the order of the answer; NaN and no sample alike are no value. A
+//! server may align the points to its own times: each sample is then what was known at the next point asked for.
 
 use http::StatusCode;
 use serde::{Deserialize, de::IgnoredAny};
@@ -49,18 +50,36 @@ impl Grid {
         }
     }
 
-    /// The point at this time, if it is one; a float's error is no matter.
-    fn point(&self, time: f64) -> Option<usize> {
+    /// Where a time is on the grid; a float's error is no matter.
+    fn place(&self, time: f64) -> Place {
         let steps = (time - self.from as f64) / f64::from(self.step_s);
-        let point = steps.round();
-        let is_near = (steps - point).abs() * f64::from(self.step_s) < 0.5;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it is between 0 and the number of points"
-        )]
-        (is_near && point >= 0.0 && point < self.points as f64).then_some(point as usize)
+        let (near, next) = (steps.round(), steps.ceil());
+        let is_near = (steps - near).abs() * f64::from(self.step_s) < 0.5;
+        let within = |point: f64| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is between 0 and the number of points"
+            )]
+            (point >= 0.0 && point < self.points as f64).then_some(point as usize)
+        };
+        if is_near {
+            within(near).map_or(Place::Outside, Place::At)
+        } else {
+            within(next).map_or(Place::Outside, Place::Before)
+        }
     }
+}
+
+/// Where a sample's time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// At this point.
+    At(usize),
+    /// Less than a step before this point.
+    Before(usize),
+    /// Before all points or after them.
+    Outside,
 }
 
 /// What a metric was, as far as a server remembers.
@@ -68,6 +87,8 @@ impl Grid {
 pub struct Past {
     /// The value at each point of the grid: never NaN, possibly infinite; none where the query had none.
     pub values: Vec<Option<f64>>,
+    /// Points that have a sample that is too large for a number: in life the metric fails then, and no value stands in.
+    pub spoiled: Vec<usize>,
     /// How many series an answer had at most; more than one deserves a warning, as for an instant query.
     pub series_count: usize,
     /// Warnings of the server; see [`super::Sample::warnings`].
@@ -80,10 +101,14 @@ pub struct Past {
 ///
 /// Every answer that does not hold a history has its own variant. One without any sample is none of them.
 pub fn parse_range(status: StatusCode, body: &[u8], grid: Grid) -> Result<Past, CollectError> {
+    read_range(status, body, grid).map_err(CollectError::of_range)
+}
+
+fn read_range(status: StatusCode, body: &[u8], grid: Grid) -> Result<Past, CollectError> {
     let Success {
         result_type,
         result,
-        warnings,
+        mut warnings,
     } = read_success::<Head<&RawValue, SERIES_LIMIT>>(status, body)?;
     match &*result_type {
         "matrix" => {}
@@ -91,9 +116,10 @@ pub fn parse_range(status: StatusCode, body: &[u8], grid: Grid) -> Result<Past, 
         "" => return Err(malformed("`data.resultType` is missing")),
         found => return Err(other_type(found)),
     }
-    let mut values = vec![None; grid.points];
-    // NaN hides what a later series has there, as it does in an instant query.
-    let mut seen = vec![false; grid.points];
+    let mut asked = Points::new(grid.points);
+    // Should it have none of the times asked for.
+    let mut aligned = Points::new(grid.points);
+    let mut odd_times = 0_usize;
     for series in &result.first {
         if !series.get().starts_with('{') {
             return Err(malformed("an element of the matrix is not an object"));
@@ -106,19 +132,91 @@ pub fn parse_range(status: StatusCode, body: &[u8], grid: Grid) -> Result<Past, 
         };
         for sample in samples {
             let (time, value): (f64, String) = read(sample)?;
-            let value = number(&value)?;
-            if let Some(point) = grid.point(time) {
-                if !std::mem::replace(&mut seen[point], true) {
-                    values[point] = Some(value).filter(|value| !value.is_nan());
+            let value = Value::read(&value)?;
+            match grid.place(time) {
+                Place::At(point) => asked.note(point, value),
+                Place::Before(point) => {
+                    odd_times += 1;
+                    aligned.note(point, value);
                 }
+                Place::Outside => {}
             }
         }
     }
+    let is_aligned = odd_times > 0 && !asked.seen.contains(&true);
+    if is_aligned {
+        warnings.push(
+            "the server answers for times of its own (aligned to the step): each value is taken for the next time asked for"
+                .to_owned(),
+        );
+    } else if odd_times > 0 {
+        warnings.push(format!(
+            "the server also answers for times that were not asked for: {odd_times} values are left out"
+        ));
+    }
+    let Points {
+        values, spoiled, ..
+    } = if is_aligned { aligned } else { asked };
+    if let Some((_, text)) = spoiled.first() {
+        warnings.push(format!(
+            "expected a number, but found `{text}`: the metric counts as failed where that is so"
+        ));
+    }
     Ok(Past {
         values,
+        spoiled: spoiled.into_iter().map(|(point, _)| point).collect(),
         series_count: result.count,
         warnings,
     })
+}
+
+/// What a sample says.
+enum Value {
+    Number(f64),
+    /// A number that is too large for one, as it was written.
+    TooLarge(String),
+}
+
+impl Value {
+    fn read(text: &str) -> Result<Self, CollectError> {
+        number(text).map(Self::Number).or_else(|error| {
+            let is_infinite = text.parse::<f64>().is_ok_and(f64::is_infinite);
+            match error {
+                CollectError::NotANumber { found } if is_infinite => Ok(Self::TooLarge(found)),
+                error => Err(error),
+            }
+        })
+    }
+}
+
+/// The points of an answer as they come.
+struct Points {
+    values: Vec<Option<f64>>,
+    /// NaN hides what a later series has there, as it does in an instant query.
+    seen: Vec<bool>,
+    spoiled: Vec<(usize, String)>,
+}
+
+impl Points {
+    fn new(points: usize) -> Self {
+        Self {
+            values: vec![None; points],
+            seen: vec![false; points],
+            spoiled: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, point: usize, value: Value) {
+        if std::mem::replace(&mut self.seen[point], true) {
+            return;
+        }
+        match value {
+            Value::Number(value) => {
+                self.values[point] = Some(value).filter(|value| !value.is_nan());
+            }
+            Value::TooLarge(text) => self.spoiled.push((point, text)),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -159,7 +257,7 @@ mod tests {
                 1,
             ),
             (
-                "times with a fraction, and what was not asked for",
+                "times with a fraction, and one between",
                 r#"{"metric":{},"values":[[940,"9"],[1000.0,"1"],[1060.001,"2"],[1090,"8"],[1240,"7"]]}"#,
                 [Some(1.0), Some(2.0), None, None],
                 1,
@@ -201,6 +299,59 @@ mod tests {
                 (values.to_vec(), series_count),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn points_that_a_server_aligned_are_taken_for_the_next_ones_and_told() {
+        let aligned = r#"{"metric":{"i":"a"},"values":[[960,"1"],[1020,"2"],[1140,"4"],[1200,"5"]]},
+            {"metric":{"i":"b"},"values":[[1080,"3"]]}"#;
+        let past = parse(&matrix(aligned)).unwrap();
+        assert_eq!(past.values, [Some(1.0), Some(2.0), Some(3.0), Some(4.0)]);
+        assert_eq!(
+            past.warnings,
+            [
+                "the server answers for times of its own (aligned to the step): each value is taken for the next time asked for"
+            ]
+        );
+        let mixed = r#"{"metric":{},"values":[[1000,"1"],[1030,"8"],[1060,"2"],[1090,"9"]]}"#;
+        let past = parse(&matrix(mixed)).unwrap();
+        assert_eq!(past.values, [Some(1.0), Some(2.0), None, None]);
+        assert_eq!(
+            past.warnings,
+            ["the server also answers for times that were not asked for: 2 values are left out"]
+        );
+        let wider = r#"{"metric":{},"values":[[940,"1"],[1000,"2"],[1240,"9"]]}"#;
+        let past = parse(&matrix(wider)).unwrap();
+        assert_eq!(past.warnings, [""; 0]);
+    }
+
+    #[test]
+    fn a_number_too_large_for_one_spoils_its_point_alone() {
+        let body = matrix(r#"{"values":[[1000,"1"],[1060,"1e400"],[1120,"-1e999"],[1180,"2"]]}"#);
+        let past = parse(&body).unwrap();
+        assert_eq!(past.values, [Some(1.0), None, None, Some(2.0)]);
+        assert_eq!(past.spoiled, [1, 2]);
+        assert_eq!(
+            past.warnings,
+            ["expected a number, but found `1e400`: the metric counts as failed where that is so"]
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_to_a_range_query_is_told_as_that() {
+        for body in [
+            r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#,
+            r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#,
+            r#"{"status":"success","data":{"resultType":"matrix","result":[7]}}"#,
+            r#"{"status":"success","data":{"result":[]}}"#,
+            r#"{"status":"success"}"#,
+            r#"{"status":"success","data":7}"#,
+            "[]",
+        ] {
+            let error = parse(body).unwrap_err().to_string();
+            assert!(error.contains("range query"), "{body}: {error}");
+            assert!(!error.contains("instant"), "{body}: {error}");
         }
     }
 

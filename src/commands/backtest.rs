@@ -53,6 +53,9 @@ const LONGEST_BOOT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The largest file that is read, in bytes: more than so many steps of several metrics.
 const FILE_LIMIT: u64 = 128 * 1024 * 1024;
 
+/// The longest query that is kept in a file, in characters.
+const QUERY_LIMIT: usize = 100_000;
+
 /// What a query of machines that run has in it, as Fly's blueprint asks.
 const RUNNING_MACHINES: &str = "fly_instance_up";
 
@@ -230,7 +233,7 @@ impl Wanted {
         );
         let points = i64::try_from(since.as_secs()).unwrap_or(i64::MAX) / step;
         let from = until.saturating_sub(points.saturating_mul(step));
-        self.check(points, step_s)?;
+        // First: a longer step would not help.
         if from < 0 {
             bail!(
                 "the range begins before 1970: it ends at {}, and --since is {}",
@@ -238,6 +241,7 @@ impl Wanted {
                 length(since)
             );
         }
+        self.check(points, step_s)?;
         Ok(Grid {
             from,
             step_s,
@@ -305,10 +309,12 @@ fn whole(time: Timestamp) -> Timestamp {
 
 /// A duration as settings have it, or in days.
 fn long_duration(name: &str, text: &str) -> anyhow::Result<Duration> {
-    let days = text
-        .strip_suffix('d')
-        .and_then(|days| days.parse::<u32>().ok());
-    if let Some(days) = days {
+    let is_number =
+        |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(days) = text.strip_suffix('d').filter(is_number) {
+        let days: u32 = days
+            .parse()
+            .map_err(|_| anyhow!("{name} {text:?}: it is too long"))?;
         return Ok(Duration::from_secs(u64::from(days) * 24 * 60 * 60));
     }
     duration::parse(text).map_err(|error| match error {
@@ -433,6 +439,8 @@ impl Candidates {
                     );
                 }
             }
+            check_queries(fleet, file, &needed)
+                .with_context(|| format!("--load: {}", path.display()))?;
         }
         Ok(Self {
             names,
@@ -442,6 +450,28 @@ impl Candidates {
             needed,
         })
     }
+}
+
+/// Whether a file's metrics were asked for with the queries that are set; one that says nothing of it is believed.
+fn check_queries(fleet: &FleetConfig, file: &History, needed: &[String]) -> anyhow::Result<()> {
+    let app = fleet.apps.pattern.as_str();
+    let needed = fleet
+        .collectors
+        .iter()
+        .filter(|collector| needed.contains(&collector.metric));
+    for collector in needed {
+        let metric = &collector.metric;
+        let wanted = shown_query(&collector.query(app));
+        if let Some(found) = file.queries.get(metric)
+            && *found != wanted
+        {
+            bail!(
+                "its metric {metric} was asked for with the query `{found}`, and the query that is set is `{wanted}`: save it \
+                 anew without --load, or set the query that it has"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The expression of how many machines Fly Proxy had running, where that matters.
@@ -515,6 +545,8 @@ async fn fetch(
         "asking for the history",
     );
     let mut metrics = BTreeMap::new();
+    let mut all_spoiled = BTreeMap::new();
+    let mut queries = BTreeMap::new();
     let mut log = PassLog::default();
     let name = FleetName::only(app, &fleet.policy.process_group);
     for metric in &candidates.needed {
@@ -529,10 +561,12 @@ async fn fetch(
             .with_context(|| format!("metric {metric} has no history"))?;
         let Past {
             values,
+            spoiled,
             series_count,
             warnings,
         } = past;
-        if values.iter().all(Option::is_none) && configured.empty_value().is_none() {
+        let is_empty = values.iter().all(Option::is_none) && spoiled.is_empty();
+        if is_empty && configured.empty_value().is_none() {
             bail!(
                 "metric {metric} has no history: between {} and {} its query returned nothing; the query sent was: {}",
                 Timestamp::from_second(grid.from)?,
@@ -544,15 +578,26 @@ async fn fetch(
             log.warn_of(&name, metric, series_count, &warnings);
         });
         metrics.insert(metric.clone(), values);
+        if !spoiled.is_empty() {
+            all_spoiled.insert(metric.clone(), spoiled);
+        }
+        queries.insert(metric.clone(), shown_query(&collector.query(app)));
     }
     bar.finish_and_clear();
     Ok(History {
+        spoiled: all_spoiled,
+        queries,
         app: app.to_owned(),
         from: Timestamp::from_second(grid.from)?,
         step_s: grid.step_s,
         points: grid.points,
         metrics,
     })
+}
+
+/// A query as a file may hold it: without secrets.
+fn shown_query(query: &str) -> String {
+    shown::line(query, QUERY_LIMIT)
 }
 
 /// Puts `FAS_PROMETHEUS_EMPTY_VALUE` in the place of gaps, as passes do; what there is to say of it.

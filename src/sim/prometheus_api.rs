@@ -1,4 +1,4 @@
-//! The metrics service: instant `PromQL` queries of the kind that scale a fleet, and the series themselves as text.
+//! The metrics service: `PromQL` queries of the kind that scale a fleet, and the series themselves as text.
 //!
 //! A query may name a metric with matchers, aggregate it (`sum count min max avg`), fall back with `or`, or be a
 //! number, `vector(…)`, `scalar(…)` or a string. Everything else is refused as a server refuses what it cannot parse.
@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{
@@ -15,13 +16,15 @@ use super::{
     wire::{self, Answer},
 };
 
+mod range;
+
 /// How deep an expression may be nested.
 const DEPTH: usize = 32;
 
 /// How long an expression may be, in bytes.
 const LENGTH: usize = 64 * 1024;
 
-/// Answers an instant query; `org` names the organisation whose series are seen, none means all.
+/// Answers an instant query, or a range query; `org` names the organisation whose series are seen, none means all.
 pub(super) fn query(platform: &mut Platform, incoming: &Incoming, org: Option<&str>) -> Answer {
     if platform
         .prometheus_access
@@ -43,6 +46,9 @@ pub(super) fn query(platform: &mut Platform, incoming: &Incoming, org: Option<&s
             "invalid parameter \"query\": unknown position: parse error: no expression found in input",
         );
     };
+    if incoming.is_of_range() {
+        return range::answer(platform, org, &text, &parameter);
+    }
     let at = match parameter("time") {
         None => platform.wall().as_millisecond() as f64 / 1000.0,
         Some(time) => match time.parse::<f64>() {
@@ -54,7 +60,11 @@ pub(super) fn query(platform: &mut Platform, incoming: &Incoming, org: Option<&s
             }
         },
     };
-    let scope = Scope { platform, org };
+    let scope = Scope {
+        platform,
+        org,
+        then: None,
+    };
     match evaluate(&scope, &text) {
         Err(message) => bad(&format!(
             "invalid parameter \"query\": parse error: {message}"
@@ -152,6 +162,8 @@ enum Outcome {
 struct Scope<'a> {
     platform: &'a Platform,
     org: Option<&'a str>,
+    /// The moment since the simulation's start that is asked for; none: now, as queries see it.
+    then: Option<SignedDuration>,
 }
 
 impl Scope<'_> {
@@ -160,7 +172,10 @@ impl Scope<'_> {
             .iter()
             .find(|matcher| matcher.label == "app" && !matcher.negated && matcher.values.len() == 1)
             .map(|matcher| matcher.values[0].as_str());
-        let mut samples = self.platform.samples(name, app, true);
+        let mut samples = match self.then {
+            None => self.platform.samples(name, app, true),
+            Some(then) => self.platform.samples_then(name, app, then),
+        };
         samples.retain(|sample| {
             let seen = self.org.is_none_or(|org| {
                 let app = sample

@@ -124,7 +124,7 @@ impl Simulator {
         }
     }
 
-    /// All services on one router: `/v1`, `/graphql`, `/prometheus/{org}`, `/api/v1/query` and `/metrics`.
+    /// All services on one router: `/v1`, `/graphql`, `/prometheus/{org}`, `/api/v1/query` (and `query_range`) and `/metrics`.
     ///
     /// A fault that breaks a connection needs [`Simulator::serve`]; served otherwise it breaks the body instead.
     pub fn router(&self) -> Router {
@@ -419,9 +419,11 @@ impl Route {
             ("GET", ["v1", "apps", _, "volumes"]) => O::ListVolumes,
             ("POST", ["v1", "apps", _, "volumes"]) => O::CreateVolume,
             ("POST", ["graphql"]) => O::Graphql,
-            ("GET" | "POST", ["api", "v1", "query"] | ["prometheus", _, "api", "v1", "query"]) => {
-                O::Query
-            }
+            (
+                "GET" | "POST",
+                ["api", "v1", "query" | "query_range"]
+                | ["prometheus", _, "api", "v1", "query" | "query_range"],
+            ) => O::Query,
             ("GET", ["metrics"]) => O::Metrics,
             _ => O::Unexpected,
         };
@@ -451,6 +453,11 @@ impl Incoming {
             headers: parts.headers,
             body,
         }
+    }
+
+    /// Whether a query is about a range of time.
+    pub(super) fn is_of_range(&self) -> bool {
+        self.path.trim_end_matches('/').ends_with("/query_range")
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {

@@ -13,6 +13,11 @@ use std::{
     thread,
 };
 
+use fly_autoscaler::{
+    clock::Clock,
+    demo::{Cast, Speed},
+    sim::Simulator,
+};
 use serde_json::{Value, json};
 
 use crate::program::run;
@@ -574,6 +579,11 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
     let own = path("own.json", &file("web"));
     let other = path("other.json", &file("api"));
     let odd = path("odd.json", "no JSON");
+    let asked = file("web").replace(
+        "\"metrics\"",
+        "\"queries\":{\"depth\":\"max(depth)\"},\"metrics\"",
+    );
+    let asked = path("asked.json", &asked);
     let nowhere = folder.path().join("no/such/folder");
     let nowhere = nowhere.to_str().unwrap();
     let temporal = [
@@ -700,7 +710,7 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
         ),
         (
             &server,
-            vec!["--since", "999999h", "--step", "1s"],
+            vec!["--since", "99999h", "--step", "1s"],
             vec![count],
             "at most 1000000 are replayed",
         ),
@@ -758,6 +768,31 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
             vec!["--load", &other],
             vec![count],
             "it is of the app \"api\", not of \"web\"",
+        ),
+        (
+            &server,
+            vec!["--load", &asked],
+            vec![count],
+            "its metric depth was asked for with the query `max(depth)`, and the query that is set is \
+             `sum(queue_depth{app='web'})`: save it anew",
+        ),
+        (
+            &server,
+            vec!["--since", "4294967295d", "--step", "24h"],
+            vec![count],
+            "the range begins before 1970: it ends at ",
+        ),
+        (
+            &server,
+            vec!["--since", "99999999999d"],
+            vec![count],
+            "--since \"99999999999d\": it is too long",
+        ),
+        (
+            &server,
+            vec!["--load", &own, "--since", "2562047h"],
+            vec![count],
+            "--since is before the beginning",
         ),
         (
             &server,
@@ -878,4 +913,145 @@ fn an_empty_value_stands_in_for_gaps_as_in_life() {
         notes.contains("depth returned nothing at any time: it is replayed as 0"),
         "{notes}"
     );
+}
+
+#[test]
+fn a_sample_too_large_for_a_number_spoils_its_step_alone() {
+    let server = Prometheus::answering(|asked| {
+        let start = asked.number("start");
+        let values: Vec<Value> = (0..10)
+            .map(|minute| {
+                let value = if minute == 3 { "1e400" } else { "20" };
+                json!([start + 60 * minute, value])
+            })
+            .collect();
+        let data =
+            json!({ "resultType": "matrix", "result": [{ "metric": {}, "values": values }] });
+        (
+            "200 OK",
+            json!({ "status": "success", "data": data }).to_string(),
+        )
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("past.json");
+    let file = file.to_str().unwrap();
+    let settings = [("FAS_PROMETHEUS_EMPTY_VALUE", "0")];
+    let target = ["--json", "--expression", "depth / 10"];
+    let run = server.backtest(&[&target[..], &["--save", file]].concat(), &settings);
+    let shown = run.json();
+    assert!(run.err.contains("found `1e400`"), "{}", run.err);
+    let check = |shown: &Value| {
+        let points = &shown["results"][0]["points"];
+        for minute in 0..10 {
+            let target = if minute == 3 { Value::Null } else { json!(2) };
+            assert_eq!(points[minute]["target_min"], target, "{minute}: {points}");
+        }
+        assert!(
+            shown["notes"]
+                .to_string()
+                .contains("no value in 1 of 10 passes"),
+            "{shown}"
+        );
+    };
+    check(&shown);
+    let again = backtest(
+        &server.address,
+        &[&target[..], &["--load", file]].concat(),
+        &settings,
+    );
+    check(&again.json());
+}
+
+#[test]
+fn a_server_that_aligns_times_to_the_step_is_heard_and_told() {
+    let server = Prometheus::answering(|asked| {
+        let (start, end) = (asked.number("start"), asked.number("end"));
+        let times = (start - start.rem_euclid(60)..=end).step_by(60);
+        let values: Vec<Value> = times.map(|time| json!([time, "20"])).collect();
+        let data =
+            json!({ "resultType": "matrix", "result": [{ "metric": {}, "values": values }] });
+        (
+            "200 OK",
+            json!({ "status": "success", "data": data }).to_string(),
+        )
+    });
+    let arguments = [
+        "--since",
+        "10m",
+        "--until",
+        "2025-01-01T00:10:20Z",
+        "--json",
+        "--expression",
+        "depth / 10",
+    ];
+    let run = backtest(&server.address, &arguments, &[]);
+    let shown = run.json();
+    assert!(run.err.contains("aligned to the step"), "{}", run.err);
+    let points = shown["results"][0]["points"].as_array().unwrap();
+    assert_eq!(points.len(), 10);
+    assert!(
+        points.iter().all(|point| point["target_min"] == 2),
+        "{points:?}"
+    );
+}
+
+#[test]
+fn what_is_no_answer_to_a_range_query_is_told_as_such() {
+    for (data, expected) in [
+        (
+            json!({ "resultType": "vector", "result": [] }),
+            "expected the result type `matrix` of a range query, but found `vector`",
+        ),
+        (
+            json!({ "resultType": "matrix", "result": [7] }),
+            "the JSON is not an answer to a range query",
+        ),
+    ] {
+        let body = json!({ "status": "success", "data": data }).to_string();
+        let server = Prometheus::answering(move |_| ("200 OK", body.clone()));
+        let run = server.backtest(&["--expression", "depth"], &[]);
+        assert_eq!(run.code, Some(1));
+        assert!(run.err.contains(expected), "{}", run.err);
+    }
+}
+
+/// What `demo` prints its settings for: its Prometheus has a past, also from before it began.
+#[test]
+fn the_demos_prometheus_has_a_history() {
+    let cast = Cast {
+        apps: 1,
+        seed: 1,
+        speed: Speed::parse("1").unwrap(),
+    };
+    let simulator = Simulator::new(&cast.options(Clock::System.now().wall));
+    cast.set(&mut simulator.platform());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            simulator.serve(listener).await
+        })
+    });
+    let settings = cast.settings(&address);
+    let settings: Vec<(&str, &str)> = settings
+        .iter()
+        .map(|(name, value)| (*name, &**value))
+        .collect();
+    let shown = backtest(&address, &["--since", "2h", "--json"], &settings).json();
+    let result = &shown["results"][0];
+    // Three days of the demo, of forty minutes each, with a busy noon.
+    assert_eq!(result["points"].as_array().unwrap().len(), 120);
+    assert_eq!(result["max_created"], 10, "{}", shown["notes"]);
+    let is_known = |point: &Value| point["metrics"]["running_machines"].is_number();
+    assert!(
+        result["points"].as_array().unwrap().iter().all(is_known),
+        "{result}"
+    );
+    assert!(result["creates"].as_u64().unwrap() >= 20, "{result}");
 }

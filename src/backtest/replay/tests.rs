@@ -18,6 +18,8 @@ impl Scene {
     fn new(depth: &[Option<f64>]) -> Self {
         Self {
             history: History {
+                spoiled: BTreeMap::new(),
+                queries: BTreeMap::new(),
                 app: "web".to_owned(),
                 from: "2026-01-01T00:00:00Z".parse().unwrap(),
                 step_s: 60,

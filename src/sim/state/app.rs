@@ -173,6 +173,11 @@ impl Course {
         }
     }
 
+    /// The value of the curve, if it follows one.
+    pub(super) fn curve_at(&self, at: Duration) -> Option<f64> {
+        self.curve.as_ref().map(|curve| curve(at))
+    }
+
     pub(super) fn at(&self, at: Duration) -> Option<f64> {
         match &self.curve {
             Some(curve) => Some(curve(at)),

@@ -848,17 +848,56 @@ impl Platform {
 
     /// The samples of a metric as a query sees them now, of one app where one is named.
     pub(super) fn samples(&self, name: &str, app: Option<&str>, lagging: bool) -> Vec<Sample> {
-        if self.metrics.silent {
-            return Vec::new();
-        }
         let at = if lagging {
             self.metrics.seen_at(self.now)
         } else {
             self.now
         };
+        self.samples_at(name, app, at)
+    }
+
+    /// The samples of a metric at a moment of the past, counted from the simulation's start; none of the future.
+    ///
+    /// Further back than [`Options::history`], and before the start, it is what traffic that follows a curve would have
+    /// had: the curve mirrored at the start, and as many machines running as it fills.
+    pub(super) fn samples_then(
+        &self,
+        name: &str,
+        app: Option<&str>,
+        then: SignedDuration,
+    ) -> Vec<Sample> {
+        let Ok(now) = SignedDuration::try_from(self.now) else {
+            return Vec::new();
+        };
+        if self.metrics.silent || then > now {
+            return Vec::new();
+        }
+        let is_own = matches!(name, "fly_instance_up" | "fly_app_concurrency");
+        let oldest = self.now.saturating_sub(self.history);
+        match Duration::try_from(then) {
+            // What is hidden of the newest past is taken to be as what was seen last.
+            Ok(then) if then >= oldest || !is_own => {
+                self.samples_at(name, app, then.min(self.metrics.seen_at(self.now)))
+            }
+            _ if is_own => self
+                .apps_named(app)
+                .flat_map(|app| app.presumed(name, then))
+                .collect(),
+            _ => self.gauge(name, app, |course| course.curve_at(then.unsigned_abs())),
+        }
+    }
+
+    fn apps_named<'a>(&'a self, app: Option<&'a str>) -> impl Iterator<Item = &'a App> {
         let named = app.and_then(|app| self.apps.get(app)).into_iter();
-        let all = self.apps.values().filter(|_| app.is_none());
-        let apps = named.chain(all);
+        let all = self.apps.values().filter(move |_| app.is_none());
+        named.chain(all)
+    }
+
+    fn samples_at(&self, name: &str, app: Option<&str>, at: Duration) -> Vec<Sample> {
+        if self.metrics.silent {
+            return Vec::new();
+        }
+        let apps = self.apps_named(app);
         match name {
             "fly_instance_up" => apps
                 .flat_map(|app| {
@@ -878,22 +917,29 @@ impl Platform {
                     })
                 })
                 .collect(),
-            _ => self
-                .gauges
-                .get(name)
-                .into_iter()
-                .flatten()
-                .filter(|(labels, _)| {
-                    app.is_none_or(|app| labels.get("app").is_some_and(|found| found == app))
-                })
-                .filter_map(|(labels, course)| {
-                    Some(Sample {
-                        labels: labels.clone(),
-                        value: course.at(at)?,
-                    })
-                })
-                .collect(),
+            _ => self.gauge(name, app, |course| course.at(at)),
         }
+    }
+
+    /// The samples of a gauge, each with what `value` makes of its course.
+    fn gauge(
+        &self,
+        name: &str,
+        app: Option<&str>,
+        value: impl Fn(&Course) -> Option<f64>,
+    ) -> Vec<Sample> {
+        let series = self.gauges.get(name).into_iter().flatten();
+        series
+            .filter(|(labels, _)| {
+                app.is_none_or(|app| labels.get("app").is_some_and(|found| found == app))
+            })
+            .filter_map(|(labels, course)| {
+                Some(Sample {
+                    labels: labels.clone(),
+                    value: value(course)?,
+                })
+            })
+            .collect()
     }
 
     fn record_mut(&mut self, app: &str, id: &str) -> Option<&mut Record> {

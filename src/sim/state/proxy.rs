@@ -8,11 +8,16 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{App, Due, HostStatus, Machine, MachineState, Platform, StopOrder};
+use jiff::SignedDuration;
+
+use super::{App, Due, HostStatus, Machine, MachineState, Platform, Sample, StopOrder};
 use crate::sim::records::Actor;
 
 /// The shortest time between two looks, so that the proxy's work stays bounded.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The most machines that are presumed of a past that nobody remembers.
+const MOST_PRESUMED: u16 = 1000;
 
 /// What the proxy does with a machine that is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +81,42 @@ impl App {
         let Some(proxy) = &self.proxy else { return 0.0 };
         let room = self.shares(at).len() as f64 * proxy.settings.soft_limit.max(0.0);
         (self.load_at(at) - room).max(0.0)
+    }
+
+    /// What a metric of an app's machines was at a moment of which nothing is remembered, as its traffic tells: as many
+    /// machines ran as it fills.
+    pub(super) fn presumed(&self, name: &str, then: SignedDuration) -> Vec<Sample> {
+        let proxy = self.proxy.as_ref().map(|proxy| &proxy.settings);
+        let load = self.traffic.curve_at(then.unsigned_abs());
+        let (Some(settings), Some(load)) = (proxy, load) else {
+            return Vec::new();
+        };
+        let load = if load.is_finite() { load.max(0.0) } else { 0.0 };
+        let filled = (load / settings.soft_limit.max(1.0)).ceil();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is not negative, and bounded"
+        )]
+        let running = (filled.min(f64::from(MOST_PRESUMED)) as usize)
+            .max(settings.min_machines_running.min(MOST_PRESUMED.into()));
+        let machine = |number: usize| Sample {
+            labels: [
+                ("app", self.name.to_string()),
+                ("host", format!("{}-past", settings.primary_region)),
+                ("instance", format!("{number:014x}")),
+                ("region", settings.primary_region.clone()),
+            ]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+            value: if name == "fly_app_concurrency" {
+                load / running as f64
+            } else {
+                1.0
+            },
+        };
+        (1..=running).map(machine).collect()
     }
 
     /// How many requests each machine that serves has to serve at `at`; those the proxy fills first come first.
