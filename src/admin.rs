@@ -13,7 +13,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, Uri, header},
     middleware::map_response,
     response::{IntoResponse, Response},
@@ -86,13 +86,15 @@ impl Admin {
     /// Where no such app is scaled, with a page that says so.
     pub fn app_page(&self, selection: &Selection) -> Result<String, String> {
         let daemon = self.page_daemon();
-        page::fleets_of_app(&self.status, selection, &daemon).ok_or_else(|| {
-            // It is not repeated: what is hidden in it would confirm a guess at a secret.
-            page::not_found(
-                "This autoscaler does not scale an app of that name.",
-                &daemon,
-            )
-        })
+        page::fleets_of_app(&self.status, selection, &daemon)
+            .ok_or_else(|| Self::unknown_app(&selection.app, &daemon))
+    }
+
+    /// That an app is not scaled. Its name is not repeated: what is hidden in it would confirm a guess at a secret.
+    fn unknown_app(app: &str, daemon: &page::Daemon) -> String {
+        let length = odd_length(app);
+        let text = format!("This autoscaler does not scale an app of that name{length}.");
+        page::not_found(&text, daemon)
     }
 
     fn page_daemon(&self) -> page::Daemon {
@@ -287,11 +289,27 @@ async fn front(State(port): State<Arc<Port>>, uri: Uri) -> Response {
     html(StatusCode::OK, port.render(write).await)
 }
 
+/// The longest name whose length is no news, in letters.
+const NAME_LENGTH: usize = 100;
+
+/// How long a name is, where that may be why there is no such app.
+fn odd_length(app: &str) -> String {
+    match app.chars().count() {
+        ..=NAME_LENGTH => String::new(),
+        letters => format!(": it has {letters} letters"),
+    }
+}
+
 /// The page of one app; with a query only of those of its fleets that are meant.
-async fn app(State(port): State<Arc<Port>>, Path(app): Path<String>, uri: Uri) -> Response {
+async fn app(
+    State(port): State<Arc<Port>>,
+    app: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Response {
     let query = uri.query().unwrap_or_default();
     let selection = Selection {
-        app,
+        // A name that is no text is that of no app.
+        app: app.map_or_else(|_| char::REPLACEMENT_CHARACTER.to_string(), |Path(app)| app),
         group: value_in(query, "group"),
         region: value_in(query, "region"),
     };
@@ -340,13 +358,16 @@ async fn api_status(State(port): State<Arc<Port>>, uri: Uri) -> Response {
         let write = |admin: &Admin| admin.status_json(None).unwrap_or_default();
         return shared_answer(JSON, port.shared(|port| &port.fleets, write).await);
     };
+    let length = odd_length(&selection.app);
     let json = port.render(move |admin| admin.status_json(Some(&selection)));
     if let Some(json) = json.await.flatten() {
         return answer(JSON, Some(json.into()));
     }
     // What was asked for is not repeated: what is hidden in it would confirm a guess at a secret.
     let error = serde_json::json!({
-        "error": "this autoscaler does not scale an app of that name, or not that group or region of it",
+        "error": format!(
+            "this autoscaler does not scale an app of that name, or not that group or region of it{length}"
+        ),
     });
     let body = answer(JSON, Some(error.to_string().into()));
     (StatusCode::NOT_FOUND, body).into_response()

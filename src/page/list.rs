@@ -84,7 +84,7 @@ impl ListQuery {
                     let found = Column::ALL.iter().find(|(_, word, _)| *word == value);
                     parsed.sort = found.map(|(column, _, _)| *column);
                 }
-                "page" => parsed.page = value.parse().unwrap_or(1).max(1),
+                "page" => parsed.page = page_number(&value),
                 _ => {}
             }
         }
@@ -109,6 +109,13 @@ impl ListQuery {
             format!("/?{query}")
         }
     }
+}
+
+/// The page that is asked for. One beyond the last is the last, whatever its number; what is no number is the first.
+fn page_number(text: &str) -> usize {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let otherwise = if is_number { usize::MAX } else { 1 };
+    text.parse().unwrap_or(otherwise).max(1)
 }
 
 /// What a fleet is sorted by.

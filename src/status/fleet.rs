@@ -269,11 +269,7 @@ fn point(report: &PassReport) -> Point {
     let targets = report.targets;
     // Who sets both kinds thinks of the fleet as what exists.
     let target = targets.created.bounds().or(targets.started.bounds());
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a chart needs no more digits"
-    )]
-    let metric = |value: &Result<f64, String>| value.as_ref().ok().map(|value| *value as f32);
+    let metric = |value: &Result<f64, String>| value.as_ref().ok().copied();
     Point {
         created: counts.map(|counts| counts.created),
         started: counts.map(|counts| counts.started),

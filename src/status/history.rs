@@ -31,7 +31,7 @@ pub struct Point {
     /// What it asks for at most.
     pub target_max: Option<u32>,
     /// The metrics, in their order.
-    pub metrics: Vec<Option<f32>>,
+    pub metrics: Vec<Option<f64>>,
 }
 
 /// The points of a fleet, the newest being what is now.
@@ -43,7 +43,8 @@ pub struct History {
     coarseness: u32,
     /// How many metrics a point has.
     metrics: usize,
-    /// The points, one after another: created, started, minimum, maximum, then the metrics' bits.
+    /// The points, one after another: created, started, minimum, maximum, then the metrics' bits, two cells each, the
+    /// upper ones first.
     cells: VecDeque<u32>,
 }
 
@@ -63,7 +64,7 @@ pub struct Span {
     /// See [`Point::target_max`].
     pub target_max: Vec<Option<u32>>,
     /// A column for each metric, in their order.
-    pub metrics: Vec<Vec<Option<f32>>>,
+    pub metrics: Vec<Vec<Option<f64>>>,
 }
 
 impl History {
@@ -126,7 +127,8 @@ impl History {
             target_min: counts(2),
             target_max: counts(3),
             metrics: (4..self.width())
-                .map(|at| column(at).map(value_of).collect())
+                .step_by(2)
+                .map(|at| column(at).zip(column(at + 1)).map(value_of).collect())
                 .collect(),
         })
     }
@@ -136,9 +138,9 @@ impl History {
         self.cells.len() / self.width()
     }
 
-    /// How many numbers a point has.
+    /// How many cells a point has.
     fn width(&self) -> usize {
-        4 + self.metrics
+        4 + 2 * self.metrics
     }
 
     /// How many points are kept.
@@ -159,7 +161,7 @@ impl History {
         ];
         let counts = counts.map(|count| count.map_or(UNKNOWN, |count| count.min(UNKNOWN - 1)));
         let metrics = point.metrics.iter();
-        let metrics = metrics.map(|value| value.unwrap_or(f32::NAN).to_bits());
+        let metrics = metrics.flat_map(|value| cells_of(value.unwrap_or(f64::NAN)));
         self.push_cells(counts.into_iter().chain(metrics));
     }
 
@@ -208,8 +210,16 @@ fn count_of(cell: u32) -> Option<u32> {
     (cell != UNKNOWN).then_some(cell)
 }
 
-fn value_of(cell: u32) -> Option<f32> {
-    Some(f32::from_bits(cell)).filter(|value| !value.is_nan())
+/// All of a value's bits: a count of requests or bytes may need more than half of them.
+#[expect(clippy::cast_possible_truncation, reason = "it is cut in two")]
+fn cells_of(value: f64) -> [u32; 2] {
+    let bits = value.to_bits();
+    [(bits >> 32) as u32, bits as u32]
+}
+
+fn value_of((upper, lower): (u32, u32)) -> Option<f64> {
+    let bits = u64::from(upper) << 32 | u64::from(lower);
+    Some(f64::from_bits(bits)).filter(|value| !value.is_nan())
 }
 
 /// How many times the finest resolution points are apart, so that all fleets stay within the budget.

@@ -168,8 +168,8 @@ struct SummaryJson<'fleet> {
     metrics: Vec<MetricJson<'fleet>>,
     targets: TargetsJson<'fleet>,
     counts: CountsJson,
-    by_state: Pairs,
-    by_region: Pairs,
+    by_state: Option<Pairs>,
+    by_region: Option<Pairs>,
     decision: Option<DecisionJson>,
     failing_passes: u32,
     last_success_at: Option<String>,
@@ -244,7 +244,7 @@ struct NoteJson {
 #[derive(Serialize)]
 struct DetailJson {
     machines: Vec<MachineJson>,
-    machines_left_out: usize,
+    machines_left_out: Option<usize>,
     decisions: Vec<DecisionJson>,
     errors: Vec<ErrorJson>,
     series: Option<SeriesJson>,
@@ -283,7 +283,7 @@ struct SeriesJson {
     started: Vec<Option<u32>>,
     target_min: Vec<Option<u32>>,
     target_max: Vec<Option<u32>>,
-    metrics: BTreeMap<String, Vec<Option<f32>>>,
+    metrics: BTreeMap<String, Vec<Option<f64>>>,
 }
 
 /// An object of counts, in the order that they have.
@@ -349,18 +349,18 @@ impl<'fleet> SummaryJson<'fleet> {
                 started: target(Kind::Started),
             },
             counts: CountsJson::of(inventory.map(|inventory| inventory.counts)),
-            by_state: Pairs(inventory.map_or_else(Vec::new, |inventory| {
+            by_state: inventory.map(|inventory| {
                 let pair = |(label, count): &(StateLabel, u32)| (label.as_str().to_owned(), *count);
-                inventory.by_state.iter().map(pair).collect()
-            })),
-            by_region: Pairs(inventory.map_or_else(Vec::new, |inventory| {
+                Pairs(inventory.by_state.iter().map(pair).collect())
+            }),
+            by_region: inventory.map(|inventory| {
                 // Names that differ only in what is not shown are one.
                 let mut regions: BTreeMap<String, u32> = BTreeMap::new();
                 for (region, count) in &inventory.by_region {
                     *regions.entry(words.name(region)).or_default() += count;
                 }
-                regions.into_iter().collect()
-            })),
+                Pairs(regions.into_iter().collect())
+            }),
             decision: pass.map(|pass| DecisionJson::of(&pass.decision, [pass.at; 2], 1, words)),
             failing_passes: fleet.standing.failing_passes,
             last_success_at: fleet.standing.last_success.map(at),
@@ -442,7 +442,7 @@ impl DetailJson {
             .collect();
         Self {
             machines,
-            machines_left_out: inventory.map_or(0, |inventory| inventory.left_out),
+            machines_left_out: inventory.map(|inventory| inventory.left_out),
             decisions: fleet
                 .decisions
                 .newest_first()

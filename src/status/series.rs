@@ -1,5 +1,7 @@
 //! The series of `/metrics` that fleets have, made from the record when they are asked for.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use prometheus::{
     TextEncoder,
@@ -49,9 +51,28 @@ impl Status {
             family.set_help(series.help.to_owned());
             family.set_field_type(MetricType::GAUGE);
             family.set_metric(metrics);
+            let is_infinite = |one: &Metric| one.get_gauge().get_value().is_infinite();
+            let has_infinite = family.get_metric().iter().any(is_infinite);
+            let begin = text.len();
             // Writing to memory does not fail.
             let _ = TextEncoder::new().encode_utf8(&[family], text);
+            if has_infinite {
+                let written = text.split_off(begin);
+                text.extend(written.split_inclusive('\n').map(with_infinity));
+            }
         }
+    }
+}
+
+/// A line as the format has it: the encoder writes an infinite value as Rust does.
+fn with_infinity(line: &str) -> Cow<'_, str> {
+    let value = line.trim_end_matches('\n').rsplit_once(' ');
+    match value {
+        Some((series, value @ ("inf" | "-inf"))) if !line.starts_with('#') => {
+            let sign = if value.starts_with('-') { '-' } else { '+' };
+            Cow::Owned(format!("{series} {sign}Inf\n"))
+        }
+        _ => Cow::Borrowed(line),
     }
 }
 

@@ -160,7 +160,11 @@ fn parse_sample(line: &str) -> Option<Sample> {
         "+Inf" => f64::INFINITY,
         "-Inf" => f64::NEG_INFINITY,
         "NaN" => f64::NAN,
-        number => number.parse().ok()?,
+        // The format knows no other names for what is no number.
+        number => number
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite())?,
     };
     let (name, mut rest) = match series.split_once('{') {
         None => (series, ""),

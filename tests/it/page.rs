@@ -406,3 +406,47 @@ async fn a_create_that_another_region_took_has_not_failed() {
     assert!(told.contains("with errors: create 1 machine"), "{told}");
     assert!(!told.contains("failed: create"), "{told}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_does_not_exist_says_so_in_words() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world.run_for(0).await;
+    let long = format!("/app/{}", "x".repeat(10_000));
+    for (path, expected) in [
+        ("/app/%FF", "does not scale an app of that name"),
+        ("/app/a%FFb", "does not scale an app of that name"),
+        (
+            &*long,
+            "does not scale an app of that name: it has 10000 letters",
+        ),
+        ("/app/", "There is no such page here"),
+        ("/app/a/b", "There is no such page here"),
+        ("/%FF", "There is no such page here"),
+    ] {
+        let (status, content_type, html) = world.get(path).await;
+        assert_eq!(
+            (status, &*content_type),
+            (404, "text/html; charset=utf-8"),
+            "{path}"
+        );
+        assert!(text(&html).contains(expected), "{path}: {html}");
+        assert!(html.len() < 4096, "{path}: {}", html.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_last_page_is_the_last() {
+    let world = showing((0..450).map(|number| format!("app-{number:03}")));
+    for query in ["page=3", "page=4", "page=99999999999999999999999"] {
+        let told = text(&page(&world, &format!("/?sort=name&{query}")).await);
+        assert!(told.contains("Page 3 of 3, 450 apps."), "{query}: {told}");
+        assert!(
+            told.contains("app-449") && !told.contains("app-001"),
+            "{query}"
+        );
+    }
+    for query in ["page=0", "page=-1", "page=x", "page="] {
+        let told = text(&page(&world, &format!("/?sort=name&{query}")).await);
+        assert!(told.contains("Page 1 of 3"), "{query}");
+    }
+}

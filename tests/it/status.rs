@@ -63,8 +63,8 @@ async fn before_the_first_pass_is_over_nothing_is_known_and_no_key_is_missing() 
                     "started": null,
                 },
                 "counts": {"created": null, "started": null, "stopped": null},
-                "by_state": {},
-                "by_region": {},
+                "by_state": null,
+                "by_region": null,
                 "decision": null,
                 "failing_passes": 0,
                 "last_success_at": null,
@@ -214,6 +214,41 @@ async fn a_dry_run_comes_to_one_plan_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_series_holds_the_very_values() {
+    let world = &mut one_machine(&[("FAS_CREATED_MACHINE_COUNT", "2")]);
+    world.depth(16_777_217.0);
+    world.run_for(0).await;
+    let told = fleet(world).await;
+    assert_eq!(told["metrics"][0]["value"], 16_777_217.0);
+    assert_eq!(
+        told["series"]["metrics"]["queue_depth"],
+        json!([16_777_217.0])
+    );
+    world.run_for(50).await;
+    world.depth(0.1);
+    world.run_for(15).await;
+    let told = fleet(world).await;
+    assert_eq!(
+        told["series"]["metrics"]["queue_depth"],
+        json!([16_777_217.0, 0.1])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_list_no_count_is_known() {
+    let mut world = one_machine(&[("FAS_CREATED_MACHINE_COUNT", "queue_depth")]);
+    world
+        .platform()
+        .add_fault(Fault::status(404).on(Operation::List));
+    world.run_for(0).await;
+    let told = fleet(&world).await;
+    for count in ["machines_left_out", "by_state", "by_region"] {
+        assert_eq!(told[count], Value::Null, "{count}: {told}");
+    }
+    assert_eq!(told["machines"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_fleet_is_not_found_and_says_so() {
     let mut world = one_machine(&[("FAS_CREATED_MACHINE_COUNT", "queue_depth")]);
     world.run_for(0).await;
@@ -223,6 +258,9 @@ async fn an_unknown_fleet_is_not_found_and_says_so() {
         format!("?app={APP}&group=worker"),
         format!("?app={APP}&region=ord"),
         "?app=%3Cscript%3E%0a".to_owned(),
+        "?app=%FF".to_owned(),
+        format!("?app={}", "x".repeat(10_000)),
+        format!("?app={APP}&group={}", "x".repeat(10_000)),
     ];
     for query in queries {
         let (code, told) = status(&world, &query).await;
@@ -232,8 +270,13 @@ async fn an_unknown_fleet_is_not_found_and_says_so() {
             error.starts_with("this autoscaler does not scale an app of that name"),
             "{error}"
         );
-        assert!(!error.contains('\n'));
+        assert!(!error.contains('\n') && error.len() < 300, "{error}");
     }
+    let (_, told) = status(&world, &format!("?app={}", "x".repeat(10_000))).await;
+    assert!(
+        told["error"].as_str().unwrap().contains("10000 letters"),
+        "{told}"
+    );
     let (code, told) = status(&world, &format!("?app={APP}&group=app&x=y")).await;
     assert_eq!(code, 200);
     assert_eq!(told["fleets"].as_array().unwrap().len(), 1);
