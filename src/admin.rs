@@ -104,6 +104,7 @@ impl Admin {
             readiness: self.health.readiness(Instant::now()),
             dry_run: self.status.is_dry_run(),
             has_list: self.status.len() != 1,
+            demo: self.status.demo(),
         }
     }
 

@@ -22,6 +22,22 @@ const MARKS: usize = BUCKETS;
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 100.0;
 
+/// What a mark says: whether it is one at the top, its class, where it is in its key, and its words.
+const MARK_NAMES: [(bool, &str, [&str; 2], &str); 2] = [
+    (
+        true,
+        "mark mark-up",
+        ["0", "6"],
+        "created or started (at the top)",
+    ),
+    (
+        false,
+        "mark mark-down",
+        ["6", "12"],
+        "destroyed or stopped (at the bottom)",
+    ),
+];
+
 /// How a chart looks: for a style sheet.
 pub const STYLE: &str = "\
 :root{color-scheme:light dark;--chart-text:#57606a;--chart-grid:#d8dee4;--chart-0:#0969da;--chart-1:#bc4c00;--chart-2:#8250df;\
@@ -243,6 +259,17 @@ impl Chart<'_> {
                             (band.name)
                         }
                     }
+                    @for (up, class, [y1, y2], name) in MARK_NAMES {
+                        @if self.marks.iter().any(|mark| mark.up == up) {
+                            span {
+                                svg.key viewBox="0 0 28 12" aria-hidden="true" {
+                                    line.grid x1="0" x2="28" y1="6" y2="6" {}
+                                    line class=(class) x1="14" x2="14" y1=(y1) y2=(y2) {}
+                                }
+                                (name)
+                            }
+                        }
+                    }
                 }
                 svg role="img" aria-label=(self.in_words(span_s)) width="100%" height="220" {
                     svg x="0" y="0" width="100%" height="190" viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none" {
@@ -342,7 +369,8 @@ impl Chart<'_> {
         if !self.marks.is_empty() {
             let ups = self.marks.iter().filter(|mark| mark.up).count();
             let downs = self.marks.len() - ups;
-            let _ = write!(text, " Marks: {ups} at the top, {downs} at the bottom.");
+            let [(.., up), (.., down)] = MARK_NAMES;
+            let _ = write!(text, " Marks: {up}: {ups}; {down}: {downs}.");
         }
         text
     }
@@ -567,11 +595,16 @@ mod tests {
         for part in [
             "&lt;script&gt;",
             "created &lt;i&gt;: between 0 and 6, at the end 2.",
-            "Marks: 43200 at the top, 0 at the bottom.",
+            "Marks: created or started (at the top): 43200; destroyed or stopped (at the bottom): 0.",
+            "</svg>created or started (at the top)</span>",
             "to 2026-01-31T00:00:00Z",
         ] {
             assert!(text.contains(part), "{part}: {text:.900}");
         }
+        assert!(
+            !text.contains("</svg>destroyed"),
+            "there is none to explain"
+        );
         assert!(
             !text.contains("style="),
             "a policy without inline styles refuses them"

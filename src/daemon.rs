@@ -80,6 +80,12 @@ impl Daemon {
         self.admin.metrics.clone()
     }
 
+    /// What it shows.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.admin.status.clone()
+    }
+
     /// Lets no pass begin before `pause` is over; what is shown is there meanwhile.
     pub fn begin_after(&mut self, pause: Duration) {
         self.pool.begin_after(pause);

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use tokio::{net::TcpListener, time::Instant};
 
 use super::{
@@ -25,11 +26,12 @@ use crate::{
     clock::Clock,
     config::{Config, LogFormat, Purpose, Sources},
     daemon::Daemon,
-    demo::{Cast, Director, LOOK, Passes, script, stage, summary},
+    demo::{Cast, Director, LOOK, Passes, Told, script, stage, summary},
     metrics::Metrics,
     shown,
     shutdown::{Shutdown, ShutdownTrigger, shutdown},
-    sim::Simulator,
+    sim::{Platform, Simulator},
+    status::{Demo, DemoEvent},
     stderr, telemetry,
 };
 
@@ -95,13 +97,18 @@ async fn play(
     let server = simulator.clone();
     tokio::spawn(async move { server.serve(listener).await });
     let metrics = daemon.metrics();
+    let status = daemon.status();
+    let began = Clock::System.now().wall;
+    let show = |director: &Director, platform: &Platform| {
+        status.play(on_the_page(director, platform, began));
+    };
     let mut director = Director::new(cast, options.once);
     let mut daemon = pin!(daemon.run());
     let ended_early = tokio::select! {
         biased;
         // Cancel safe, both: it goes on below, and the story ends with the daemon.
         () = &mut daemon => true,
-        () = direct(&simulator, &mut director) => {
+        () = direct(&simulator, &mut director, &show) => {
             trigger.set();
             daemon.await;
             false
@@ -125,10 +132,15 @@ async fn play(
 }
 
 /// Plays the script, and tells of it, until that is done.
-async fn direct(simulator: &Simulator, director: &mut Director) {
+async fn direct(
+    simulator: &Simulator,
+    director: &mut Director,
+    show: &impl Fn(&Director, &Platform),
+) {
     let pause = director.cast().speed.lived(LOOK);
     loop {
         tell(director, simulator);
+        show(director, &simulator.platform());
         if director.is_done() {
             return;
         }
@@ -140,6 +152,22 @@ fn tell(director: &mut Director, simulator: &Simulator) {
     let lines = director.look(&mut simulator.platform());
     for line in lines {
         tracing::info!("{line}");
+    }
+}
+
+/// What the status page shows of the story, which began at that moment of life.
+fn on_the_page(director: &Director, platform: &Platform, began: Timestamp) -> Demo {
+    let speed = director.cast().speed;
+    let now = platform.now();
+    let event = |told: &Told| DemoEvent {
+        at: began.checked_add(speed.lived(told.at)).unwrap_or(began),
+        clock: told.clock.clone(),
+        text: told.text.clone(),
+    };
+    Demo {
+        moment: format!("day {}, {}", script::day_number(now), script::clock(now)),
+        going_on: director.going_on().collect(),
+        events: director.told().map(event).collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! It has no clock of its own: each look is at the platform's present moment, and what was to happen since the last look
 //! happens then. Its lines are for people who read them beside the daemon's log.
 
-use std::{fmt::Display, time::Duration};
+use std::{collections::VecDeque, fmt::Display, time::Duration};
 
 use super::{
     Cast, Event, Phase, Range, Tally,
@@ -16,6 +16,13 @@ use crate::sim::{
 
 /// How often to look, in the platform's time: often enough that what is told is news.
 pub const LOOK: Duration = Duration::from_secs(5);
+
+/// How many passes over the app of the story an outage lasts for at least. At high speeds a pass that waits for its creates
+/// could sleep through all of it.
+const OUTAGE_PASSES: u64 = 3;
+
+/// How many of the day's events are kept for who looks.
+const EVENTS: usize = 12;
 
 /// The director of one performance.
 #[derive(Debug)]
@@ -30,7 +37,24 @@ pub struct Director {
     counted: (u64, u64),
     /// What had been refused before the event that goes on.
     refused_before: u64,
+    /// How many passes over the app of the story have been without the metric in the outage that goes on.
+    outage_passes: u64,
+    /// The end of an outage that is due, and has to wait for passes.
+    held: Option<Cue>,
+    /// What has begun and ended lately, the oldest first.
+    events: VecDeque<Told>,
     had_reserve: bool,
+}
+
+/// Something that began or ended, for who looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// When, since the simulation's start.
+    pub at: Duration,
+    /// When, on the day's clock.
+    pub clock: String,
+    /// What.
+    pub text: String,
 }
 
 /// What there is to tell, each with the day's time.
@@ -74,6 +98,9 @@ impl Director {
             played: Duration::ZERO,
             counted: (0, 0),
             refused_before: 0,
+            outage_passes: 0,
+            held: None,
+            events: VecDeque::new(),
             had_reserve: true,
         }
     }
@@ -115,9 +142,26 @@ impl Director {
         let mut lines = Lines::default();
         self.count(platform, &mut lines);
         for cue in cues(self.played, until) {
-            if !self.is_the_end() {
-                self.play(cue, platform, &mut lines);
+            if self.is_the_end() {
+                continue;
             }
+            match (cue.event, cue.phase) {
+                (Event::Outage, Phase::Ends) => self.held = Some(cue),
+                // The last day's still goes on.
+                (Event::Outage, Phase::Begins) if self.tally.goes_on(Event::Outage) => {}
+                _ => self.play(cue, platform, &mut lines),
+            }
+        }
+        if self.outage_passes >= OUTAGE_PASSES
+            && let Some(cue) = self.held.take()
+        {
+            // At its time, unless that is long past.
+            let at = if now.saturating_sub(cue.at) < HOUR / 2 {
+                cue.at
+            } else {
+                now
+            };
+            self.play(Cue { at, ..cue }, platform, &mut lines);
         }
         let scene = Scene::of(platform);
         self.measure(&scene, now.saturating_sub(self.played));
@@ -145,21 +189,47 @@ impl Director {
                 let machines = platform.living(APP, "");
                 stage::begin(event, platform);
                 self.refused_before = self.refused();
+                if event == Event::Outage {
+                    self.outage_passes = 0;
+                }
                 self.tally.begins(event);
-                lines.tell(at, &beginning(event, at, release(platform).0, machines));
+                let text = beginning(event, at, release(platform).0, machines);
+                lines.tell(at, &text);
+                self.note(at, clock(at), text);
             }
             Phase::Ends => {
                 stage::end(event, platform);
                 let refused = self.refused() - self.refused_before;
                 self.tally.ends(event);
                 let text = ending(event, at, refused);
-                match event {
-                    // The day's clock would show the next day's first moment.
-                    Event::Day => lines.tell_with(at, "24:00", &text),
-                    _ => lines.tell(at, &text),
-                }
+                // The day's clock would show the next day's first moment.
+                let clock = match event {
+                    Event::Day => "24:00".to_owned(),
+                    _ => clock(at),
+                };
+                lines.tell_with(at, &clock, &text);
+                self.note(at, clock, text);
             }
         }
+    }
+
+    fn note(&mut self, at: Duration, clock: String, text: String) {
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(Told { at, clock, text });
+    }
+
+    /// What began and ended lately, the newest first.
+    pub fn told(&self) -> impl Iterator<Item = &Told> {
+        self.events.iter().rev()
+    }
+
+    /// What goes on now beside the day itself, in words.
+    pub fn going_on(&self) -> impl Iterator<Item = &'static str> {
+        let all = Event::ALL.into_iter();
+        all.filter(|event| self.tally.goes_on(*event))
+            .filter_map(Event::going_on)
     }
 
     /// What has been refused by an event.
@@ -181,7 +251,9 @@ impl Director {
         if self.tally.goes_on(Event::Deploy) && !is_deploying {
             let (version, status) = release(platform);
             let text = format!("the deploy of release {version} has ended: {status}");
-            lines.tell(platform.now(), &text);
+            let now = platform.now();
+            lines.tell(now, &text);
+            self.note(now, clock(now), text);
             self.tally.release = Some((version, status));
             self.tally.ends(Event::Deploy);
         }
@@ -233,6 +305,8 @@ impl Director {
             }
             Operation::Query if is_refused && self.tally.goes_on(Event::Outage) => {
                 self.tally.refused_queries += 1;
+                let query = request.parameter("query").unwrap_or_default();
+                self.outage_passes += u64::from(query.contains(&format!("'{APP}'")));
             }
             _ => {}
         }

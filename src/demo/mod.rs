@@ -12,7 +12,7 @@ mod summary;
 mod tally;
 
 pub use self::{
-    director::{Director, LOOK},
+    director::{Director, LOOK, Told},
     script::{Cue, Event, Phase, Speed},
     stage::{Cast, MOST_APPS},
     summary::{Passes, summary},

@@ -100,6 +100,17 @@ impl Event {
         }
     }
 
+    /// What is the case while it goes on; nothing of a day.
+    #[must_use]
+    pub const fn going_on(self) -> Option<&'static str> {
+        match self {
+            Self::Day => None,
+            Self::FailingRegion => Some("a region fails"),
+            Self::Deploy => Some("there is a deploy"),
+            Self::Outage => Some("Prometheus is away"),
+        }
+    }
+
     /// Whether the script ends it.
     const fn is_ended_by_the_script(self) -> bool {
         !matches!(self, Self::Deploy)

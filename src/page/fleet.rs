@@ -7,12 +7,12 @@ use maud::{Markup, html};
 use super::{
     Daemon, advice, ago,
     headline::{Condition, brief, capital, headline, told_target},
-    length, name, number, page, sentence, time,
+    length, name, number, page, prose, time, with_code,
 };
 use crate::{
     chart::{Band, Chart, Line, Mark},
     inventory::{Inventory, MachineView},
-    scaling::{Decision, Kind, Note},
+    scaling::{Decision, Kind, Note, Reason},
     status::{Fleet, LastPass, PastDecision, PastError, Recent, Selection, Span, Status},
 };
 
@@ -57,7 +57,7 @@ fn one(fleet: &Fleet, ids: Ids, status: &Status, daemon: &Daemon) -> Markup {
     let (word, class) = Condition::of(fleet).word();
     html! {
         h1 { (fleet.name.to_string()) " " span.(class).small { (word) } }
-        p.headline { (headline(fleet, daemon.now)) }
+        p.headline { (with_code(&headline(fleet, daemon.now))) }
         p.soft.small {
             @if let Some(pass) = &fleet.last_pass {
                 "Last pass " (ago(pass.at, daemon.now)) ", took " (pass.took.as_millis()) " ms; "
@@ -124,20 +124,11 @@ fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
             ul.problems aria-label="Problems" {
                 @for (bad, text, what_to_do) in &found {
                     li.bad[*bad] {
-                        (sentence(text))
+                        (prose(text))
                         @if let Some(what_to_do) = what_to_do { span.do { (with_code(what_to_do)) } }
                     }
                 }
             }
-        }
-    }
-}
-
-/// A text of ours whose commands, between backticks, are shown as such.
-fn with_code(text: &str) -> Markup {
-    html! {
-        @for (number, part) in text.split('`').enumerate() {
-            @if number % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }
@@ -252,6 +243,7 @@ fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
     let (limits, others): (Vec<&Note>, Vec<&Note>) =
         pass.decision.notes.iter().partition(|note| is_limit(note));
     let targets = Kind::ALL.map(|kind| (kind, pass.targets.of_kind(kind)));
+    let has_no_list = pass.decision.reason == Reason::NoList;
     html! {
         h2 { "Why" }
         ol.chain {
@@ -261,10 +253,12 @@ fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
                 @for reading in &pass.metrics {
                     @match &reading.value {
                         Ok(value) => p { code { (reading.name) } " = " span.value { (number(*value)) } },
-                        Err(why) => p { code { (reading.name) } " " span.state-bad { "has no value" } ": " (sentence(why)) },
+                        Err(why) => p { code { (reading.name) } " " span.state-bad { "has no value" } ": " (prose(why)) },
                     }
                 }
-                @if let Some(inventory) = &fleet.inventory {
+                @if has_no_list {
+                    p.soft.small { "How many machines there are is not known: the list of them is missing." }
+                } @else if let Some(inventory) = &fleet.inventory {
                     p.soft.small {
                         "Also known: created " (inventory.counts.created) ", started " (inventory.counts.started)
                         ", stopped " (inventory.counts.stopped)
@@ -281,6 +275,8 @@ fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
                                 code { (expression.source()) }
                                 @if let Some(bounds) = target.bounds() {
                                     " = " span.value { (if bound == "max" { bounds.max } else { bounds.min }) }
+                                } @else if has_no_list {
+                                    " " span.state-bad { "is not evaluated" } ": the list of machines is missing"
                                 } @else { " " span.state-bad { "has no value" } }
                             }
                         }
@@ -292,17 +288,17 @@ fn chain(fleet: &Fleet, pass: &LastPass) -> Markup {
                 @for (kind, target) in targets {
                     @if let (Some(band), Some(after)) = (fleet.targets.of_kind(kind), pass.limited.of_kind(kind)) {
                         @if target.bounds() != Some(after) {
-                            p { (sentence(&told_target(kind, band, target, Some(after)))) }
+                            p { (prose(&told_target(kind, band, target, Some(after)))) }
                         }
                     }
                 }
                 @if limits.is_empty() { p.soft { "Nothing is limited." } }
-                @for note in limits { p { (sentence(&note.to_string())) } }
+                @for note in limits { p { (prose(&note.to_string())) } }
             }
             li {
                 h3 { "Plan" }
-                p.value { (sentence(&brief(&pass.decision.sentence()))) }
-                @for note in others { p { (sentence(&note.to_string())) } }
+                p.value { (prose(&brief(&pass.decision.sentence()))) }
+                @for note in others { p { (prose(&note.to_string())) } }
             }
         }
     }
@@ -423,16 +419,15 @@ fn happened<T>(
 fn told(decision: &PastDecision) -> Markup {
     html! {
         @if !decision.ok { span.state-bad { @if decision.acted { "with errors" } @else { "failed" } } ": " }
-        (sentence(&brief(&decision.sentence())))
+        (prose(&brief(&decision.sentence())))
         @if !decision.notes.is_empty() {
-            ul { @for note in &decision.notes { li { (sentence(&note.to_string())) } } }
+            ul { @for note in &decision.notes { li { (prose(&note.to_string())) } } }
         }
     }
 }
 
 fn errors(fleet: &Fleet, ids: Ids, daemon: &Daemon) -> Markup {
-    let tell =
-        |error: &PastError| html! { span.soft { (error.code()) } " " (sentence(&error.text)) };
+    let tell = |error: &PastError| html! { span.soft { (error.code()) } " " (prose(&error.text)) };
     html! {
         h2 { "Errors" }
         @if fleet.errors.last().is_none() { p.soft { "None so far." } }

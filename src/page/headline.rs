@@ -65,6 +65,9 @@ impl Condition {
     }
 }
 
+/// What the headline of a fleet without machines begins with.
+const NONE: &str = "No machines";
+
 /// The fleet in plain words: `4 machines, 3 running, 1 in reserve. That is as wanted: min(n + 1, 10) is 4, because n = 3.`
 pub(super) fn headline(fleet: &Fleet, now: jiff::Timestamp) -> String {
     let Some(pass) = &fleet.last_pass else {
@@ -80,7 +83,7 @@ pub(super) fn headline(fleet: &Fleet, now: jiff::Timestamp) -> String {
         Some(inventory) => {
             let counts = inventory.counts;
             let mut seen = match counts.created {
-                0 => "No machines".to_owned(),
+                0 => NONE.to_owned(),
                 created => {
                     let machines = many(created, "machine", "machines");
                     format!("{machines}, {} running", counts.started)
@@ -109,7 +112,13 @@ pub(super) fn headline(fleet: &Fleet, now: jiff::Timestamp) -> String {
             seen
         }
     };
-    sentence(&format!("{seen}. {}", verdict(fleet, pass)))
+    let verdict = verdict(fleet, pass);
+    // That there is none is said once.
+    let told = match verdict.strip_prefix("0 machines exist") {
+        Some(rest) if seen.starts_with(NONE) => format!("{seen}{rest}"),
+        _ => format!("{seen}. {verdict}"),
+    };
+    sentence(&told)
 }
 
 /// What the last pass came to, and why.
@@ -258,6 +267,9 @@ pub(super) fn told_values(fleet: &Fleet) -> String {
     let Some(pass) = &fleet.last_pass else {
         return "?".to_owned();
     };
+    if pass.decision.reason == Reason::NoList {
+        return "not known: no list".to_owned();
+    }
     let kinds = Kind::ALL.into_iter();
     let kinds: Vec<Kind> = kinds
         .filter(|kind| fleet.targets.of_kind(*kind).is_some())

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use super::{
     Daemon, ago,
     headline::{Condition, expressions, told_values},
-    page, sentence,
+    page, prose,
 };
 use crate::{
     chart::buckets,
@@ -187,7 +187,7 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
                 @if !query.filter.is_empty() { a href="/" { "Show all" } }
             }
             @if let Some(targets) = status.settings().and_then(|settings| settings.targets.clone()) {
-                p.soft.small { "Wanted of each: " (sentence(&expressions(&targets))) }
+                p.soft.small { "Wanted of each: " (prose(&expressions(&targets))) }
             }
             div #found {
                 // What was asked for is not repeated: what is hidden in it would confirm a guess.
@@ -249,7 +249,7 @@ fn nothing_yet(status: &Status, daemon: &Daemon) -> Markup {
         .map_or_else(String::new, |settings| settings.app_pattern.clone());
     html! {
         p { "Waiting for the list of the organization's apps; those that match " code { (pattern) } " will be shown here." }
-        @if let Err(why) = &daemon.readiness { p.soft { (sentence(why)) } }
+        @if let Err(why) = &daemon.readiness { p.soft { (prose(why)) } }
     }
 }
 

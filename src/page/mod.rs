@@ -6,9 +6,10 @@
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
-use crate::status::{shown_name as name, shown_sentence as sentence};
+use crate::status::{Demo, shown_name as name, shown_sentence as sentence};
 
 mod advice;
+mod demo;
 mod fleet;
 mod headline;
 mod list;
@@ -48,6 +49,8 @@ pub struct Daemon {
     pub dry_run: bool,
     /// Whether there are others beside the one that is shown.
     pub has_list: bool,
+    /// What is played, where all of this is a demo.
+    pub demo: Option<Demo>,
 }
 
 /// A page with this title and content.
@@ -58,7 +61,7 @@ fn page(title: &str, daemon: &Daemon, content: &Markup) -> Markup {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
+                title { @if daemon.demo.is_some() { "Demo: " } (title) }
                 link rel="stylesheet" href=(STYLE_PATH);
                 script src=(SCRIPT_PATH) defer {}
             }
@@ -67,6 +70,7 @@ fn page(title: &str, daemon: &Daemon, content: &Markup) -> Markup {
                 header {
                     span.product { "fly-autoscaler" }
                     span.soft.small { (env!("CARGO_PKG_VERSION")) }
+                    @if daemon.demo.is_some() { strong.demo { "Demo" } }
                     @if daemon.has_list { nav { a href="/" { "All apps" } } }
                 }
                 div #lost.banner role="status" {}
@@ -75,6 +79,7 @@ fn page(title: &str, daemon: &Daemon, content: &Markup) -> Markup {
                         "Now " (time(daemon.now, daemon.now)) ", running since "
                         (time(daemon.started_at, daemon.now)) ". This page only shows, it changes nothing."
                     }
+                    @if let Some(demo) = &daemon.demo { (demo::banner(demo, daemon.now)) }
                     @if daemon.dry_run {
                         div.banner {
                             "Dry run: nothing is changed."
@@ -97,10 +102,28 @@ fn page(title: &str, daemon: &Daemon, content: &Markup) -> Markup {
 pub fn not_found(what: &str, daemon: &Daemon) -> String {
     let content = html! {
         h1 { "Not found" }
-        p.headline { (sentence(what)) }
+        p.headline { (prose(what)) }
         p { a href="/" { "All apps" } }
     };
     page("Not found – fly-autoscaler", daemon, &content).into_string()
+}
+
+/// A sentence as it may be shown, with what stands between backticks as code.
+fn prose(text: &str) -> Markup {
+    with_code(&sentence(text))
+}
+
+/// A text that may be shown; what stands between two backticks is code.
+fn with_code(text: &str) -> Markup {
+    let ticks = text.matches('`').count();
+    html! {
+        @for (number, part) in text.split('`').enumerate() {
+            @if number % 2 == 0 { (part) }
+            @else if number == ticks { "`" (part) }
+            @else if part.is_empty() { "``" }
+            @else { code { (part) } }
+        }
+    }
 }
 
 /// A moment: for today its time, else its day too, with how long ago it was.
@@ -163,7 +186,22 @@ fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::number;
+    use super::{number, prose};
+
+    #[test]
+    fn what_stands_between_backticks_is_code_and_all_is_escaped() {
+        for (text, shown) in [
+            ("set `A=1` or `B`", "set <code>A=1</code> or <code>B</code>"),
+            ("`all`", "<code>all</code>"),
+            ("one ` alone", "one ` alone"),
+            ("`a` and ` alone", "<code>a</code> and ` alone"),
+            ("nothing `` between", "nothing `` between"),
+            ("`<b>` & <i>", "<code>&lt;b&gt;</code> &amp; &lt;i&gt;"),
+            ("", ""),
+        ] {
+            assert_eq!(prose(text).into_string(), shown, "{text}");
+        }
+    }
 
     #[test]
     fn a_number_is_as_short_as_it_can_be_and_no_shorter() {

@@ -53,6 +53,30 @@ struct Shared {
     /// How far the points of a history are apart at least.
     resolution: Duration,
     board: Mutex<Board>,
+    /// What is played, where the platform is no real one.
+    demo: Mutex<Option<Demo>>,
+}
+
+/// The demo that is played: what a page says of it, so that nobody takes it for a real platform.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Demo {
+    /// Which moment of its day it is: `day 1, 15:20`.
+    pub moment: String,
+    /// What goes on now.
+    pub going_on: Vec<&'static str>,
+    /// What began and ended lately, the newest first.
+    pub events: Vec<DemoEvent>,
+}
+
+/// Something that happened in a demo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DemoEvent {
+    /// When.
+    pub at: Timestamp,
+    /// When, on the clock of the demo's day.
+    pub clock: String,
+    /// What.
+    pub text: String,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +100,19 @@ impl Status {
             started_at: clock.now().wall,
             resolution,
             board: Mutex::default(),
+            demo: Mutex::default(),
         }))
+    }
+
+    /// Tells what of a demo is to be shown.
+    pub fn play(&self, demo: Demo) {
+        *lock(&self.0.demo) = Some(demo);
+    }
+
+    /// What is shown of a demo; `None` in earnest.
+    #[must_use]
+    pub fn demo(&self) -> Option<Demo> {
+        lock(&self.0.demo).clone()
     }
 
     /// Tells what the fleets that come have in common.

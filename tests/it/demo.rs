@@ -189,6 +189,71 @@ async fn every_event_of_the_day_has_its_effect() {
     }
 }
 
+/// At the highest speed a pass that waits for its creates sleeps longer than an outage takes by the script.
+#[tokio::test(start_paused = true)]
+async fn an_outage_lasts_until_a_few_passes_have_seen_it() {
+    let cast = cast(1, 1, "30");
+    let simulator = Simulator::new(&Options {
+        clock: Clock::Stepped,
+        ..cast.options(Options::default().epoch)
+    });
+    cast.set(&mut simulator.platform());
+    let mut director = Director::new(cast, true);
+    let mut lines = Vec::new();
+    let mut look_until = |director: &mut Director, hour: u32| {
+        loop {
+            simulator.step(LOOK);
+            lines.extend(director.look(&mut simulator.platform()));
+            if simulator.platform().now() >= script::HOUR * hour {
+                break;
+            }
+        }
+        lines.join("\n")
+    };
+    look_until(&mut director, 16);
+    assert_eq!(
+        director.going_on().collect::<Vec<_>>(),
+        ["Prometheus is away"]
+    );
+    // Nobody has asked so far.
+    look_until(&mut director, 23);
+    assert!(director.tally().goes_on(Event::Outage));
+    let query = || async {
+        let request = http::Request::post("http://simulator/prometheus/demo/api/v1/query")
+            .header("authorization", "FlyV1 fm2_demo_metrics")
+            .body(bytes::Bytes::from_static(
+                b"query=count(fly_instance_up{app='my-target-app'})",
+            ))
+            .unwrap();
+        simulator.call(request, 1 << 20).await.unwrap().status()
+    };
+    for _ in 0..2 {
+        assert_eq!(query().await, 503);
+        look_until(&mut director, 24);
+        assert!(director.tally().goes_on(Event::Outage) && !director.is_done());
+    }
+    assert_eq!(query().await, 503);
+    let told = look_until(&mut director, 25);
+    assert!(!director.tally().goes_on(Event::Outage) && director.is_done());
+    assert!(
+        told.contains("Prometheus is back; it has refused 3 queries"),
+        "{told}"
+    );
+    let told: Vec<&str> = director.told().map(|told| &*told.text).collect();
+    assert!(told[0].starts_with("Prometheus is back"), "{told:?}");
+    assert_eq!(query().await, 200);
+}
+
+/// Whatever its speed, no day has an outage that the daemon does not see.
+#[tokio::test(start_paused = true)]
+async fn every_outage_is_seen_at_the_highest_speed() {
+    for seed in 1..=4 {
+        let day = Day::play(cast(1, seed, "30")).await;
+        let (first, last) = day.shown_during(Event::Outage).without_metric.unwrap();
+        assert!(last >= first + 2, "seed {seed}: {first} to {last}");
+    }
+}
+
 /// Of several apps one is deployed; the region and Prometheus are away for all of them.
 #[tokio::test(start_paused = true)]
 async fn several_apps_play_the_same_day() {
@@ -290,6 +355,14 @@ async fn the_program_prints_the_pages_address_plays_the_day_and_sums_it_up() {
     let page = get(address).await;
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
     assert!(page.contains(APP), "{page}");
+    for part in [
+        "<title>Demo: ",
+        "This is a demo: the platform is a simulated one, and nothing real is touched.",
+        "Here it is day 1, ",
+        "day 1 begins: there are the fewest requests now",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
     let mut rest = Vec::new();
     while let Some(line) = stdout.next_line().await.unwrap() {
         rest.push(line);
@@ -306,7 +379,7 @@ async fn the_program_prints_the_pages_address_plays_the_day_and_sums_it_up() {
         " INFO platform: 11:00 a blue-green deploy of my-target-app begins: ",
         " the deploy of release 2 has ended: complete",
         " INFO platform: 15:00 Prometheus is away from now on: ",
-        " INFO platform: 18:00 Prometheus is back; ",
+        " Prometheus is back; ",
         " INFO platform: 24:00 day 1 ends",
         " INFO the demo is over",
     ] {

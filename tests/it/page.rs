@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fly_autoscaler::{
     scaling::FleetName,
     sim::{Effect, Fault, HostStatus, MachineState, NewMachine, Operation, Release},
-    status::{Settings, Standing},
+    status::{Demo, DemoEvent, Settings, Standing},
 };
 
 use crate::world::{APP, World};
@@ -114,7 +114,7 @@ async fn an_app_without_machines_is_told_to_be_deployed() {
     let html = page(&world, "/").await;
     let told = text(&html);
     for part in [
-        "No machines. 0 machines exist, 4 wanted, but there is none to make more like it (",
+        "No machines, 4 wanted, but there is none to make more like it (",
         "5 passes failed in a row, none has succeeded yet: no machine available to clone",
         "New machines are copies of one that exists: deploy the app (fly deploy), or fix FAS_PROCESS_GROUP.",
     ] {
@@ -449,4 +449,101 @@ async fn beyond_the_last_page_is_the_last() {
         let told = text(&page(&world, &format!("/?sort=name&{query}")).await);
         assert!(told.contains("Page 1 of 3"), "{query}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_list_is_told_where_its_counts_would_be() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world.run_for(0).await;
+    world
+        .platform()
+        .add_fault(Fault::status(404).on(Operation::List));
+    world.run_for(15).await;
+    let told = text(&page(&world, "/").await);
+    for part in [
+        "min(queue_depth + 1, 10) is not evaluated: the list of machines is missing",
+        "How many machines there are is not known: the list of them is missing.",
+        "Nothing is changed: the machines could not be listed.",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("has no value"), "{told}");
+    assert!(!told.contains("Also known: created"), "{told}");
+    world.admin.status.appear(
+        &FleetName::only("other", "app"),
+        &Arc::default(),
+        Standing::default(),
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    let told = text(&page(&world, "/").await);
+    assert!(told.contains("not known: no list"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_sentence_has_between_backticks_is_code() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world.run_for(0).await;
+    world.platform().set_gauge(APP, "queue_depth", None);
+    world.run_for(15).await;
+    let html = page(&world, "/").await;
+    assert!(html.contains("<code>or vector(0)</code>"), "{html}");
+    assert!(
+        html.contains("<code>FAS_PROMETHEUS_EMPTY_VALUE</code>"),
+        "{html}"
+    );
+    let told = text(&html);
+    assert!(!told.contains('`'), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ticks_of_a_chart_are_explained_where_there_are_any() {
+    let mut world = one_machine(0.0, &[TARGET]);
+    world.run_for(15).await;
+    let quiet = text(&page(&world, "/").await);
+    assert!(!quiet.contains("created or started"), "{quiet}");
+    world.depth(1.0);
+    world.run_for(30).await;
+    let grown = text(&page(&world, "/").await);
+    assert!(grown.contains("created or started (at the top)"), "{grown}");
+    assert!(!grown.contains("destroyed or stopped"), "{grown}");
+    world.depth(0.0);
+    world.run_for(90).await;
+    let shrunk = text(&page(&world, "/").await);
+    assert!(
+        shrunk.contains("destroyed or stopped (at the bottom)"),
+        "{shrunk}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_demo_says_so_and_what_happens_in_it_and_nothing_else_does() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world.run_for(0).await;
+    let real = page(&world, "/").await;
+    assert!(!real.to_lowercase().contains("demo"), "{real}");
+    let now = world.admin.status.clock().now().wall;
+    world.admin.status.play(Demo {
+        moment: "day 1, 15:20".to_owned(),
+        going_on: vec!["Prometheus is away"],
+        events: vec![DemoEvent {
+            at: now,
+            clock: "15:00".to_owned(),
+            text: "Prometheus is away from now on <b>".to_owned(),
+        }],
+    });
+    for path in ["/", "/app/nobody"] {
+        let (_, _, html) = world.get(path).await;
+        let told = text(&html);
+        for part in [
+            "Demo: ",
+            "This is a demo: the platform is a simulated one, and nothing real is touched.",
+            "Here it is day 1, 15:20; Prometheus is away.",
+            "15:00 Prometheus is away from now on <b> (03:04:05 UTC)",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(html.contains("away from now on &lt;b&gt; "), "{html}");
+    }
+    let (_, _, style) = world.get("/style.css").await;
+    assert!(style.contains(".banner.demo"), "{style}");
 }
