@@ -19,9 +19,6 @@ use super::{Fleet, Reading, Seen, seen::NAME_LIMIT};
 /// What is shown for the autoscaler's own app where it is not known.
 const SOME_AUTOSCALER: &str = "my-autoscaler";
 
-/// The longest query that is repeated in a hint, in characters.
-const QUERY_LIMIT: usize = 200;
-
 fn own(config: &Config) -> &str {
     config.own.app.as_deref().unwrap_or(SOME_AUTOSCALER)
 }
@@ -123,7 +120,9 @@ pub(super) fn look_at(app: &str, machines: &[String]) -> String {
 
 /// A group of which there are machines.
 pub(super) fn other_group<'groups>(groups: impl Iterator<Item = &'groups str>) -> String {
-    let named = groups.filter(|group| !group.is_empty()).max();
+    // One that is too long to be shown whole cannot be pasted.
+    let named = groups.filter(|group| !group.is_empty() && !group.contains('…'));
+    let named = named.max();
     format!(
         "name the process group whose machines are to be scaled: FAS_PROCESS_GROUP={}",
         named.unwrap_or(EVERY_GROUP)
@@ -169,48 +168,138 @@ pub(super) fn no_source(seen: &Seen<'_>, fleet: &Fleet, failure: &PlanFailure) -
     }
 }
 
+/// A collector as it was configured: by the variables of its kind, or as an item of the file.
+struct Written {
+    /// Its place in the file's list.
+    item: Option<usize>,
+}
+
+impl Written {
+    fn of(seen: &Seen<'_>, metric: &str) -> Self {
+        let mut collectors = seen.settings.collectors.iter();
+        let at = collectors.position(|collector| collector.metric == metric);
+        Self {
+            item: at.filter(|_| seen.settings.collectors_in_file),
+        }
+    }
+
+    /// How a setting of it is called.
+    fn setting(&self, variable: &str, key: &str) -> String {
+        match self.item {
+            None => variable.to_owned(),
+            Some(item) => format!("metric-collectors[{item}].{key}"),
+        }
+    }
+
+    /// A number as it is set: `FAS_PROMETHEUS_EMPTY_VALUE=0`.
+    fn empty_value(&self) -> String {
+        match self.item {
+            None => "FAS_PROMETHEUS_EMPTY_VALUE=0".to_owned(),
+            Some(item) => format!("`empty-value: 0` at metric-collectors[{item}]"),
+        }
+    }
+
+    /// Where a query is set: what a sentence goes on with before the line that sets it.
+    fn place(&self) -> String {
+        match self.item {
+            None => "in fly.toml".to_owned(),
+            Some(item) => format!("in the file, at metric-collectors[{item}]"),
+        }
+    }
+
+    /// The line that sets a query.
+    fn query(&self, query: &str) -> String {
+        match self.item {
+            None => format!("FAS_PROMETHEUS_QUERY = {}", toml(query)),
+            // A text in quotes as JSON has them is one of YAML too.
+            Some(_) => format!("query: {}", serde_json::Value::from(query)),
+        }
+    }
+}
+
+/// What is said of a metric, where the file has its collector: the names of variables in it are those of keys.
+pub(super) fn as_written(seen: &Seen<'_>, metric: &str, sentence: String) -> String {
+    let written = Written::of(seen, metric);
+    if written.item.is_none() {
+        return sentence;
+    }
+    let keys = [
+        ("`FAS_PROMETHEUS_EMPTY_VALUE`", "empty-value"),
+        ("`FAS_PROMETHEUS_TOKEN`", "token"),
+        ("`TEMPORAL_TLS_CERT_DATA`", "cert-data"),
+        ("`TEMPORAL_TLS_KEY_DATA`", "key-data"),
+    ];
+    keys.iter().fold(sentence, |sentence, (variable, key)| {
+        sentence.replace(variable, &format!("`{}`", written.setting("", key)))
+    })
+}
+
+/// What the setting of a metric's empty value is called.
+pub(super) fn empty_value_setting(seen: &Seen<'_>, metric: &str) -> String {
+    Written::of(seen, metric).setting("FAS_PROMETHEUS_EMPTY_VALUE", "empty-value")
+}
+
 /// A metric that has no value.
 pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -> String {
     let is_temporal = reading.api == "temporal";
+    let written = Written::of(seen, &reading.metric);
+    let address = if is_temporal {
+        written.setting("FAS_TEMPORAL_ADDRESS", "address")
+    } else {
+        written.setting("FAS_PROMETHEUS_ADDRESS", "address")
+    };
     match error.kind() {
-        CollectErrorKind::Unauthorized if is_temporal => {
-            "check TEMPORAL_TLS_CERT_DATA and TEMPORAL_TLS_KEY_DATA, and that the namespace accepts this certificate".to_owned()
-        }
+        CollectErrorKind::Unauthorized if is_temporal => format!(
+            "check {} and {}, and that the namespace accepts this certificate",
+            written.setting("TEMPORAL_TLS_CERT_DATA", "cert-data"),
+            written.setting("TEMPORAL_TLS_KEY_DATA", "key-data"),
+        ),
         CollectErrorKind::Unauthorized => {
             let org = fly_organization(&reading.address)
                 .or(seen.settings.apps.org.as_deref())
                 .unwrap_or("my-org");
+            let key = match written.item {
+                None => String::new(),
+                Some(_) => format!(
+                    "\nand {}: token: $FAS_PROMETHEUS_TOKEN",
+                    written.place()
+                ),
+            };
             format!(
                 "create a token for the organization in the address and set all of it, with its `FlyV1 `:\n\
-                 fly secrets set -a {} FAS_PROMETHEUS_TOKEN=\"$(fly tokens create readonly {org})\"",
+                 fly secrets set -a {} FAS_PROMETHEUS_TOKEN=\"$(fly tokens create readonly {org})\"{key}",
                 own(seen.config)
             )
         }
         CollectErrorKind::Empty => empty(seen, reading),
-        CollectErrorKind::NotANumber => {
-            "if that means 0, as 0/0 of an idle app does: FAS_PROMETHEUS_EMPTY_VALUE=0".to_owned()
-        }
+        CollectErrorKind::NotANumber => format!(
+            "if that means 0, as 0/0 of an idle app does: {}",
+            written.empty_value()
+        ),
         CollectErrorKind::WrongType => aggregate(seen, reading),
-        CollectErrorKind::Query if is_temporal => {
-            "correct FAS_TEMPORAL_QUERY: try it in Temporal's web interface".to_owned()
-        }
-        CollectErrorKind::Query => {
-            "correct FAS_PROMETHEUS_QUERY: try the query in Grafana".to_owned()
-        }
-        CollectErrorKind::Namespace => {
-            "is FAS_TEMPORAL_NAMESPACE right? The names are in: temporal operator namespace list".to_owned()
-        }
+        CollectErrorKind::Query if is_temporal => format!(
+            "correct {}: try it in Temporal's web interface",
+            written.setting("FAS_TEMPORAL_QUERY", "query")
+        ),
+        CollectErrorKind::Query => format!(
+            "correct {}: try the query in Grafana",
+            written.setting("FAS_PROMETHEUS_QUERY", "query")
+        ),
+        CollectErrorKind::Namespace => format!(
+            "is {} right? The names are in: temporal operator namespace list",
+            written.setting("FAS_TEMPORAL_NAMESPACE", "namespace")
+        ),
         CollectErrorKind::Timeout => {
             "half of FAS_TIMEOUT is for metrics: raise it, or make the query cheaper".to_owned()
         }
         CollectErrorKind::Connection | CollectErrorKind::Interrupted | CollectErrorKind::Tls
             if is_temporal =>
         {
-            "is FAS_TEMPORAL_ADDRESS right, and can this machine reach it? Addresses in .internal are reached from Fly only".to_owned()
+            format!("is {address} right, and can this machine reach it? Addresses in .internal are reached from Fly only")
         }
         CollectErrorKind::Connection | CollectErrorKind::Interrupted | CollectErrorKind::Tls => {
             format!(
-                "is FAS_PROMETHEUS_ADDRESS right, and can this machine reach it? Addresses in .internal are reached from Fly only\n\
+                "is {address} right, and can this machine reach it? Addresses in .internal are reached from Fly only\n\
                  try: curl -sS {}/api/v1/query?query=1",
                 reading.address
             )
@@ -222,9 +311,9 @@ pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -
         }
         CollectErrorKind::Status | CollectErrorKind::Unreadable | CollectErrorKind::Oversized => {
             if is_temporal {
-                "is FAS_TEMPORAL_ADDRESS the address of Temporal's gRPC service (port 7233)?".to_owned()
+                format!("is {address} the address of Temporal's gRPC service (port 7233)?")
             } else {
-                "is FAS_PROMETHEUS_ADDRESS right? It is the part before /api/v1/query; Fly's is https://api.fly.io/prometheus/ORG".to_owned()
+                format!("is {address} right? It is the part before /api/v1/query; Fly's is https://api.fly.io/prometheus/ORG")
             }
         }
     }
@@ -237,39 +326,49 @@ fn fly_organization(address: &str) -> Option<&str> {
 }
 
 pub(super) fn aggregate(seen: &Seen<'_>, reading: &Reading) -> String {
-    let query = format!("sum({})", as_written(seen, reading));
+    let written = Written::of(seen, &reading.metric);
+    let query = format!("sum({})", configured_query(seen, reading));
     format!(
-        "make one number of it, for example in fly.toml: FAS_PROMETHEUS_QUERY = {}",
-        toml(&query)
+        "make one number of it, for example {}:\n{}",
+        written.place(),
+        written.query(&query)
     )
 }
 
 /// A query that returned nothing.
 fn empty(seen: &Seen<'_>, reading: &Reading) -> String {
-    let query = as_written(seen, reading);
+    let written = Written::of(seen, &reading.metric);
+    let query = configured_query(seen, reading);
     if ["=''", "=\"\""].iter().any(|blank| query.contains(blank)) {
+        let why = match written.item {
+            None => "a shell replaces $APP_NAME between double quotes; in fly.toml it stays",
+            Some(_) => {
+                "a variable that is not set is replaced by nothing in the file; $APP_NAME stays"
+            }
+        };
         return format!(
-            "a label in the query is compared with nothing: a shell replaces $APP_NAME between double quotes; in fly.toml it stays:\n\
-             FAS_PROMETHEUS_QUERY = {}",
-            toml("sum(queue_depth{app='$APP_NAME'})")
+            "a label in the query is compared with nothing: {why}:\n{}",
+            written.query("sum(queue_depth{app='$APP_NAME'})")
         );
     }
     format!(
-        "try the query in Grafana: is the app's name in it right? If nothing means 0: FAS_PROMETHEUS_EMPTY_VALUE=0, or in fly.toml\n\
-         FAS_PROMETHEUS_QUERY = {}",
-        toml(&format!("{query} or vector(0)"))
+        "try the query in Grafana: is the app's name in it right? If nothing means 0: {}, or {}\n{}",
+        written.empty_value(),
+        written.place(),
+        written.query(&format!("{query} or vector(0)"))
     )
 }
 
-/// The query as it was configured, with `$APP_NAME` in it, so that it serves for other apps as well.
-fn as_written(seen: &Seen<'_>, reading: &Reading) -> String {
+/// The query as it was configured, with `$APP_NAME` in it, so that it serves for other apps as well; all of it, for it is
+/// to be pasted.
+fn configured_query(seen: &Seen<'_>, reading: &Reading) -> String {
     let mut collectors = seen.settings.collectors.iter();
     let collector = collectors.find(|collector| collector.metric == reading.metric);
     let query = collector.map_or_else(
         || reading.query.clone(),
         |collector| collector.query("$APP_NAME"),
     );
-    excerpt(&query, QUERY_LIMIT)
+    excerpt(&query, usize::MAX)
 }
 
 /// A string of TOML: as in `fly.toml`, where no shell reads it.

@@ -45,6 +45,7 @@ fn one(seen: &Seen<'_>, reading: &Reading) -> Vec<Step> {
         Ok(sample) => value(seen, reading, sample),
         Err(error) => {
             let sentence = format!("no value from {}: {}", reading.address, chain(error));
+            let sentence = hints::as_written(seen, &reading.metric, sentence);
             let hint = hints::metric(seen, reading, error);
             // A refused token and a hanging server are told of every app.
             let is_general = matches!(
@@ -76,8 +77,9 @@ fn one(seen: &Seen<'_>, reading: &Reading) -> Vec<Step> {
 fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
     let mut sentence = match sample.element_count {
         0 => format!(
-            "{}, by FAS_PROMETHEUS_EMPTY_VALUE: the query returned nothing, or NaN",
-            sample.value
+            "{}, by {}: the query returned nothing, or NaN",
+            sample.value,
+            hints::empty_value_setting(seen, &reading.metric)
         ),
         1 => format!("{}", sample.value),
         count => format!("{}, the first of {count} elements", sample.value),

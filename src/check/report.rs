@@ -1,5 +1,7 @@
 //! What a check comes to: steps in their order, and how they are written for people and for programs.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -194,6 +196,30 @@ pub struct Report {
     pub plan: Map<String, Value>,
 }
 
+/// A step, and what else was skipped for the same reason.
+struct Told<'report> {
+    step: &'report Step,
+    others: Vec<String>,
+}
+
+impl Told<'_> {
+    fn label(&self) -> String {
+        match self.others.len() {
+            0 => self.step.label(),
+            others => format!("{} steps", others + 1),
+        }
+    }
+
+    fn sentence(&self) -> Cow<'_, str> {
+        if self.others.is_empty() {
+            return Cow::Borrowed(&self.step.sentence);
+        }
+        let others = self.others.join(", ");
+        let first = self.step.label();
+        Cow::Owned(format!("{}: {first}, {others}", self.step.sentence))
+    }
+}
+
 /// How wide the column of labels gets at most, in columns of the terminal; a longer label pushes its own line only.
 const LABEL_LIMIT: usize = 28;
 
@@ -227,19 +253,48 @@ impl Report {
         json!({ "ok": self.is_ok(), "steps": steps, "plan": self.plan })
     }
 
+    /// The steps, where those that were skipped for one reason are one: they would bury what they were skipped for.
+    fn summed_up(&self) -> Vec<Told<'_>> {
+        // With a wildcard each app has its line.
+        let is_whole = |step: &Step| {
+            step.status != Status::Skipped || (step.kind == StepKind::App && step.name.is_some())
+        };
+        let is_alike = |one: &Step, other: &Step| {
+            !is_whole(one)
+                && !is_whole(other)
+                && one.sentence == other.sentence
+                && one.hint == other.hint
+        };
+        let mut told: Vec<Told<'_>> = Vec::new();
+        for step in &self.steps {
+            let alike = told.iter_mut().find(|told| is_alike(told.step, step));
+            match alike {
+                Some(told) => told.others.push(step.label()),
+                None => told.push(Told {
+                    step,
+                    others: Vec::new(),
+                }),
+            }
+        }
+        told
+    }
+
     /// For people: one line a step, what to do indented below it, and what it comes to at the end.
     #[must_use]
     pub fn text(&self) -> String {
-        let labels: Vec<String> = self.steps.iter().map(Step::label).collect();
+        let steps = self.summed_up();
+        let labels: Vec<String> = steps.iter().map(Told::label).collect();
         let widths = labels.iter().map(|label| label.width());
         let column = widths
             .filter(|width| *width <= LABEL_LIMIT)
             .max()
             .unwrap_or_default();
         let mut text = String::new();
-        for (step, label) in self.steps.iter().zip(&labels) {
+        for (step, label) in steps.iter().zip(&labels) {
             let gap = " ".repeat(column.saturating_sub(label.width()));
-            let mut lines = step.sentence.lines();
+            let sentence = step.sentence();
+            let step = step.step;
+            let mut lines = sentence.lines();
             let first = lines.next().unwrap_or_default();
             let mark = step.status.mark();
             let mut below: Vec<String> = lines.map(|line| format!("         {line}\n")).collect();

@@ -19,7 +19,9 @@ pub fn steps(seen: &Seen<'_>) -> Report {
         .err()
         .is_some_and(|error| is_refused(error.verdict()));
 
-    let mut steps = vec![token, app];
+    let mut steps = vec![token];
+    steps.extend(token::unexplained(seen));
+    steps.push(app);
     match &seen.fleet {
         Ok(fleet) => {
             steps.extend(machines::listed(seen, fleet));

@@ -355,6 +355,54 @@ fn the_token_and_the_app_are_judged_by_what_a_pass_needs() {
     for (found, expected) in cases {
         assert_eq!(found, expected);
     }
+    // Something answers, and is not the Machines API.
+    let garbage = || ApiErrorCause::Decode("expected value at line 1 column 1".to_owned());
+    let mut odd = scene();
+    odd.machines = Err(garbage());
+    (odd.scope, odd.about) = (Err(garbage()), Err(garbage()));
+    let answered = "skipped: the Machines API answered, but nothing of use: invalid response: expected value at line 1 column 1";
+    let report = odd.report();
+    for step in &report.steps[report.steps.len() - 12..] {
+        if matches!(step.kind, StepKind::Token | StepKind::App) {
+            assert_eq!(format!("skipped: {}", step.sentence), answered);
+        }
+    }
+    let config = scene()
+        .set("FAS_APP_NAME", "web*")
+        .set("FAS_ORG", "acme")
+        .config()
+        .expect("a valid configuration");
+    let error = call::<()>(Operation::ListApps, Err(garbage())).expect_err("garbage");
+    let steps = unlisted_apps(&config, &config.fleets[0].apps, &error);
+    assert_eq!(format!("skipped: {}", steps[0].sentence), answered);
+}
+
+#[test]
+fn a_token_that_nobody_explains_in_time_is_warned_of_and_well() {
+    let in_vain = || ApiErrorCause::Timeout {
+        waited: Duration::from_secs(5),
+    };
+    let mut late = scene();
+    late.scope = Err(in_vain());
+    let report = late.report();
+    assert!(report.is_ok());
+    let of_token = report
+        .steps
+        .iter()
+        .filter(|step| step.kind == StepKind::Token);
+    let told: Vec<String> = of_token
+        .map(|step| format!("{}: {}", step.status.as_str(), step.sentence))
+        .collect();
+    assert_eq!(told[0], "ok: FAS_API_TOKEN is accepted and covers web");
+    assert!(
+        told[1].starts_with("warning: what the token is for is not known: GET /v1/tokens/current did not answer in time"),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 2);
+    let mut down = scene();
+    (down.scope, down.machines) = (Err(in_vain()), Err(in_vain()));
+    let of_token = down.lines(StepKind::Token);
+    assert_eq!(of_token.len(), 1, "{of_token:?}");
 }
 
 #[test]
@@ -575,6 +623,153 @@ fn the_cure_of_a_metric_can_be_pasted() {
     let hint_of = |status| hint("sum(depth)", away(status));
     assert!(hint_of(StatusCode::SERVICE_UNAVAILABLE).starts_with("the server failed"));
     assert!(hint_of(StatusCode::NOT_FOUND).starts_with("is FAS_PROMETHEUS_ADDRESS right?"));
+}
+
+/// A cure names the settings as they were written, and is never cut: it is to be pasted.
+#[test]
+fn the_cure_of_a_metric_of_the_file_names_its_keys() {
+    let file = "metric-collectors:\n  - {type: prometheus, metric-name: other, query: '1', address: 'http://localhost:9090'}\n  \
+                - {type: prometheus, metric-name: queue_depth, query: \"sum(depth{app='$APP_NAME',a=\\\"b\\\"})\", address: 'http://localhost:9090'}\n";
+    let told = |result: Result<Sample, CollectError>| {
+        let mut scene = scene().metric(result);
+        scene.metrics.insert("other", Ok(sample(1.0)));
+        scene.file = Some(file);
+        scene
+            .settings
+            .retain(|name, _| !name.starts_with("FAS_PROMETHEUS"));
+        let mut steps = scene.report().steps.into_iter();
+        let step = steps.find(|step| {
+            step.kind == StepKind::Metric && step.name.as_deref() == Some("queue_depth")
+        });
+        let step = step.expect("a line for the metric");
+        (step.sentence, step.hint.unwrap_or_default())
+    };
+    let refused = CollectError::Unauthorized {
+        status: StatusCode::UNAUTHORIZED,
+        body: String::new(),
+    };
+    let down = CollectError::Timeout {
+        peer: String::new(),
+    };
+    for (error, sentence, parts) in [
+        (
+            CollectError::Empty,
+            "set `metric-collectors[1].empty-value`)",
+            vec![
+                "`empty-value: 0` at metric-collectors[1], or in the file, at metric-collectors[1]\n",
+                r#"query: "sum(depth{app='$APP_NAME',a=\"b\"}) or vector(0)""#,
+            ],
+        ),
+        (
+            CollectError::Nan,
+            "(`metric-collectors[1].empty-value` can replace it)",
+            vec!["`empty-value: 0` at metric-collectors[1]"],
+        ),
+        (
+            CollectError::Matrix,
+            "the query returned a matrix",
+            vec!["in the file, at metric-collectors[1]:\nquery: \"sum("],
+        ),
+        (
+            refused,
+            "check `metric-collectors[1].token`",
+            vec!["at metric-collectors[1]: token: $FAS_PROMETHEUS_TOKEN"],
+        ),
+        (
+            CollectError::NotJson {
+                looks: "HTML or XML",
+                body: String::new(),
+            },
+            "found HTML",
+            vec!["is metric-collectors[1].address right?"],
+        ),
+        (down, "no answer", vec![]),
+    ] {
+        let (said, hint) = told(Err(error));
+        assert!(said.contains(sentence), "{said}");
+        assert!(!said.contains("FAS_PROMETHEUS"), "{said}");
+        for part in parts {
+            assert!(hint.contains(part), "{part}: {hint}");
+        }
+        assert!(!hint.contains("FAS_PROMETHEUS_EMPTY_VALUE"), "{hint}");
+        assert!(!hint.contains("FAS_PROMETHEUS_QUERY"), "{hint}");
+    }
+    let (said, _) = told(Ok(Sample {
+        element_count: 0,
+        ..sample(7.0)
+    }));
+    assert!(
+        said.starts_with("7, by metric-collectors[1].empty-value: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_cure_is_never_cut() {
+    let query: &'static str =
+        format!("sum(depth{{app='$APP_NAME',kind=~'{}'}})", "a|".repeat(400)).leak();
+    for error in [CollectError::Empty, CollectError::Matrix] {
+        let scene = scene()
+            .set("FAS_PROMETHEUS_QUERY", query)
+            .metric(Err(error));
+        let mut steps = scene.report().steps.into_iter();
+        let step = steps.find(|step| step.kind == StepKind::Metric);
+        let hint = step.and_then(|step| step.hint).unwrap_or_default();
+        assert!(hint.contains(query), "{hint}");
+    }
+    let group = "g".repeat(100);
+    let mut machine = machine("a", State::Started);
+    machine.process_group = group;
+    let steps = scene().machines(vec![machine]).report().steps;
+    let step = steps.iter().find(|step| step.kind == StepKind::Machines);
+    let hint = step.and_then(|step| step.hint.as_deref());
+    assert_eq!(
+        hint,
+        Some("name the process group whose machines are to be scaled: FAS_PROCESS_GROUP=*")
+    );
+}
+
+#[test]
+fn what_is_skipped_for_one_reason_is_one_line_for_people() {
+    let report = scene().set("FAS_CREATED_MACHINE_COUNT", "ceil(").report();
+    let skipped = report.count(Status::Skipped);
+    assert_eq!(skipped, 11, "a step each for programs");
+    let text = report.text();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("skipped"))
+        .collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>().join(" "),
+        "skipped 9 steps the configuration has to be corrected first: token, app, machines, source, metric, expression, \
+         release, proxy, plan"
+    );
+    let empty = |name: &str| App {
+        name: name.to_owned(),
+        choice: format!("--app {name}"),
+        report: Report {
+            steps: vec![Step::skipped(StepKind::Machines, "no machine")],
+            ..Report::default()
+        },
+    };
+    let scene = scene().set("FAS_APP_NAME", "web*").set("FAS_ORG", "acme");
+    let config = scene.config().expect("a valid configuration");
+    let listed = ["web-0", "web-1"].map(str::to_owned);
+    let apps = vec![empty("web-0"), empty("web-1")];
+    let text = Report {
+        steps: of_apps(
+            &config,
+            &config.fleets[0].apps,
+            (&listed.into(), None),
+            apps,
+        ),
+        ..Report::default()
+    }
+    .text();
+    for app in ["web-0", "web-1"] {
+        assert!(text.contains(&format!("skipped  app {app}  ")), "{text}");
+    }
 }
 
 type Settings = Vec<(&'static str, &'static str)>;

@@ -66,6 +66,22 @@ pub(super) fn steps(seen: &Seen<'_>) -> (Step, Step, Option<String>) {
     }
 }
 
+/// That nobody said what the token is for, which costs nothing but the time that was waited for it.
+pub(super) fn unexplained(seen: &Seen<'_>) -> Option<Step> {
+    let error = seen.scope.as_ref().err()?;
+    let is_late = matches!(
+        error.cause,
+        ApiErrorCause::Timeout { .. } | ApiErrorCause::NotBegun
+    );
+    (is_late && seen.fleet.is_ok()).then(|| {
+        Step::warning(
+            StepKind::Token,
+            "what the token is for is not known: GET /v1/tokens/current did not answer in time; the list of machines was answered, which is what counts",
+        )
+        .hint("nothing to do: no pass asks for it".to_owned())
+    })
+}
+
 fn exists(seen: &Seen<'_>) -> Step {
     let about = seen.about.as_ref().ok();
     let org = about.and_then(|about| about.org.clone());
@@ -164,6 +180,10 @@ pub(super) fn untold(error: &ApiError) -> String {
         ApiErrorCause::Timeout { .. } | ApiErrorCause::Transport(_) => {
             "the Machines API did not answer".to_owned()
         }
+        ApiErrorCause::Decode(_) | ApiErrorCause::Complaint(_) => format!(
+            "the Machines API answered, but nothing of use: {}",
+            brief(error)
+        ),
         _ => "the Machines API gave no answer of use".to_owned(),
     }
 }

@@ -41,6 +41,9 @@ use crate::{
     transport::Transport,
 };
 
+/// How long Fly may take to say what the token is for: it only explains, and nobody is to wait for it.
+const TOKEN_ANSWER: Duration = Duration::from_secs(5);
+
 /// How long the port's own answer may take: it is on this machine.
 const PORT_ANSWER: Duration = Duration::from_secs(2);
 
@@ -206,8 +209,9 @@ impl Asker<'_> {
         let now = Clock::System.now();
         let deadline = self.deadline(now);
         let client = AppClient::new(Arc::clone(&self.api), app);
+        let explained = Instant::from_std(now.monotonic) + TOKEN_ANSWER;
         let (scope, about, asked) = tokio::join!(
-            self.api.current_tokens(deadline),
+            self.api.current_tokens(explained.min(deadline)),
             client.about(deadline),
             self.look(fleet, &client, now),
         );

@@ -159,6 +159,8 @@ pub struct FleetConfig {
     pub collectors: Vec<CollectorConfig>,
     /// `FAS_PROMETHEUS_BUSY_QUERY`.
     pub busy: Option<BusyConfig>,
+    /// Whether they are those of the file, in its order: the others are called by their variables.
+    pub collectors_in_file: bool,
 }
 
 impl FleetConfig {

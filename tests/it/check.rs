@@ -926,3 +926,24 @@ async fn of_several_policies_each_is_a_line_failures_first_and_one_can_be_chosen
     assert!(out.contains("would create 2 machines like "), "{out}");
     assert_eq!(served.platform().writes().count(), 0);
 }
+
+/// What only explains is not waited for as long as what counts.
+#[tokio::test]
+async fn a_hanging_question_about_the_token_holds_nobody_up() {
+    let served = served(Options::default()).await;
+    fault(
+        &mut served.platform(),
+        Operation::CurrentTokens,
+        Effect::Hang,
+    );
+    let began = std::time::Instant::now();
+    let timeout = ("FAS_TIMEOUT", "120s");
+    let output = check(&served, &[], &[timeout, ("FAS_INTERVAL", "120s")]).await;
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    assert!(
+        out.contains("GET /v1/tokens/current did not answer in time"),
+        "{out}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(60), "{out}");
+}
