@@ -161,7 +161,7 @@ async fn the_chart_is_drawn_and_told_in_words() {
     for part in [
         "Machines, from ",
         "exist: between 3 and 7, at the end 7.",
-        "Marks: 2 at the top, 0 at the bottom.",
+        "Marks: created or started (at the top): 2; destroyed or stopped (at the bottom): 0.",
     ] {
         assert!(machines.contains(part), "{part}: {machines}");
     }
