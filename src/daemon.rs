@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::{
     admin::{self, Admin},
     clock::Clock,
-    collect::{BusyQuery, Collector},
+    collect::{BusyQuery, Collector, Connections},
     config::{Config, FleetConfig, MetricsAddress},
     listener,
     machines::{Api, ApiOptions},
@@ -134,9 +134,10 @@ pub fn assemble(
         jitter_seed: jitter_seed(own.machine.as_deref()),
         concurrency: api.concurrency,
     };
+    let connections = Connections::new(Arc::clone(&transport), extra_roots);
     let policies = fleets
         .into_iter()
-        .map(|fleet| scaled(fleet, &transport, extra_roots))
+        .map(|fleet| scaled(fleet, &connections))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let client = Api::new(transport, options, admin.metrics.clone(), shutdown.clone())
         .map_err(|message| anyhow!(message))?;
@@ -186,13 +187,9 @@ pub fn assemble(
 }
 
 /// One policy, with what asks for its metrics.
-fn scaled(
-    settings: FleetConfig,
-    transport: &Arc<dyn Transport>,
-    extra_roots: Option<&[u8]>,
-) -> anyhow::Result<Scaled> {
+fn scaled(settings: FleetConfig, connections: &Connections) -> anyhow::Result<Scaled> {
     let collectors = settings.collectors.iter().map(|collector| {
-        Collector::new(collector, Arc::clone(transport), extra_roots)
+        Collector::new(collector, connections)
             .with_context(|| format!("metric {}", collector.metric))
     });
     let wanted = Wanted {
@@ -200,7 +197,7 @@ fn scaled(
         busy: settings
             .busy
             .as_ref()
-            .map(|busy| BusyQuery::new(busy, Arc::clone(transport)))
+            .map(|busy| BusyQuery::new(busy, connections.transport()))
             .transpose()
             .context("FAS_PROMETHEUS_BUSY_QUERY")?,
         names: settings.names.clone(),

@@ -95,6 +95,15 @@ impl Operation {
     }
 }
 
+/// What each kind of collector asks, as `fas_api_requests_total` names it: the `api` and the `operation`.
+pub const COLLECTOR_REQUESTS: [(&str, &str); 5] = [
+    ("prometheus", "query"),
+    ("temporal", "count"),
+    ("http", "get"),
+    ("redis", "command"),
+    ("postgres", "query"),
+];
+
 /// The result of one call, as `fas_api_requests_total{status}` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallResult {

@@ -1,9 +1,9 @@
 //! fly-autoscaler: brings the machines of Fly apps to the number that metrics ask for.
 //!
-//! One small daemon. On an interval it asks Prometheus or Temporal for numbers, evaluates expressions over them, and
-//! creates, destroys, starts or stops Fly Machines until the fleet matches. It runs unattended with a token that can
-//! destroy production, so the layout serves one purpose: what is decided can be read, tested and repeated apart from
-//! what is done.
+//! One small daemon. On an interval it asks Prometheus, Temporal, Redis, Postgres or a web server for numbers, evaluates
+//! expressions over them, and creates, destroys, starts or stops Fly Machines until the fleet matches. It runs unattended
+//! with a token that can destroy production, so the layout serves one purpose: what is decided can be read, tested and
+//! repeated apart from what is done.
 //!
 //! # One pass
 //!
@@ -34,7 +34,7 @@
 //! - [`shown`]: text that leaves the process, cleaned and without secrets. [`stderr`]: the only writer to standard error.
 //! - [`transport`]: one HTTP exchange, the only seam; tests put the simulator behind it.
 //! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
-//! - [`collect`]: Prometheus and Temporal.
+//! - [`collect`]: Prometheus, Temporal, web servers, Redis and Postgres.
 //! - [`decide`]: what a pass is to do, with the question about the release. [`act`]: carries a plan out. [`reconcile`]: the
 //!   order of a pass. [`report`]: what became of it, and [`pass_log`] what the log says of that. [`pool`]: which apps,
 //!   when, how many at once.
@@ -62,7 +62,7 @@
 //! metrics                  labels, scaling
 //! dashboard                labels, metrics (names of series), scaling (words for states)
 //! machines                 duration, labels, scaling, metrics, shown, shutdown, transport
-//! collect                  config, expr, labels, metrics, scaling (the time), shown, transport
+//! collect                  config, error_chain, expr, labels, metrics, scaling (the time), shown, transport
 //! act                      clock, labels, scaling, machines, metrics, waiting
 //! inventory                scaling
 //! report                   collect, expr, inventory, labels, scaling, machines

@@ -7,14 +7,14 @@ use url::Url;
 
 use crate::{
     collect::{CollectError, CollectErrorKind},
-    config::{AppSelection, Config, ConfigError},
+    config::{AppSelection, CollectorKind, Config, ConfigError},
     expr::EvalError,
     machines::{ApiError, ApiErrorCause, Verdict},
     scaling::{EVERY_GROUP, Kind, Note, PlanFailure},
     shown::{address, excerpt},
 };
 
-use super::{Fleet, Reading, Seen, seen::NAME_LIMIT};
+use super::{Fleet, Reading, Seen, seen::NAME_LIMIT, source_hints};
 
 /// What is shown for the autoscaler's own app where it is not known.
 const SOME_AUTOSCALER: &str = "my-autoscaler";
@@ -228,6 +228,12 @@ pub(super) fn as_written(seen: &Seen<'_>, metric: &str, sentence: String) -> Str
         ("`FAS_PROMETHEUS_TOKEN`", "token"),
         ("`TEMPORAL_TLS_CERT_DATA`", "cert-data"),
         ("`TEMPORAL_TLS_KEY_DATA`", "key-data"),
+        ("`FAS_HTTP_EMPTY_VALUE`", "empty-value"),
+        ("`FAS_HTTP_TOKEN`", "token"),
+        ("`FAS_REDIS_EMPTY_VALUE`", "empty-value"),
+        ("`FAS_REDIS_URL`", "url"),
+        ("`FAS_POSTGRES_EMPTY_VALUE`", "empty-value"),
+        ("`FAS_POSTGRES_URL`", "url"),
     ];
     keys.iter().fold(sentence, |sentence, (variable, key)| {
         sentence.replace(variable, &format!("`{}`", written.setting("", key)))
@@ -235,19 +241,23 @@ pub(super) fn as_written(seen: &Seen<'_>, metric: &str, sentence: String) -> Str
 }
 
 /// What the setting of a metric's empty value is called.
-pub(super) fn empty_value_setting(seen: &Seen<'_>, metric: &str) -> String {
-    Written::of(seen, metric).setting("FAS_PROMETHEUS_EMPTY_VALUE", "empty-value")
+pub(super) fn empty_value_setting(seen: &Seen<'_>, reading: &Reading) -> String {
+    let variable = reading.kind.variable("empty-value").unwrap_or_default();
+    Written::of(seen, &reading.metric).setting(variable, "empty-value")
 }
 
 /// A metric that has no value.
 pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -> String {
-    let is_temporal = reading.api == "temporal";
     let written = Written::of(seen, &reading.metric);
-    let address = if is_temporal {
-        written.setting("FAS_TEMPORAL_ADDRESS", "address")
-    } else {
-        written.setting("FAS_PROMETHEUS_ADDRESS", "address")
+    let setting = |key: &str| {
+        let variable = reading.kind.variable(key).unwrap_or_default();
+        written.setting(variable, key)
     };
+    if let Some(hint) = source_hints::metric(reading, error, setting) {
+        return hint;
+    }
+    let is_temporal = reading.kind == CollectorKind::Temporal;
+    let address = setting("address");
     match error.kind() {
         CollectErrorKind::Unauthorized if is_temporal => format!(
             "check {} and {}, and that the namespace accepts this certificate",

@@ -79,7 +79,7 @@ fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
         0 => format!(
             "{}, by {}: the query returned nothing, or NaN",
             sample.value,
-            hints::empty_value_setting(seen, &reading.metric)
+            hints::empty_value_setting(seen, reading)
         ),
         1 => format!("{}", sample.value),
         count => format!("{}, the first of {count} elements", sample.value),

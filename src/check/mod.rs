@@ -17,6 +17,7 @@ mod outcome;
 mod proxy;
 mod report;
 mod seen;
+mod source_hints;
 mod steps;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     collect::{CollectError, Sample},
-    config::{Config, FleetConfig},
+    config::{CollectorKind, Config, FleetConfig},
     decide::{Decided, ReleaseAnswer, Undecided},
     expr::Values,
     machines::{ApiError, AppAbout, TokenScope},
@@ -66,8 +66,8 @@ impl Seen<'_> {
 pub struct Reading {
     /// Its name.
     pub metric: String,
-    /// `prometheus` or `temporal`.
-    pub api: &'static str,
+    /// What was asked.
+    pub kind: CollectorKind,
     /// The query as it was sent.
     pub query: String,
     /// The server's address, without secrets.

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::{outcome, proxy, *};
 use crate::{
     collect::{CollectError, Sample},
-    config::{Config, ConfigErrors, Purpose, Sources},
+    config::{CollectorKind, Config, ConfigErrors, Purpose, Sources},
     labels::Operation,
     machines::{ApiError, ApiErrorCause, AppAbout, TokenScope},
     scaling::{Busyness, InitialState, Kind, Machine, MachineConfig, Note, Now, Release, State},
@@ -26,6 +26,8 @@ struct Scene {
     about: Result<AppAbout, ApiErrorCause>,
     may_be_empty: bool,
     took: Duration,
+    /// What the metrics come from.
+    asked: CollectorKind,
 }
 
 /// An app with one started machine, scaled by `queue_depth`, which is 10.
@@ -57,6 +59,7 @@ fn scene() -> Scene {
         }),
         may_be_empty: false,
         took: Duration::from_secs(1),
+        asked: CollectorKind::Prometheus,
     }
 }
 
@@ -171,7 +174,7 @@ impl Scene {
             let query = self.settings.get("FAS_PROMETHEUS_QUERY").unwrap_or(&"");
             metrics.push(Reading {
                 metric: metric.to_owned(),
-                api: "prometheus",
+                kind: self.asked,
                 query: query.replace("$APP_NAME", "web"),
                 address: "https://api.fly.io/prometheus/acme".to_owned(),
                 result,
@@ -1527,7 +1530,57 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
             "unknown variable, ignored",
             scene().set("FAS_PROMETHEUS_QUERRY", "up").report().steps,
         ),
+        (
+            "did not let us in",
+            of_redis(CollectError::NotLetIn {
+                peer: "Redis at redis://h:6379".to_owned(),
+                check: "the password",
+                text: "NOAUTH".to_owned(),
+            }),
+        ),
+        (
+            "(if nothing means 0, set",
+            of_redis(CollectError::Nothing {
+                what: "the command returned nil".to_owned(),
+                setting: "FAS_REDIS_EMPTY_VALUE",
+            }),
+        ),
+        (
+            "but one value is needed",
+            of_redis(CollectError::Several {
+                what: "the command returned several values".to_owned(),
+                found: "an array of 2".to_owned(),
+            }),
+        ),
+        (
+            "refused it:",
+            of_redis(CollectError::Refused {
+                service: "Redis",
+                text: "WRONGTYPE".to_owned(),
+            }),
+        ),
+        (
+            "ended the query",
+            of_redis(CollectError::Cancelled {
+                service: "Postgres",
+                text: "canceling statement due to statement timeout".to_owned(),
+            }),
+        ),
+        (
+            "cannot answer now",
+            of_redis(CollectError::Unready {
+                service: "Redis",
+                text: "LOADING".to_owned(),
+            }),
+        ),
     ]
+}
+
+/// What is said where Redis has no number.
+fn of_redis(error: CollectError) -> Vec<Step> {
+    let mut scene = scene().metric(Err(error));
+    scene.asked = CollectorKind::Redis;
+    scene.report().steps
 }
 
 /// What the README says is in a message, and a check says otherwise.

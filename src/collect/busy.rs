@@ -13,7 +13,11 @@ use super::{
     prometheus::Prometheus,
 };
 use crate::{
-    config::BusyConfig, labels::CallResult, metrics::Metrics, scaling::Now, transport::Transport,
+    config::{BusyConfig, CollectorKind},
+    labels::CallResult,
+    metrics::Metrics,
+    scaling::Now,
+    transport::Transport,
 };
 
 /// The most elements that are read; a fleet with more machines keeps those that are not among them.
@@ -70,7 +74,11 @@ impl BusyQuery {
         let counted = result
             .as_ref()
             .map_or_else(CollectError::result, |_| CallResult::Ok);
-        metrics.collector_request("prometheus", counted, asked.elapsed());
+        metrics.collector_request(
+            CollectorKind::Prometheus.request(),
+            counted,
+            asked.elapsed(),
+        );
         result
     }
 }

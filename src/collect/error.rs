@@ -26,9 +26,12 @@ pub enum CollectError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The Prometheus token cannot be sent as a header.
-    #[error("`FAS_PROMETHEUS_TOKEN` holds a character that no HTTP header may have")]
-    Token,
+    /// A token cannot be sent as a header.
+    #[error("`{setting}` holds a character that no HTTP header may have")]
+    Token {
+        /// Where it is from.
+        setting: &'static str,
+    },
     /// The extra root certificates cannot be used.
     #[error(
         "the file named by `SSL_CERT_FILE` holds no usable certificate (expected PEM, `-----BEGIN CERTIFICATE-----`)"
@@ -89,9 +92,12 @@ pub enum CollectError {
         /// `FAS_TIMEOUT`.
         timeout: Duration,
     },
-    /// Temporal counts what runs now.
-    #[error("Temporal keeps no history of how many workflows ran")]
-    NoHistory,
+    /// It tells what is, and not what was.
+    #[error("{service} keeps no history")]
+    NoHistory {
+        /// What was asked.
+        service: &'static str,
+    },
     /// The exchange broke off.
     #[error("the connection to {peer} was lost")]
     Interrupted {
@@ -307,6 +313,96 @@ pub enum CollectError {
     #[error("Temporal counted {0} workflows")]
     NegativeCount(i64),
 
+    /// What was asked does not accept what we show it.
+    #[error("{peer} did not let us in; check {check}{}", after_colon(text))]
+    NotLetIn {
+        /// Which service, and its address without secrets.
+        peer: String,
+        /// Where that is set.
+        check: &'static str,
+        /// What it said.
+        text: String,
+    },
+    /// A web server's status that is no success.
+    #[error("{peer} answered HTTP {status}{}", after_colon(body))]
+    Answered {
+        /// Which service, and its address without secrets.
+        peer: String,
+        /// The status.
+        status: StatusCode,
+        /// The beginning of the body if it is text, else empty.
+        body: String,
+    },
+    /// JSON that is broken.
+    #[error("the JSON cannot be read: {problem}")]
+    BadJson {
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// A `JSONPath` that is none once the app's name is in it.
+    #[error("the path to the number cannot be used: {problem}")]
+    Path {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no value, and none is configured for that.
+    #[error("{what} (if nothing means 0, set `{setting}`)")]
+    Nothing {
+        /// What there is instead.
+        what: String,
+        /// Where a value for this case is set.
+        setting: &'static str,
+    },
+    /// There are several values.
+    #[error("{what}, but one value is needed: {found}")]
+    Several {
+        /// How many there are of what.
+        what: String,
+        /// The first of them.
+        found: String,
+    },
+    /// A server's error about what it was asked.
+    #[error("{service} refused it: {text}")]
+    Refused {
+        /// Which service.
+        service: &'static str,
+        /// What it said.
+        text: String,
+    },
+    /// A server that can answer nobody now.
+    #[error("{service} cannot answer now: {text}")]
+    Unready {
+        /// Which service.
+        service: &'static str,
+        /// What it said.
+        text: String,
+    },
+    /// A server that ended what took too long.
+    #[error("{service} ended the query: {text} (half of `FAS_TIMEOUT` is for metrics)")]
+    Cancelled {
+        /// Which service.
+        service: &'static str,
+        /// What it said.
+        text: String,
+    },
+    /// A server that refused the connection for another reason than the password.
+    #[error("{peer} refused the connection: {text}")]
+    NoEntry {
+        /// Which service, and its address without secrets.
+        peer: String,
+        /// What it said.
+        text: String,
+    },
+    /// Something else listens there.
+    #[error("{peer} does not speak its protocol: is it another server, or one that expects TLS?")]
+    NotItsProtocol {
+        /// Which service, and its address without secrets.
+        peer: String,
+    },
+    /// What kept the connection from being made that several metrics share.
+    #[error(transparent)]
+    SameAttempt(std::sync::Arc<Self>),
+
     /// A failure that may be the query's fault, with the query.
     #[error("{error}; the query sent was: {query}")]
     Asked {
@@ -409,7 +505,11 @@ impl CollectError {
             | Self::Nan
             | Self::NoMachineLabel
             | Self::Api { .. }
-            | Self::Query { .. } => true,
+            | Self::Query { .. }
+            | Self::Nothing { .. }
+            | Self::Several { .. }
+            | Self::Refused { .. }
+            | Self::Cancelled { .. } => true,
             Self::HttpStatus { status, .. } => matches!(status.as_u16(), 400 | 422),
             _ => false,
         };
@@ -435,6 +535,7 @@ impl CollectError {
     pub(super) fn answer(&self) -> &Self {
         match self {
             Self::Asked { error, .. } => error.answer(),
+            Self::SameAttempt(error) => error.answer(),
             other => other,
         }
     }
@@ -442,7 +543,9 @@ impl CollectError {
     /// As what the request is counted.
     pub(super) fn result(&self) -> CallResult {
         match self.answer() {
-            Self::HttpStatus { status, .. } => CallResult::of_status(status.as_u16()),
+            Self::HttpStatus { status, .. } | Self::Answered { status, .. } => {
+                CallResult::of_status(status.as_u16())
+            }
             // Prometheus may say in an answer of 200 that the query failed.
             Self::Api { status, .. } if !status.is_success() => {
                 CallResult::of_status(status.as_u16())
@@ -474,41 +577,53 @@ impl CollectError {
     pub fn kind(&self) -> CollectErrorKind {
         match self {
             Self::Asked { error, .. } => error.kind(),
-            Self::Address { .. } | Self::Token | Self::Roots | Self::Identity(_) => {
+            Self::SameAttempt(error) => error.kind(),
+            Self::Address { .. } | Self::Token { .. } | Self::Roots | Self::Identity(_) => {
                 CollectErrorKind::Setup
             }
             Self::Connection { .. } | Self::Proxy { .. } => CollectErrorKind::Connection,
             Self::Tls { .. } => CollectErrorKind::Tls,
-            Self::Timeout { .. } | Self::OutOfTime { .. } | Self::RangeTimeout { .. } => {
-                CollectErrorKind::Timeout
-            }
+            Self::Timeout { .. }
+            | Self::OutOfTime { .. }
+            | Self::RangeTimeout { .. }
+            | Self::Cancelled { .. } => CollectErrorKind::Timeout,
             Self::Interrupted { .. } | Self::HungUp { .. } => CollectErrorKind::Interrupted,
             Self::Oversized { .. } => CollectErrorKind::Oversized,
-            Self::Unauthorized { .. } | Self::Denied { .. } => CollectErrorKind::Unauthorized,
+            Self::Unauthorized { .. } | Self::Denied { .. } | Self::NotLetIn { .. } => {
+                CollectErrorKind::Unauthorized
+            }
             Self::NotGrpc { status, .. } if matches!(status.as_u16(), 401 | 403) => {
                 CollectErrorKind::Unauthorized
             }
             Self::HttpStatus { .. }
+            | Self::Answered { .. }
+            | Self::Unready { .. }
+            | Self::NoEntry { .. }
             | Self::Redirected { .. }
             | Self::TooManyRedirects { .. }
             | Self::NotGrpc { .. }
             | Self::Grpc { .. } => CollectErrorKind::Status,
-            Self::Api { .. } | Self::Query { .. } => CollectErrorKind::Query,
+            Self::Api { .. } | Self::Query { .. } | Self::Path { .. } | Self::Refused { .. } => {
+                CollectErrorKind::Query
+            }
             Self::Namespace { .. } => CollectErrorKind::Namespace,
             Self::NotJson { .. }
             | Self::Truncated { .. }
             | Self::Malformed { .. }
             | Self::MalformedRange { .. }
+            | Self::BadJson { .. }
+            | Self::NotItsProtocol { .. }
             | Self::Encoding { .. }
             | Self::NegativeCount(_) => CollectErrorKind::Unreadable,
             Self::Partial => CollectErrorKind::Partial,
-            Self::Empty | Self::NoHistory => CollectErrorKind::Empty,
+            Self::Empty | Self::Nothing { .. } | Self::NoHistory { .. } => CollectErrorKind::Empty,
             Self::Matrix
             | Self::StringResult
             | Self::ResultType { .. }
             | Self::RangeResultType { .. }
             | Self::Histogram
-            | Self::NoMachineLabel => CollectErrorKind::WrongType,
+            | Self::NoMachineLabel
+            | Self::Several { .. } => CollectErrorKind::WrongType,
             Self::NotANumber { .. } | Self::Nan => CollectErrorKind::NotANumber,
         }
     }

@@ -201,7 +201,7 @@ pub(super) fn malformed(problem: &str) -> CollectError {
 }
 
 /// Names what `body` is, when it cannot be parsed.
-fn unreadable(body: &[u8], error: &serde_json::Error) -> CollectError {
+pub(super) fn unreadable(body: &[u8], error: &serde_json::Error) -> CollectError {
     let shown = printable(body, TEXT_LIMIT);
     let looks = match body.trim_ascii_start().first() {
         None => "an empty body",

@@ -1,4 +1,4 @@
-//! Collectors: one named number each, from Prometheus or Temporal.
+//! Collectors: one named number each, from Prometheus, Temporal, a web server, Redis or Postgres.
 //!
 //! A collector asks once and says what it got: a number, or a [`CollectError`] that names the odd answer. It neither
 //! repeats a request (the next pass asks again) nor keeps a deadline ([`collect_all`] has one; dropping the future is
@@ -6,17 +6,24 @@
 //! Reading an answer ([`parse_instant`]) is apart from fetching it, and is pure.
 
 mod busy;
+mod connection;
 mod error;
+mod exchange;
 mod instant;
+mod postgres;
 mod prometheus;
 mod range;
+mod redis;
 mod temporal;
 #[cfg(test)]
 pub(crate) mod test_keys;
+mod tls;
+mod web;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::{
@@ -25,9 +32,12 @@ pub use self::{
     instant::parse_instant,
     range::{Grid, Past, parse_range},
 };
-use self::{prometheus::Prometheus, temporal::Temporal};
+use self::{prometheus::Prometheus, temporal::Temporal, web::Web};
 use crate::{
-    config::{CollectorConfig, CollectorSource, QueryTemplate},
+    config::{
+        AddressTemplate, CollectorConfig, CollectorKind, CollectorSource, PostgresAddress,
+        QueryTemplate, RedisAddress, RedisCommand,
+    },
     error_chain::chain,
     expr::{Names, Values},
     labels::CallResult,
@@ -46,6 +56,7 @@ const POINTS_AT_ONCE: usize = 10_000;
 /// One configured collector, ready to be asked, by any number of passes at the same time.
 pub struct Collector {
     metric: String,
+    kind: CollectorKind,
     source: Source,
 }
 
@@ -58,6 +69,53 @@ enum Source {
         client: Box<Temporal>,
         query: Option<QueryTemplate>,
     },
+    Http {
+        client: Box<Web>,
+        url: AddressTemplate,
+        value: Option<QueryTemplate>,
+    },
+    Redis {
+        servers: Arc<redis::Servers>,
+        tls: Arc<ClientConfig>,
+        url: AddressTemplate,
+        command: RedisCommand,
+        empty_value: Option<f64>,
+    },
+    Postgres {
+        databases: postgres::Databases,
+        url: AddressTemplate,
+        query: QueryTemplate,
+        empty_value: Option<f64>,
+    },
+}
+
+/// What collectors ask through. Those made from the same one share connections to the same server.
+#[derive(Clone)]
+pub struct Connections {
+    transport: Arc<dyn Transport>,
+    extra_roots: Option<Arc<[u8]>>,
+    redis: Arc<redis::Servers>,
+    postgres: Arc<postgres::Servers>,
+}
+
+impl Connections {
+    /// Web servers, Prometheus among them, are asked through `transport`; others over connections of their own, which trust
+    /// the certificates of `extra_roots` (PEM, the content of the file that `SSL_CERT_FILE` names) besides those compiled
+    /// in.
+    pub fn new(transport: Arc<dyn Transport>, extra_roots: Option<&[u8]>) -> Self {
+        Self {
+            transport,
+            extra_roots: extra_roots.map(Arc::from),
+            redis: Arc::default(),
+            postgres: Arc::default(),
+        }
+    }
+
+    /// What web servers are asked through.
+    #[must_use]
+    pub fn transport(&self) -> Arc<dyn Transport> {
+        Arc::clone(&self.transport)
+    }
 }
 
 /// One collected value.
@@ -78,17 +136,12 @@ pub struct Sample {
 impl Collector {
     /// Prepares a collector; connects to nothing and needs no runtime.
     ///
-    /// Prometheus is asked through `transport`; Temporal speaks gRPC over a connection of its own, which trusts the
-    /// certificates of `extra_roots` (PEM, the content of the file that `SSL_CERT_FILE` names) besides those compiled in.
-    ///
     /// # Errors
     ///
     /// An address, a token, extra roots or a Temporal key pair that cannot be used.
-    pub fn new(
-        config: &CollectorConfig,
-        transport: Arc<dyn Transport>,
-        extra_roots: Option<&[u8]>,
-    ) -> Result<Self, CollectError> {
+    pub fn new(config: &CollectorConfig, connections: &Connections) -> Result<Self, CollectError> {
+        let transport = Arc::clone(&connections.transport);
+        let extra_roots = connections.extra_roots.as_deref();
         let source = match &config.source {
             CollectorSource::Prometheus {
                 address,
@@ -119,9 +172,46 @@ impl Collector {
                 ),
                 query: query.clone(),
             },
+            CollectorSource::Http {
+                url,
+                value,
+                token,
+                headers,
+                empty_value,
+            } => Source::Http {
+                client: Box::new(Web::new(token.as_ref(), headers, *empty_value, transport)?),
+                url: url.clone(),
+                value: value.clone(),
+            },
+            CollectorSource::Redis {
+                url,
+                command,
+                empty_value,
+            } => Source::Redis {
+                servers: Arc::clone(&connections.redis),
+                tls: tls::verified(extra_roots)?,
+                url: url.clone(),
+                command: command.clone(),
+                empty_value: *empty_value,
+            },
+            CollectorSource::Postgres {
+                url,
+                query,
+                empty_value,
+            } => Source::Postgres {
+                databases: postgres::Databases {
+                    servers: Arc::clone(&connections.postgres),
+                    verified: tls::verified(extra_roots)?,
+                    encrypted_only: tls::encrypted_only(),
+                },
+                url: url.clone(),
+                query: query.clone(),
+                empty_value: *empty_value,
+            },
         };
         Ok(Self {
             metric: config.metric.clone(),
+            kind: config.kind(),
             source,
         })
     }
@@ -131,12 +221,9 @@ impl Collector {
         &self.metric
     }
 
-    /// Which service is asked: the `api` label of `fas_api_requests_total`.
-    pub fn api(&self) -> &'static str {
-        match self.source {
-            Source::Prometheus { .. } => "prometheus",
-            Source::Temporal { .. } => "temporal",
-        }
+    /// What is asked.
+    pub fn kind(&self) -> CollectorKind {
+        self.kind
     }
 
     /// The query as it is sent for `app`, its variables replaced.
@@ -146,22 +233,68 @@ impl Collector {
             Source::Temporal { query, .. } => {
                 temporal::running(query.as_ref().map(|query| query.render(app)).as_deref())
             }
+            Source::Http { url, value, .. } => {
+                let path = value.as_ref().map(|value| value.render(app));
+                let path = path.map_or_else(String::new, |path| format!(" {path}"));
+                format!("GET {}{path}", url.shown(app))
+            }
+            Source::Redis { command, .. } => command.shown(app),
+            Source::Postgres { query, .. } => query.render(app),
         }
     }
 
-    /// Asks once, for `app`. `now` is the evaluation time sent to Prometheus. The caller bounds it by the pass deadline
-    /// (dropping the future is safe at any point).
+    /// Asks once, for `app`. `now` is the evaluation time sent to Prometheus. The caller bounds it by `until` (dropping the
+    /// future is safe at any point), of which a server that can keep a deadline is told.
     ///
     /// # Errors
     ///
     /// Whatever keeps the metric from having a value in this pass.
-    pub async fn collect(&self, app: &str, now: jiff::Timestamp) -> Result<Sample, CollectError> {
+    pub async fn collect(
+        &self,
+        app: &str,
+        now: jiff::Timestamp,
+        until: Instant,
+    ) -> Result<Sample, CollectError> {
         let query = self.query(app);
         let result = match &self.source {
             Source::Prometheus { client, .. } => client.query(&query, now).await,
             Source::Temporal { client, .. } => client.count(&query).await,
+            Source::Http { client, url, value } => {
+                let path = value.as_ref().map(|value| value.render(app));
+                client.get(&url.render(app), path.as_deref()).await
+            }
+            Source::Redis {
+                servers,
+                tls,
+                url,
+                command,
+                empty_value,
+            } => {
+                let address = RedisAddress::parse(&url.render(app));
+                let (address, _) = address.map_err(|_| self.unusable_address())?;
+                let command = command.render(app);
+                redis::ask(servers, tls, &address, command, *empty_value).await
+            }
+            Source::Postgres {
+                databases,
+                url,
+                empty_value,
+                ..
+            } => {
+                let address = PostgresAddress::parse(&url.render(app));
+                let (address, _) = address.map_err(|_| self.unusable_address())?;
+                postgres::ask(databases, &address, &query, until, *empty_value).await
+            }
         };
         result.map_err(|error| error.asked(&query))
+    }
+
+    /// An address that was one with another app's name in it.
+    fn unusable_address(&self) -> CollectError {
+        CollectError::Address {
+            service: self.kind.title(),
+            problem: "it is none once the app's name is in it",
+        }
     }
 
     /// Asks for its values at the points of `grid`, for `app`, in as many requests as that takes; each may take `timeout`
@@ -181,7 +314,8 @@ impl Collector {
         mut told: impl FnMut(usize),
     ) -> Result<Past, CollectError> {
         let Source::Prometheus { client, query } = &self.source else {
-            return Err(CollectError::NoHistory);
+            let service = self.kind.title();
+            return Err(CollectError::NoHistory { service });
         };
         let query = query.render(app);
         let mut past = Past {
@@ -281,13 +415,13 @@ pub async fn collect_all(
             collector.query(app)
         );
         let asked = Instant::now();
-        let result = timeout_at(until, collector.collect(app, began.wall))
+        let result = timeout_at(until, collector.collect(app, began.wall, until))
             .await
             .unwrap_or(Err(CollectError::OutOfTime { timeout }));
         let counted = result
             .as_ref()
             .map_or_else(CollectError::result, |_| CallResult::Ok);
-        metrics.collector_request(collector.api(), counted, asked.elapsed());
+        metrics.collector_request(collector.kind.request(), counted, asked.elapsed());
         (collector.metric().to_owned(), result)
     }));
     Readings(readings.await)
@@ -339,6 +473,10 @@ mod tests {
         }
     }
 
+    fn connections() -> Connections {
+        Connections::new(Arc::new(Sevens::default()), None)
+    }
+
     fn template(text: &str) -> QueryTemplate {
         QueryTemplate::parse(text, |_| None).0
     }
@@ -376,10 +514,11 @@ mod tests {
     async fn the_query_is_rendered_for_each_app() {
         let transport = Arc::new(Sevens::default());
         let shared = Arc::clone(&transport) as Arc<dyn Transport>;
-        let collector = Collector::new(&prometheus(), shared, None).unwrap();
+        let collector = Collector::new(&prometheus(), &Connections::new(shared, None)).unwrap();
         for app in ["worker-1", "worker-2"] {
             let now = jiff::Timestamp::from_second(1_767_323_045).unwrap();
-            let sample = collector.collect(app, now).await.unwrap();
+            let until = Instant::now() + Duration::from_secs(15);
+            let sample = collector.collect(app, now, until).await.unwrap();
             assert_eq!(sample.value.to_bits(), 7.0_f64.to_bits());
         }
         let expected: [&[u8]; 2] = [
@@ -396,7 +535,7 @@ mod tests {
             (prometheus(), "Collector { metric: \"depth\", .. }"),
             (temporal(CLIENT_KEY), "Collector { metric: \"orders\", .. }"),
         ] {
-            let collector = Collector::new(&config, Arc::new(Sevens::default()), None).unwrap();
+            let collector = Collector::new(&config, &connections()).unwrap();
             assert_eq!(collector.metric(), config.metric);
             assert_eq!(format!("{collector:?}"), shown);
         }
@@ -404,16 +543,23 @@ mod tests {
 
     #[test]
     fn a_key_pair_that_does_not_match_is_refused_at_once() {
-        let collector = Collector::new(&temporal(SERVER_KEY), Arc::new(Sevens::default()), None);
+        let collector = Collector::new(&temporal(SERVER_KEY), &connections());
         let expected = CollectError::Identity(IdentityError::Mismatch).to_string();
         assert_eq!(collector.unwrap_err().to_string(), expected);
     }
 
     #[test]
+    fn every_kind_of_request_is_counted_under_a_name_of_its_own() {
+        let asked = CollectorKind::ALL.map(CollectorKind::request);
+        assert_eq!(asked, crate::labels::COLLECTOR_REQUESTS);
+    }
+
+    #[test]
     fn collecting_can_be_spawned() {
         fn is_send<T: Send>(_: &T) {}
-        let collector = Collector::new(&prometheus(), Arc::new(Sevens::default()), None).unwrap();
-        is_send(&collector.collect("worker", jiff::Timestamp::UNIX_EPOCH));
+        let collector = Collector::new(&prometheus(), &connections()).unwrap();
+        let until = Instant::now();
+        is_send(&collector.collect("worker", jiff::Timestamp::UNIX_EPOCH, until));
     }
 
     #[test]

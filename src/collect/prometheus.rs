@@ -13,29 +13,29 @@ use std::{
     },
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderValue, Method, Request, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
-use super::{CollectError, Grid, Past, Sample, busy, parse_instant, parse_range};
+use super::{
+    CollectError, Grid, Past, Sample, busy,
+    exchange::{AGENT, Asked, authorization, exchange, uri},
+    parse_instant, parse_range,
+};
 use crate::{
-    shown::{address as shown, excerpt, without_user},
-    transport::{REDIRECT_LIMIT, Redirect, Transport, TransportError, redirect},
+    shown::{address as shown, without_user},
+    transport::Transport,
 };
 
 /// The longest answer that is read: thousands of series, where one is needed.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
 
-/// The longest address of a redirect that is shown.
-const TARGET_LIMIT: usize = 300;
-
-/// What this program calls itself.
-const AGENT: &str = concat!("fly-autoscaler/", env!("CARGO_PKG_VERSION"));
+/// What it is called in messages.
+const SERVICE: &str = "Prometheus";
 
 /// A Prometheus server, with what is sent in every request.
 pub(super) struct Prometheus {
@@ -68,12 +68,13 @@ impl Prometheus {
         let range_endpoint = endpoint(address, "query_range")?;
         let endpoint = endpoint(address, "query")?;
         let authorization = authorization(
+            "FAS_PROMETHEUS_TOKEN",
             token.map(ExposeSecret::expose_secret),
             basic.map(ExposeSecret::expose_secret),
         )?;
         Ok(Self {
             transport,
-            peer: format!("Prometheus at {}", shown(address)),
+            peer: format!("{SERVICE} at {}", shown(address)),
             endpoint,
             range_endpoint,
             authorization,
@@ -164,33 +165,13 @@ impl Prometheus {
         endpoint: &Url,
         form: &Form<'_>,
     ) -> Result<http::Response<Bytes>, CollectError> {
-        let (mut request, mut place) = self.request(method, endpoint, form)?;
-        let mut peer = self.peer.clone();
-        // The first request, and one for each redirect.
-        for remaining in (0..=REDIRECT_LIMIT).rev() {
-            let exchange = self.transport.exchange(request.clone(), BODY_LIMIT);
-            let answer = exchange.await.map_err(|error| failure(peer, error))?;
-            let status = answer.status();
-            let to = match redirect(&place, status, answer.headers()) {
-                None => return Ok(answer),
-                Some(Redirect::Elsewhere(to)) => {
-                    let to = shown_target(&to);
-                    return Err(CollectError::Redirected { status, to });
-                }
-                Some(Redirect::Follow(to)) => to,
-            };
-            if remaining == 0 {
-                place = to;
-                break;
-            }
-            *request.uri_mut() = uri(&to)?;
-            peer = format!("Prometheus at {}", shown_target(&to));
-            place = to;
-        }
-        Err(CollectError::TooManyRedirects {
-            limit: REDIRECT_LIMIT,
-            to: shown_target(&place),
-        })
+        let (request, place) = self.request(method, endpoint, form)?;
+        let asked = Asked {
+            service: SERVICE,
+            peer: self.peer.clone(),
+            body_limit: BODY_LIMIT,
+        };
+        exchange(&*self.transport, request, place, asked).await
     }
 
     /// The request and its address.
@@ -207,7 +188,7 @@ impl Prometheus {
         } else {
             endpoint.clone()
         };
-        *request.uri_mut() = uri(&url)?;
+        *request.uri_mut() = uri(SERVICE, &url)?;
         if method != Method::GET {
             *request.body_mut() = Bytes::from(form.encoded());
             request.headers_mut().insert(
@@ -225,32 +206,6 @@ impl Prometheus {
     }
 }
 
-/// Where a server sends us, as it may be shown.
-fn shown_target(to: &Url) -> String {
-    excerpt(&shown(to), TARGET_LIMIT)
-}
-
-/// What a failed exchange means.
-fn failure(peer: String, error: TransportError) -> CollectError {
-    match error {
-        TransportError::Connect(source) => CollectError::Connection { peer, source },
-        TransportError::Proxy { proxy, source } => CollectError::Proxy {
-            peer,
-            proxy,
-            source,
-        },
-        TransportError::Tls { advice, source } => CollectError::Tls {
-            peer,
-            advice,
-            source,
-        },
-        TransportError::Timeout => CollectError::Timeout { peer },
-        TransportError::Interrupted(source) => CollectError::Interrupted { peer, source },
-        TransportError::BodyTooLarge { limit } => CollectError::Oversized { limit },
-        TransportError::Encoding { problem } => CollectError::Encoding { problem },
-    }
-}
-
 /// A server that knows no POST here says so with one of these.
 fn is_method_refused(status: StatusCode) -> bool {
     matches!(
@@ -262,7 +217,7 @@ fn is_method_refused(status: StatusCode) -> bool {
 fn endpoint(address: &Url, name: &str) -> Result<Url, CollectError> {
     if !matches!(address.scheme(), "http" | "https") || address.host().is_none() {
         return Err(CollectError::Address {
-            service: "Prometheus",
+            service: SERVICE,
             problem: "expected `http://` or `https://` and a host",
         });
     }
@@ -270,46 +225,8 @@ fn endpoint(address: &Url, name: &str) -> Result<Url, CollectError> {
     let path = format!("{}/api/v1/{name}", address.path().trim_end_matches('/'));
     endpoint.set_path(&path);
     endpoint.set_fragment(None);
-    uri(&endpoint)?;
+    uri(SERVICE, &endpoint)?;
     Ok(endpoint)
-}
-
-fn uri(url: &Url) -> Result<Uri, CollectError> {
-    Uri::try_from(url.as_str()).map_err(|_| CollectError::Address {
-        service: "Prometheus",
-        problem: "it (with the query, where that goes into the address) is too long, or has a character that it must \
-                  not have",
-    })
-}
-
-/// The `Authorization` header: a token beginning with `Fly` names its scheme itself, any other is a bearer's, whether it
-/// says so or not, and without a token there is the address's user and password.
-fn authorization(
-    token: Option<&str>,
-    basic: Option<&str>,
-) -> Result<Option<HeaderValue>, CollectError> {
-    let token = token.map(without_bearer).filter(|token| !token.is_empty());
-    let value = match (token, basic) {
-        (Some(token), _) if token.starts_with("Fly") => token.to_owned(),
-        (Some(token), _) => format!("Bearer {token}"),
-        (None, Some(basic)) => format!("Basic {}", BASE64_STANDARD.encode(basic)),
-        (None, None) => return Ok(None),
-    };
-    let mut value = HeaderValue::try_from(value).map_err(|_| CollectError::Token)?;
-    value.set_sensitive(true);
-    Ok(Some(value))
-}
-
-/// A token without the `Bearer` that it was pasted with, as `FAS_API_TOKEN` is read.
-fn without_bearer(token: &str) -> &str {
-    let mut token = token.trim();
-    while let Some((scheme, after)) = token.split_once(' ') {
-        if !scheme.eq_ignore_ascii_case("Bearer") {
-            break;
-        }
-        token = after.trim();
-    }
-    token
 }
 
 /// The parameters of one query.
@@ -378,6 +295,7 @@ mod tests {
     use http::Response;
 
     use super::{super::CollectErrorKind as Kind, *};
+    use crate::transport::TransportError;
 
     const ONE: &str =
         r#"{"status":"success","data":{"resultType":"scalar","result":[1767323045.1,"1"]}}"#;

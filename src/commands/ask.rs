@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 
 use crate::{
-    collect::Collector,
+    collect::{Collector, Connections},
     config::{Config, FleetConfig},
     machines::{Api, ApiOptions},
     metrics::Metrics,
@@ -30,8 +30,9 @@ pub(super) fn collectors(
     transport: &Arc<dyn Transport>,
     extra_roots: Option<&[u8]>,
 ) -> anyhow::Result<Vec<Collector>> {
+    let connections = Connections::new(Arc::clone(transport), extra_roots);
     let collectors = fleet.collectors.iter().map(|collector| {
-        Collector::new(collector, Arc::clone(transport), extra_roots)
+        Collector::new(collector, &connections)
             .with_context(|| format!("metric {}", collector.metric))
     });
     collectors.collect()

@@ -29,8 +29,8 @@ use crate::{
         terminal::{self, Colour},
     },
     clock::Clock,
-    collect::{Collector, Grid, Past},
-    config::{CollectorConfig, CollectorSource, Config, FleetConfig, Purpose},
+    collect::{Collector, Connections, Grid, Past},
+    config::{CollectorConfig, CollectorKind, Config, FleetConfig, Purpose},
     duration::{self, DurationError},
     expr::{Expression, Names},
     pass_log::PassLog,
@@ -529,14 +529,16 @@ async fn fetch(
 ) -> anyhow::Result<History> {
     let grid = wanted.grid()?;
     let transport = ask::transport(config, extra_roots)?;
+    let connections = Connections::new(transport, extra_roots);
     let app = fleet.apps.pattern.as_str();
-    let of_temporal = fleet.collectors.iter().find(|collector| {
-        matches!(collector.source, CollectorSource::Temporal { .. })
+    let without_history = fleet.collectors.iter().find(|collector| {
+        collector.kind() != CollectorKind::Prometheus
             && candidates.needed.contains(&collector.metric)
     });
-    if let Some(CollectorConfig { metric, .. }) = of_temporal {
+    if let Some(collector) = without_history {
+        let (service, metric) = (collector.kind().title(), &collector.metric);
         bail!(
-            "Temporal has no history, and the expressions read its metric {metric}: leave it out with --expression, or \
+            "{service} has no history, and the expressions read its metric {metric}: leave it out with --expression, or \
              give its values in a file with --load"
         );
     }
@@ -552,8 +554,8 @@ async fn fetch(
     for metric in &candidates.needed {
         let configured = fleet.collectors.iter().find(|one| one.metric == *metric);
         let configured = configured.with_context(|| format!("there is no metric {metric}"))?;
-        let collector = Collector::new(configured, Arc::clone(&transport), extra_roots)
-            .with_context(|| format!("metric {metric}"))?;
+        let collector =
+            Collector::new(configured, &connections).with_context(|| format!("metric {metric}"))?;
         let told = |points: usize| bar.inc(u64::try_from(points).unwrap_or_default());
         let past = collector
             .history(app, grid, fleet.policy.timeout, told)

@@ -28,14 +28,13 @@ use crate::{
     check::{self, App, Fleet, Port, Reading, Report, Seen, Step},
     clock::Clock,
     collect::{BusyQuery, Collector, collect_all},
-    config::{CollectorConfig, CollectorSource, Config, ConfigErrors, FleetConfig, Purpose},
+    config::{Config, ConfigErrors, FleetConfig, Purpose},
     error_chain::chain,
     expr::Values,
     listener,
     machines::{Api, ApiError, AppAbout, AppClient, TokenScope},
     metrics::Metrics,
     scaling::{Busyness, Machine, Now, Release},
-    shown,
     shutdown::shutdown,
     stderr, telemetry,
     transport::Transport,
@@ -284,9 +283,9 @@ impl Asker<'_> {
         let readings = readings.into_results().zip(configured);
         let readings = readings.map(|((metric, result), (configured, collector))| Reading {
             metric,
-            api: collector.api(),
+            kind: collector.kind(),
             query: collector.query(client.app()),
-            address: address(configured),
+            address: configured.address(client.app()),
             result,
         });
         Answers {
@@ -370,14 +369,6 @@ struct Answers {
 async fn timed<T>(asking: impl Future<Output = T>) -> (T, Duration) {
     let began = Instant::now();
     (asking.await, began.elapsed())
-}
-
-/// Where a metric comes from, as it may be shown.
-fn address(collector: &CollectorConfig) -> String {
-    match &collector.source {
-        CollectorSource::Prometheus { address, .. } => shown::address(address),
-        CollectorSource::Temporal { address, .. } => address.to_string(),
-    }
 }
 
 /// Whether the daemon could listen here, or does: its port is taken and given back at once.

@@ -9,23 +9,30 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    BusyConfig, CollectorConfig, CollectorSource, ConfigError, Place, QueryTemplate,
-    TemporalAddress, TemporalIdentity,
+    AddressTemplate, BusyConfig, CollectorConfig, CollectorKind, CollectorSource, ConfigError,
+    Place, QueryTemplate, TemporalAddress, TemporalIdentity,
     env::Environment,
-    expansion::{APP_NAME, Segment, segments},
+    expansion::{PROCESS_GROUP, Segment, is_of_fleet, segments},
+    postgres,
     problems::Problems,
+    redis,
     secrets::{is_secret, refuse_secret_in_query, warn_of_short_basic},
-    settings::{Settings, VARIABLES, Value, WrittenCollector, YamlKey},
-    values,
+    settings::{Settings, Value, WrittenCollector},
+    validate::DEFAULT_PROCESS_GROUP,
+    values, web,
 };
 use crate::{
     expr::{Expression, Names},
+    scaling::EVERY_GROUP,
     shown::{self, written_address},
     transport::ProxyRules,
 };
 
-/// The longest query, in bytes, once its variables are replaced.
-const QUERY_LIMIT: usize = 1 << 20;
+/// The longest query or address, in bytes, once its variables are replaced.
+pub(super) const TEXT_LIMIT: usize = 1 << 20;
+
+/// What stands for an app while no pass is made, to see whether something that has its name in it can be used.
+pub(super) const SOME_APP: &str = "my-app";
 
 /// The collectors of the file, or else those of the environment. Each metric's name must be its own.
 pub(super) fn collectors(
@@ -35,11 +42,12 @@ pub(super) fn collectors(
     proxies: &ProxyRules,
 ) -> Vec<CheckedCollector> {
     let of_environment = WrittenCollector::from_environment(settings);
+    let group = process_group(problems, settings);
     let written = if let Some(written) = settings.metric_collectors.take() {
         for collector in &of_environment {
             // The address stands for what belongs to it.
-            let ignored: Vec<&Value> = match &collector.address {
-                Some(address) => vec![address],
+            let ignored: Vec<&Value> = match collector.place() {
+                Some(place) => vec![place],
                 None => collector.values().map(|(_, value)| value).collect(),
             };
             for label in ignored.into_iter().map(Value::label) {
@@ -47,7 +55,7 @@ pub(super) fn collectors(
                 if problems.referenced.contains(label) || label.starts_with("TEMPORAL_") {
                     continue;
                 }
-                problems.warnings.push(format!(
+                problems.warn(format!(
                     "{label} is ignored, because the file has metric-collectors"
                 ));
             }
@@ -56,21 +64,18 @@ pub(super) fn collectors(
     } else {
         let (complete, incomplete): (Vec<_>, Vec<_>) = of_environment
             .into_iter()
-            .partition(|collector| collector.address.is_some());
+            .partition(|collector| collector.place().is_some());
         for (_, value) in incomplete.iter().flat_map(WrittenCollector::values) {
             let label = value.label();
             // Temporal's own variables may be there for another program.
             if problems.referenced.contains(label) || label.starts_with("TEMPORAL_") {
                 continue;
             }
-            let address = if label.contains("PROMETHEUS") {
-                "FAS_PROMETHEUS_ADDRESS"
-            } else {
-                "FAS_TEMPORAL_ADDRESS"
-            };
-            problems
-                .warnings
-                .push(format!("{label} has no effect without {address}"));
+            let mut kinds = CollectorKind::ALL.into_iter();
+            let kind = kinds.find(|kind| label.contains(&kind.name().to_uppercase()));
+            if let Some(kind) = kind {
+                problems.warn(format!("{label} has no effect without {}", kind.place()));
+            }
         }
         complete
     };
@@ -83,7 +88,13 @@ pub(super) fn collectors(
         .into_iter()
         .enumerate()
         .map(|(index, written)| {
-            let mut checked = collector(problems, index, &written, environment, proxies);
+            let context = Context {
+                index,
+                environment,
+                group: &group,
+                proxies,
+            };
+            let mut checked = collector(problems, &written, &context);
             if let (Some(metric), Some(value)) = (&checked.metric, &written.metric_name) {
                 if let Some(first) = first_with.get(metric) {
                     let other = match &written_names[*first] {
@@ -109,39 +120,71 @@ pub(super) fn collectors(
         .collect()
 }
 
+/// What a collector is read with, besides its own values.
+pub(super) struct Context<'a> {
+    /// Its place in the list.
+    index: usize,
+    environment: &'a Environment,
+    /// What `$PROCESS_GROUP` means.
+    group: &'a str,
+    proxies: &'a ProxyRules,
+}
+
 fn collector(
     problems: &mut Problems,
-    index: usize,
     collector: &WrittenCollector,
-    environment: &Environment,
-    proxies: &ProxyRules,
+    context: &Context<'_>,
 ) -> CheckedCollector {
+    let index = context.index;
     let metric = metric_name(problems, index, collector);
-    let source = match collector.kind.as_ref().map(Value::text) {
-        Some("prometheus") => prometheus(problems, index, collector, environment),
-        Some("temporal") => temporal(problems, index, collector, environment, proxies),
-        Some(other) => {
-            let place = collector
-                .kind
-                .as_ref()
-                .map_or_else(|| item_place(collector), |kind| kind.place().clone());
-            let message = format!("{}invalid type", item(index, collector));
-            problems.refuse(
-                ConfigError::new(&place, message)
-                    .value(other)
-                    .expected("prometheus or temporal"),
-            );
-            None
-        }
-        None => {
-            let message = format!("{}type required", item(index, collector));
-            problems.refuse(
-                ConfigError::new(&item_place(collector), message).example("type: prometheus"),
-            );
-            None
-        }
+    let Some(written) = &collector.kind else {
+        let message = format!("{}type required", item(index, collector));
+        problems
+            .refuse(ConfigError::new(&item_place(collector), message).example("type: prometheus"));
+        return CheckedCollector {
+            metric,
+            source: None,
+        };
+    };
+    let Some(kind) = CollectorKind::named(written.text()) else {
+        let message = format!("{}invalid type", item(index, collector));
+        let names = CollectorKind::ALL.map(CollectorKind::name);
+        let (last, others) = names.split_last().expect("there are some");
+        problems.refuse(
+            ConfigError::new(written.place(), message)
+                .value(written.text())
+                .expected(format!("{} or {last}", others.join(", "))),
+        );
+        return CheckedCollector {
+            metric,
+            source: None,
+        };
+    };
+    without_effect(problems, index, collector, kind);
+    let source = match kind {
+        CollectorKind::Prometheus => prometheus(problems, collector, context),
+        CollectorKind::Temporal => temporal(problems, collector, context),
+        CollectorKind::Http => web::collector(problems, collector, context),
+        CollectorKind::Redis => redis::collector(problems, collector, context),
+        CollectorKind::Postgres => postgres::collector(problems, collector, context),
     };
     CheckedCollector { metric, source }
+}
+
+/// The group that `$PROCESS_GROUP` stands for in a query.
+fn process_group(problems: &mut Problems, settings: &Settings) -> String {
+    let Some(value) = &settings.process_group else {
+        return DEFAULT_PROCESS_GROUP.to_owned();
+    };
+    let mut pieces = segments(value.text());
+    if pieces.any(|piece| matches!(piece, Segment::Variable { name, .. } if is_of_fleet(name))) {
+        let message = format!(
+            "{} contains a variable that only queries have",
+            value.label()
+        );
+        problems.refuse(ConfigError::new(value.place(), message).value(value.text()));
+    }
+    value.text().to_owned()
 }
 
 /// A metric's name must be one that an expression can use, which the expression language itself decides.
@@ -187,38 +230,28 @@ fn metric_name(
 
 fn prometheus(
     problems: &mut Problems,
-    index: usize,
     collector: &WrittenCollector,
-    environment: &Environment,
+    context: &Context<'_>,
 ) -> Option<CollectorSource> {
-    without_effect(
-        problems,
-        index,
-        collector,
-        &["namespace", "cert-data", "key-data"],
-    );
-    let query = query(problems, collector.query.as_ref(), environment);
+    let query = context.query(problems, collector.query.as_ref());
     if query.is_none() {
-        missing(
+        context.missing(
             problems,
-            (index, collector),
+            collector,
             "prometheus query required",
             ("query", "sum(queue_depth)"),
         );
     }
-    let empty_value = collector
-        .empty_value
-        .as_ref()
-        .and_then(|value| values::number(problems, value));
+    let empty_value = empty_value(problems, collector);
     let token = collector
         .token
         .as_ref()
         .map(|value| values::collector_token(problems, value));
     let example = "https://api.fly.io/prometheus/my-org";
     let Some(value) = &collector.address else {
-        missing(
+        context.missing(
             problems,
-            (index, collector),
+            collector,
             "prometheus address required",
             ("address", example),
         );
@@ -261,7 +294,7 @@ fn warn_of_doubled_path(problems: &mut Problems, value: &Value, address: &Url) {
 }
 
 /// Moves `user:password` out of an address.
-fn take_user_information(
+pub(super) fn take_user_information(
     problems: &mut Problems,
     address: &mut Url,
     value: &Value,
@@ -291,13 +324,11 @@ fn take_user_information(
 
 fn temporal(
     problems: &mut Problems,
-    index: usize,
     collector: &WrittenCollector,
-    environment: &Environment,
-    proxies: &ProxyRules,
+    context: &Context<'_>,
 ) -> Option<CollectorSource> {
-    without_effect(problems, index, collector, &["token", "empty-value"]);
-    let query = query(problems, collector.query.as_ref(), environment);
+    let index = context.index;
+    let query = context.query(problems, collector.query.as_ref());
     let identity = match (&collector.cert_data, &collector.key_data) {
         (Some(certificate), Some(key)) => Some(TemporalIdentity {
             certificate: certificate.raw().to_owned(),
@@ -320,17 +351,17 @@ fn temporal(
         (None, None) => None,
     };
     if collector.namespace.is_none() {
-        missing(
+        context.missing(
             problems,
-            (index, collector),
+            collector,
             "temporal namespace required",
             ("namespace", "default"),
         );
     }
     let Some(value) = &collector.address else {
-        missing(
+        context.missing(
             problems,
-            (index, collector),
+            collector,
             "temporal address required",
             ("address", "localhost:7233"),
         );
@@ -354,7 +385,7 @@ fn temporal(
     // gRPC in Go asks through the proxy for `https://` addresses, with TLS or without.
     let proxy = Url::parse(&format!("https://{}", address.authority()))
         .ok()
-        .and_then(|url| proxies.proxy_for(&url).cloned());
+        .and_then(|url| context.proxies.proxy_for(&url).cloned());
     if let Some(proxy) = proxy
         .as_ref()
         .filter(|proxy| proxy.url().scheme() != "http")
@@ -376,51 +407,151 @@ fn temporal(
     })
 }
 
-pub(super) fn query(
-    problems: &mut Problems,
-    value: Option<&Value>,
-    environment: &Environment,
-) -> Option<QueryTemplate> {
-    let value = value?;
-    let lengths = segments(value.text()).map(|segment| match segment {
-        Segment::Text(kept) => kept.len(),
-        Segment::Variable { name: APP_NAME, .. } => 0,
-        Segment::Variable { name, .. } => environment.get(name).map_or(0, str::len),
-    });
-    if lengths.sum::<usize>() > QUERY_LIMIT {
-        let message = format!(
-            "{} is longer than {QUERY_LIMIT} bytes once its variables are replaced",
-            value.label()
-        );
-        problems.refuse(ConfigError::new(value.place(), message));
-        return Some(QueryTemplate::parse("", |_| None).0);
+/// The value when there is nothing.
+pub(super) fn empty_value(problems: &mut Problems, collector: &WrittenCollector) -> Option<f64> {
+    let value = collector.empty_value.as_ref()?;
+    values::number(problems, value)
+}
+
+impl Context<'_> {
+    /// A query, or whatever else is sent to the server as it is: no secret is put into it.
+    pub(super) fn query(
+        &self,
+        problems: &mut Problems,
+        value: Option<&Value>,
+    ) -> Option<QueryTemplate> {
+        Some(self.template(problems, "query", value?))
     }
-    let mut secret = Vec::new();
-    for segment in segments(value.text()) {
-        if let Segment::Variable { name, .. } = segment {
-            problems.referenced.insert(name.to_owned());
-            if name != APP_NAME && !secret.contains(&name) && is_secret(problems, name, environment)
-            {
+
+    /// As [`Self::query`], under another name.
+    pub(super) fn template(
+        &self,
+        problems: &mut Problems,
+        what: &str,
+        value: &Value,
+    ) -> QueryTemplate {
+        let environment = self.environment;
+        if self.is_too_long(problems, value) {
+            return QueryTemplate::parse("", |_| None).0;
+        }
+        let mut secret = Vec::new();
+        for name in referenced(problems, value) {
+            if is_secret(problems, name, environment) {
                 secret.push(name);
             }
         }
+        for name in secret {
+            refuse_secret_in_query(problems, &format!("the {what}"), value, name);
+        }
+        self.filled_in(problems, what, value)
     }
-    for name in secret {
-        refuse_secret_in_query(problems, "the query", value, name);
+
+    /// A part of a text that was checked as a whole.
+    pub(super) fn part(&self, text: &str) -> QueryTemplate {
+        QueryTemplate::parse(text, |name| self.value(name)).0
     }
-    let (template, unset) = QueryTemplate::parse(value.text(), |name| {
-        environment.get(name).map(str::to_owned)
-    });
-    for name in unset {
-        problems.warnings.push(format!(
-            "the query of {} uses ${name}, which is not set; it was replaced by an empty string",
+
+    /// An address: a secret in it is where it belongs.
+    pub(super) fn address(
+        &self,
+        problems: &mut Problems,
+        value: &Value,
+    ) -> Option<AddressTemplate> {
+        if self.is_too_long(problems, value) {
+            return None;
+        }
+        let _ = referenced(problems, value);
+        let (template, unset) = QueryTemplate::parse_address(value.text(), |name| self.value(name));
+        if !unset.is_empty() {
+            // The name may be a piece of a password.
+            problems.warn(format!(
+                "{} has a $ with a name behind it that no variable has: it stays as it is",
+                value.label()
+            ));
+        }
+        self.refuse_every_group(problems, "address", value);
+        Some(AddressTemplate::new(template))
+    }
+
+    /// What a variable stands for.
+    fn value(&self, name: &str) -> Option<String> {
+        if name == PROCESS_GROUP {
+            return Some(self.group.to_owned());
+        }
+        self.environment.get(name).map(str::to_owned)
+    }
+
+    /// Refuses the group's name where there is none.
+    fn refuse_every_group(&self, problems: &mut Problems, what: &str, value: &Value) {
+        let names_group =
+            |piece| matches!(piece, Segment::Variable { name, .. } if name == PROCESS_GROUP);
+        if self.group != EVERY_GROUP || !segments(value.text()).any(names_group) {
+            return;
+        }
+        let message = format!(
+            "the {what} of {} uses ${PROCESS_GROUP}, but FAS_PROCESS_GROUP is {EVERY_GROUP}: all groups",
             value.label()
-        ));
+        );
+        problems.refuse(ConfigError::new(value.place(), message).expected("one group"));
     }
-    Some(template)
+
+    fn is_too_long(&self, problems: &mut Problems, value: &Value) -> bool {
+        let lengths = segments(value.text()).map(|segment| match segment {
+            Segment::Text(kept) => kept.len(),
+            Segment::Variable { name, .. } if is_of_fleet(name) => 0,
+            Segment::Variable { name, .. } => self.environment.get(name).map_or(0, str::len),
+        });
+        let is_too_long = lengths.sum::<usize>() > TEXT_LIMIT;
+        if is_too_long {
+            let message = format!(
+                "{} is longer than {TEXT_LIMIT} bytes once its variables are replaced",
+                value.label()
+            );
+            problems.refuse(ConfigError::new(value.place(), message));
+        }
+        is_too_long
+    }
+
+    fn filled_in(&self, problems: &mut Problems, what: &str, value: &Value) -> QueryTemplate {
+        let (template, unset) = QueryTemplate::parse(value.text(), |name| self.value(name));
+        self.refuse_every_group(problems, what, value);
+        for name in unset {
+            problems.warn(format!(
+                "the {what} of {} uses ${name}, which is not set; it was replaced by an empty string",
+                value.label()
+            ));
+        }
+        template
+    }
+
+    /// Refuses a collector for something it lacks: `key` is what the file calls it, and `example` a value for it.
+    pub(super) fn missing(
+        &self,
+        problems: &mut Problems,
+        collector: &WrittenCollector,
+        message: &str,
+        (key, example): (&str, &str),
+    ) {
+        missing(problems, (self.index, collector), message, (key, example));
+    }
 }
 
-/// Refuses a collector for something it lacks: `key` is what the file calls it, and `example` a value for it.
+/// The variables of the environment that a text names, each once.
+fn referenced<'text>(problems: &mut Problems, value: &'text Value) -> Vec<&'text str> {
+    let mut names = Vec::new();
+    for segment in segments(value.text()) {
+        if let Segment::Variable { name, .. } = segment
+            && !is_of_fleet(name)
+            && !names.contains(&name)
+        {
+            problems.referenced.insert(name.to_owned());
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Refuses a collector for something it lacks.
 fn missing(
     problems: &mut Problems,
     (index, collector): (usize, &WrittenCollector),
@@ -431,18 +562,9 @@ fn missing(
     let error = if collector.item.is_some() {
         ConfigError::new(&item_place(collector), message).example(format!("{key}: {example}"))
     } else {
-        let kind = collector
-            .kind
-            .as_ref()
-            .map_or("", Value::text)
-            .to_uppercase();
-        let name = VARIABLES
-            .iter()
-            .find(|variable| {
-                matches!(variable.key, YamlKey::Collector(of) if of == key)
-                    && variable.name.contains(&kind)
-            })
-            .map_or("FAS_PROMETHEUS_ADDRESS", |variable| variable.name);
+        let kind = collector.kind.as_ref().map_or("", Value::text);
+        let kind = CollectorKind::named(kind).unwrap_or(CollectorKind::Prometheus);
+        let name = kind.variable(key).unwrap_or(kind.place());
         let place = Place::Variable(name.to_owned());
         ConfigError::new(&place, message).example(format!("{name}={example}"))
     };
@@ -453,10 +575,9 @@ fn without_effect(
     problems: &mut Problems,
     index: usize,
     collector: &WrittenCollector,
-    keys: &[&str],
+    kind: CollectorKind,
 ) {
-    for (key, _) in collector.values().filter(|(key, _)| keys.contains(key)) {
-        let kind = collector.kind.as_ref().map_or("", Value::text);
+    for (key, _) in collector.keyed().filter(|(key, _)| !kind.has(key)) {
         problems.warnings.push(format!(
             "metric-collectors[{index}]: {key} has no effect in a collector of type {kind}"
         ));
@@ -484,7 +605,14 @@ pub(super) fn busy(
         }
         return None;
     };
-    let query = query(problems, Some(value), environment)?;
+    let group = process_group(problems, settings);
+    let context = Context {
+        index: 0,
+        environment,
+        group: &group,
+        proxies: &ProxyRules::default(),
+    };
+    let query = context.query(problems, Some(value))?;
     let mut sources = collectors.iter().map(|collector| &collector.source);
     let server = sources.find_map(|source| match source {
         CollectorSource::Prometheus {
@@ -498,7 +626,7 @@ pub(super) fn busy(
             token: token.clone(),
             query: query.clone(),
         }),
-        CollectorSource::Temporal { .. } => None,
+        _ => None,
     });
     if server.is_none() && problems.errors.is_empty() {
         let message = format!(

@@ -11,7 +11,7 @@ use std::{
 use super::{
     error::{ConfigError, Place},
     problems::Problems,
-    settings::{RawSettings, VARIABLES, variable},
+    settings::{FURTHER_QUERY, RawSettings, VARIABLES, Value, variable},
     suggestion::suggestion,
 };
 
@@ -120,6 +120,14 @@ impl Environment {
         })
     }
 
+    /// The variables that give further queries, in the order of their names.
+    pub(super) fn further_queries(&self) -> Vec<Value> {
+        let queries = self.variables.iter().filter(|(name, _)| is_query(name));
+        let queries = queries
+            .filter_map(|(name, value)| Value::new(value.clone(), Place::Variable(name.clone())));
+        queries.collect()
+    }
+
     /// Refuses a variable that is probably a misspelt safety switch, and warns of each other one that looks like one of this
     /// program's and is not; those in `referenced` are there for the file or a query.
     ///
@@ -131,6 +139,7 @@ impl Environment {
             name.starts_with(PREFIX)
                 && !value.is_empty()
                 && variable(name).is_none()
+                && !is_query(name)
                 && !referenced.contains(*name)
         });
         let unknown = unknown.map(|(name, _)| {
@@ -159,6 +168,12 @@ impl Environment {
         });
         warnings.collect()
     }
+}
+
+/// Whether a variable gives a further query of Prometheus.
+fn is_query(name: &str) -> bool {
+    name.strip_prefix(FURTHER_QUERY)
+        .is_some_and(|metric| !metric.is_empty())
 }
 
 #[cfg(test)]

@@ -6,6 +6,14 @@
 /// The variable that is left for the query, where it means the app of the pass.
 pub(super) const APP_NAME: &str = "APP_NAME";
 
+/// The variable that is left for the query, where it means the process group that is scaled.
+pub(super) const PROCESS_GROUP: &str = "PROCESS_GROUP";
+
+/// Whether a variable means something of the fleet, and nothing of the environment.
+pub(super) fn is_of_fleet(name: &str) -> bool {
+    matches!(name, APP_NAME | PROCESS_GROUP)
+}
+
 /// A piece of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Segment<'a> {

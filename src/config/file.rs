@@ -22,7 +22,7 @@ use super::{
     documents::{FirstDocument, first_document},
     env::Environment,
     error::{ConfigError, Place},
-    expansion::{APP_NAME, Segment, segments},
+    expansion::{Segment, is_of_fleet, segments},
     settings::{Keys, RawSettings},
     suggestion::suggestion,
 };
@@ -115,7 +115,7 @@ impl Expanded {
     }
 }
 
-/// Replaces `$NAME` and `${NAME}` by the environment's values, an unset one by nothing, and leaves `$APP_NAME`.
+/// Replaces `$NAME` and `${NAME}` by the environment's values, an unset one by nothing, and leaves what means something of the fleet.
 ///
 /// # Errors
 /// A text that is too large, before or after.
@@ -157,10 +157,7 @@ pub(super) fn expand_by(
     for segment in segments(text) {
         let piece = match segment {
             Segment::Text(kept) => kept,
-            Segment::Variable {
-                name: APP_NAME,
-                written,
-            } => written,
+            Segment::Variable { name, written } if is_of_fleet(name) => written,
             Segment::Variable { name, .. } => {
                 expanded.referenced.insert(name.to_owned());
                 let value = lookup(name);

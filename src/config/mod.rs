@@ -4,6 +4,7 @@
 //! pass the variables and the file's text. Every mistake is gathered and returned at once ([`ConfigErrors`]).
 //! What the values mean to a pass is decided elsewhere (`scaling`); this module only refuses what cannot be meant.
 
+mod address_template;
 mod collectors;
 mod conflicts;
 mod documents;
@@ -11,13 +12,18 @@ mod env;
 mod error;
 mod expansion;
 pub mod file;
+mod kind;
 mod pattern;
+mod postgres;
 mod problems;
 mod query;
+mod redis;
 mod reference;
 mod regions;
 mod secrets;
+mod server_url;
 mod settings;
+mod statement;
 mod suggestion;
 mod summary;
 mod temporal_address;
@@ -25,10 +31,12 @@ mod temporal_address;
 mod tests;
 mod validate;
 mod values;
+mod web;
 mod yaml_integer;
 
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::HeaderName;
 use secrecy::SecretString;
 use url::Url;
 
@@ -41,6 +49,7 @@ use crate::{
 
 pub use self::{
     error::{ConfigError, ConfigErrors, Place},
+    kind::CollectorKind,
     pattern::InvalidAppPattern,
     reference::reference,
     settings::{Holds, Origin, Section, VARIABLES, Variable, YamlKey},
@@ -257,14 +266,47 @@ impl CollectorConfig {
                 let query = query.as_ref().map(|query| query.render(app));
                 query.unwrap_or_default()
             }
+            CollectorSource::Http { value, .. } => {
+                let path = value.as_ref().map(|value| value.render(app));
+                path.unwrap_or_default()
+            }
+            CollectorSource::Redis { command, .. } => command.shown(app),
+            CollectorSource::Postgres { query, .. } => query.render(app),
         }
     }
 
-    /// `FAS_PROMETHEUS_EMPTY_VALUE`.
+    /// What it asks.
+    #[must_use]
+    pub fn kind(&self) -> CollectorKind {
+        match self.source {
+            CollectorSource::Prometheus { .. } => CollectorKind::Prometheus,
+            CollectorSource::Temporal { .. } => CollectorKind::Temporal,
+            CollectorSource::Http { .. } => CollectorKind::Http,
+            CollectorSource::Redis { .. } => CollectorKind::Redis,
+            CollectorSource::Postgres { .. } => CollectorKind::Postgres,
+        }
+    }
+
+    /// Where it asks, as it may be shown, its variables replaced for `app`.
+    #[must_use]
+    pub fn address(&self, app: &str) -> String {
+        match &self.source {
+            CollectorSource::Prometheus { address, .. } => shown::address(address),
+            CollectorSource::Temporal { address, .. } => address.to_string(),
+            CollectorSource::Http { url, .. }
+            | CollectorSource::Redis { url, .. }
+            | CollectorSource::Postgres { url, .. } => url.shown(app),
+        }
+    }
+
+    /// `FAS_PROMETHEUS_EMPTY_VALUE` and its like.
     #[must_use]
     pub fn empty_value(&self) -> Option<f64> {
         match self.source {
-            CollectorSource::Prometheus { empty_value, .. } => empty_value,
+            CollectorSource::Prometheus { empty_value, .. }
+            | CollectorSource::Http { empty_value, .. }
+            | CollectorSource::Redis { empty_value, .. }
+            | CollectorSource::Postgres { empty_value, .. } => empty_value,
             CollectorSource::Temporal { .. } => None,
         }
     }
@@ -323,6 +365,95 @@ pub enum CollectorSource {
         /// The proxy that it is asked through.
         proxy: Option<ProxyAddress>,
     },
+    /// A number in the answer to a GET.
+    Http {
+        /// `FAS_HTTP_URL`; user information in it becomes Basic authorization unless there is a token.
+        url: AddressTemplate,
+        /// `FAS_HTTP_VALUE`: a `JSONPath`; without one the whole body is the number.
+        value: Option<QueryTemplate>,
+        /// `FAS_HTTP_TOKEN`.
+        token: Option<SecretString>,
+        /// Further headers.
+        headers: Vec<(HeaderName, SecretString)>,
+        /// `FAS_HTTP_EMPTY_VALUE`: the value when there is nothing at the path.
+        empty_value: Option<f64>,
+    },
+    /// What a command of Redis returns.
+    Redis {
+        /// `FAS_REDIS_URL`, which [`RedisAddress::parse`] reads.
+        url: AddressTemplate,
+        /// `FAS_REDIS_COMMAND`.
+        command: RedisCommand,
+        /// `FAS_REDIS_EMPTY_VALUE`: the value when the answer is nil.
+        empty_value: Option<f64>,
+    },
+    /// The one value of the one row of an SQL statement.
+    Postgres {
+        /// `FAS_POSTGRES_URL`, which [`PostgresAddress::parse`] reads.
+        url: AddressTemplate,
+        /// `FAS_POSTGRES_QUERY`: one statement.
+        query: QueryTemplate,
+        /// `FAS_POSTGRES_EMPTY_VALUE`: the value when there is no row, or NULL.
+        empty_value: Option<f64>,
+    },
+}
+
+/// Where a Redis server is, and how it is spoken to. Neither form of it that can be shown has user or password.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RedisAddress {
+    /// The host; an IPv6 address is in brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether the connection is encrypted (`rediss://`).
+    pub has_tls: bool,
+    /// The ACL user.
+    pub user: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// The database's number.
+    pub database: u32,
+    /// Whether RESP3 is spoken (`?protocol=3`) instead of RESP2.
+    pub has_resp3: bool,
+}
+
+/// A command that only reads. Its arguments may have `$APP_NAME` in them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisCommand {
+    name: &'static str,
+    arguments: Vec<QueryTemplate>,
+}
+
+/// Where a database is, and how it is spoken to. Neither form of it that can be shown has user or password.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PostgresAddress {
+    /// The host; an IPv6 address is in brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Option<String>,
+    /// The database.
+    pub database: String,
+    /// Whether the connection is encrypted.
+    pub mode: SslMode,
+    /// Command line options for the server.
+    pub options: Option<String>,
+}
+
+/// `sslmode`, as libpq has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SslMode {
+    /// Never.
+    Disable,
+    /// Where the server can, whatever certificate it shows.
+    Prefer,
+    /// Always, whatever certificate the server shows.
+    Require,
+    /// Always, with a certificate for the server's name.
+    VerifyFull,
 }
 
 impl fmt::Debug for CollectorSource {
@@ -356,6 +487,40 @@ impl fmt::Debug for CollectorSource {
                 .field("query", query)
                 .field("identity", identity)
                 .field("proxy", proxy)
+                .finish(),
+            Self::Http {
+                url,
+                value,
+                token,
+                headers,
+                empty_value,
+            } => formatter
+                .debug_struct("Http")
+                .field("url", url)
+                .field("value", value)
+                .field("token", token)
+                .field("headers", headers)
+                .field("empty_value", empty_value)
+                .finish(),
+            Self::Redis {
+                url,
+                command,
+                empty_value,
+            } => formatter
+                .debug_struct("Redis")
+                .field("url", url)
+                .field("command", command)
+                .field("empty_value", empty_value)
+                .finish(),
+            Self::Postgres {
+                url,
+                query,
+                empty_value,
+            } => formatter
+                .debug_struct("Postgres")
+                .field("url", url)
+                .field("query", query)
+                .field("empty_value", empty_value)
                 .finish(),
         }
     }
@@ -415,6 +580,10 @@ pub struct OwnMachine {
 /// `FAS_APP_NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppPattern(String);
+
+/// An address whose `$APP_NAME` is still open. It may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AddressTemplate(QueryTemplate);
 
 /// A query whose `$APP_NAME` is still open; every other variable is already in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

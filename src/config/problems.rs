@@ -21,7 +21,8 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    /// Leaves of what was found several times only the first: policies share what they leave to the top level.
+    /// Leaves of what was found several times only the first: policies share what they leave to the top
+    /// level, and collectors of one server its settings.
     pub(super) fn tell_once(&mut self) {
         let mut told: Vec<ConfigError> = Vec::new();
         self.errors.retain(|error| {
@@ -38,5 +39,10 @@ impl Problems {
     /// Adds a mistake.
     pub(super) fn refuse(&mut self, error: ConfigError) {
         self.errors.push(error);
+    }
+
+    /// Adds a warning.
+    pub(super) fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
     }
 }

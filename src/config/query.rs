@@ -14,6 +14,22 @@ impl QueryTemplate {
     /// Gives the names that are unset, too: each once, in the order of the text.
     #[must_use]
     pub fn parse(text: &str, lookup: impl Fn(&str) -> Option<String>) -> (Self, Vec<String>) {
+        Self::cut(text, lookup, |_| "")
+    }
+
+    /// As [`Self::parse`], but an unset variable stays as it is written: in a password `$` is a letter like others.
+    pub(super) fn parse_address(
+        text: &str,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> (Self, Vec<String>) {
+        Self::cut(text, lookup, |written| written)
+    }
+
+    fn cut(
+        text: &str,
+        lookup: impl Fn(&str) -> Option<String>,
+        stand_in: impl Fn(&str) -> &str,
+    ) -> (Self, Vec<String>) {
         let mut pieces = vec![String::new()];
         let mut unset: Vec<String> = Vec::new();
         for segment in segments(text) {
@@ -21,11 +37,13 @@ impl QueryTemplate {
             match segment {
                 Segment::Text(kept) => piece.push_str(kept),
                 Segment::Variable { name: APP_NAME, .. } => pieces.push(String::new()),
-                Segment::Variable { name, .. } => match lookup(name) {
-                    Some(value) => piece.push_str(&value),
-                    None if unset.iter().any(|known| known == name) => {}
-                    None => unset.push(name.to_owned()),
-                },
+                Segment::Variable { name, written } => {
+                    let value = lookup(name);
+                    if value.is_none() && !unset.iter().any(|known| known == name) {
+                        unset.push(name.to_owned());
+                    }
+                    piece.push_str(value.as_deref().unwrap_or_else(|| stand_in(written)));
+                }
             }
         }
         (Self { pieces }, unset)

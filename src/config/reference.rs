@@ -36,8 +36,35 @@ Prometheus
   - A token that begins with Fly is sent as it is, any other one as Bearer; a \"Bearer \" that was pasted along with it is
     left out first, as with FAS_API_TOKEN. Without a token, https://user:password@host/... is sent as Basic
     authorization.
+  - FAS_PROMETHEUS_QUERY_<NAME> adds a metric of the same server: FAS_PROMETHEUS_QUERY_QUEUE_DEPTH is the metric
+    queue_depth. There can be any number of them, and FAS_PROMETHEUS_METRIC_NAME and FAS_PROMETHEUS_QUERY may
+    then be missing. FAS_PROMETHEUS_EMPTY_VALUE holds for all.
   - A redirect is followed within the same host and port, and from http:// to https:// of the same host, at most
     five times. Elsewhere it is an error, since the token must not travel.
+
+Web servers
+
+  - Any 2xx is an answer, of at most 1 MiB. Token, user and password, redirects and proxies are as for
+    Prometheus. A path is JSONPath (RFC 9535) without match() and search(), and leads to one number, or to text
+    that is one.
+  - headers, in the file only, are sent as well; what they hold is treated as a secret, apart from Accept and
+    User-Agent.
+
+Redis
+
+  - The commands are those that read a number: DBSIZE, EXISTS, GET, HGET, HLEN, LLEN, PFCOUNT, SCARD, STRLEN, XLEN,
+    ZCARD and ZCOUNT; others are refused at start. Quotes keep an argument with spaces together.
+  - redis://user:password@host:port/database: all but the host may be missing. RESP2 is spoken, and RESP3 with
+    ?protocol=3. rediss:// is TLS, with a certificate that is verified; for one of your own issuer, set
+    SSL_CERT_FILE. A key that has moved to another node of a cluster is followed once.
+
+Postgres
+
+  - sslmode is disable, prefer (the default), require, or verify-full, as for libpq: only the last one verifies the
+    certificate, with the authorities compiled in and SSL_CERT_FILE.
+  - One statement, which begins with SELECT, WITH, VALUES, TABLE or SHOW. It runs in a read-only transaction, with a
+    statement_timeout from the time that is left, and needs no prepared statement: PgBouncer can be in
+    transaction mode.
 
 Temporal
 
@@ -49,8 +76,9 @@ Temporal
 The YAML file
 
   - $NAME and ${NAME} are replaced from the environment before the file is parsed, except $APP_NAME and
-    ${APP_NAME}: they become the app's name in queries.
-  - A variable with a secret is accepted in api-token, token, cert-data, key-data and address
+    $PROCESS_GROUP, in braces or not: they become the app's name and the process group in queries, paths and
+    the address of a url.
+  - A variable with a secret is accepted in api-token, token, cert-data, key-data, headers, address and url
     (http://user:$PASSWORD@host). In a query, which is sent to the metrics server, it is refused. So is a Fly
     token in any other setting.
   - A value of several lines does not survive the replacement. Put a certificate and its key into variables of

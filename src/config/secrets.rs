@@ -8,8 +8,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     ConfigError,
+    collectors::TEXT_LIMIT,
     env::Environment,
-    expansion::{APP_NAME, Segment, segments},
+    expansion::{Segment, is_of_fleet, segments},
     file,
     problems::Problems,
     settings::{
@@ -42,16 +43,20 @@ pub(super) fn know_environment(problems: &mut Problems, environment: &Environmen
     let of_proxies = PROXIES.iter().map(|name| (*name, Holds::Address));
     for (name, holds) in of_settings.chain(of_proxies) {
         if let Some(written) = environment.get(name) {
-            know(problems, holds, written);
+            know(problems, holds, written, environment);
         }
     }
 }
 
 /// Adds the settings' secrets, and what was pasted into the wrong ones.
-pub(super) fn know_settings(problems: &mut Problems, settings: &Settings) {
+pub(super) fn know_settings(
+    problems: &mut Problems,
+    settings: &Settings,
+    environment: &Environment,
+) {
     for (holds, value) in written(settings, WrittenCollector::keyed) {
         problems.secrets.add_tokens_in(value.text());
-        know(problems, holds, value.raw());
+        know(problems, holds, value.raw(), environment);
         if holds == Holds::Token {
             warn_of_short(problems, value, value.text());
         }
@@ -70,16 +75,34 @@ fn written<'set, Keyed: Iterator<Item = (&'static str, &'set Value)>>(
         .collectors()
         .flat_map(of_collector)
         .map(|(key, value)| (held_by(key), value));
-    of_rows.chain(of_collectors)
+    let further = settings.further_queries.iter();
+    let further = further.map(|value| (Holds::Plain, value));
+    of_rows.chain(of_collectors).chain(further)
 }
 
-fn know(problems: &mut Problems, holds: Holds, written: &str) {
+fn know(problems: &mut Problems, holds: Holds, written: &str, environment: &Environment) {
     match holds {
         Holds::Plain => {}
         Holds::Token if is_no_secret(written) => {}
         Holds::Token => problems.secrets.add_token(written),
         Holds::Pem => problems.secrets.add_pem(written),
         Holds::Address => problems.secrets.add_address(written.trim()),
+        Holds::Url => {
+            let mut expanded = String::new();
+            for segment in segments(written.trim()) {
+                let piece = match segment {
+                    Segment::Text(kept) => kept,
+                    Segment::Variable { name, written } if is_of_fleet(name) => written,
+                    Segment::Variable { name, written } => environment.get(name).unwrap_or(written),
+                };
+                // One that is longer is refused.
+                if expanded.len() + piece.len() > TEXT_LIMIT {
+                    return;
+                }
+                expanded.push_str(piece);
+            }
+            problems.secrets.add_address(&expanded);
+        }
     }
 }
 
@@ -198,7 +221,9 @@ pub(super) fn refuse_secrets_expanded_in_file(
     let mut secret: Vec<&str> = Vec::new();
     for segment in segments(text) {
         if let Segment::Variable { name, .. } = segment {
-            if name != APP_NAME && !secret.contains(&name) && is_secret(problems, name, environment)
+            if !is_of_fleet(name)
+                && !secret.contains(&name)
+                && is_secret(problems, name, environment)
             {
                 secret.push(name);
             }
@@ -266,7 +291,10 @@ pub(super) fn refuse_secrets_expanded_in_file(
 
 /// What of a collector is sent to its server, or named in logs and metrics.
 fn sent(collector: &WrittenCollector) -> impl Iterator<Item = (&'static str, &Value)> {
-    collector
-        .values()
-        .filter(|(key, _)| matches!(*key, "query" | "namespace" | "metric-name"))
+    collector.values().filter(|(key, _)| {
+        matches!(
+            *key,
+            "query" | "namespace" | "metric-name" | "value" | "command"
+        )
+    })
 }

@@ -13,6 +13,7 @@ use super::{
     Config, FleetConfig,
     error::{ConfigError, Place},
     file::Keyed,
+    kind::CollectorKind,
     problems::Problems,
     values::{self, Text as _},
 };
@@ -74,21 +75,35 @@ pub enum Section {
     Prometheus,
     /// The Temporal collector of the environment.
     Temporal,
+    /// The HTTP collector of the environment.
+    Http,
+    /// The Redis collector of the environment.
+    Redis,
+    /// The Postgres collector of the environment.
+    Postgres,
     /// Fly's APIs, and the daemon itself.
     Daemon,
 }
 
 impl Section {
     /// All of them, in the order of the reference.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Apps,
         Self::Counts,
         Self::Machines,
         Self::Limits,
         Self::Prometheus,
         Self::Temporal,
+        Self::Http,
+        Self::Redis,
+        Self::Postgres,
         Self::Daemon,
     ];
+
+    /// Whether its settings are those of a collector.
+    fn is_of_collectors(self) -> bool {
+        CollectorKind::ALL.iter().any(|kind| kind.section() == self)
+    }
 
     /// What stands above its settings.
     #[must_use]
@@ -102,8 +117,13 @@ impl Section {
             Self::Limits => {
                 "Limits (floor and ceiling need a created target; a fallback never scales down)"
             }
-            Self::Prometheus => "One Prometheus metric (for more than one, use the YAML file)",
+            Self::Prometheus => {
+                "Metrics of one Prometheus server (for more than one server, use the YAML file)"
+            }
             Self::Temporal => "One Temporal metric (for more than one, use the YAML file)",
+            Self::Http => "One number of a web server (for more than one, use the YAML file)",
+            Self::Redis => "One number of Redis (for more than one, use the YAML file)",
+            Self::Postgres => "One number of Postgres (for more than one, use the YAML file)",
             Self::Daemon => "Fly's APIs, and the daemon itself",
         }
     }
@@ -129,6 +149,8 @@ pub enum Holds {
     Pem,
     /// An address, whose password or query string may be a secret.
     Address,
+    /// The same, in which variables are replaced.
+    Url,
 }
 
 /// Whether the line at start-up tells a setting, and by which name.
@@ -278,6 +300,8 @@ macro_rules! settings {
             /// The policy's name, and where it stands; neither without policies.
             pub(super) name: Option<Value>,
             pub(super) item: Option<Place>,
+            /// Variables that begin with [`FURTHER_QUERY`].
+            pub(super) further_queries: Vec<Value>,
         }
 
         impl Settings {
@@ -315,6 +339,7 @@ macro_rules! settings {
                     policies: file.policies.map(|items| items.into_iter().enumerate().map(policy).collect()),
                     name: file.name.and_then(|name| Value::new(name.text, locate(POLICY_NAME, name.line))),
                     item: None,
+                    further_queries: Vec::new(),
                 }
             }
 
@@ -322,9 +347,18 @@ macro_rules! settings {
             fn with_rest_of(self, top: &Self) -> Self {
                 Self {
                     $($field: self.$field.or_else(|| top.$field.clone()),)*
+                    further_queries: top.further_queries.clone(),
                     metric_collectors: self.metric_collectors.or_else(|| top.metric_collectors.clone()),
                     ..self
                 }
+            }
+
+            /// Leaves no setting of a collector of the environment.
+            fn forget_collectors(&mut self) {
+                $(if Section::$section.is_of_collectors() {
+                    self.$field = None;
+                })*
+                self.further_queries.clear();
             }
 
             /// Reads the settings that are one value of the configuration.
@@ -487,7 +521,37 @@ settings! {
         "Client certificate, PEM; overrides FAS_TEMPORAL_CERT_DATA.";
     temporal_tls_key_data: "TEMPORAL_TLS_KEY_DATA", Absent, "", Temporal, Upstream, Pem,
         "Key of the client certificate, PEM; overrides FAS_TEMPORAL_KEY_DATA.";
+    http_url: "FAS_HTTP_URL", InCollector("url"), "", Http, Ours, Url,
+        "The address that answers a GET with JSON or a number; setting it enables this collector.";
+    http_metric_name: "FAS_HTTP_METRIC_NAME", InCollector("metric-name"), "", Http, Ours, Plain,
+        "The name of the number in expressions.";
+    http_value: "FAS_HTTP_VALUE", InCollector("value"), "", Http, Ours, Plain,
+        "JSONPath to the number, such as $.queues.default; unset: the whole answer is the number.";
+    http_token: "FAS_HTTP_TOKEN", InCollector("token"), "", Http, Ours, Token,
+        "Token, sent as Bearer; one that begins with Fly is sent as it is.";
+    http_empty_value: "FAS_HTTP_EMPTY_VALUE", InCollector("empty-value"), "", Http, Ours, Plain,
+        "The metric's value when there is nothing at that path, or null; unset: the metric has failed.";
+    redis_url: "FAS_REDIS_URL", InCollector("url"), "", Redis, Ours, Url,
+        "redis://user:password@host:6379/0, or rediss:// for TLS; setting it enables this collector.";
+    redis_metric_name: "FAS_REDIS_METRIC_NAME", InCollector("metric-name"), "", Redis, Ours, Plain,
+        "The name of the command's value in expressions.";
+    redis_command: "FAS_REDIS_COMMAND", InCollector("command"), "", Redis, Ours, Plain,
+        "One command that reads a number, such as LLEN queue:default.";
+    redis_empty_value: "FAS_REDIS_EMPTY_VALUE", InCollector("empty-value"), "", Redis, Ours, Plain,
+        "The metric's value when the answer is nil; unset: the metric has failed.";
+    postgres_url: "FAS_POSTGRES_URL", InCollector("url"), "", Postgres, Ours, Url,
+        "postgres://user:password@host:5432/database?sslmode=verify-full; setting it enables this collector.";
+    postgres_metric_name: "FAS_POSTGRES_METRIC_NAME", InCollector("metric-name"), "", Postgres, Ours, Plain,
+        "The name of the query's value in expressions.";
+    postgres_query: "FAS_POSTGRES_QUERY", InCollector("query"), "", Postgres, Ours, Plain,
+        "One SQL statement with one row of one column; it runs in a read-only transaction.";
+    postgres_empty_value: "FAS_POSTGRES_EMPTY_VALUE", InCollector("empty-value"), "", Postgres, Ours, Plain,
+        "The metric's value when there is no row, or NULL; unset: the metric has failed.";
 }
+
+/// What the variables begin with that give further queries of the one Prometheus server; the rest is the metric's name,
+/// in capitals or not.
+pub(super) const FURTHER_QUERY: &str = "FAS_PROMETHEUS_QUERY_";
 
 /// The row of a variable.
 pub(super) fn variable(name: &str) -> Option<&'static Variable> {
@@ -635,11 +699,12 @@ macro_rules! collector_keys {
         #[serde(default)]
         pub(super) struct RawCollector {
             $(#[serde(rename = $key)] $field: Option<Setting>,)*
+            headers: Option<Headers>,
         }
 
         impl Keys for RawCollector {
             fn keys() -> Vec<&'static str> {
-                vec![$($key),*]
+                vec![$($key,)* HEADERS]
             }
 
             fn field(key: &str) -> Cow<'_, str> {
@@ -653,6 +718,8 @@ macro_rules! collector_keys {
             /// The item in the file, or nothing for one of the environment.
             pub(super) item: Option<Place>,
             $(pub(super) $field: Option<Value>,)*
+            /// Names and values of HTTP headers, in the order of the file.
+            pub(super) headers: Vec<(String, Value)>,
         }
 
         impl WrittenCollector {
@@ -663,17 +730,36 @@ macro_rules! collector_keys {
                     Value::new(setting.text, locate(&format!("{name}.{key}"), setting.line))
                 };
                 let raw = item.value.fields;
+                let headers = raw.headers.map_or_else(Vec::new, |headers| headers.0);
+                let headers = headers.into_iter().filter_map(|(header, setting)| {
+                    let value = value(setting, &format!("{HEADERS}.{header}"))?;
+                    Some((header, value))
+                });
                 Self {
                     item: Some(locate(&name, item.referenced.line())),
+                    headers: headers.collect(),
                     $($field: value(raw.$field, $key),)*
                 }
             }
 
             /// Its values, with the keys that the file has for them.
             pub(super) fn keyed(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+                let headers = self.headers.iter();
+                let headers = headers
+                    .filter(|(name, _)| !HARMLESS_HEADERS.iter().any(|one| name.eq_ignore_ascii_case(one)))
+                    .map(|(_, value)| (HEADERS, value));
                 [$(($key, &self.$field)),*]
                     .into_iter()
                     .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+                    .chain(headers)
+            }
+
+            /// Sets the value of a key.
+            fn set(&mut self, key: &str, value: Value) {
+                match key {
+                    $($key => self.$field = Some(value),)*
+                    other => unreachable!("{other} is no key of a collector"),
+                }
             }
         }
     };
@@ -689,51 +775,118 @@ collector_keys! {
     cert_data: "cert-data";
     key_data: "key-data";
     empty_value: "empty-value";
+    url: "url";
+    value: "value";
+    command: "command";
+}
+
+/// The key of the headers that an HTTP collector sends: the only one with a mapping, and with no variable.
+pub(super) const HEADERS: &str = "headers";
+
+/// Header names that say nothing secret.
+const HARMLESS_HEADERS: [&str; 2] = ["accept", "user-agent"];
+
+/// A mapping of headers as written.
+struct Headers(Vec<(String, Option<Setting>)>);
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Headers;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("header names with values")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
+                let mut headers = Vec::new();
+                while let Some(header) = map.next_entry()? {
+                    headers.push(header);
+                }
+                Ok(Headers(headers))
+            }
+        }
+
+        deserializer.deserialize_map(Visitor)
+    }
 }
 
 impl WrittenCollector {
-    /// The collectors of the environment: one of each kind, which exists when its address is set.
+    /// The collectors of the environment: one of each kind, which exists when its address is set, and one for each further
+    /// query of Prometheus.
+    ///
+    /// It takes their settings along.
     pub(super) fn from_environment(settings: &mut Settings) -> Vec<Self> {
-        let kind = |kind: &str, address: &Option<Value>| {
-            Value::new(kind.to_owned(), address.as_ref()?.place.clone())
-        };
-        let prometheus = Self {
-            kind: kind("prometheus", &settings.prometheus_address),
-            metric_name: settings.prometheus_metric_name.take(),
-            query: settings.prometheus_query.take(),
-            address: settings.prometheus_address.take(),
-            token: settings.prometheus_token.take(),
-            empty_value: settings.prometheus_empty_value.take(),
-            ..Self::default()
-        };
-        let temporal = Self {
-            kind: kind("temporal", &settings.temporal_address),
-            metric_name: settings.temporal_metric_name.take(),
-            query: settings.temporal_query.take(),
-            address: settings.temporal_address.take(),
-            namespace: settings.temporal_namespace.take(),
-            cert_data: settings
-                .temporal_tls_cert_data
-                .take()
-                .or(settings.temporal_cert_data.take()),
-            key_data: settings
-                .temporal_tls_key_data
-                .take()
-                .or(settings.temporal_key_data.take()),
-            ..Self::default()
-        };
-        vec![prometheus, temporal]
+        let mut collectors = Vec::new();
+        for kind in CollectorKind::ALL {
+            let mut collector = Self::default();
+            for (variable, value) in settings.rows() {
+                if let InCollector(key) = variable.key
+                    && variable.section == kind.section()
+                {
+                    collector.set(key, value.clone());
+                }
+            }
+            if kind == CollectorKind::Temporal {
+                let tls = |value: &Option<Value>| value.clone();
+                collector.cert_data = tls(&settings.temporal_tls_cert_data).or(collector.cert_data);
+                collector.key_data = tls(&settings.temporal_tls_key_data).or(collector.key_data);
+            }
+            let address = collector.place().cloned();
+            collector.kind = address
+                .as_ref()
+                .and_then(|address| Value::new(kind.name().to_owned(), address.place.clone()));
+            if kind == CollectorKind::Prometheus {
+                let further = settings.further_queries.iter();
+                let further = further.map(|query| collector.asking(query));
+                let further: Vec<Self> = further.collect();
+                let is_asked = collector.metric_name.is_some() || collector.query.is_some();
+                if is_asked || further.is_empty() {
+                    collectors.push(collector);
+                }
+                collectors.extend(further);
+            } else {
+                collectors.push(collector);
+            }
+        }
+        settings.forget_collectors();
+        collectors
     }
 
-    /// Its values without type and address.
+    /// The same server with another query, whose variable ends in the metric's name.
+    fn asking(&self, query: &Value) -> Self {
+        let name = query.label().trim_start_matches(FURTHER_QUERY);
+        Self {
+            item: None,
+            kind: self.kind.clone(),
+            metric_name: Value::new(name.to_lowercase(), query.place.clone()),
+            query: Some(query.clone()),
+            address: self.address.clone(),
+            token: self.token.clone(),
+            empty_value: self.empty_value.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Where it asks.
+    pub(super) fn place(&self) -> Option<&Value> {
+        self.address.as_ref().or(self.url.as_ref())
+    }
+
+    /// Its values without type and place.
     pub(super) fn values(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.keyed()
-            .filter(|(key, _)| !matches!(*key, "type" | "address"))
+            .filter(|(key, _)| !matches!(*key, "type" | "address" | "url"))
     }
 }
 
 /// What a key of a collector holds, as far as secrets go.
 pub(super) fn held_by(key: &'static str) -> Holds {
+    if key == HEADERS {
+        return Holds::Token;
+    }
     let of_key = |variable: &&Variable| variable.key == InCollector(key);
     let variable = VARIABLES.iter().find(of_key);
     variable.map_or(Holds::Plain, |variable| variable.holds)
@@ -845,14 +998,14 @@ mod tests {
     }
 
     #[test]
-    fn every_collector_key_but_the_type_has_a_variable() {
+    fn every_collector_key_but_type_and_headers_has_a_variable() {
         let of_variables: BTreeSet<&str> = VARIABLES
             .iter()
             .filter_map(|variable| match variable.key {
                 InCollector(key) => Some(key),
                 Top(_) | OfPolicy(_) | Absent => None,
             })
-            .chain(["type"])
+            .chain(["type", HEADERS])
             .collect();
         assert_eq!(of_variables, RawCollector::keys().into_iter().collect());
     }

@@ -1,7 +1,7 @@
 //! What the program understood, for the line it logs at start-up: no token, key or password is in it.
 
-use super::{CollectorSource, Config, FleetConfig, settings};
-use crate::{scaling::Fallback, shown::address};
+use super::{CollectorConfig, CollectorSource, Config, FleetConfig, settings};
+use crate::scaling::Fallback;
 
 impl FleetConfig {
     /// The settings as key and value, in a fixed order, those of the daemon too. Settings that are unset are left out, and
@@ -46,22 +46,17 @@ impl FleetConfig {
     }
 
     fn collector_list(&self) -> String {
-        let collectors = self
-            .collectors
-            .iter()
-            .map(|collector| match &collector.source {
-                CollectorSource::Prometheus { address: url, .. } => {
-                    format!("{} from prometheus at {}", collector.metric, address(url))
+        let app = self.apps.pattern.as_str();
+        let collectors = self.collectors.iter().map(|collector| {
+            let CollectorConfig { metric, source } = collector;
+            let (kind, address) = (collector.kind(), collector.address(app));
+            match source {
+                CollectorSource::Temporal { namespace, .. } => {
+                    format!("{metric} from {kind} at {address}, namespace {namespace}")
                 }
-                CollectorSource::Temporal {
-                    address, namespace, ..
-                } => {
-                    format!(
-                        "{} from temporal at {address}, namespace {namespace}",
-                        collector.metric
-                    )
-                }
-            });
+                _ => format!("{metric} from {kind} at {address}"),
+            }
+        });
         collectors.collect::<Vec<_>>().join("; ")
     }
 }

@@ -74,7 +74,7 @@ fn prometheus(config: &Config) -> (&Url, Option<&str>, Option<&str>, String, Opt
             query.render("my-app"),
             *empty_value,
         ),
-        CollectorSource::Temporal { .. } => panic!("not Prometheus"),
+        _ => panic!("not Prometheus"),
     }
 }
 
@@ -89,14 +89,18 @@ fn readme(heading: &str) -> &'static str {
 
 /// The rows of README's table of variables: variable, key, default, meaning.
 fn rows_of_readme() -> Vec<[String; 4]> {
-    let rows = readme("Settings").lines().filter_map(|line| {
-        let cells = line.strip_prefix('|')?.strip_suffix('|')?;
-        let cells: Vec<&str> = cells.split('|').map(str::trim).collect();
-        let row: [&str; 4] = cells.try_into().expect("four columns");
-        row[0]
-            .starts_with('`')
-            .then(|| row.map(|cell| cell.trim_matches('`').to_owned()))
-    });
+    let sections = [readme("Settings"), readme("Queues")];
+    let rows = sections
+        .into_iter()
+        .flat_map(str::lines)
+        .filter_map(|line| {
+            let cells = line.strip_prefix('|')?.strip_suffix('|')?;
+            let cells: Vec<&str> = cells.split('|').map(str::trim).collect();
+            let row: [&str; 4] = cells.try_into().ok()?;
+            row[0]
+                .starts_with("`FAS_")
+                .then(|| row.map(|cell| cell.trim_matches('`').to_owned()))
+        });
     rows.collect()
 }
 
@@ -136,7 +140,7 @@ fn help_settings_prints_the_table_and_the_readme_quotes_it() {
     assert_eq!(of_help, of_table);
 
     let of_readme = rows_of_readme();
-    assert_eq!(of_readme.len(), 19);
+    assert_eq!(of_readme.len(), 32);
     for row in of_readme {
         assert!(of_table.contains(&row), "{row:?}");
     }
@@ -209,6 +213,12 @@ fn the_file_of_help_settings_has_every_key_and_is_valid_and_so_is_the_readmes() 
         load(
             &[
                 ("FAS_PROMETHEUS_TOKEN", "reader"),
+                ("JOBS_TOKEN", "jobs-reader"),
+                ("REDIS_URL", "redis://:pass-of-redis@my-redis.internal"),
+                (
+                    "DATABASE_URL",
+                    "postgres://me:pass-of-database@my-db.internal/jobs",
+                ),
                 ("TEMPORAL_CERT", "certificate"),
                 ("TEMPORAL_KEY", "a-key"),
             ],
@@ -393,6 +403,9 @@ fn the_file_with_every_key_means_what_it_says() {
         [
             "no expression uses the metric latency: it is only shown in /metrics",
             "no expression uses the metric workflows: it is only shown in /metrics",
+            "no expression uses the metric jobs: it is only shown in /metrics",
+            "no expression uses the metric sidekiq: it is only shown in /metrics",
+            "no expression uses the metric oban: it is only shown in /metrics",
         ]
     );
     let summary: Vec<String> = config.fleets[0]
@@ -409,7 +422,10 @@ fn the_file_with_every_key_means_what_it_says() {
             "started: 1 to 2",
             "collectors: queue_depth from prometheus at http://prometheus.internal:9090/path?\u{2026}; \
              latency from prometheus at https://api.fly.io/prometheus/my-org; \
-             workflows from temporal at temporal.internal:7233, namespace default",
+             workflows from temporal at temporal.internal:7233, namespace default; \
+             jobs from http at https://ord.internal/my-app-*/queues?\u{2026}; \
+             sidekiq from redis at rediss://redis.internal/2?\u{2026}; \
+             oban from postgres at postgres://db.internal/jobs?\u{2026}",
             "busy_limit: 2.5",
             "process_group: worker",
             "regions: iad,ord",
@@ -463,6 +479,41 @@ fn the_file_with_every_key_means_what_it_says() {
         identity.certificate,
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     );
+    let CollectorSource::Http {
+        url,
+        value: Some(value),
+        token: None,
+        headers,
+        empty_value: Some(empty_value),
+    } = &config.fleets[0].collectors[3].source
+    else {
+        panic!("an HTTP collector");
+    };
+    assert_eq!(
+        url.render("a"),
+        "https://reader:p%40ss2@ord.internal/a/queues?key=k3y-of-queues"
+    );
+    assert_eq!(value.render("a"), "$.queues[?@.name=='default'].size");
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose_secret()))
+        .collect();
+    let key = ("x-api-key", "FlyV1 fm2_a,fm2_b");
+    assert_eq!(headers, [("accept", "application/json"), key]);
+    assert_eq!(empty_value.to_bits(), 1.0_f64.to_bits());
+    let queries: Vec<String> = config.fleets[0].collectors[4..]
+        .iter()
+        .map(|one| one.query("a"))
+        .collect();
+    let expected = [
+        "LLEN queue:a",
+        "SELECT count(*) FROM oban_jobs WHERE queue = 'worker' AND state = 'available'",
+    ];
+    assert_eq!(queries, expected);
+    let shown = config
+        .secrets
+        .hide("p@ss2 k3y-of-queues application/json p@ss3 p%40ss4 verify-full worker");
+    assert_eq!(shown, "*** *** application/json *** *** verify-full worker");
 }
 
 #[test]
@@ -1682,6 +1733,465 @@ fn temporals_address_is_a_host_and_a_port_or_a_url() {
 }
 
 #[test]
+fn a_web_server_is_asked_for_what_the_environment_says() {
+    let config = load(
+        &[
+            ("FAS_HTTP_URL", "http://$HOST/$APP_NAME?key=$KEY"),
+            ("FAS_HTTP_METRIC_NAME", "jobs"),
+            ("FAS_HTTP_VALUE", "$.depth['$PROCESS_GROUP']"),
+            ("FAS_HTTP_TOKEN", "jobs-reader"),
+            ("FAS_HTTP_EMPTY_VALUE", "0"),
+            ("FAS_CREATED_MACHINE_COUNT", "queue_depth + jobs"),
+            ("FAS_PROCESS_GROUP", "worker"),
+            ("HOST", "app.internal:8080"),
+            ("KEY", "k3y-of-jobs"),
+        ],
+        None,
+    );
+    assert_eq!(config.warnings, [""; 0]);
+    let jobs = &config.fleets[0].collectors[1];
+    assert_eq!(
+        (jobs.metric.as_str(), jobs.kind()),
+        ("jobs", CollectorKind::Http)
+    );
+    assert_eq!(jobs.query("a"), "$.depth['worker']");
+    assert_eq!(jobs.address("a"), "http://app.internal:8080/a?\u{2026}");
+    assert_eq!(jobs.empty_value(), Some(0.0));
+    let CollectorSource::Http { url, token, .. } = &jobs.source else {
+        panic!("an HTTP collector");
+    };
+    assert_eq!(
+        url.render("a"),
+        "http://app.internal:8080/a?key=k3y-of-jobs"
+    );
+    let token = token.as_ref().map(ExposeSecret::expose_secret);
+    assert_eq!(token, Some("jobs-reader"));
+    let shown = config.secrets.hide("k3y-of-jobs jobs-reader");
+    assert_eq!(shown, "*** ***");
+}
+
+#[test]
+fn what_a_web_server_cannot_be_asked_is_told() {
+    let path = "expected a path as RFC 9535 has it, without match() and search(). Example: $.queues.default";
+    let cases: &[(&Changes, &str, &str)] = &[
+        (
+            &[("FAS_HTTP_URL", "app.internal/queues")],
+            "FAS_HTTP_URL is not a URL: \"app.internal/queues\"; ",
+            "expected an address that begins with http:// or https://. Example: https://my-app.internal/queues",
+        ),
+        (
+            &[("FAS_HTTP_URL", "http://a"), ("FAS_HTTP_VALUE", "$.a[")],
+            "FAS_HTTP_VALUE is no JSONPath: ",
+            path,
+        ),
+        (
+            &[
+                ("FAS_HTTP_URL", "http://a"),
+                ("FAS_HTTP_VALUE", "$.a[?match(@.b, 'c')]"),
+            ],
+            "FAS_HTTP_VALUE is no JSONPath: ",
+            path,
+        ),
+        (
+            &[
+                ("FAS_HTTP_URL", "http://a"),
+                ("FAS_HTTP_VALUE", "$.a['$FAS_API_TOKEN']"),
+            ],
+            "the path of FAS_HTTP_VALUE expands $FAS_API_TOKEN, which holds a secret; ",
+            "what they hold is sent to the metrics server",
+        ),
+        (
+            &[
+                ("FAS_HTTP_URL", "http://a"),
+                ("FAS_HTTP_VALUE", "$.a['$PROCESS_GROUP']"),
+                ("FAS_PROCESS_GROUP", "*"),
+            ],
+            "the path of FAS_HTTP_VALUE uses $PROCESS_GROUP, but FAS_PROCESS_GROUP is *: all groups; ",
+            "expected one group",
+        ),
+    ];
+    for (changes, begins, ends) in cases {
+        let mut changes = changes.to_vec();
+        changes.push(("FAS_HTTP_METRIC_NAME", "jobs"));
+        let lines = mistakes(&changes, None);
+        assert!(
+            lines.len() == 1 && lines[0].starts_with(begins) && lines[0].ends_with(ends),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn headers_are_checked_and_their_values_not_shown() {
+    let file = |headers: &str| {
+        format!(
+            "metric-collectors:\n- {{type: http, metric-name: queue_depth, url: 'http://a', token: t0ken-t0ken, headers: {{{headers}}}}}\n"
+        )
+    };
+    for (headers, expected) in [
+        (
+            "Host: my-host",
+            "metric-collectors[0].headers.Host is a header that is not yours to set",
+        ),
+        (
+            "'a b': c",
+            "metric-collectors[0].headers.a b is not the name of a header",
+        ),
+        (
+            "X-A: s3cret, x-a: s3cret",
+            "metric-collectors[0].headers.x-a is given twice",
+        ),
+        (
+            "authorization: s3cret",
+            "metric-collectors[0].headers.authorization is set beside a token",
+        ),
+        (
+            "\"x\": \"s3cret\\ns3cret\"",
+            "metric-collectors[0].headers.x contains a character that is invalid in a header",
+        ),
+    ] {
+        let lines = mistakes(&[], Some(&file(headers)));
+        assert!(
+            lines.len() == 1 && lines[0].starts_with(expected),
+            "{lines:?}"
+        );
+        assert!(!lines[0].contains("s3cret"), "{lines:?}");
+    }
+    assert_eq!(mistakes(&[], Some(&file("X-A: s3cret, X-B:"))), [""; 0]);
+}
+
+#[test]
+fn a_command_of_redis_reads_and_has_its_arguments() {
+    let settings = |command: &'static str| {
+        [
+            ("FAS_REDIS_URL", "redis://:s3cret@h/1"),
+            ("FAS_REDIS_METRIC_NAME", "depth"),
+            ("FAS_REDIS_COMMAND", command),
+            ("FAS_CREATED_MACHINE_COUNT", "queue_depth + depth"),
+            ("QUEUE", "a b"),
+        ]
+    };
+    let cases = [
+        ("llen queue:$APP_NAME", "LLEN queue:a"),
+        ("LLEN $QUEUE", "LLEN \"a b\""),
+        ("HGET '$APP_NAME x' $PROCESS_GROUP", "HGET \"a x\" app"),
+        ("ZCOUNT schedule -inf +inf", "ZCOUNT schedule -inf +inf"),
+        ("DBSIZE", "DBSIZE"),
+        ("EXISTS a b c", "EXISTS a b c"),
+    ];
+    for (command, shown) in cases {
+        let config = load(&settings(command), None);
+        assert_eq!(
+            config.fleets[0].collectors[1].query("a"),
+            shown,
+            "{command}"
+        );
+        assert_eq!(config.warnings, [""; 0], "{command}");
+    }
+    let reads = "expected one that only reads: DBSIZE, EXISTS, GET, HGET, HLEN, LLEN, PFCOUNT, SCARD, STRLEN, XLEN, ZCARD, ZCOUNT";
+    let refused = [
+        ("DEL a", format!("is no command that may be asked: \"DEL a\"; {reads}")),
+        ("LPOP a", format!("is no command that may be asked: \"LPOP a\"; {reads}")),
+        ("EVAL x 0", format!("is no command that may be asked: \"EVAL x 0\"; {reads}")),
+        ("LLEN", "has 0 arguments: \"LLEN\"; expected 1".to_owned()),
+        ("LLEN a b", "has 2 arguments: \"LLEN a b\"; expected 1".to_owned()),
+        ("DBSIZE a", "has 1 arguments: \"DBSIZE a\"; expected none".to_owned()),
+        ("EXISTS", "has 0 arguments: \"EXISTS\"; expected at least 1".to_owned()),
+        (
+            "GET 'a",
+            "has an open quote: \"GET 'a\"; expected a closing quote, with white space or nothing behind it".to_owned(),
+        ),
+    ];
+    for (command, expected) in refused {
+        let lines = mistakes(&settings(command), None);
+        let expected = format!("FAS_REDIS_COMMAND {expected}. Example: LLEN queue:default");
+        assert_eq!(lines, [expected], "{command}");
+    }
+    let lines = mistakes(&settings("GET $FAS_API_TOKEN"), None);
+    let expected =
+        "the command of FAS_REDIS_COMMAND expands $FAS_API_TOKEN, which holds a secret; ";
+    assert!(
+        lines.len() == 1 && lines[0].starts_with(expected),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_statement_is_one_and_reads() {
+    let settings = |query: &'static str| {
+        [
+            (
+                "FAS_POSTGRES_URL",
+                "postgres://me:s3cret@h/d?sslmode=require&pool=5",
+            ),
+            ("FAS_POSTGRES_METRIC_NAME", "depth"),
+            ("FAS_POSTGRES_QUERY", query),
+            ("FAS_CREATED_MACHINE_COUNT", "queue_depth + depth"),
+        ]
+    };
+    let config = load(
+        &settings("SELECT count(*) FROM jobs WHERE app = '$APP_NAME';"),
+        None,
+    );
+    assert_eq!(
+        config.fleets[0].collectors[1].query("a"),
+        "SELECT count(*) FROM jobs WHERE app = 'a';"
+    );
+    assert_eq!(
+        config.warnings,
+        ["FAS_POSTGRES_URL: the parameter pool is not used"]
+    );
+    for (query, expected) in [
+        (
+            "SELECT 1; DELETE FROM jobs",
+            "has more than one statement: \"SELECT 1; DELETE FROM jobs\"; expected one statement",
+        ),
+        (
+            "DELETE FROM jobs",
+            "is no statement that reads: \"DELETE FROM jobs\"; expected SELECT, WITH, VALUES, TABLE or SHOW",
+        ),
+        (
+            "SELECT 'a",
+            "has an open quote or comment: \"SELECT 'a\"; expected a closing quote or comment",
+        ),
+    ] {
+        let lines = mistakes(&settings(query), None);
+        let expected = format!(
+            "FAS_POSTGRES_QUERY {expected}. Example: SELECT count(*) FROM jobs WHERE state = 'available'"
+        );
+        assert_eq!(lines, [expected], "{query}");
+    }
+}
+
+#[test]
+fn servers_need_what_they_are_asked_and_where() {
+    let cases: &[(&Changes, &[&str])] = &[
+        (
+            &[("FAS_REDIS_URL", "redis://h")],
+            &[
+                "metric name required. Example: FAS_REDIS_METRIC_NAME=queue_depth",
+                "redis command required. Example: FAS_REDIS_COMMAND=LLEN queue:default",
+            ],
+        ),
+        (
+            &[
+                ("FAS_REDIS_URL", "me:hunter2@h"),
+                ("FAS_REDIS_METRIC_NAME", "q"),
+                ("FAS_REDIS_COMMAND", "LLEN a"),
+            ],
+            &[
+                "FAS_REDIS_URL is not the address of a Redis server: \"\u{2026}@h\"; expected an address that begins with \
+                 redis:// or rediss://. Example: redis://default:password@my-redis.internal:6379/0",
+            ],
+        ),
+        (
+            &[
+                ("FAS_POSTGRES_URL", "postgres://me@h"),
+                ("FAS_POSTGRES_METRIC_NAME", "q"),
+            ],
+            &[
+                "postgres query required. Example: FAS_POSTGRES_QUERY=SELECT count(*) FROM jobs WHERE state = 'available'",
+            ],
+        ),
+        (
+            &[
+                ("FAS_POSTGRES_URL", "postgres://me:hunter2@h?sslmode=maybe"),
+                ("FAS_POSTGRES_METRIC_NAME", "q"),
+                ("FAS_POSTGRES_QUERY", "SELECT 1"),
+            ],
+            &[
+                "FAS_POSTGRES_URL is not the address of a Postgres server: \"\u{2026}@h?\u{2026}\"; expected one of these as \
+                 sslmode: disable, prefer, require, verify-full. Example: \
+                 postgres://user:password@my-db.internal:5432/my_app?sslmode=disable",
+            ],
+        ),
+    ];
+    for (changes, expected) in cases {
+        assert_eq!(mistakes(changes, None), *expected, "{changes:?}");
+    }
+    let ignored = warnings(
+        &[
+            ("FAS_REDIS_COMMAND", "LLEN a"),
+            ("FAS_POSTGRES_QUERY", "SELECT 1"),
+        ],
+        None,
+    );
+    assert_eq!(
+        ignored,
+        [
+            "FAS_REDIS_COMMAND has no effect without FAS_REDIS_URL",
+            "FAS_POSTGRES_QUERY has no effect without FAS_POSTGRES_URL",
+        ]
+    );
+}
+
+#[test]
+fn a_password_that_a_variable_brings_into_an_address_is_a_secret() {
+    let config = load(
+        &[
+            ("FAS_REDIS_URL", "redis://default:$REDIS_PASSWORD@h"),
+            ("FAS_REDIS_METRIC_NAME", "q"),
+            ("FAS_REDIS_COMMAND", "LLEN a"),
+            ("FAS_CREATED_MACHINE_COUNT", "queue_depth + q"),
+            ("REDIS_PASSWORD", "s3cret-of-redis"),
+        ],
+        None,
+    );
+    assert_eq!(config.secrets.hide("x s3cret-of-redis"), "x ***");
+    assert!(!format!("{config:?}").contains("s3cret"), "{config:?}");
+    let CollectorSource::Redis { url, .. } = &config.fleets[0].collectors[1].source else {
+        panic!("a Redis collector");
+    };
+    assert_eq!(url.render("a"), "redis://default:s3cret-of-redis@h");
+
+    // What no variable has for a name is a part of the password, and not told.
+    let config = load(
+        &[
+            ("FAS_REDIS_URL", "redis://default:pa$s3cret@h"),
+            ("FAS_REDIS_METRIC_NAME", "q"),
+            ("FAS_REDIS_COMMAND", "LLEN a"),
+            ("FAS_CREATED_MACHINE_COUNT", "queue_depth + q"),
+        ],
+        None,
+    );
+    let warning =
+        "FAS_REDIS_URL has a $ with a name behind it that no variable has: it stays as it is";
+    assert_eq!(config.warnings, [warning]);
+    assert_eq!(config.secrets.hide("x pa$s3cret"), "x ***");
+    let CollectorSource::Redis { url, .. } = &config.fleets[0].collectors[1].source else {
+        panic!("a Redis collector");
+    };
+    assert_eq!(url.render("a"), "redis://default:pa$s3cret@h");
+}
+
+#[test]
+fn further_queries_of_prometheus_are_metrics_of_their_own() {
+    let config = load(
+        &[
+            (
+                "FAS_PROMETHEUS_QUERY_LATENCY",
+                "max(latency{app='$APP_NAME'})",
+            ),
+            ("FAS_PROMETHEUS_QUERY_errors", "sum(errors)"),
+            ("FAS_PROMETHEUS_TOKEN", "reader"),
+            ("FAS_PROMETHEUS_EMPTY_VALUE", "3"),
+            (
+                "FAS_CREATED_MACHINE_COUNT",
+                "queue_depth + latency + errors",
+            ),
+        ],
+        None,
+    );
+    assert_eq!(config.warnings, [""; 0]);
+    let all: Vec<_> = config.fleets[0]
+        .collectors
+        .iter()
+        .map(|one| (one.metric.as_str(), one.query("a"), one.empty_value()))
+        .collect();
+    let expected = [
+        ("queue_depth", "sum(queue_depth)"),
+        ("latency", "max(latency{app='a'})"),
+        ("errors", "sum(errors)"),
+    ];
+    assert_eq!(
+        all,
+        expected.map(|(metric, query)| (metric, query.to_owned(), Some(3.0)))
+    );
+
+    // The two settings without a name may be missing then.
+    let alone: &Changes = &[
+        ("FAS_PROMETHEUS_METRIC_NAME", ""),
+        ("FAS_PROMETHEUS_QUERY", ""),
+        ("FAS_PROMETHEUS_QUERY_DEPTH", "up"),
+        ("FAS_CREATED_MACHINE_COUNT", "depth"),
+    ];
+    assert_eq!(load(alone, None).fleets[0].collectors.len(), 1);
+    let lines = mistakes(&alone[1..], None);
+    let expected = "prometheus query required. Example: FAS_PROMETHEUS_QUERY=sum(queue_depth)";
+    assert_eq!(lines, [expected], "only both of them");
+}
+
+#[test]
+fn a_further_query_that_cannot_be_asked_is_told_once() {
+    let cases: &[(&Changes, &str)] = &[
+        (
+            &[("FAS_PROMETHEUS_QUERY_2ND", "up")],
+            "metric name cannot be used in an expression: \"2nd\"; expected letters, digits and _, no digit first, and no word \
+             of the expression language. Example: queue_depth (FAS_PROMETHEUS_QUERY_2ND)",
+        ),
+        (
+            &[("FAS_PROMETHEUS_QUERY_QUEUE_DEPTH", "up")],
+            "metric name is already used by FAS_PROMETHEUS_METRIC_NAME: \"queue_depth\"; expected a name for each metric \
+             (FAS_PROMETHEUS_QUERY_QUEUE_DEPTH)",
+        ),
+        // The one address that they share is wrong once.
+        (
+            &[
+                ("FAS_PROMETHEUS_QUERY_A", "up"),
+                ("FAS_PROMETHEUS_QUERY_B", "up"),
+                ("FAS_PROMETHEUS_ADDRESS", "p:9090"),
+            ],
+            "FAS_PROMETHEUS_ADDRESS is not a URL: \"p:9090\"; expected an address that begins with http:// or https://. \
+             Example: https://api.fly.io/prometheus/my-org",
+        ),
+        (
+            &[("FAS_PROMETHEUS_QUERY_A", "up{t='$FAS_API_TOKEN'}")],
+            "the query of FAS_PROMETHEUS_QUERY_A expands $FAS_API_TOKEN, which holds a secret; expected variables without \
+             secrets: what they hold is sent to the metrics server",
+        ),
+        (
+            &[("FAS_PROMETHEUS_QUERY_A", "fm2_lJPECAAAAAAAAZVExBBxyz")],
+            "FAS_PROMETHEUS_QUERY_A holds what looks like a Fly token; expected tokens only in FAS_API_TOKEN and \
+             FAS_PROMETHEUS_TOKEN",
+        ),
+    ];
+    for (changes, expected) in cases {
+        assert_eq!(mistakes(changes, None), [*expected], "{changes:?}");
+    }
+    let ignored = warnings(
+        &[
+            ("FAS_PROMETHEUS_ADDRESS", ""),
+            ("FAS_PROMETHEUS_METRIC_NAME", ""),
+            ("FAS_PROMETHEUS_QUERY", ""),
+            ("FAS_PROMETHEUS_QUERY_A", "up"),
+            ("FAS_PROMETHEUS_QUERY_", "up"),
+            ("FAS_CREATED_MACHINE_COUNT", "1"),
+        ],
+        None,
+    );
+    assert_eq!(
+        ignored,
+        [
+            "FAS_PROMETHEUS_QUERY_: unknown variable, ignored; did you mean FAS_PROMETHEUS_QUERY?",
+            "FAS_PROMETHEUS_QUERY_A has no effect without FAS_PROMETHEUS_ADDRESS",
+        ]
+    );
+}
+
+#[test]
+fn the_group_is_a_name_in_queries_and_nowhere_else() {
+    let query = |changes: &[(&str, &str)], file: Option<&str>| {
+        let config = load(changes, file);
+        config.fleets[0].collectors[0].query("a")
+    };
+    let in_query = (
+        "FAS_PROMETHEUS_QUERY",
+        "up{g='$PROCESS_GROUP',a='$APP_NAME'}",
+    );
+    // A variable of that name is something else.
+    let other = ("PROCESS_GROUP", "other");
+    assert_eq!(query(&[in_query, other], None), "up{g='app',a='a'}");
+    let group = ("FAS_PROCESS_GROUP", "worker");
+    assert_eq!(query(&[in_query, group], None), "up{g='worker',a='a'}");
+    let file = "process-group: web\nmetric-collectors:\n- {type: prometheus, metric-name: queue_depth, address: 'http://p', \
+                query: 'up{g=\"$PROCESS_GROUP\"}'}\n";
+    assert_eq!(query(&[other], Some(file)), "up{g=\"web\"}");
+    let lines = mistakes(&[other], Some("process-group: $PROCESS_GROUP\n"));
+    let expected = "process-group contains a variable that only queries have: \"$PROCESS_GROUP\" (process-group, line 1 of fas.yml)";
+    assert_eq!(lines, [expected]);
+}
+
+#[test]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 fn a_proxy_is_read_from_the_environment_and_a_malformed_one_is_refused() {
     let url = |text: &str| url::Url::parse(text).unwrap();
@@ -2434,6 +2944,7 @@ fn all_output(sources: Sources) -> String {
 const SECRETS: &[&str] = &[
     "FAS_API_TOKEN",
     "FAS_PROMETHEUS_TOKEN",
+    "FAS_HTTP_TOKEN",
     "FAS_TEMPORAL_KEY_DATA",
     "TEMPORAL_TLS_KEY_DATA",
     "FAS_TEMPORAL_CERT_DATA",
@@ -2450,9 +2961,19 @@ proptest! {
     ) {
         let secret = format!("{before}{MARKER}{after}");
         let address = format!("http://{secret}:{secret}@p:9090/x?token={MARKER}");
+        let of_redis = format!("redis://{secret}:{secret}@h/0?token={MARKER}");
+        let of_postgres = format!("postgres://me:{secret}@h/d?password={MARKER}");
         let mut changes: Vec<(&str, &str)> = SECRETS.iter().map(|name| (*name, secret.as_str())).collect();
         changes.extend([
             ("FAS_PROMETHEUS_ADDRESS", address.as_str()),
+            ("FAS_HTTP_URL", address.as_str()),
+            ("FAS_HTTP_METRIC_NAME", "h"),
+            ("FAS_REDIS_URL", of_redis.as_str()),
+            ("FAS_REDIS_METRIC_NAME", "r"),
+            ("FAS_REDIS_COMMAND", "LLEN a"),
+            ("FAS_POSTGRES_URL", of_postgres.as_str()),
+            ("FAS_POSTGRES_METRIC_NAME", "d"),
+            ("FAS_POSTGRES_QUERY", "SELECT 1"),
             ("FAS_TEMPORAL_ADDRESS", "localhost:7233"),
             ("FAS_TEMPORAL_NAMESPACE", "n"),
             ("FAS_TEMPORAL_METRIC_NAME", "w"),
@@ -2482,7 +3003,8 @@ proptest! {
         let secret = format!("{secret}{MARKER}{after}");
         let file = format!(
             "api-token: {quote}$TOKEN{quote}\nmetric-collectors:\n  - type: prometheus\n    metric-name: queue_depth\n    \
-             query: up\n    address: http://p\n    token: {quote}$TOKEN{quote}\n  - type: temporal\n    metric-name: w\n    \
+             query: up\n    address: http://p\n    token: {quote}$TOKEN{quote}\n  - type: http\n    metric-name: h\n    \
+             url: http://h\n    headers:\n      X-A: {quote}$TOKEN{quote}\n  - type: temporal\n    metric-name: w\n    \
              address: t:1\n    namespace: n\n    cert-data: {quote}$TOKEN{quote}\n    key-data: {quote}$TOKEN{quote}{extra}\n"
         );
         let output = all_output(sources(&[("TOKEN", &secret), ("FAS_PROMETHEUS_ADDRESS", "")], Some(&file)));

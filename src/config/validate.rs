@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The process group of apps that name none.
-const DEFAULT_PROCESS_GROUP: &str = "app";
+pub(super) const DEFAULT_PROCESS_GROUP: &str = "app";
 
 pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
     let problems = &mut Problems::default();
@@ -55,7 +55,8 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
             ConfigErrors::new(errors, warnings, &problems.secrets).expect("the file was refused")
         );
     };
-    know_settings(problems, &settings);
+    settings.further_queries = environment.further_queries();
+    know_settings(problems, &settings, &environment);
     if let Some((path, text)) = &file {
         refuse_secrets_expanded_in_file(problems, path, text, &environment, &settings);
     }

@@ -11,7 +11,7 @@ use prometheus::{
 };
 
 use crate::{
-    labels::{CallResult, MachineWrite, Operation, PassError},
+    labels::{COLLECTOR_REQUESTS, CallResult, MachineWrite, Operation, PassError},
     scaling::Decision,
 };
 
@@ -82,10 +82,7 @@ impl Metrics {
             let _ = self.pass_errors.with_label_values(&[reason.as_str()]);
         }
         let calls = Operation::ALL.map(|operation| (operation.api(), operation.as_str()));
-        for (api, operation) in calls
-            .into_iter()
-            .chain([("prometheus", "query"), ("temporal", "count")])
-        {
+        for (api, operation) in calls.into_iter().chain(COLLECTOR_REQUESTS) {
             for result in CallResult::ALL {
                 let _ = self
                     .api_requests
@@ -168,14 +165,14 @@ impl Metrics {
         self.request(operation.api(), operation.as_str(), result, took);
     }
 
-    /// Counts one request of a collector: `("prometheus", "query")` or `("temporal", "count")`.
-    pub fn collector_request(&self, api: &'static str, result: CallResult, took: Duration) {
-        self.request(
-            api,
-            if api == "temporal" { "count" } else { "query" },
-            result,
-            took,
-        );
+    /// Counts one request of a collector: one of [`COLLECTOR_REQUESTS`].
+    pub fn collector_request(
+        &self,
+        (api, operation): (&'static str, &'static str),
+        result: CallResult,
+        took: Duration,
+    ) {
+        self.request(api, operation, result, took);
     }
 
     /// Writes the series in the Prometheus text format.

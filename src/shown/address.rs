@@ -4,9 +4,11 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use percent_encoding::percent_decode_str;
 use url::{Url, form_urlencoded};
 
-/// Parameters that name things and no secrets, whatever their values: `PromQL` servers' own.
+/// Parameters that name things and no secrets, whatever their values: `PromQL` servers' own, and those of databases.
 const HARMLESS: &[&str] = &[
     "app",
+    "application_name",
+    "channel_binding",
     "cluster",
     "database",
     "db",
@@ -27,14 +29,19 @@ const HARMLESS: &[&str] = &[
     "nocache",
     "org",
     "org_id",
+    "options",
     "org_slug",
     "partial_response",
     "project",
+    "protocol",
     "region",
     "replicaLabels[]",
+    "schema",
+    "sslmode",
     "stats",
     "step",
     "storeMatch[]",
+    "target_session_attrs",
     "tenant",
     "timeout",
     "trace",
@@ -96,7 +103,8 @@ pub fn written_address(address: &str) -> String {
 /// where there is no password; both in Base64; and the values of its query string that name nothing harmless.
 pub(super) fn secret_parts(address: &str) -> Vec<String> {
     let address = address.trim();
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    let is_database = matches!(scheme, "postgres" | "postgresql");
     let mut parts = Vec::new();
     if let Some((user_information, _)) = rest.rsplit_once('@') {
         match user_information.split_once(':') {
@@ -106,6 +114,8 @@ pub(super) fn secret_parts(address: &str) -> Vec<String> {
                 parts.push(password.to_owned());
                 parts.push(percent_decoded(password));
             }
+            // Databases know users without passwords, and these are words such as `postgres`.
+            _ if is_database => {}
             _ => {
                 let user = user_information.trim_end_matches(':');
                 // Otherwise the @ is a part of the path.
@@ -176,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_secret_parts_are_found_also_where_it_is_no_address() {
-        let cases: [(&str, &[&str]); 10] = [
+        let cases: [(&str, &[&str]); 13] = [
             ("http://h:9090/x", &[]),
             ("https://me:p%40s@h", &["bWU6cEBz", "p%40s", "p@s"]),
             ("me:secret@h/x?a=b", &["bWU6c2VjcmV0", "secret"]),
@@ -190,6 +200,9 @@ mod tests {
             ),
             ("http://h?namespace=production&tenant=acme", &[]),
             ("http://h?bare-value#x", &["bare-value"]),
+            ("postgres://postgres@h/d?sslmode=verify-full", &[]),
+            ("postgres://me:s3cret@h/d", &["bWU6czNjcmV0", "s3cret"]),
+            ("redis://:s3cret@h", &["OnMzY3JldA==", "s3cret"]),
         ];
         for (text, expected) in cases {
             let mut parts = secret_parts(text);

@@ -91,6 +91,9 @@ const CALLS: &[(&str, &[&str])] = &[
     ("graphql", &["current_release"]),
     ("prometheus", &["query"]),
     ("temporal", &["count"]),
+    ("http", &["get"]),
+    ("redis", &["command"]),
+    ("postgres", &["query"]),
 ];
 
 const RESULTS: &[&str] = &[

@@ -1,0 +1,813 @@
+//! Asking Postgres for a number: one statement in a read-only transaction, over a connection that all collectors of the
+//! database share.
+//!
+//! The statement is sent by the simple query protocol, together with what makes the transaction read-only and limits its
+//! time: one message, one answer, no prepared statement that a pooler would have to know, and whatever goes wrong, the
+//! server itself ends the transaction. Values come as text. What an answer means is apart from asking ([`reading`]).
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::Instant,
+};
+use tokio_postgres::{
+    Client, Config, Error, SimpleQueryMessage,
+    config::SslMode as Negotiation,
+    error::{DbError, SqlState},
+    tls::{ChannelBinding, TlsConnect, TlsStream},
+};
+use tokio_rustls::{TlsConnector, client};
+
+use super::{
+    CollectError, Sample,
+    connection::{Doubt, Driver, Meter, Metered, Open, Slots, dial, within_connect_timeout},
+    instant::number,
+    tls,
+};
+use crate::{
+    config::{PostgresAddress, SslMode},
+    shown::excerpt,
+};
+
+/// What it is called in messages.
+const SERVICE: &str = "Postgres";
+
+/// Where the value for nothing is set.
+const EMPTY_VALUE: &str = "FAS_POSTGRES_EMPTY_VALUE";
+
+/// What to look at where a password is not accepted.
+const CHECK: &str = "the user and the password in `FAS_POSTGRES_URL`, and what that user may read";
+
+/// The longest text of a server that is shown.
+const TEXT_LIMIT: usize = 300;
+
+/// The longest value that is shown.
+const VALUE_LIMIT: usize = 60;
+
+/// How many values are shown where there should be one.
+const SHOWN_VALUES: usize = 3;
+
+/// How much earlier than our deadline the server is to end a statement, at most: its word about that has to arrive.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// The connections to databases.
+pub(super) type Servers = Slots<PostgresAddress, Connection>;
+
+/// An open connection. Requests of several collectors are answered on it one after the other.
+pub(super) struct Connection {
+    client: Client,
+    driver: Driver,
+    meter: Meter,
+}
+
+impl Open for Connection {
+    fn is_open(&self) -> bool {
+        self.driver.is_running() && !self.client.is_closed()
+    }
+}
+
+/// How databases are asked.
+pub(super) struct Databases {
+    /// The connections, which others may use too.
+    pub(super) servers: Arc<Servers>,
+    /// TLS for `verify-full`.
+    pub(super) verified: Arc<ClientConfig>,
+    /// TLS for `prefer` and `require`.
+    pub(super) encrypted_only: Arc<ClientConfig>,
+}
+
+/// Asks the database at `address`, which has until `until`.
+///
+/// # Errors
+///
+/// Whatever keeps the statement from having one number for a value.
+pub(super) async fn ask(
+    databases: &Databases,
+    address: &PostgresAddress,
+    statement: &str,
+    until: Instant,
+    empty_value: Option<f64>,
+) -> Result<Sample, CollectError> {
+    let slot = databases.servers.of(address.clone());
+    let connection = slot.get(open(address, databases)).await?;
+    let doubt = Doubt::of(&connection.driver);
+    let left = until.saturating_duration_since(Instant::now());
+    let message = message(statement, left);
+    let rows = match rows(&connection, &message).await {
+        Ok(rows) => Ok(rows),
+        // The server's own word; it goes on with the next statement.
+        Err(error) if error.as_db_error().is_some() && connection.is_open() => {
+            Err(failed(address, error, Asked::Statement))
+        }
+        Err(error) => {
+            let error = failed(address, error, Asked::Statement);
+            return Err(connection.meter.or_oversized(error));
+        }
+    };
+    connection.meter.reset();
+    doubt.settle();
+    reading(&rows?, empty_value)
+}
+
+/// What is sent for a statement. Several statements in one message are one transaction, to which the limits belong.
+fn message(statement: &str, left: Duration) -> String {
+    let margin = MARGIN.min(left / 10);
+    let milliseconds = left.saturating_sub(margin).as_millis().max(1);
+    format!("SET LOCAL statement_timeout = {milliseconds}; SET TRANSACTION READ ONLY; {statement}")
+}
+
+/// The rows of an answer: how many there were, and the first ones.
+#[derive(Debug, Default)]
+struct Rows {
+    count: usize,
+    columns: usize,
+    first: Vec<Option<String>>,
+}
+
+async fn rows(connection: &Connection, message: &str) -> Result<Rows, Error> {
+    let mut rows = Rows::default();
+    let answer = connection.client.simple_query_raw(message).await?;
+    let mut answer = pin!(answer);
+    while let Some(part) = answer.try_next().await? {
+        match part {
+            SimpleQueryMessage::RowDescription(columns) => rows.columns = columns.len(),
+            SimpleQueryMessage::Row(row) => {
+                rows.count += 1;
+                if rows.first.len() < SHOWN_VALUES {
+                    let columns = (0..row.len().min(SHOWN_VALUES - rows.first.len()))
+                        .map(|column| row.get(column).map(str::to_owned));
+                    rows.first.extend(columns);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(rows)
+}
+
+/// The number that the rows are.
+///
+/// # Errors
+///
+/// Every answer that is no number has its own variant.
+fn reading(rows: &Rows, empty_value: Option<f64>) -> Result<Sample, CollectError> {
+    let shown = |value: &Option<String>| {
+        let value = value.as_deref().unwrap_or("NULL");
+        excerpt(value, VALUE_LIMIT)
+    };
+    let several = |what: String| {
+        let mut found: Vec<String> = rows.first.iter().map(shown).collect();
+        if rows.count * rows.columns > found.len() {
+            found.push("\u{2026}".to_owned());
+        }
+        CollectError::Several {
+            what,
+            found: found.join(", "),
+        }
+    };
+    if rows.count > 1 {
+        return Err(several(format!("the query returned {} rows", rows.count)));
+    }
+    if rows.count == 1 && rows.columns != 1 {
+        return Err(several(format!(
+            "the query returned a row of {} columns",
+            rows.columns
+        )));
+    }
+    let found = match rows.first.first() {
+        None => Err("the query returned no row"),
+        Some(None) => Err("the query returned NULL"),
+        Some(Some(text)) => match of_text(text.trim())? {
+            number if number.is_nan() => Err("the value is NaN"),
+            number => Ok(number),
+        },
+    };
+    let (value, element_count) = match found {
+        Ok(number) => (number, 1),
+        Err(what) => {
+            let nothing = CollectError::Nothing {
+                what: what.to_owned(),
+                setting: EMPTY_VALUE,
+            };
+            (empty_value.ok_or(nothing)?, 0)
+        }
+    };
+    Ok(Sample {
+        value,
+        element_count,
+        time: None,
+        warnings: Vec::new(),
+    })
+}
+
+/// A value as Postgres writes it.
+fn of_text(text: &str) -> Result<f64, CollectError> {
+    match text {
+        "Infinity" => Ok(f64::INFINITY),
+        "-Infinity" => Ok(f64::NEG_INFINITY),
+        _ => number(text),
+    }
+}
+
+fn peer(address: &PostgresAddress) -> String {
+    format!("{SERVICE} at {address}")
+}
+
+/// Makes a connection: TLS, password and database included.
+async fn open(
+    address: &PostgresAddress,
+    databases: &Databases,
+) -> Result<Connection, CollectError> {
+    let peer = peer(address);
+    let meter = Meter::default();
+    let mut config = Config::new();
+    config
+        .user(&address.user)
+        .dbname(&address.database)
+        .application_name("fly-autoscaler")
+        .ssl_mode(match address.mode {
+            SslMode::Disable => Negotiation::Disable,
+            SslMode::Prefer => Negotiation::Prefer,
+            SslMode::Require | SslMode::VerifyFull => Negotiation::Require,
+        });
+    if let Some(password) = &address.password {
+        config.password(password);
+    }
+    if let Some(options) = &address.options {
+        config.options(options);
+    }
+    let name = match address.mode {
+        SslMode::Disable => None,
+        _ => Some(tls::server_name(&address.host, SERVICE)?),
+    };
+    let encryption = Encryption {
+        name,
+        config: match address.mode {
+            SslMode::VerifyFull => Arc::clone(&databases.verified),
+            _ => Arc::clone(&databases.encrypted_only),
+        },
+    };
+    let opening = async {
+        let stream = dial(&address.host, address.port, &peer).await?;
+        let stream = Metered::new(stream, meter.clone());
+        config
+            .connect_raw(stream, encryption)
+            .await
+            .map_err(|error| meter.or_oversized(failed(address, error, Asked::Connection)))
+    };
+    let (client, connection) = within_connect_timeout(&peer, opening).await?;
+    meter.reset();
+    // What is said between answers is of no use, and an error of the connection reaches whoever asks.
+    let driver = Driver::spawn(connection.map(drop));
+    Ok(Connection {
+        client,
+        driver,
+        meter,
+    })
+}
+
+/// What was going on when something failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Connection,
+    Statement,
+}
+
+/// What a failure means.
+fn failed(address: &PostgresAddress, error: Error, asked: Asked) -> CollectError {
+    let peer = peer(address);
+    if let Some(said) = error.as_db_error() {
+        return refused(peer, said, asked);
+    }
+    let error = match tls::failure(&peer, error) {
+        Ok(failure) => return failure,
+        Err(error) => error,
+    };
+    // The kinds have no other name.
+    let text = error.to_string();
+    if text.starts_with("error performing TLS handshake") {
+        CollectError::Tls {
+            peer,
+            advice: "; `sslmode` in `FAS_POSTGRES_URL` says whether it is needed",
+            source: Box::new(error),
+        }
+    } else if text.starts_with("authentication error") || text.contains("password missing") {
+        CollectError::NotLetIn {
+            peer,
+            check: CHECK,
+            text: excerpt(&crate::error_chain::chain(&error), TEXT_LIMIT),
+        }
+    } else if text.contains("unexpected message") || text.contains("error parsing response") {
+        CollectError::NotItsProtocol { peer }
+    } else {
+        CollectError::Interrupted {
+            peer,
+            source: Box::new(error),
+        }
+    }
+}
+
+/// What an error of the server's own means.
+fn refused(peer: String, said: &DbError, asked: Asked) -> CollectError {
+    let mut text = said.message().to_owned();
+    for more in [said.detail(), said.hint()].into_iter().flatten() {
+        text = format!("{text}; {more}");
+    }
+    let text = excerpt(&text, TEXT_LIMIT);
+    let code = said.code();
+    let is_of = |class: &str| code.code().starts_with(class);
+    if is_of("28") || *code == SqlState::INSUFFICIENT_PRIVILEGE {
+        CollectError::NotLetIn {
+            peer,
+            check: CHECK,
+            text,
+        }
+    } else if *code == SqlState::QUERY_CANCELED {
+        CollectError::Cancelled {
+            service: SERVICE,
+            text,
+        }
+    // It starts, ends, recovers, or has no connection left.
+    } else if is_of("57") || is_of("53") || is_of("08") {
+        CollectError::Unready {
+            service: SERVICE,
+            text,
+        }
+    } else if asked == Asked::Connection {
+        CollectError::NoEntry { peer, text }
+    } else {
+        CollectError::Refused {
+            service: SERVICE,
+            text,
+        }
+    }
+}
+
+/// Encrypts a connection that the server agreed to encrypt.
+struct Encryption {
+    name: Option<ServerName<'static>>,
+    config: Arc<ClientConfig>,
+}
+
+impl TlsConnect<Metered<TcpStream>> for Encryption {
+    type Stream = Encrypted;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Encrypted>>;
+
+    fn connect(self, stream: Metered<TcpStream>) -> Self::Future {
+        Box::pin(async move {
+            let name = self
+                .name
+                .ok_or_else(|| io::Error::other("no name to check"))?;
+            let stream = TlsConnector::from(self.config)
+                .connect(name, stream)
+                .await?;
+            Ok(Encrypted(stream))
+        })
+    }
+}
+
+/// An encrypted connection.
+struct Encrypted(client::TlsStream<Metered<TcpStream>>);
+
+impl TlsStream for Encrypted {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::{
+        net::Ipv4Addr,
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    use super::{super::CollectErrorKind as Kind, *};
+
+    /// What a fake server does when asked something.
+    enum Reply {
+        Bytes(Vec<u8>),
+        Nothing,
+        Close,
+    }
+
+    fn message_of(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[tag][..], &length.to_be_bytes(), body].concat()
+    }
+
+    fn ready() -> Vec<u8> {
+        message_of(b'Z', b"I")
+    }
+
+    /// An answer of one column.
+    fn rows_of(values: &[Option<&str>]) -> Reply {
+        let mut answer = message_of(b'C', b"SET\0");
+        answer.extend(message_of(b'C', b"SET\0"));
+        let column = [&1_u16.to_be_bytes()[..], b"n\0", &[0; 18]].concat();
+        answer.extend(message_of(b'T', &column));
+        for value in values {
+            let mut row = 1_u16.to_be_bytes().to_vec();
+            match value {
+                None => row.extend((-1_i32).to_be_bytes()),
+                Some(value) => {
+                    row.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
+                    row.extend(value.as_bytes());
+                }
+            }
+            answer.extend(message_of(b'D', &row));
+        }
+        answer.extend(message_of(b'C', b"SELECT\0"));
+        answer.extend(ready());
+        Reply::Bytes(answer)
+    }
+
+    fn error_of(code: &str, text: &str) -> Vec<u8> {
+        let body = format!("SERROR\0VERROR\0C{code}\0M{text}\0\0");
+        message_of(b'E', body.as_bytes())
+    }
+
+    /// A server that lets everybody in, or not, and answers queries as it is told to.
+    struct Fake {
+        port: u16,
+        queries: Arc<Mutex<Vec<String>>>,
+        connections: Arc<AtomicUsize>,
+    }
+
+    impl Fake {
+        async fn new(reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> Self {
+            let mut welcome = message_of(b'R', &[0; 4]);
+            welcome.extend(ready());
+            Self::with_welcome(welcome, reply).await
+        }
+
+        async fn with_welcome(
+            welcome: Vec<u8>,
+            reply: impl Fn(&str, usize) -> Reply + Send + Sync + 'static,
+        ) -> Self {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let fake = Self {
+                port: listener.local_addr().unwrap().port(),
+                queries: Arc::default(),
+                connections: Arc::default(),
+            };
+            let reply = Arc::new(reply);
+            let (queries, connections) = (Arc::clone(&fake.queries), Arc::clone(&fake.connections));
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let nth = connections.fetch_add(1, Ordering::Relaxed) + 1;
+                    let (queries, reply) = (Arc::clone(&queries), Arc::clone(&reply));
+                    let welcome = welcome.clone();
+                    tokio::spawn(async move {
+                        // The first message has no tag; the request for TLS is one of eight bytes.
+                        loop {
+                            let length = stream.read_u32().await.ok()?;
+                            let mut body = vec![0; usize::try_from(length).ok()? - 4];
+                            stream.read_exact(&mut body).await.ok()?;
+                            if length > 8 {
+                                break;
+                            }
+                            stream.write_all(b"N").await.ok()?;
+                        }
+                        stream.write_all(&welcome).await.ok()?;
+                        while let Ok(tag) = stream.read_u8().await {
+                            let length = stream.read_u32().await.ok()?;
+                            let mut body = vec![0; usize::try_from(length).ok()? - 4];
+                            stream.read_exact(&mut body).await.ok()?;
+                            if tag != b'Q' {
+                                continue;
+                            }
+                            body.pop();
+                            let query = String::from_utf8(body).ok()?;
+                            queries.lock().unwrap().push(query.clone());
+                            match reply(&query, nth) {
+                                Reply::Bytes(bytes) => stream.write_all(&bytes).await.ok()?,
+                                Reply::Nothing => {}
+                                Reply::Close => return None,
+                            }
+                        }
+                        Some(())
+                    });
+                }
+            });
+            fake
+        }
+
+        fn url(&self) -> String {
+            format!("postgres://me:hunter2@127.0.0.1:{}/jobs", self.port)
+        }
+
+        fn connections(&self) -> usize {
+            self.connections.load(Ordering::Relaxed)
+        }
+    }
+
+    struct Asker(Databases);
+
+    impl Asker {
+        fn new() -> Self {
+            Self(Databases {
+                servers: Arc::default(),
+                verified: tls::verified(None).unwrap(),
+                encrypted_only: tls::encrypted_only(),
+            })
+        }
+
+        async fn ask(&self, url: &str, statement: &str) -> Result<f64, CollectError> {
+            let (address, _) = PostgresAddress::parse(url).unwrap();
+            let until = Instant::now() + Duration::from_secs(15);
+            let asked = ask(&self.0, &address, statement, until, None);
+            Ok(asked.await?.value)
+        }
+    }
+
+    fn rows_with(count: usize, columns: usize, first: &[Option<&str>]) -> Rows {
+        Rows {
+            count,
+            columns,
+            first: first.iter().map(|one| one.map(str::to_owned)).collect(),
+        }
+    }
+
+    #[test]
+    fn an_answer_is_a_number_or_says_why_not() {
+        let nothing = " (if nothing means 0, set `FAS_POSTGRES_EMPTY_VALUE`)";
+        let cases: Vec<(Rows, Result<f64, String>)> = vec![
+            (rows_with(1, 1, &[Some("42")]), Ok(42.0)),
+            (rows_with(1, 1, &[Some("-1.5e3")]), Ok(-1500.0)),
+            (
+                rows_with(1, 1, &[Some("12345678901234567890.5")]),
+                Ok(12_345_678_901_234_567_890.5),
+            ),
+            (rows_with(1, 1, &[Some(" 7 ")]), Ok(7.0)),
+            (rows_with(1, 1, &[Some("-Infinity")]), Ok(f64::NEG_INFINITY)),
+            (
+                rows_with(1, 1, &[Some("NaN")]),
+                Err(format!("the value is NaN{nothing}")),
+            ),
+            (
+                rows_with(1, 1, &[None]),
+                Err(format!("the query returned NULL{nothing}")),
+            ),
+            (
+                rows_with(0, 1, &[]),
+                Err(format!("the query returned no row{nothing}")),
+            ),
+            (
+                rows_with(0, 3, &[]),
+                Err(format!("the query returned no row{nothing}")),
+            ),
+            (
+                rows_with(1, 1, &[Some("t")]),
+                Err("expected a number, but found `t`".to_owned()),
+            ),
+            (
+                rows_with(1, 1, &[Some("$1,000.00")]),
+                Err("expected a number, but found `$1,000.00`".to_owned()),
+            ),
+            (
+                rows_with(2, 1, &[Some("1"), None]),
+                Err("the query returned 2 rows, but one value is needed: 1, NULL".to_owned()),
+            ),
+            (
+                rows_with(9, 1, &[Some("1"), Some("2"), Some("3")]),
+                Err(
+                    "the query returned 9 rows, but one value is needed: 1, 2, 3, \u{2026}"
+                        .to_owned(),
+                ),
+            ),
+            (
+                rows_with(1, 2, &[Some("1"), Some("2")]),
+                Err(
+                    "the query returned a row of 2 columns, but one value is needed: 1, 2"
+                        .to_owned(),
+                ),
+            ),
+        ];
+        for (rows, expected) in cases {
+            let shown = format!("{rows:?}");
+            let found = reading(&rows, None).map(|sample| sample.value);
+            assert_eq!(
+                found.map_err(|error| error.to_string()),
+                expected,
+                "{shown}"
+            );
+        }
+        for rows in [
+            rows_with(0, 1, &[]),
+            rows_with(1, 1, &[None]),
+            rows_with(1, 1, &[Some("NaN")]),
+        ] {
+            let sample = reading(&rows, Some(3.0)).unwrap();
+            assert_eq!(
+                (sample.value.to_bits(), sample.element_count),
+                (3.0_f64.to_bits(), 0)
+            );
+        }
+        assert!(reading(&rows_with(1, 1, &[Some("t")]), Some(3.0)).is_err());
+    }
+
+    #[test]
+    fn the_server_ends_a_statement_before_our_own_deadline() {
+        for (left, timeout) in [(15_000, 14_500), (1_000, 900), (10, 9), (0, 1)] {
+            let message = message("SELECT 1", Duration::from_millis(left));
+            let expected = format!(
+                "SET LOCAL statement_timeout = {timeout}; SET TRANSACTION READ ONLY; SELECT 1"
+            );
+            assert_eq!(message, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn collectors_of_one_database_share_a_connection() {
+        let fake = Fake::new(|query, _| {
+            let value = if query.ends_with("SELECT 1") {
+                "1"
+            } else {
+                "2.5"
+            };
+            rows_of(&[Some(value)])
+        })
+        .await;
+        let asker = Asker::new();
+        let url = fake.url();
+        let (a, b) = tokio::join!(asker.ask(&url, "SELECT 1"), asker.ask(&url, "SELECT 2.5"));
+        assert_eq!(
+            (a.unwrap().to_bits(), b.unwrap().to_bits()),
+            (1.0_f64.to_bits(), 2.5_f64.to_bits())
+        );
+        assert_eq!(fake.connections(), 1);
+        let queries = fake.queries.lock().unwrap();
+        let are_limited = queries.iter().all(|query| {
+            query.starts_with("SET LOCAL statement_timeout = 14")
+                && query.contains("; SET TRANSACTION READ ONLY; SELECT ")
+        });
+        assert!(queries.len() == 2 && are_limited, "{queries:?}");
+    }
+
+    #[tokio::test]
+    async fn what_the_server_refuses_is_named_and_the_connection_stays() {
+        let fake = Fake::new(|query, _| {
+            let (code, text) = match query.rsplit_once(' ').unwrap().1 {
+                "a" => ("42P01", "relation \"jobs\" does not exist"),
+                "b" => ("42501", "permission denied for table jobs"),
+                "c" => ("57014", "canceling statement due to statement timeout"),
+                "d" => ("25006", "cannot execute DELETE in a read-only transaction"),
+                "e" => ("53300", "too many connections"),
+                _ => return rows_of(&[Some("1")]),
+            };
+            let mut answer = error_of(code, text);
+            answer.extend(ready());
+            Reply::Bytes(answer)
+        })
+        .await;
+        let asker = Asker::new();
+        let cases = [
+            (
+                "a",
+                Kind::Query,
+                "Postgres refused it: relation \"jobs\" does not exist",
+            ),
+            (
+                "b",
+                Kind::Unauthorized,
+                "did not let us in; check the user and the password in `FAS_POSTGRES_URL`",
+            ),
+            (
+                "c",
+                Kind::Timeout,
+                "Postgres ended the query: canceling statement due to statement timeout (half of `FAS_TIMEOUT` is for metrics)",
+            ),
+            (
+                "d",
+                Kind::Query,
+                "Postgres refused it: cannot execute DELETE in a read-only transaction",
+            ),
+            (
+                "e",
+                Kind::Status,
+                "Postgres cannot answer now: too many connections",
+            ),
+        ];
+        for (what, kind, text) in cases {
+            let error = asker
+                .ask(&fake.url(), &format!("SELECT {what}"))
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+        asker.ask(&fake.url(), "SELECT f").await.unwrap();
+        assert_eq!(fake.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_or_database_is_said_and_the_password_not_shown() {
+        for (code, text, kind) in [
+            (
+                "28P01",
+                "password authentication failed for user \"me\"",
+                Kind::Unauthorized,
+            ),
+            ("3D000", "database \"jobs\" does not exist", Kind::Status),
+            ("57P03", "the database system is starting up", Kind::Status),
+        ] {
+            let fake = Fake::with_welcome(error_of(code, text), |_, _| Reply::Nothing).await;
+            let error = Asker::new().ask(&fake.url(), "SELECT 1").await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(text.split('"').next().unwrap()), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn encryption_that_is_required_and_cannot_be_had_is_an_error() {
+        let fake = Fake::new(|_, _| rows_of(&[Some("1")])).await;
+        for mode in ["require", "verify-full"] {
+            let url = format!("{}?sslmode={mode}", fake.url());
+            let error = Asker::new().ask(&url, "SELECT 1").await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Tls, "{error}");
+        }
+        for mode in ["prefer", "disable"] {
+            let url = format!("{}?sslmode={mode}", fake.url());
+            Asker::new().ask(&url, "SELECT 1").await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_hangs_or_floods_is_made_again_by_the_next_pass() {
+        let fake = Fake::new(|_, nth| match nth {
+            1 => Reply::Close,
+            2 => Reply::Nothing,
+            3 => rows_of(&[Some(&"1".repeat(5_000_000))]),
+            4 => {
+                let rows: Vec<Option<&str>> = vec![Some("123456789"); 200_000];
+                rows_of(&rows)
+            }
+            _ => rows_of(&[Some("1")]),
+        })
+        .await;
+        let asker = Asker::new();
+        let url = fake.url();
+        let error = asker.ask(&url, "SELECT 1").await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Interrupted, "{error}");
+        let hung = timeout(Duration::from_millis(50), asker.ask(&url, "SELECT 1")).await;
+        assert!(hung.is_err());
+        for _ in 0..2 {
+            let error = asker.ask(&url, "SELECT 1").await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Oversized, "{error}");
+        }
+        asker.ask(&url, "SELECT 1").await.unwrap();
+        assert_eq!(fake.connections(), 5);
+    }
+}
