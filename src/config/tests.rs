@@ -2026,6 +2026,45 @@ fn servers_need_what_they_are_asked_and_where() {
 }
 
 #[test]
+fn every_setting_for_a_queue_in_the_readme_is_accepted() {
+    let mut queues = 0;
+    for row in readme("Queues").lines() {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [name, settings, _] = cells[..] else {
+            continue;
+        };
+        let written = settings.trim_matches('`').split("`, `");
+        let mut changes: Vec<(&str, &str)> = written
+            .filter_map(|setting| setting.strip_suffix('"')?.split_once(" = \""))
+            .collect();
+        if changes.is_empty() {
+            continue;
+        }
+        queues += 1;
+        for (kind, place, url) in [
+            ("FAS_HTTP_", "FAS_HTTP_URL", "http://h"),
+            ("FAS_REDIS_", "FAS_REDIS_URL", "redis://h"),
+            ("FAS_POSTGRES_", "FAS_POSTGRES_URL", "postgres://me@h/d"),
+            ("FAS_TEMPORAL_", "FAS_TEMPORAL_ADDRESS", "t:7233"),
+        ] {
+            if !changes.iter().any(|(name, _)| name.starts_with(kind)) {
+                continue;
+            }
+            if !changes.iter().any(|(name, _)| *name == place) {
+                changes.push((place, url));
+            }
+            changes.push((&*format!("{kind}METRIC_NAME").leak(), "jobs"));
+        }
+        changes.extend([
+            ("FAS_TEMPORAL_NAMESPACE", "n"),
+            ("RABBITMQ_PASSWORD", "s3cret"),
+        ]);
+        assert_eq!(mistakes(&changes, None), [""; 0], "{name}");
+    }
+    assert_eq!(queues, 9);
+}
+
+#[test]
 fn a_password_that_a_variable_brings_into_an_address_is_a_secret() {
     let config = load(
         &[

@@ -595,6 +595,12 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
         ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
         ("FAS_CREATED_MACHINE_COUNT", "workflows"),
     ];
+    let redis = [
+        ("FAS_REDIS_URL", "redis://127.0.0.1:9"),
+        ("FAS_REDIS_METRIC_NAME", "jobs"),
+        ("FAS_REDIS_COMMAND", "LLEN jobs"),
+        ("FAS_CREATED_MACHINE_COUNT", "jobs"),
+    ];
     let count = ("FAS_CREATED_MACHINE_COUNT", "depth");
     let started = ("FAS_STARTED_MACHINE_COUNT", "depth");
     let cases: Vec<Refused<'_>> = vec![
@@ -835,6 +841,12 @@ fn what_cannot_be_replayed_is_refused_with_the_reason() {
             vec![],
             temporal.to_vec(),
             "Temporal has no history, and the expressions read its metric workflows",
+        ),
+        (
+            &server,
+            vec![],
+            redis.to_vec(),
+            "Redis has no history, and the expressions read its metric jobs",
         ),
         (
             &server,
