@@ -39,6 +39,7 @@
 //!   order of a pass. [`report`]: what became of it, and [`pass_log`] what the log says of that. [`pool`]: which apps,
 //!   when, how many at once.
 //! - [`waiting`]: passes that only wait, and hold no place meanwhile.
+//! - [`json`]: how the JSON of peers is read.
 //! - [`labels`]: the closed sets that `/metrics` and the log name things by.
 //! - [`inventory`]: the machines of a fleet as they are shown. [`status`]: the record, what each fleet is, was, and why.
 //! - [`page`]: the record as HTML. [`chart`]: numbers over time as SVG.
@@ -52,7 +53,7 @@
 //! # Who may import whom
 //!
 //! ```text
-//! shutdown, duration, error_chain, labels, shown, stderr, transport, waiting, listener, sim   nothing of ours
+//! shutdown, duration, error_chain, json, labels, shown, stderr, transport, waiting, listener, sim   nothing of ours
 //! expr                     duration, shown (a user's text in messages)
 //! scaling                  expr, shown
 //! clock                    scaling
@@ -61,8 +62,8 @@
 //! telemetry                config, shown, stderr
 //! metrics                  labels, scaling
 //! dashboard                labels, metrics (names of series), scaling (words for states)
-//! machines                 duration, labels, scaling, metrics, shown, shutdown, transport
-//! collect                  config, error_chain, expr, labels, metrics, scaling (the time), shown, transport
+//! machines                 duration, json, labels, scaling, metrics, shown, shutdown, transport
+//! collect                  config, error_chain, expr, json, labels, metrics, scaling (the time), shown, transport
 //! act                      clock, labels, scaling, machines, metrics, waiting
 //! inventory                scaling
 //! report                   collect, expr, inventory, labels, scaling, machines
@@ -74,7 +75,7 @@
 //! chart                    nothing of ours
 //! page                     chart, inventory, labels, scaling, shown, status
 //! pool, admin              what they run and show; clock, config, scaling (names of fleets), shown, status
-//! check                    collect, config, decide, error_chain, expr, machines, scaling, shown
+//! check                    collect, config, decide, error_chain, expr, json, machines, scaling, shown
 //! daemon                   everything but commands and sim
 //! demo                     sim
 //! commands                 everything; beside demo the only one to import sim (the demo is simulator and daemon)
@@ -125,6 +126,7 @@ pub mod error_chain;
 pub mod expr;
 pub mod health;
 pub mod inventory;
+pub mod json;
 pub mod labels;
 pub mod listener;
 pub mod machines;

@@ -4,7 +4,10 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::scaling::{InitialState, MachineConfig};
+use crate::{
+    json::Object,
+    scaling::{InitialState, MachineConfig},
+};
 
 use super::{Fleet, Seen, Step, StepKind, hints, machines};
 
@@ -27,8 +30,10 @@ struct WireConfig {
 impl Services {
     /// Those of a configuration; of one that cannot be read there are none.
     pub(super) fn of(config: &MachineConfig) -> Self {
-        let wire: Option<WireConfig> = serde_json::from_str(&config.json).ok();
-        let services = wire.and_then(|wire| wire.services).unwrap_or_default();
+        let wire: Option<Object<WireConfig>> = serde_json::from_str(&config.json).ok();
+        let services = wire
+            .and_then(|Object(wire)| wire.services)
+            .unwrap_or_default();
         // Older configurations have a boolean, newer ones `off`, `stop` or `suspend`.
         let is_on = |value: Option<&Value>| match value {
             Some(Value::Bool(on)) => *on,

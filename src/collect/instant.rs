@@ -13,7 +13,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{CollectError, Sample};
-use crate::shown::{excerpt, printable};
+use crate::{
+    json::Object,
+    shown::{excerpt, printable},
+};
 
 /// The longest text of a peer that is shown: enough for a parse error of a query, short enough for a log line.
 const TEXT_LIMIT: usize = 300;
@@ -97,21 +100,17 @@ pub(super) fn read_success<'body, R: Deserialize<'body>>(
             body: printable(body, TEXT_LIMIT),
         });
     }
-    let answer = serde_json::from_slice::<Answer<R>>(body);
+    let answer = serde_json::from_slice::<Object<Answer<R>>>(body);
     if !status.is_success() {
         return Err(match answer {
-            Ok(answer) if answer.is_error() => answer.into_api_error(status),
+            Ok(Object(answer)) if answer.is_error() => answer.into_api_error(status),
             _ => CollectError::HttpStatus {
                 status,
                 body: printable(body, TEXT_LIMIT),
             },
         });
     }
-    let answer = match answer {
-        Ok(answer) if body.trim_ascii_start().starts_with(b"{") => answer,
-        Ok(_) => return Err(malformed("it is not an object")),
-        Err(error) => return Err(unreadable(body, &error)),
-    };
+    let Object(answer) = answer.map_err(|error| unreadable(body, &error))?;
     if answer.is_error() {
         return Err(answer.into_api_error(status));
     }
@@ -121,7 +120,7 @@ pub(super) fn read_success<'body, R: Deserialize<'body>>(
     if answer.is_partial == Some(true) {
         return Err(CollectError::Partial);
     }
-    let data = answer.data.ok_or_else(|| malformed("`data` is missing"))?;
+    let Object(data) = answer.data.ok_or_else(|| malformed("`data` is missing"))?;
     let result = data
         .result
         .ok_or_else(|| malformed("`data.result` is missing"))?;
@@ -160,7 +159,7 @@ fn is_text(value: &RawValue) -> bool {
 
 /// The value of an element of a vector, and of what time it is.
 fn of_series(element: &RawValue) -> Result<(f64, Option<f64>), CollectError> {
-    let series: Series<'_> = read(element)?;
+    let Object(series): Object<Series<'_>> = read(element)?;
     match (series.value, series.histogram) {
         (Some((time, value)), _) => Ok((number(&value)?, time.get().parse().ok())),
         (None, Some(IgnoredAny)) => Err(CollectError::Histogram),
@@ -223,7 +222,7 @@ pub(super) fn unreadable(body: &[u8], error: &serde_json::Error) -> CollectError
 #[serde(rename_all = "camelCase", bound(deserialize = "R: Deserialize<'de>"))]
 struct Answer<R> {
     status: Option<String>,
-    data: Option<Data<R>>,
+    data: Option<Object<Data<R>>>,
     error_type: Option<String>,
     error: Option<String>,
     warnings: Option<Head<Option<String>, WARNING_LIMIT>>,
@@ -324,6 +323,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{super::CollectErrorKind as Kind, *};
+    use crate::json::arrays;
 
     const VECTOR: &str = r#"{"status":"success","data":{"resultType":"vector","result":[
         {"metric":{"__name__":"queue_depth","app":"worker"},"value":[1767323045.123,"42.5"]}]}}"#;
@@ -714,6 +714,26 @@ mod tests {
                 (kind, text),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn an_array_is_no_answer_and_no_part_of_one() {
+        let answers = [
+            r#"{"status":"success","data":{"resultType":"vector","result":[{"value":[1767323045,"9"]}]}}"#,
+            r#"{"status":"success","data":{"resultType":"scalar","result":[1767323045,"9"]}}"#,
+        ];
+        let mut arrays: Vec<String> = answers
+            .iter()
+            .flat_map(|answer| arrays::in_place_of_objects(answer))
+            .collect();
+        arrays.extend([
+            r#"{"status":"success","data":["vector",[{"value":[1767323045,"9"]}]]}"#.to_owned(),
+            r#"["success",["vector",[{"value":[1767323045,"9"]}]],"","",null,null]"#.to_owned(),
+        ]);
+        for array in arrays {
+            let sample = parse_instant(StatusCode::OK, array.as_bytes(), Some(0.0));
+            assert_eq!(sample.unwrap_err().kind(), Kind::Unreadable, "{array}");
         }
     }
 

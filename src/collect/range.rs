@@ -12,6 +12,7 @@ use super::{
     CollectError,
     instant::{Head, Success, malformed, number, other_type, read, read_success},
 };
+use crate::json::Object;
 
 /// How many series of an answer are looked at. More are counted: somebody forgot to aggregate, and is warned of that.
 const SERIES_LIMIT: usize = 1000;
@@ -124,7 +125,7 @@ fn read_range(status: StatusCode, body: &[u8], grid: Grid) -> Result<Past, Colle
         if !series.get().starts_with('{') {
             return Err(malformed("an element of the matrix is not an object"));
         }
-        let series: Series<'_> = read(series)?;
+        let Object(series): Object<Series<'_>> = read(series)?;
         let samples = match (series.values, series.histograms) {
             (Some(samples), _) => samples,
             (None, Some(IgnoredAny)) => return Err(CollectError::Histogram),
@@ -363,6 +364,10 @@ mod tests {
                 "the query returned a native histogram",
             ),
             (matrix("7"), "an element of the matrix is not an object"),
+            (
+                r#"{"status":"success","data":["matrix",[]]}"#.to_owned(),
+                "invalid type: sequence, expected an object",
+            ),
             (matrix("{}"), "a series of the matrix has no values"),
             (
                 matrix(r#"{"values":[[1000,"seven"]]}"#),

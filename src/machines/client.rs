@@ -26,10 +26,11 @@ use super::{
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, attempt_limit, pause_after, pauses},
     scope::{AppAbout, TokenScope, WireAbout, WireTokens},
     token::Authorization,
-    volumes::{self, Chosen, NewVolume, PassVolumes},
+    volumes::{self, Chosen, NewVolume, PassVolumes, Volume},
     wire,
 };
 use crate::{
+    json::Object,
     labels::{CallResult, Operation},
     metrics::Metrics,
     scaling::{Machine, Release},
@@ -202,7 +203,7 @@ impl Api {
         struct Apps {
             /// `null` for none, but never absent: an answer without it is no list, and would end every app's scaling.
             #[serde(deserialize_with = "Option::deserialize")]
-            apps: Option<Vec<App>>,
+            apps: Option<Vec<Object<App>>>,
         }
         #[derive(Deserialize)]
         struct App {
@@ -213,12 +214,13 @@ impl Api {
         call.url.query_pairs_mut().append_pair("org_slug", org);
         call.answer_limit = LIST_LIMIT;
         let answer = self.make(&call, deadline).await?;
-        let apps: Apps = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        let Object(apps): Object<Apps> =
+            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
         Ok(apps
             .apps
             .unwrap_or_default()
             .into_iter()
-            .map(|app| app.name)
+            .map(|Object(app)| app.name)
             .collect())
     }
 
@@ -231,7 +233,8 @@ impl Api {
         let subject = "FAS_API_TOKEN".to_owned();
         let call = self.call(Operation::CurrentTokens, subject, &["tokens", "current"]);
         let answer = self.make(&call, deadline).await?;
-        let tokens: WireTokens = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        let Object(tokens): Object<WireTokens> =
+            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
         Ok(tokens.read())
     }
 
@@ -436,7 +439,8 @@ impl AppClient {
     pub async fn about(&self, deadline: Instant) -> Result<AppAbout, ApiError> {
         let call = self.call(Operation::GetApp, Method::GET, &[]);
         let answer = self.api.make(&call, deadline).await?;
-        let about: WireAbout = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        let Object(about): Object<WireAbout> =
+            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
         Ok(about.read())
     }
 
@@ -531,7 +535,8 @@ impl AppClient {
             Err(message) => return Err(call.refused(message)),
         };
         let answer = self.api.make(&call, window.deadline).await?;
-        let created: Created = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        let Object(created): Object<Created> =
+            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
         Ok(created.id)
     }
 
@@ -694,7 +699,9 @@ impl AppClient {
             .listed
             .get_or_try_init(async || {
                 let answer = self.api.make(&list, deadline).await?;
-                parse(&answer).map_err(|cause| list.error(cause, &answer))
+                let volumes: Vec<Object<Volume>> =
+                    parse(&answer).map_err(|cause| list.error(cause, &answer))?;
+                Ok(volumes.into_iter().map(|Object(volume)| volume).collect())
             })
             .await?;
         for mount in &mounts {
@@ -744,7 +751,8 @@ impl AppClient {
             return Err(call.bare_error(ApiErrorCause::NotBegun));
         }
         let answer = self.api.make(&call, deadline).await?;
-        let created: Created = parse(&answer).map_err(|cause| call.error(cause, &answer))?;
+        let Object(created): Object<Created> =
+            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
         Ok(created.id)
     }
 
@@ -861,8 +869,8 @@ fn message(body: &[u8]) -> String {
         error: Option<String>,
         status: Option<String>,
     }
-    match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) => {
+    match serde_json::from_slice::<Object<Refusal>>(body) {
+        Ok(Object(refusal)) => {
             let text = refusal
                 .message
                 .filter(|text| !text.is_empty())

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{client::cleaned, error::ApiErrorCause, wire::describe};
-use crate::scaling::Release;
+use crate::{json::Object, scaling::Release};
 
 /// Only what the decision reads is asked for.
 const QUERY: &str = "query($appName: String!) { app(name: $appName) { currentRelease: currentReleaseUnprocessed \
@@ -27,7 +27,7 @@ struct Answer<'body> {
     /// Read once it is known that no error explains it.
     #[serde(borrow)]
     data: Option<&'body RawValue>,
-    errors: Option<Vec<Complaint>>,
+    errors: Option<Vec<Object<Complaint>>>,
 }
 
 // A field that was asked for is null or has a value; where it is missing, nobody has answered. A reader of its own makes
@@ -36,14 +36,14 @@ struct Answer<'body> {
 #[derive(Deserialize)]
 struct Data {
     #[serde(deserialize_with = "Option::deserialize")]
-    app: Option<App>,
+    app: Option<Object<App>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct App {
     #[serde(deserialize_with = "Option::deserialize")]
-    current_release: Option<WireRelease>,
+    current_release: Option<Object<WireRelease>>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ struct WireRelease {
 #[derive(Deserialize)]
 struct Complaint {
     message: Option<String>,
-    extensions: Option<Extensions>,
+    extensions: Option<Object<Extensions>>,
 }
 
 #[derive(Deserialize)]
@@ -83,21 +83,21 @@ pub(super) fn question(app: &str) -> Vec<u8> {
 /// hides from a token what that does not cover.
 pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, ApiErrorCause> {
     let undecodable = |error| ApiErrorCause::Decode(describe(body, &error));
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(undecodable)?;
-    if let Some(complaint) = answer.errors.unwrap_or_default().into_iter().next() {
+    let Object(answer): Object<Answer<'_>> = serde_json::from_slice(body).map_err(undecodable)?;
+    if let Some(Object(complaint)) = answer.errors.unwrap_or_default().into_iter().next() {
         return Err(complaint.cause());
     }
     let Some(data) = answer.data else {
         let nothing = "neither data nor errors".to_owned();
         return Err(ApiErrorCause::Decode(nothing));
     };
-    let data: Data = serde_json::from_str(data.get()).map_err(undecodable)?;
-    let app = data.app.ok_or_else(|| {
+    let Object(data): Object<Data> = serde_json::from_str(data.get()).map_err(undecodable)?;
+    let Object(app) = data.app.ok_or_else(|| {
         ApiErrorCause::UnknownApp(
             "GraphQL: the app does not exist, or the token does not cover it".to_owned(),
         )
     })?;
-    Ok(app.current_release.map(|release| Release {
+    Ok(app.current_release.map(|Object(release)| Release {
         version: release.version,
         status: release.status.unwrap_or_default(),
         created_at: release.created_at.and_then(|text| text.parse().ok()),
@@ -113,7 +113,7 @@ impl Complaint {
         let message = format!("GraphQL: {}", cleaned(&message));
         let code = self
             .extensions
-            .and_then(|extensions| extensions.code)
+            .and_then(|Object(extensions)| extensions.code)
             .unwrap_or_default();
         match code.as_str() {
             "UNAUTHORIZED" | "UNAUTHENTICATED" | "FORBIDDEN" => ApiErrorCause::Unauthorized {
@@ -130,6 +130,7 @@ impl Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::arrays;
 
     #[test]
     fn answers_are_releases_or_reasons_not_to_write() {
@@ -190,6 +191,34 @@ mod tests {
         for (body, expected) in cases {
             let found = answer(body.as_bytes()).map_err(|cause| cause.to_string());
             assert_eq!(found, expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_array_is_no_answer_and_no_part_of_one() {
+        let answers = [
+            r#"{"data":{"app":{"currentRelease":{"version":12,"status":"complete","createdAt":"2026-01-02T03:04:05Z"}}}}"#,
+            r#"{"errors":[{"message":"no","extensions":{"code":"NOT_FOUND"}}]}"#,
+        ];
+        let mut arrays: Vec<String> = answers
+            .iter()
+            .flat_map(|answer| arrays::in_place_of_objects(answer))
+            .collect();
+        arrays.extend(
+            [
+                r#"[{"app":{"currentRelease":null}},null]"#,
+                r#"{"data":{"app":[null]}}"#,
+                r#"{"data":[[[1,"complete",null]]]}"#,
+                r#"{"data":{"app":{"currentRelease":[1,"complete",null]}}}"#,
+            ]
+            .map(str::to_owned),
+        );
+        for array in arrays {
+            let error = answer(array.as_bytes()).expect_err(&array);
+            assert!(
+                matches!(error, ApiErrorCause::Decode(_)),
+                "{array}: {error}"
+            );
         }
     }
 }

@@ -82,10 +82,16 @@ fn apps(value: Option<&Value>) -> Option<Vec<String>> {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::json::Object;
 
     #[test]
     fn what_is_documented_is_read_and_the_rest_is_as_good_as_absent() {
-        let read = |body: &str| serde_json::from_str::<WireTokens>(body).unwrap().read();
+        let read = |body: &str| {
+            serde_json::from_str::<Object<WireTokens>>(body)
+                .unwrap()
+                .0
+                .read()
+        };
         let scope = |org: Option<&str>, apps: Option<&[&str]>, machine: Option<&str>| TokenScope {
             org: org.map(str::to_owned),
             apps: apps.map(|apps| apps.iter().map(|app| (*app).to_owned()).collect()),
@@ -109,7 +115,12 @@ mod tests {
         assert_eq!(read("{}"), []);
         assert_eq!(read(r#"{"tokens":null}"#), []);
 
-        let about = |body: &str| serde_json::from_str::<WireAbout>(body).unwrap().read();
+        let about = |body: &str| {
+            serde_json::from_str::<Object<WireAbout>>(body)
+                .unwrap()
+                .0
+                .read()
+        };
         let app = about(
             r#"{"id":"1","name":"web","status":"deployed","organization":{"name":"Acme","slug":"acme"}}"#,
         );

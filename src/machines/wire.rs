@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::{client::cleaned, fingerprint::fingerprint};
 use crate::{
     duration,
+    json::Object,
     scaling::{DEFAULT_KILL_TIMEOUT, Machine, MachineConfig, State},
 };
 
@@ -28,11 +29,11 @@ const ID_LIMIT: usize = 100;
 /// When it is not a list of machines, when something that a decision reads has another type than the API documents, or
 /// when an id comes twice. Unknown fields and states are no errors.
 pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
-    let wire: Vec<WireMachine<'_>> =
+    let wire: Vec<Object<WireMachine<'_>>> =
         serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
     let mut machines = Vec::with_capacity(wire.len());
     let mut ids = BTreeSet::new();
-    for machine in wire {
+    for Object(machine) in wire {
         if !ids.insert(machine.id.clone()) {
             return Err(format!("machine {} is in the list twice", machine.id));
         }
@@ -51,7 +52,7 @@ pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
 ///
 /// When it is no machine, or not the one with this id.
 pub(super) fn parse_machine(body: &[u8], id: &str) -> Result<Machine, String> {
-    let wire: WireMachine<'_> =
+    let Object(wire): Object<WireMachine<'_>> =
         serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
     if wire.id != id {
         return Err(format!("another machine was asked for, not {}", wire.id));
@@ -87,12 +88,12 @@ struct WireMachine<'body> {
     updated_at: Option<String>,
     host_status: Option<String>,
     cordoned: Option<bool>,
-    image_ref: Option<WireImage>,
+    image_ref: Option<Object<WireImage>>,
     #[serde(borrow)]
     config: Option<&'body RawValue>,
     #[serde(borrow)]
     incomplete_config: Option<&'body RawValue>,
-    checks: Option<Vec<WireCheck>>,
+    checks: Option<Vec<Object<WireCheck>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -112,12 +113,12 @@ struct WireCheck {
 /// The part of a configuration that decisions read.
 #[derive(Deserialize, Default)]
 struct WireConfig {
-    metadata: Option<WireMetadata>,
+    metadata: Option<Object<WireMetadata>>,
     standbys: Option<Vec<IgnoredAny>>,
     schedule: Option<String>,
     auto_destroy: Option<bool>,
     mounts: Option<Vec<IgnoredAny>>,
-    stop_config: Option<WireStop>,
+    stop_config: Option<Object<WireStop>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -161,17 +162,18 @@ impl WireMachine<'_> {
         let config = self.config.filter(|raw| raw.get() != "null");
         let incomplete = self.incomplete_config.filter(|raw| raw.get() != "null");
         let view = match config.or(incomplete) {
-            None => WireConfig::default(),
+            None => Object::default(),
             Some(raw) => serde_json::from_str(raw.get())
                 .map_err(|error| format!("its config: {}", explain(&error)))?,
         };
-        let metadata = view.metadata.unwrap_or_default();
+        let Object(view): Object<WireConfig> = view;
+        let Object(metadata) = view.metadata.unwrap_or_default();
         let process_group = [metadata.fly_process_group, metadata.process_group]
             .into_iter()
             .flatten()
             .find(|group| !group.is_empty())
             .unwrap_or_default();
-        let image = self.image_ref.unwrap_or_default().full();
+        let image = self.image_ref.unwrap_or_default().0.full();
         let mut machine = Machine::new(
             self.id,
             self.region.unwrap_or_default(),
@@ -191,14 +193,14 @@ impl WireMachine<'_> {
             .checks
             .unwrap_or_default()
             .iter()
-            .any(WireCheck::is_critical);
+            .any(|Object(check)| check.is_critical());
         machine.release = metadata
             .fly_release_version
             .and_then(|version| version.text().parse().ok());
         machine.has_mounts = view.mounts.is_some_and(|mounts| !mounts.is_empty());
         machine.kill_timeout = view
             .stop_config
-            .map_or(DEFAULT_KILL_TIMEOUT, |stop| stop.kill_timeout());
+            .map_or(DEFAULT_KILL_TIMEOUT, |Object(stop)| stop.kill_timeout());
         machine.created_at = self.created_at.as_deref().and_then(timestamp);
         machine.updated_at = self.updated_at.as_deref().and_then(timestamp);
         machine.config = config
@@ -270,5 +272,43 @@ pub(super) fn identifier<'de, D: Deserializer<'de>>(deserializer: D) -> Result<S
         ))
     } else {
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::arrays;
+
+    /// Every member that is read, and no other.
+    const MACHINE: &str = r#"{"id":"m1","state":"stopped","region":"ord","instance_id":"i","created_at":"x","updated_at":"x",
+        "host_status":"ok","cordoned":false,"image_ref":{"registry":"r","repository":"p","tag":"t","digest":"d"},
+        "config":{"metadata":{"fly_process_group":"app","process_group":"app","fly_release_version":"1","fas_protect":"no"},
+                  "standbys":[],"schedule":"","auto_destroy":false,"mounts":[],"stop_config":{"timeout":"5s"}},
+        "incomplete_config":null,"checks":[{"name":"n","status":"passing"}]}"#;
+
+    #[test]
+    fn an_array_is_no_machine_and_no_part_of_one() {
+        assert!(parse_machine(MACHINE.as_bytes(), "m1").is_ok());
+        let mut arrays = arrays::in_place_of_objects(MACHINE);
+        // In the order in which the members are read.
+        arrays.extend([
+            r#"["m1","stopped","ord",null,null,null,null,null,null,{"metadata":{}},null,null]"#.to_owned(),
+            r#"["m1","stopped","ord",null,null,null,null,null,null,null,null,null]"#.to_owned(),
+            r#"{"id":"m1","state":"stopped","config":[{"fly_process_group":"app"},null,null,null,null,null]}"#.to_owned(),
+            r#"{"id":"m1","state":"stopped","config":{"metadata":["app",null,null,null]}}"#.to_owned(),
+            r#"{"id":"m1","state":"stopped","config":{"stop_config":["5s"]}}"#.to_owned(),
+            r#"{"id":"m1","state":"stopped","checks":[["n","critical"]]}"#.to_owned(),
+            r#"{"id":"m1","state":"stopped","image_ref":["r","p","t","d"]}"#.to_owned(),
+        ]);
+        for array in arrays {
+            for outcome in [
+                parse_machine(array.as_bytes(), "m1").map(|_| ()),
+                parse_machines(format!("[{array}]").as_bytes()).map(|_| ()),
+            ] {
+                let error = outcome.expect_err(&array);
+                assert!(error.contains("expected an object"), "{array}: {error}");
+            }
+        }
     }
 }

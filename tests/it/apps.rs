@@ -319,6 +319,12 @@ async fn a_list_of_apps_that_cannot_be_had_leaves_the_last_one() {
             Effect::Answer(Canned::json(200, r#"{"apps":[{"name":7}]}"#)),
             "list",
         ),
+        (Effect::Answer(Canned::json(200, "[null]")), "list"),
+        (Effect::Answer(Canned::json(200, "[[]]")), "list"),
+        (
+            Effect::Answer(Canned::json(200, r#"{"apps":[["app-0000"]]}"#)),
+            "list",
+        ),
         (Effect::Answer(Canned::json(200, "{}")), "list"),
         (
             Effect::Answer(Canned::json(200, r#"{"error":"unavailable"}"#)),

@@ -312,6 +312,44 @@ async fn ids_that_are_no_ids_end_the_pass() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_array_in_place_of_an_object_ends_the_pass_without_a_write() {
+    let lists = [
+        r#"[["m1","stopped","ord",null,null,null,null,null,null,{"metadata":{"fly_process_group":"app"}},null,null],
+            ["m2","stopped","ord",null,null,null,null,null,null,{"metadata":{"fly_process_group":"app"}},null,null],
+            ["m3","stopped","ord",null,null,null,null,null,null,{"metadata":{"fly_process_group":"app"}},null,null]]"#,
+        r#"[{"id":"m1","state":"stopped","config":[{"fly_process_group":"app"},null,null,null,null,null]},
+            {"id":"m2","state":"stopped","config":[{"fly_process_group":"app"},null,null,null,null,null]},
+            {"id":"m3","state":"stopped","config":[{"fly_process_group":"app"},null,null,null,null,null]}]"#,
+    ];
+    let releases = [
+        r#"[{"app":{"currentRelease":null}},null]"#,
+        r#"{"data":{"app":[null]}}"#,
+        r#"{"data":[[[1,"complete",null]]]}"#,
+    ];
+    let of = |operation: Operation, answers: &[&'static str]| -> Vec<(Operation, &'static str)> {
+        answers.iter().map(|answer| (operation, *answer)).collect()
+    };
+    let cases = [
+        of(Operation::List, &lists),
+        of(Operation::Graphql, &releases),
+    ]
+    .concat();
+    for (operation, text) in cases {
+        let mut world = two_wanted();
+        for _ in 0..3 {
+            let stopped = NewMachine::in_region("ord").state(MachineState::Stopped);
+            world.platform().add_machine(APP, stopped).unwrap();
+        }
+        world
+            .platform()
+            .add_fault(Fault::new(answer(text)).on(operation));
+        world.run_for(100).await;
+        assert!(world.requests(operation) > 0, "{text}");
+        assert_eq!(world.writes(), 0, "{text}");
+    }
+}
+
 /// A list of `started` running and `stopped` stopped machines, as the API writes it.
 fn crowd(started: usize, stopped: usize) -> String {
     let mut list = String::from("[");
