@@ -21,13 +21,13 @@ use crate::{
     clock::Watch,
     labels::{MachineWrite, Operation},
     machines::{
-        ApiError, ApiErrorCause, AppClient, Chosen, CloneTemplate, CreateWindow, NewClone,
-        PassVolumes, Verdict, WriteWindow,
+        ApiError, ApiErrorCause, AppClient, Chosen, CreateWindow, NewClone, PassVolumes, Verdict,
+        WriteWindow,
     },
     metrics::Metrics,
     scaling::{
-        Action, CloneSource, Decision, Effect, FleetName, InitialState, Member, Memory, Note,
-        Observed, Placement, Policy, StopAction, Victim,
+        Action, CloneSource, CloneTemplate, Decision, Effect, FleetName, InitialState, Member,
+        Memory, Note, Observed, Placement, Policy, StopAction, Victim,
     },
     waiting::Waiting,
 };
@@ -141,19 +141,7 @@ impl Executor<'_> {
 
     async fn create(&self, source: &CloneSource, count: u32, mut placement: Placement) -> Outcome {
         let mut outcome = Outcome::default();
-        let template = match CloneTemplate::new(&source.config) {
-            Ok(template) => template,
-            Err(reason) => {
-                outcome.notes.push(Note::Skipped {
-                    machine: source.id.clone(),
-                    reason,
-                });
-                outcome
-                    .errors
-                    .push(uncloneable(self.client.app(), &source.id));
-                return outcome;
-            }
-        };
+        let template = &*source.template;
         let begin_before = creates_close(self.deadline, self.policy.timeout);
         let mut missing = count;
         let mut attempts_left = usize::try_from(count)
@@ -189,7 +177,7 @@ impl Executor<'_> {
                     } else if let Some(region) = placement.next_region().filter(|_| has_turn) {
                         missing -= 1;
                         attempts_left -= 1;
-                        calls.push(self.create_one(&template, region, window));
+                        calls.push(self.create_one(template, region, window));
                     }
                     continue;
                 }
@@ -658,16 +646,6 @@ fn skipped(machine: String, reason: &str, error: &ApiError) -> Note {
     Note::Skipped {
         machine,
         reason: format!("{} ({reason})", error.cause),
-    }
-}
-
-fn uncloneable(app: &str, source: &str) -> ApiError {
-    ApiError {
-        operation: Operation::CreateMachine,
-        subject: format!("app \"{app}\""),
-        request_id: None,
-        after_unknown: false,
-        cause: ApiErrorCause::NotSent(format!("machine {source} cannot be cloned")),
     }
 }
 

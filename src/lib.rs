@@ -55,7 +55,7 @@
 //! ```text
 //! shutdown, duration, error_chain, json, labels, shown, stderr, transport, waiting, listener, sim   nothing of ours
 //! expr                     duration, shown (a user's text in messages)
-//! scaling                  expr, shown
+//! scaling                  expr, json, shown
 //! clock                    scaling
 //! backtest                 chart, expr, scaling, shown
 //! config                   duration, expr, scaling, shown, transport (which proxies there are)

@@ -530,6 +530,7 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
             "wait: the next passes ask Fly for these machines, 20 in each".to_owned()
         }
         Note::MountsNotCloned { .. } => clone_volumes(),
+        Note::NotClonable { .. } => deploy_first(app),
         Note::MountsNotDestroyed { .. } => format!(
             "FAS_CLONE_VOLUMES=true, or destroy them yourself: fly machine destroy ID -a {app}"
         ),

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::{
     error_chain::chain,
-    machines::{ApiError, CloneTemplate},
-    scaling::{EVERY_GROUP, Member, Policy, ReleaseView, clone_source, stuck_after},
+    machines::ApiError,
+    scaling::{CloneTemplate, EVERY_GROUP, Member, Policy, ReleaseView, clone_source, stuck_after},
     shown::excerpt,
 };
 
@@ -169,22 +169,12 @@ pub(super) fn cloned(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
         return vec![no_source(seen, fleet)];
     };
     let machine = &source.machine;
-    let Some(config) = &machine.config else {
+    let template = machine.config.as_ref().map(CloneTemplate::new);
+    let Some(Ok(template)) = template else {
         return vec![no_source(seen, fleet)];
     };
-    let dropped = match CloneTemplate::new(config) {
-        Ok(template) => template
-            .left_out()
-            .iter()
-            .map(|name| excerpt(name, NAME_LIMIT))
-            .collect::<Vec<_>>(),
-        Err(problem) => {
-            let sentence = format!("{} cannot be cloned: {problem}", machine.id);
-            return vec![
-                Step::failed(StepKind::Source, sentence).hint(hints::deploy_first(seen.app)),
-            ];
-        }
-    };
+    let left_out = template.left_out().iter();
+    let dropped: Vec<String> = left_out.map(|name| excerpt(name, NAME_LIMIT)).collect();
     let mut sentence = format!("{} would be cloned ({}", machine.id, machine.state);
     if !machine.region.is_empty() {
         sentence = format!("{sentence}, {}", excerpt(&machine.region, NAME_LIMIT));
@@ -224,6 +214,11 @@ pub(super) fn cloned(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
 fn no_source(seen: &Seen<'_>, fleet: &Fleet) -> Step {
     if fleet.observed.members.is_empty() {
         return Step::skipped(StepKind::Source, "there is no machine");
+    }
+    let flaw = |member: &Member| Some((member.machine.id.clone(), member.flaw()?.to_owned()));
+    if let Some((id, flaw)) = fleet.observed.members.iter().find_map(flaw) {
+        let sentence = format!("{id} cannot be cloned: {flaw}");
+        return Step::failed(StepKind::Source, sentence).hint(hints::deploy_first(seen.app));
     }
     let with_mounts = mounted(fleet);
     if with_mounts > 0 && !seen.settings.policy.clone_volumes {

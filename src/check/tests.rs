@@ -1642,6 +1642,11 @@ fn a_note_that_is_trouble_has_a_hint() {
             missing_passes: 3,
         },
         Note::MountsNotCloned { machines: 1 },
+        Note::NotClonable {
+            machines: 1,
+            example: "m1".to_owned(),
+            reason: "no image".to_owned(),
+        },
         Note::MountsNotDestroyed { machines: 1 },
         Note::StartedAboveCreated {
             started: 2,

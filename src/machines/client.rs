@@ -19,7 +19,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use url::Url;
 
 use super::{
-    clone::{CloneTemplate, NewClone},
+    clone::NewClone,
     cookies::Cookies,
     error::{ApiError, ApiErrorCause, Verdict},
     graphql,
@@ -33,7 +33,7 @@ use crate::{
     json::Object,
     labels::{CallResult, Operation},
     metrics::Metrics,
-    scaling::{Machine, Release},
+    scaling::{CloneTemplate, Machine, Release},
     shown::excerpt,
     shutdown::Shutdown,
     transport::{Transport, TransportError},

@@ -1,109 +1,14 @@
-//! A clone: the source's configuration with every field as it came, but for those that must not be copied.
-
-use std::collections::BTreeMap;
+//! A clone to be made of a template: where, with which volumes.
 
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 
-use super::wire::explain;
-use crate::scaling::MachineConfig;
-
-/// JSON objects are edited as maps from names to raw text, so that everything that is not edited stays as it came.
-type RawObject = BTreeMap<String, Box<RawValue>>;
-
-/// What every clone of one source has in common.
-#[derive(Debug, Clone)]
-pub struct CloneTemplate {
-    config: RawObject,
-    mounts: Vec<RawObject>,
-    left_out: Vec<String>,
-}
-
-/// One mount of the source, as far as its clones' volumes are concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mount {
-    pub(super) volume: Option<String>,
-    pub(super) name: Option<String>,
-}
+use crate::scaling::{CloneTemplate, RawObject, raw_json};
 
 #[derive(Serialize)]
 struct CreateRequest<'request> {
     config: &'request RawObject,
     region: &'request str,
     skip_launch: bool,
-}
-
-impl CloneTemplate {
-    /// Prepares the clones of a machine.
-    ///
-    /// `image` becomes the full image reference where there is one; `standbys`, the environment's `FLY_STANDBY_FOR`,
-    /// blue-green deployment tags and `fas_*` metadata are dropped.
-    ///
-    /// # Errors
-    ///
-    /// When the configuration is not a JSON object of the documented shape, or names no image at all.
-    pub fn new(source: &MachineConfig) -> Result<Self, String> {
-        let mut config: RawObject = object(&source.json, "config")?;
-        if let Some(image) = &source.image {
-            config.insert("image".to_owned(), raw(image)?);
-        }
-        if !config.contains_key("image") {
-            return Err("the config names no image, and neither does image_ref".to_owned());
-        }
-        let standbys = config.remove("standbys").map(|_| "standbys".to_owned());
-        let mut left_out = Vec::from_iter(standbys);
-        left_out.extend(edit(&mut config, "env", |name| name == "FLY_STANDBY_FOR")?);
-        left_out.extend(edit(&mut config, "metadata", |name| {
-            name.starts_with("fas_") || name.contains("bluegreen")
-        })?);
-        let mounts = match config.get("mounts").filter(|mounts| mounts.get() != "null") {
-            None => Vec::new(),
-            Some(mounts) => serde_json::from_str(mounts.get())
-                .map_err(|error| format!("its mounts: {}", explain(&error)))?,
-        };
-        Ok(Self {
-            config,
-            mounts,
-            left_out,
-        })
-    }
-
-    /// What the source has and its clones do not: members of its configuration, of its environment and of its metadata, by
-    /// name. Whoever made the machine chose them.
-    #[must_use]
-    pub fn left_out(&self) -> &[String] {
-        &self.left_out
-    }
-
-    /// Whether its clones need volumes of their own.
-    #[must_use]
-    pub fn has_mounts(&self) -> bool {
-        !self.mounts.is_empty()
-    }
-
-    /// The source's mounts, in order.
-    pub(super) fn mounts(&self) -> Vec<Mount> {
-        let text = |mount: &RawObject, name: &str| -> Option<String> {
-            serde_json::from_str(mount.get(name)?.get()).ok()
-        };
-        self.mounts
-            .iter()
-            .map(|mount| Mount {
-                volume: text(mount, "volume"),
-                name: text(mount, "name"),
-            })
-            .collect()
-    }
-
-    /// The source's `guest`, which tells where a volume is of use.
-    pub(super) fn guest(&self) -> Option<&RawValue> {
-        self.config.get("guest").map(AsRef::as_ref)
-    }
-
-    /// The image of the clones.
-    pub(super) fn image(&self) -> Option<&RawValue> {
-        self.config.get("image").map(AsRef::as_ref)
-    }
 }
 
 /// A clone to be made.
@@ -122,7 +27,7 @@ pub struct NewClone<'create> {
 impl NewClone<'_> {
     /// The body of its create.
     pub(super) fn body(&self) -> Result<Vec<u8>, String> {
-        let CloneTemplate { config, mounts, .. } = self.template;
+        let (config, mounts) = (self.template.config(), self.template.raw_mounts());
         let write = |config: &RawObject| {
             serde_json::to_vec(&CreateRequest {
                 config,
@@ -134,7 +39,7 @@ impl NewClone<'_> {
         if mounts.is_empty() {
             return write(config);
         }
-        let mut mounts = mounts.clone();
+        let mut mounts = mounts.to_vec();
         if mounts.len() != self.volumes.len() {
             return Err(format!(
                 "{} mounts need as many volumes, found {}",
@@ -143,49 +48,18 @@ impl NewClone<'_> {
             ));
         }
         for (mount, volume) in mounts.iter_mut().zip(self.volumes) {
-            mount.insert("volume".to_owned(), raw(volume)?);
+            mount.insert("volume".to_owned(), raw_json(volume)?);
         }
         let mut config = config.clone();
-        config.insert("mounts".to_owned(), raw(&mounts)?);
+        config.insert("mounts".to_owned(), raw_json(&mounts)?);
         write(&config)
     }
-}
-
-/// Drops members of the object `key` of `config` and returns their names; an object from which nothing is dropped stays as
-/// it came.
-fn edit(
-    config: &mut RawObject,
-    key: &str,
-    is_dropped: impl Fn(&str) -> bool,
-) -> Result<Vec<String>, String> {
-    let Some(text) = config.get(key).filter(|text| text.get() != "null") else {
-        return Ok(Vec::new());
-    };
-    let mut members = object(text.get(), key)?;
-    let dropped: Vec<String> = members
-        .keys()
-        .filter(|name| is_dropped(name))
-        .cloned()
-        .collect();
-    members.retain(|name, _| !is_dropped(name));
-    if !dropped.is_empty() {
-        config.insert(key.to_owned(), raw(&members)?);
-    }
-    Ok(dropped)
-}
-
-fn object(text: &str, what: &str) -> Result<RawObject, String> {
-    serde_json::from_str(text).map_err(|error| format!("its {what}: {}", explain(&error)))
-}
-
-fn raw(value: &(impl Serialize + ?Sized)) -> Result<Box<RawValue>, String> {
-    to_raw_value(value).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machines::parse_machines;
+    use crate::{machines::parse_machines, scaling::MachineConfig};
 
     fn clone_body(machine: &str, volumes: &[&str]) -> String {
         let listed = parse_machines(format!("[{machine}]").as_bytes()).expect("a valid list");

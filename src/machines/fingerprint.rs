@@ -28,10 +28,14 @@ impl Hash for Text<'_> {
 
 /// The fingerprint of a machine's configuration: without its metadata, whatever its volumes are, its image taken apart.
 ///
-/// A configuration that is no object stands for itself: it cannot be cloned.
+/// A configuration that cannot be cloned stands for itself, and is not taken apart, whatever its size is.
 pub(super) fn fingerprint(source: &MachineConfig) -> Fingerprint {
+    let whole = || hash(&source.json).into();
+    if source.flaw().is_some() {
+        return whole();
+    }
     let Ok(Object(mut fields)) = serde_json::from_str(&source.json) else {
-        return hash(&source.json).into();
+        return whole();
     };
     for own in ["metadata", "standbys"] {
         fields.remove(own);

@@ -17,7 +17,7 @@ mod volumes;
 mod wire;
 
 pub use client::{Api, ApiOptions, AppClient, CreateWindow, WriteWindow};
-pub use clone::{CloneTemplate, NewClone};
+pub use clone::NewClone;
 pub use error::{ApiError, ApiErrorCause, Verdict};
 pub use scope::{AppAbout, TokenScope};
 pub use volumes::{Chosen, PassVolumes};

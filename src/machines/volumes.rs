@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::OnceCell;
 
-use super::clone::Mount;
+use crate::scaling::Mount;
 
 /// States in which a volume is on its way out.
 const LEAVING: [&str; 5] = [

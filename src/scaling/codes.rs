@@ -33,7 +33,7 @@ pub const REASON_CODES: [(&str, &str); 8] = [
 ];
 
 /// Every code of a note, with what it says.
-pub const NOTE_CODES: [(&str, &str); 38] = [
+pub const NOTE_CODES: [(&str, &str); 39] = [
     (
         "minimum_capped",
         "a target's minimum came out above its maximum; the maximum is used",
@@ -81,6 +81,10 @@ pub const NOTE_CODES: [(&str, &str); 38] = [
         "too many machines are missing from the list; nothing grows",
     ),
     ("volumes_not_cloned", "machines with volumes are not cloned"),
+    (
+        "not_clonable",
+        "machines whose configuration cannot be cloned are passed over",
+    ),
     (
         "deploy_in_progress",
         "a release is being deployed; nothing is changed",
@@ -218,6 +222,7 @@ impl Note {
             Self::CreatesAssumed { .. } => "creates_assumed",
             Self::TooManyUnlisted { .. } => "too_many_missing",
             Self::MountsNotCloned { .. } => "volumes_not_cloned",
+            Self::NotClonable { .. } => "not_clonable",
             Self::DeployInProgress { .. } => "deploy_in_progress",
             Self::ReleaseUnknown { .. } => "release_unknown",
             Self::BlueGreen { .. } => "blue_green",

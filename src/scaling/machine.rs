@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use super::Fingerprint;
+use super::{Fingerprint, template};
 
 /// Fly's own time between the stop signal and the kill, where a machine's configuration says nothing.
 pub const DEFAULT_KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,7 +72,7 @@ impl Machine {
             instance_id: String::new(),
             fingerprint: Fingerprint::default(),
             has_mounts: false,
-            config: Some(MachineConfig::new("{}", None)),
+            config: Some(MachineConfig::new(r#"{"image":"registry/app"}"#, None)),
             kill_timeout: DEFAULT_KILL_TIMEOUT,
             created_at: None,
             updated_at: None,
@@ -87,16 +87,23 @@ pub struct MachineConfig {
     pub json: Arc<str>,
     /// The full reference of its image, where the API has one.
     pub image: Option<String>,
+    flaw: Option<String>,
 }
 
 impl MachineConfig {
     /// A configuration as the API sent it.
     #[must_use]
     pub fn new(json: impl Into<Arc<str>>, image: Option<String>) -> Self {
-        Self {
-            json: json.into(),
-            image,
-        }
+        let json = json.into();
+        let flaw = template::flaw(&json, image.as_deref());
+        Self { json, image, flaw }
+    }
+
+    /// Why no machine can be made like it: it is no JSON object of the documented shape, is far too large, or names no image
+    /// at all.
+    #[must_use]
+    pub fn flaw(&self) -> Option<&str> {
+        self.flaw.as_deref()
     }
 }
 

@@ -27,6 +27,7 @@ mod release;
 mod steps;
 mod surplus;
 mod target;
+mod template;
 #[cfg(test)]
 mod tests;
 mod unlisted;
@@ -53,6 +54,8 @@ pub use policy::{EVERY_GROUP, Fallback, InitialState, Policy, Step, StopAction, 
 pub use pulse::{BEAT, Pulse};
 pub use release::{DeploySign, Release, ReleaseView, Withheld};
 pub use target::{Bounds, Kind, Target, Targets};
+pub use template::CloneTemplate;
+pub(crate) use template::{Mount, RawObject, raw_json};
 pub use unlisted::{Answer, ids_to_ask};
 pub use unsettled::Unsettled;
 

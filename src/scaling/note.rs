@@ -120,6 +120,15 @@ pub enum Note {
         /// How many machines of the group have mounts.
         machines: u32,
     },
+    /// Machines whose configuration cannot be cloned are passed over as sources.
+    NotClonable {
+        /// How many.
+        machines: u32,
+        /// One of them.
+        example: String,
+        /// What is wrong with its configuration.
+        reason: String,
+    },
     /// A deploy is under way: nothing is written.
     DeployInProgress {
         /// The release's number.
@@ -262,6 +271,7 @@ impl Note {
                 | Self::CreatesAssumed { .. }
                 | Self::Fallback { .. }
                 | Self::MountsNotCloned { .. }
+                | Self::NotClonable { .. }
                 | Self::MountsNotDestroyed { .. }
                 | Self::DestroysFailed { .. }
                 | Self::StartsFailed { .. }
@@ -324,6 +334,7 @@ impl Note {
             | Self::TooFewStopped { .. }
             | Self::CreatesAssumed { .. }
             | Self::MountsNotCloned { .. }
+            | Self::NotClonable { .. }
             | Self::DestroysFailed { .. }
             | Self::StartsFailed { .. }
             | Self::StopsFailed { .. }
@@ -500,6 +511,15 @@ impl fmt::Display for Note {
             Self::MountsNotCloned { machines } => write!(
                 formatter,
                 "{} with volumes cannot be cloned; set FAS_CLONE_VOLUMES=true to give each clone its own volumes",
+                Machines(*machines)
+            ),
+            Self::NotClonable {
+                machines,
+                example,
+                reason,
+            } => write!(
+                formatter,
+                "{} cannot be cloned: {example}: {reason}",
                 Machines(*machines)
             ),
             Self::DeployInProgress {
@@ -919,6 +939,14 @@ mod tests {
             (
                 Note::TooManyUnlisted { unasked: 21 },
                 "21 machines missing from the list still to be checked: nothing is created or started before that",
+            ),
+            (
+                Note::NotClonable {
+                    machines: 2,
+                    example: "m1".to_owned(),
+                    reason: "no image".to_owned(),
+                },
+                "2 machines cannot be cloned: m1: no image",
             ),
             (
                 Note::MountsNotCloned { machines: 1 },

@@ -139,8 +139,15 @@ impl Member {
     pub fn may_be_cloned(&self, policy: &Policy) -> bool {
         self.is_listed()
             && self.machine.config.is_some()
+            && self.flaw().is_none()
             && self.machine.state.may_be_cloned()
             && (policy.clone_volumes || !self.machine.has_mounts)
+    }
+
+    /// Why its configuration cannot be cloned, where it has one.
+    #[must_use]
+    pub fn flaw(&self) -> Option<&str> {
+        self.machine.config.as_ref()?.flaw()
     }
 }
 

@@ -5,10 +5,10 @@
 //! so that a failed one spends its slot; a start or stop names every candidate in order and a count, so that a failed
 //! one moves on to the next; a create asks its [`Placement`] for a region, and tells it of refusals.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::{
-    Bounds, Busyness, EVERY_GROUP, Fingerprint, Kind, Limited, Machine, MachineConfig, Member,
+    Bounds, Busyness, CloneTemplate, EVERY_GROUP, Fingerprint, Kind, Limited, Machine, Member,
     Memory, Note, Now, Observed, Placement, Policy, ReleaseView, State, Unsettled, count,
     observe::Presence,
     order::{
@@ -71,8 +71,8 @@ pub enum Action {
 pub struct CloneSource {
     /// The machine's id.
     pub id: String,
-    /// Its configuration.
-    pub config: MachineConfig,
+    /// What its clones have in common.
+    pub template: Arc<CloneTemplate>,
     /// Stands for the configuration; see [`super::Machine::fingerprint`].
     pub fingerprint: Fingerprint,
     /// Whether its clones are removed by the platform when they end.
@@ -80,11 +80,12 @@ pub struct CloneSource {
 }
 
 impl CloneSource {
-    /// A machine whose configuration is known.
+    /// A machine whose configuration is known and can be cloned.
     fn of(machine: &Machine) -> Option<Self> {
+        let template = CloneTemplate::new(machine.config.as_ref()?).ok()?;
         Some(Self {
             id: machine.id.clone(),
-            config: machine.config.clone()?,
+            template: Arc::new(template),
             fingerprint: machine.fingerprint,
             ends_by_itself: machine.auto_destroy,
         })
@@ -220,7 +221,7 @@ pub enum PlanFailure {
     /// There is nothing to clone.
     #[error(
         "no machine available to clone for scale up{}",
-        NoSourceDetails(process_group, groups, *unlisted)
+        NoSourceDetails(process_group, groups, *unlisted, *flawed)
     )]
     NoSource {
         /// The process group that is scaled.
@@ -229,33 +230,41 @@ pub enum PlanFailure {
         groups: BTreeSet<String>,
         /// How many machines of the process group the list lacks.
         unlisted: u32,
+        /// Whether there are machines whose configuration cannot be cloned.
+        flawed: bool,
     },
 }
 
 /// The longest name of a process group that is shown, in characters: whoever makes a machine chooses it.
 const GROUP_LIMIT: usize = 60;
 
-/// Where one looked for a machine to clone, which groups there are instead, and how many of its own the list lacks.
-struct NoSourceDetails<'a>(&'a str, &'a BTreeSet<String>, u32);
+/// Where one looked for a machine to clone, which groups there are instead, how many of its own the list lacks, and whether
+/// it has such as cannot be cloned.
+struct NoSourceDetails<'a>(&'a str, &'a BTreeSet<String>, u32, bool);
 
 impl fmt::Display for NoSourceDetails<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(wanted, groups, unlisted) = self;
+        let Self(wanted, groups, unlisted, flawed) = self;
         let missing = if *unlisted > 0 {
             "are missing from the list, "
+        } else {
+            ""
+        };
+        let flawed = if *flawed {
+            ", or a configuration that cannot be cloned"
         } else {
             ""
         };
         if *wanted == EVERY_GROUP {
             return write!(
                 formatter,
-                ": the app's machines {missing}have failed, are on unreachable hosts, or have volumes (FAS_CLONE_VOLUMES), or there are none"
+                ": the app's machines {missing}have failed, are on unreachable hosts, or have volumes (FAS_CLONE_VOLUMES){flawed}, or there are none"
             );
         }
         if groups.contains(*wanted) {
             return write!(
                 formatter,
-                ": the machines of the group \"{wanted}\" {missing}have failed, are on unreachable hosts, or have volumes (FAS_CLONE_VOLUMES)"
+                ": the machines of the group \"{wanted}\" {missing}have failed, are on unreachable hosts, or have volumes (FAS_CLONE_VOLUMES){flawed}"
             );
         }
         write!(formatter, ": ")?;
@@ -424,6 +433,7 @@ impl Planner<'_> {
             now,
         } = *self;
         let chosen = clone_source(observed, policy, release);
+        plan.notes.extend(not_clonable(observed));
         let Some((machine, source)) = chosen.and_then(|member| {
             let source = CloneSource::of(&member.machine)?;
             Some((&member.machine, source))
@@ -442,6 +452,10 @@ impl Planner<'_> {
                 process_group: policy.process_group.clone(),
                 groups: observed.groups.clone(),
                 unlisted: count(observed.unlisted.len()),
+                flawed: observed
+                    .members
+                    .iter()
+                    .any(|member| member.flaw().is_some()),
             });
             return 0;
         };
@@ -708,6 +722,23 @@ impl Planner<'_> {
     }
 }
 
+/// Says which machines growth passes over because of their configuration; the first of them is the example.
+fn not_clonable(observed: &Observed) -> Option<Note> {
+    let mut flawed = observed.members.iter().filter_map(|member| {
+        let clonable = member.is_listed() && member.machine.state.may_be_cloned();
+        Some((
+            member.machine.id.clone(),
+            member.flaw().filter(|_| clonable)?,
+        ))
+    });
+    let (example, reason) = flawed.next()?;
+    Some(Note::NotClonable {
+        machines: count(flawed.count()) + 1,
+        example,
+        reason: reason.to_owned(),
+    })
+}
+
 fn note_left_out(observed: &Observed, notes: &mut Vec<Note>) {
     if !observed.unreachable.is_empty() {
         let machines = count(observed.unreachable.len());
@@ -902,6 +933,7 @@ mod tests {
             process_group: "app".to_owned(),
             groups: (10..30).map(|number| format!("g{number}")).collect(),
             unlisted: 0,
+            flawed: false,
         };
         assert_eq!(
             failure.to_string(),

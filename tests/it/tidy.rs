@@ -12,7 +12,7 @@ use syn::{Attribute, ImplItem, Item};
 /// For each part of the program, the parts that it may name. `lib.rs` explains the picture.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("expr", &["duration", "shown"]),
-    ("scaling", &["expr", "shown"]),
+    ("scaling", &["expr", "json", "shown"]),
     ("shutdown", &[]),
     ("duration", &[]),
     ("error_chain", &[]),

@@ -10,8 +10,9 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::scaling::{
-    ActingPass, Answer, Bounds, Effect, Kind, Limited, Machine, Memory, Now, Observed, Plan,
-    Planner, Policy, Release, ReleaseView, State, Target, Targets, ids_to_ask, limit,
+    ActingPass, Answer, Bounds, Effect, Kind, Limited, Machine, MachineConfig, Memory, Now,
+    Observed, Plan, Planner, Policy, Release, ReleaseView, State, Target, Targets, ids_to_ask,
+    limit,
 };
 
 /// One app over several passes.
@@ -225,6 +226,7 @@ pub(in crate::scaling) fn machine(text: &str) -> Machine {
             "critical" => machine.critical = true,
             "mounts" => machine.has_mounts = true,
             "no-config" => machine.config = None,
+            "no-image" => machine.config = Some(MachineConfig::new("{}", None)),
             _ => panic!("unknown word {word} in {text}"),
         }
     }

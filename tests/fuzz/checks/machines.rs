@@ -7,8 +7,11 @@ use std::{
 };
 
 use fly_autoscaler::{
-    machines::{CloneTemplate, parse_machines},
-    scaling::{Action, Bounds, Memory, Now, Planner, Policy, ReleaseView, Target, Targets, limit},
+    machines::parse_machines,
+    scaling::{
+        Action, Bounds, CloneTemplate, Memory, Now, Planner, Policy, ReleaseView, Target, Targets,
+        limit,
+    },
 };
 use jiff::Timestamp;
 
@@ -36,7 +39,13 @@ pub(crate) fn read_and_plan(body: &[u8], wanted: Wanted) -> Option<usize> {
     let mut protected = BTreeSet::new();
     for machine in &listed {
         if let Some(config) = &machine.config {
-            CloneTemplate::new(config).ok();
+            let template = CloneTemplate::new(config);
+            assert_eq!(
+                template.is_err(),
+                config.flaw().is_some(),
+                "{:?}",
+                config.flaw()
+            );
             with_config.insert(machine.id.clone());
         }
         if machine.protected {
