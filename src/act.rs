@@ -7,7 +7,11 @@
 //! call is the client's task.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    collections::BTreeSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -143,6 +147,8 @@ impl Executor<'_> {
         let mut outcome = Outcome::default();
         let template = &*source.template;
         let begin_before = creates_close(self.deadline, self.policy.timeout);
+        // The ids of what this pass has made: no create can be answered with one of them.
+        let made = Mutex::new(BTreeSet::new());
         let mut missing = count;
         let mut attempts_left = usize::try_from(count)
             .unwrap_or(usize::MAX)
@@ -177,7 +183,7 @@ impl Executor<'_> {
                     } else if let Some(region) = placement.next_region().filter(|_| has_turn) {
                         missing -= 1;
                         attempts_left -= 1;
-                        calls.push(self.create_one(template, region, window));
+                        calls.push(self.create_one(template, region, &made, window));
                     }
                     continue;
                 }
@@ -218,11 +224,12 @@ impl Executor<'_> {
         &self,
         template: &CloneTemplate,
         region: String,
+        made: &Mutex<BTreeSet<String>>,
         window: CreateWindow<'_>,
     ) -> (String, Vec<String>, Result<String, ApiError>) {
         let chosen = self
             .client
-            .volumes_for(template, &region, self.volumes, window.begin_before)
+            .volumes_for(template, &region, self.volumes, window)
             .await;
         let Chosen { ids, reused } = match chosen {
             Err(error) => return (region, Vec::new(), Err(error)),
@@ -239,7 +246,11 @@ impl Executor<'_> {
             volumes: &ids,
             skip_launch: self.policy.initial_state == InitialState::Stopped,
         };
-        let result = self.client.create_machine(new, window).await;
+        let is_new = |id: &str| {
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            !self.was_there(id) && made.insert(id.to_owned())
+        };
+        let result = self.client.create_machine(new, window, is_new).await;
         (region, reused, result)
     }
 
@@ -250,13 +261,6 @@ impl Executor<'_> {
         placement: &mut Placement,
         outcome: &mut Outcome,
     ) -> AfterCreate {
-        let result = result.and_then(|id| {
-            if self.was_there(&id, outcome) {
-                Err(answered_with_another(self.client.app(), &id))
-            } else {
-                Ok(id)
-            }
-        });
         let error = match result {
             Ok(id) => {
                 self.metrics.wrote(MachineWrite::Create, true);
@@ -272,8 +276,6 @@ impl Executor<'_> {
             return AfterCreate::Stop;
         }
         self.metrics.wrote(MachineWrite::Create, false);
-        // Where a volume could not be had, no machine was asked for.
-        let surely_none = error.operation != Operation::CreateMachine || error.had_no_effect();
         let next = match error.verdict() {
             Verdict::Busy | Verdict::OtherState | Verdict::Refused => {
                 placement.refuse(&region);
@@ -281,10 +283,12 @@ impl Executor<'_> {
             }
             _ => AfterCreate::Stop,
         };
-        outcome.effect(if surely_none {
-            Effect::CreateRefused { region }
-        } else {
-            Effect::CreateUnknown { region }
+        // Where a volume could not be had, no machine was asked for.
+        outcome.effect(match error.operation {
+            _ if error.had_no_effect() => Effect::CreateRefused { region },
+            Operation::CreateMachine => Effect::CreateUnknown { region },
+            Operation::CreateVolume => Effect::VolumeUnknown { region },
+            _ => Effect::CreateRefused { region },
         });
         outcome.errors.push(error);
         next
@@ -304,13 +308,10 @@ impl Executor<'_> {
     }
 
     /// Whether there was such a machine before the create that is said to have made it.
-    fn was_there(&self, id: &str, outcome: &Outcome) -> bool {
-        let made =
-            |effect: &Effect| matches!(effect, Effect::Created { id: made, .. } if made == id);
+    fn was_there(&self, id: &str) -> bool {
         self.memory.knows(id)
             || self.observed.others.contains(id)
             || self.observed.member(id).is_some()
-            || outcome.effects.iter().any(|(effect, _)| made(effect))
     }
 
     async fn destroy(&self, victims: Vec<Victim>) -> Outcome {
@@ -368,7 +369,8 @@ impl Executor<'_> {
         if halted.load(Ordering::Relaxed) || self.is_outdated(&mut outcome) {
             return outcome;
         }
-        if self.has_stopped(&victim, until, &mut outcome).await && !self.is_outdated(&mut outcome) {
+        let stopped = self.has_stopped(&victim, until, &mut outcome, halted).await;
+        if stopped && !self.is_outdated(&mut outcome) {
             self.destroy_one(victim.id, &mut outcome, halted).await;
         }
         outcome
@@ -411,7 +413,13 @@ impl Executor<'_> {
     }
 
     /// Waits for a victim to stop; whether it has.
-    async fn has_stopped(&self, victim: &Victim, until: Instant, outcome: &mut Outcome) -> bool {
+    async fn has_stopped(
+        &self,
+        victim: &Victim,
+        until: Instant,
+        outcome: &mut Outcome,
+        halted: &AtomicBool,
+    ) -> bool {
         let stopped = self
             .client
             .wait_until_stopped(&victim.id, &victim.instance_id, until);
@@ -421,7 +429,10 @@ impl Executor<'_> {
                 machine: victim.id.clone(),
                 reason: "it is still stopping; a later pass destroys it".to_owned(),
             }),
-            Err(error) => outcome.errors.push(error),
+            Err(error) => {
+                halted.fetch_or(stops_all(&error), Ordering::Relaxed);
+                outcome.errors.push(error);
+            }
         }
         false
     }
@@ -457,7 +468,7 @@ impl Executor<'_> {
         }
         // Also where the stop before it came to nothing: the machine was to go, and has not.
         self.metrics.wrote(MachineWrite::Destroy, false);
-        if error.is_unauthorized() {
+        if stops_all(&error) {
             halted.store(true, Ordering::Relaxed);
         }
         match error.verdict() {
@@ -525,7 +536,7 @@ impl Executor<'_> {
                 ApiErrorCause::ShuttingDown => halted = true,
                 _ => {
                     self.metrics.wrote(write, false);
-                    halted |= error.is_unauthorized();
+                    halted |= stops_all(&error);
                 }
             }
             let begun = !error.was_not_begun();
@@ -600,6 +611,15 @@ impl Outcome {
     }
 }
 
+/// Whether the rest of what was planned would fare no better in this pass: the token is refused, or there were too many
+/// calls, and one more is what the API asks not to get.
+fn stops_all(error: &ApiError) -> bool {
+    matches!(
+        error.verdict(),
+        Verdict::Unauthorized | Verdict::RateLimited
+    )
+}
+
 /// What a start or stop that did not work leaves of its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
@@ -646,18 +666,5 @@ fn skipped(machine: String, reason: &str, error: &ApiError) -> Note {
     Note::Skipped {
         machine,
         reason: format!("{} ({reason})", error.cause),
-    }
-}
-
-/// A create that was answered with a machine that it cannot have made: nobody knows what it did.
-fn answered_with_another(app: &str, id: &str) -> ApiError {
-    ApiError {
-        operation: Operation::CreateMachine,
-        subject: format!("app \"{app}\""),
-        request_id: None,
-        after_unknown: false,
-        cause: ApiErrorCause::Decode(format!(
-            "it names machine {id}, which existed before: it is unknown whether one was created"
-        )),
     }
 }

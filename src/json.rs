@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
 /// An object, read as a `T`. Every structure of an answer is read through this, at every depth.
@@ -32,6 +32,64 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
         deserializer.deserialize_map(MapVisitor(PhantomData))
     }
+}
+
+/// An array of at most so many elements.
+///
+/// An element of a few bytes can take hundreds when it is read, and a small compressed answer be all elements: a limit on
+/// the bytes of an answer is none on the memory that reading it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Several<T, const MOST: usize>(pub Vec<T>);
+
+impl<T, const MOST: usize> Default for Several<T, MOST> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Several<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut elements = Vec::new();
+        for_each(deserializer, |element| {
+            if elements.len() == MOST {
+                return Err(format!(
+                    "more than {MOST} elements of a list, which are not read"
+                ));
+            }
+            elements.push(element);
+            Ok(())
+        })?;
+        Ok(Self(elements))
+    }
+}
+
+/// Reads an array element by element and keeps none of them.
+///
+/// # Errors
+///
+/// What it is told of an element, and whatever is no such array.
+pub fn for_each<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+    take: impl FnMut(T) -> Result<(), String>,
+) -> Result<(), D::Error> {
+    struct Elements<T, F>(F, PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, F: FnMut(T) -> Result<(), String>> Visitor<'de> for Elements<T, F> {
+        type Value = ();
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+            while let Some(element) = elements.next_element()? {
+                (self.0)(element).map_err(A::Error::custom)?;
+            }
+            Ok(())
+        }
+    }
+
+    deserializer.deserialize_seq(Elements(take, PhantomData))
 }
 
 /// What becomes of a document when objects in it are written as arrays, for tests of those who read it.
@@ -90,6 +148,29 @@ mod tests {
         left: Option<u8>,
         #[serde(borrow)]
         right: Option<&'text serde_json::value::RawValue>,
+    }
+
+    #[test]
+    fn a_list_has_no_more_elements_than_are_read() {
+        let read = |text| {
+            serde_json::from_str::<Several<u8, 3>>(text)
+                .map(|several| several.0)
+                .map_err(|error| error.to_string())
+        };
+        let too_many = "more than 3 elements of a list, which are not read at line 1 column ";
+        let cases = [
+            ("[]", Ok(vec![])),
+            ("[1,2,3]", Ok(vec![1, 2, 3])),
+            ("[1,2,3,4]", Err(format!("{too_many}9"))),
+            ("[1,2,3,4,", Err(format!("{too_many}9"))),
+            (
+                "{}",
+                Err("invalid type: map, expected a list at line 1 column 0".to_owned()),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -26,11 +26,11 @@ use super::{
     pacing::{ATTEMPTS, CreatePace, JitterSeeds, Repetition, attempt_limit, pause_after, pauses},
     scope::{AppAbout, TokenScope, WireAbout, WireTokens},
     token::Authorization,
-    volumes::{self, Chosen, NewVolume, PassVolumes, Volume},
-    wire,
+    volumes::{self, Chosen, NewVolume, PassVolumes},
+    wire::{self, LIST_LENGTH},
 };
 use crate::{
-    json::Object,
+    json::{Object, Several},
     labels::{CallResult, Operation},
     metrics::Metrics,
     scaling::{CloneTemplate, Machine, Release},
@@ -41,6 +41,9 @@ use crate::{
 
 /// The largest machine, volume or app list that is read: 10^5 machines with configurations of half a kilobyte.
 const LIST_LIMIT: usize = 64 << 20;
+
+/// The largest answer that is read about a token or an app, which is all kept for a moment.
+const ABOUT_LIMIT: usize = 1 << 20;
 
 /// The largest other answer that is read.
 const ANSWER_LIMIT: usize = 10 << 20;
@@ -203,7 +206,7 @@ impl Api {
         struct Apps {
             /// `null` for none, but never absent: an answer without it is no list, and would end every app's scaling.
             #[serde(deserialize_with = "Option::deserialize")]
-            apps: Option<Vec<Object<App>>>,
+            apps: Option<Several<Object<App>, LIST_LENGTH>>,
         }
         #[derive(Deserialize)]
         struct App {
@@ -213,15 +216,10 @@ impl Api {
         let mut call = self.call(Operation::ListApps, subject, &["apps"]);
         call.url.query_pairs_mut().append_pair("org_slug", org);
         call.answer_limit = LIST_LIMIT;
-        let answer = self.make(&call, deadline).await?;
-        let Object(apps): Object<Apps> =
-            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
-        Ok(apps
-            .apps
-            .unwrap_or_default()
-            .into_iter()
-            .map(|Object(app)| app.name)
-            .collect())
+        let read = |body: &[u8]| parse::<Object<Apps>>(body);
+        let Object(apps) = self.make(&call, deadline, read).await?;
+        let Several(apps) = apps.apps.unwrap_or_default();
+        Ok(apps.into_iter().map(|Object(app)| app.name).collect())
     }
 
     /// What the token is for, by its own account; a list of tokens has several.
@@ -231,11 +229,10 @@ impl Api {
     /// See [`ApiError`]. Fly may not answer this for every kind of token.
     pub async fn current_tokens(&self, deadline: Instant) -> Result<Vec<TokenScope>, ApiError> {
         let subject = "FAS_API_TOKEN".to_owned();
-        let call = self.call(Operation::CurrentTokens, subject, &["tokens", "current"]);
-        let answer = self.make(&call, deadline).await?;
-        let Object(tokens): Object<WireTokens> =
-            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
-        Ok(tokens.read())
+        let mut call = self.call(Operation::CurrentTokens, subject, &["tokens", "current"]);
+        call.answer_limit = ABOUT_LIMIT;
+        let read = |body: &[u8]| parse::<Object<WireTokens>>(body);
+        Ok(self.make(&call, deadline, read).await?.0.read())
     }
 
     /// A question to the Machines API, as most calls are; the others change what is different.
@@ -275,14 +272,19 @@ impl Api {
         url
     }
 
-    /// Makes a call, repeating it where that is safe, until the deadline.
-    async fn make(&self, call: &Call<'_>, deadline: Instant) -> Result<Response<Bytes>, ApiError> {
+    /// Makes a call, repeating it where that is safe, until the deadline; `read` says what the body of a 2xx is.
+    async fn make<T>(
+        &self,
+        call: &Call<'_>,
+        deadline: Instant,
+        read: impl Fn(&[u8]) -> Result<T, ApiErrorCause>,
+    ) -> Result<T, ApiError> {
         let begin_before = call.begin_before.unwrap_or(deadline);
         let mut pauses = pauses(self.jitter.next()).build();
         let mut after_unknown = false;
         let mut before = None;
         loop {
-            let failure = match self.attempt(call, deadline).await {
+            let failure = match self.attempt(call, deadline, &read).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -319,11 +321,12 @@ impl Api {
         }
     }
 
-    async fn attempt(
+    async fn attempt<T>(
         &self,
         call: &Call<'_>,
         deadline: Instant,
-    ) -> Result<Response<Bytes>, Failure> {
+        read: &impl Fn(&[u8]) -> Result<T, ApiErrorCause>,
+    ) -> Result<T, Failure> {
         // It is never closed.
         let _in_flight = match call.in_flight {
             Some(places) => places.acquire().await.ok(),
@@ -366,7 +369,11 @@ impl Api {
             Ok(Ok(response)) => {
                 call.cookies.keep(&call.url, response.headers());
                 if response.status().is_success() {
-                    Ok(response)
+                    // Before it is counted: a 2xx that cannot be used is no success.
+                    read(response.body()).map_err(|cause| Failure {
+                        cause,
+                        request_id: request_id(response.headers()),
+                    })
                 } else {
                     Err(refusal(&response))
                 }
@@ -437,11 +444,10 @@ impl AppClient {
     ///
     /// See [`ApiError`].
     pub async fn about(&self, deadline: Instant) -> Result<AppAbout, ApiError> {
-        let call = self.call(Operation::GetApp, Method::GET, &[]);
-        let answer = self.api.make(&call, deadline).await?;
-        let Object(about): Object<WireAbout> =
-            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
-        Ok(about.read())
+        let mut call = self.call(Operation::GetApp, Method::GET, &[]);
+        call.answer_limit = ABOUT_LIMIT;
+        let read = |body: &[u8]| parse::<Object<WireAbout>>(body);
+        Ok(self.api.make(&call, deadline, read).await?.0.read())
     }
 
     /// Every machine of the app, configurations included.
@@ -452,9 +458,8 @@ impl AppClient {
     pub async fn list_machines(&self, deadline: Instant) -> Result<Vec<Machine>, ApiError> {
         let mut call = self.call(Operation::ListMachines, Method::GET, &["machines"]);
         call.answer_limit = LIST_LIMIT;
-        let answer = self.api.make(&call, deadline).await?;
-        wire::parse_machines(answer.body())
-            .map_err(|error| call.error(ApiErrorCause::Decode(error), &answer))
+        let read = |body: &[u8]| wire::parse_machines(body).map_err(ApiErrorCause::Decode);
+        self.api.make(&call, deadline, read).await
     }
 
     /// One machine of the app, and what a clone of it needs; `None`: there is none with this id.
@@ -469,13 +474,11 @@ impl AppClient {
     ) -> Result<Option<Machine>, ApiError> {
         let mut call = self.call(Operation::GetMachine, Method::GET, &["machines", machine]);
         call.subject = self.machine(machine);
-        let answer = match self.api.make(&call, deadline).await {
-            Err(error) if error.verdict() == Verdict::Gone => return Ok(None),
-            answer => answer?,
-        };
-        wire::parse_machine(answer.body(), machine)
-            .map(Some)
-            .map_err(|error| call.error(ApiErrorCause::Decode(error), &answer))
+        let read = |body: &[u8]| wire::parse_machine(body, machine).map_err(ApiErrorCause::Decode);
+        match self.api.make(&call, deadline, read).await {
+            Err(error) if error.verdict() == Verdict::Gone => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 
     /// The app's current release; `None` for one that was never released. It is given up at `until`, so that a question
@@ -493,8 +496,7 @@ impl AppClient {
         call.url = self.api.graphql_url();
         call.body = graphql::question(&self.app).into();
         (call.begin_before, call.give_up) = (Some(until), Some(until));
-        let answer = self.api.make(&call, deadline).await?;
-        graphql::answer(answer.body()).map_err(|cause| call.error(cause, &answer))
+        self.api.make(&call, deadline, graphql::answer).await
     }
 
     /// Waits for the next turn to create a machine and takes it; whether there is one within the `window`.
@@ -507,7 +509,7 @@ impl AppClient {
             .await
     }
 
-    /// Creates one machine and returns its id. Repeated only where it surely did not happen, each time with a turn of the
+    /// Creates one machine and returns its id, which has to be one that `is_new`. Repeated only where it surely did not happen, each time with a turn of the
     /// pace as [`AppClient::wait_turn`] gives it for the first attempt, and begun only within the `window`.
     ///
     /// # Errors
@@ -517,12 +519,8 @@ impl AppClient {
         &self,
         new: NewClone<'_>,
         window: CreateWindow<'_>,
+        is_new: impl Fn(&str) -> bool,
     ) -> Result<String, ApiError> {
-        #[derive(Deserialize)]
-        struct Created {
-            #[serde(deserialize_with = "wire::identifier")]
-            id: String,
-        }
         let mut call = self.call(Operation::CreateMachine, Method::POST, &["machines"]);
         call.subject = format!("app \"{}\", region {}", self.app, new.region);
         call.repetition = Repetition::OnlyIfNothingHappened;
@@ -534,10 +532,8 @@ impl AppClient {
             Ok(body) => body.into(),
             Err(message) => return Err(call.refused(message)),
         };
-        let answer = self.api.make(&call, window.deadline).await?;
-        let Object(created): Object<Created> =
-            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
-        Ok(created.id)
+        let read = |body: &[u8]| made("machine", body, &is_new);
+        self.api.make(&call, window.deadline, read).await
     }
 
     /// Starts or resumes one machine.
@@ -655,8 +651,8 @@ impl AppClient {
                     query.append_pair("instance_id", instance_id);
                 }
             }
-            let attempt = self.api.attempt(&call, until + WAIT_ANSWER).await;
-            let Err(Failure { cause, request_id }) = attempt else {
+            let attempt = self.api.attempt(&call, until + WAIT_ANSWER, &unread);
+            let Err(Failure { cause, request_id }) = attempt.await else {
                 return Ok(true);
             };
             match cause {
@@ -677,7 +673,8 @@ impl AppClient {
         }
     }
 
-    /// Finds or makes one volume for each mount of the clone, in `region`, none that `pass` has given away.
+    /// Finds or makes one volume for each mount of the clone, in `region`, none that `pass` has given away. None is made once
+    /// the `window` is closed: volumes cost money and are never removed.
     ///
     /// # Errors
     ///
@@ -687,21 +684,21 @@ impl AppClient {
         template: &CloneTemplate,
         region: &str,
         pass: &PassVolumes,
-        deadline: Instant,
+        window: CreateWindow<'_>,
     ) -> Result<Chosen, ApiError> {
         let mounts = template.mounts();
         let mut chosen = Chosen::default();
         if mounts.is_empty() {
             return Ok(chosen);
         }
-        let list = self.call(Operation::ListVolumes, Method::GET, &["volumes"]);
+        let mut list = self.call(Operation::ListVolumes, Method::GET, &["volumes"]);
+        list.answer_limit = LIST_LIMIT;
         let existing = pass
             .listed
             .get_or_try_init(async || {
-                let answer = self.api.make(&list, deadline).await?;
-                let volumes: Vec<Object<Volume>> =
-                    parse(&answer).map_err(|cause| list.error(cause, &answer))?;
-                Ok(volumes.into_iter().map(|Object(volume)| volume).collect())
+                self.api
+                    .make(&list, window.begin_before, volumes::parse)
+                    .await
             })
             .await?;
         for mount in &mounts {
@@ -724,7 +721,12 @@ impl AppClient {
             } else {
                 let source = volumes::of_mount(existing, mount);
                 let new = NewVolume::like(source, name, region, template.guest(), template.image());
-                self.create_volume(&new, deadline).await?
+                let is_new = |id: &str| {
+                    let listed = existing.iter().any(|volume| volume.id == id);
+                    let mut taken = pass.taken.lock().unwrap_or_else(PoisonError::into_inner);
+                    !listed && taken.insert(id.to_owned())
+                };
+                self.create_volume(&new, window, is_new).await?
             };
             chosen.ids.push(id);
         }
@@ -734,26 +736,26 @@ impl AppClient {
     async fn create_volume(
         &self,
         new: &NewVolume<'_>,
-        deadline: Instant,
+        window: CreateWindow<'_>,
+        is_new: impl Fn(&str) -> bool,
     ) -> Result<String, ApiError> {
-        #[derive(Deserialize)]
-        struct Created {
-            id: String,
-        }
         let mut call = self.call(Operation::CreateVolume, Method::POST, &["volumes"]);
+        call.subject = format!("app \"{}\", region {}", self.app, new.region());
+        call.halted = Some(window.halted);
+        call.outdated = Some(window.outdated);
         call.repetition = Repetition::OnlyIfNothingHappened;
         call.pace = Some(&self.volume_pace);
         call.body = match serde_json::to_vec(new) {
             Ok(body) => body.into(),
             Err(error) => return Err(call.refused(error.to_string())),
         };
-        if !self.volume_pace.wait_turn(deadline, || true).await {
+        let is_open = || window.is_open();
+        let pace = &self.volume_pace;
+        if !pace.wait_turn(window.begin_before, is_open).await {
             return Err(call.bare_error(ApiErrorCause::NotBegun));
         }
-        let answer = self.api.make(&call, deadline).await?;
-        let Object(created): Object<Created> =
-            parse(&answer).map_err(|cause| call.error(cause, &answer))?;
-        Ok(created.id)
+        let read = |body: &[u8]| made("volume", body, &is_new);
+        self.api.make(&call, window.begin_before, read).await
     }
 
     async fn write(
@@ -767,7 +769,7 @@ impl AppClient {
         let mut call = self.call(operation, method, &path);
         call.subject = self.machine(machine);
         call.outdated = Some(window.outdated);
-        self.api.make(&call, window.deadline).await.map(|_| ())
+        self.api.make(&call, window.deadline, unread).await
     }
 
     fn machine(&self, machine: &str) -> String {
@@ -794,13 +796,6 @@ impl Call<'_> {
             .into_iter()
             .flatten()
             .any(|halted| halted.load(Ordering::Relaxed))
-    }
-
-    fn error(&self, cause: ApiErrorCause, answer: &Response<Bytes>) -> ApiError {
-        self.failed(Failure {
-            cause,
-            request_id: request_id(answer.headers()),
-        })
     }
 
     fn bare_error(&self, cause: ApiErrorCause) -> ApiError {
@@ -836,9 +831,32 @@ async fn pause(shutdown: Shutdown, length: Duration) {
     }
 }
 
-fn parse<'body, T: Deserialize<'body>>(answer: &'body Response<Bytes>) -> Result<T, ApiErrorCause> {
-    serde_json::from_slice(answer.body())
-        .map_err(|error| ApiErrorCause::Decode(wire::describe(answer.body(), &error)))
+fn parse<'body, T: Deserialize<'body>>(body: &'body [u8]) -> Result<T, ApiErrorCause> {
+    serde_json::from_slice(body)
+        .map_err(|error| ApiErrorCause::Decode(wire::describe(body, &error)))
+}
+
+/// The id of the `thing` that a create has made; one that is not new cannot be it, and nobody knows what the create did.
+fn made(thing: &str, body: &[u8], is_new: impl Fn(&str) -> bool) -> Result<String, ApiErrorCause> {
+    #[derive(Deserialize)]
+    struct Created {
+        #[serde(deserialize_with = "wire::identifier")]
+        id: String,
+    }
+    let Object(Created { id }) = parse(body)?;
+    if is_new(&id) {
+        Ok(id)
+    } else {
+        Err(ApiErrorCause::Decode(format!(
+            "it names {thing} {id}, which existed before: it is unknown whether one was created"
+        )))
+    }
+}
+
+/// Where the status says everything.
+#[expect(clippy::unnecessary_wraps, reason = "it stands for what may fail")]
+fn unread(_: &[u8]) -> Result<(), ApiErrorCause> {
+    Ok(())
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {
@@ -1012,7 +1030,7 @@ mod tests {
         };
         let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
-        let create = client.create_machine(new_clone(&template), window);
+        let create = client.create_machine(new_clone(&template), window, |_| true);
         let error = create.await.expect_err("it is refused");
         assert_eq!(error.verdict(), Verdict::RateLimited, "{error}");
     }
@@ -1033,7 +1051,7 @@ mod tests {
         };
         let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
-        let create = client.create_machine(new_clone(&template), window);
+        let create = client.create_machine(new_clone(&template), window, |_| true);
         let outcomes = [
             create.await.map(|_| ()),
             client.start_machine("m", writes).await,

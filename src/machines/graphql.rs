@@ -1,10 +1,13 @@
 //! The one GraphQL question: is a deploy under way?
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::{client::cleaned, error::ApiErrorCause, wire::describe};
-use crate::{json::Object, scaling::Release};
+use crate::{
+    json::{self, Object},
+    scaling::Release,
+};
 
 /// Only what the decision reads is asked for.
 const QUERY: &str = "query($appName: String!) { app(name: $appName) { currentRelease: currentReleaseUnprocessed \
@@ -27,7 +30,7 @@ struct Answer<'body> {
     /// Read once it is known that no error explains it.
     #[serde(borrow)]
     data: Option<&'body RawValue>,
-    errors: Option<Vec<Object<Complaint>>>,
+    errors: Option<First>,
 }
 
 // A field that was asked for is null or has a value; where it is missing, nobody has answered. A reader of its own makes
@@ -66,6 +69,20 @@ struct Extensions {
     code: Option<String>,
 }
 
+/// The first of the errors, which is the one that is shown; of the others nothing is kept.
+struct First(Option<Complaint>);
+
+impl<'de> Deserialize<'de> for First {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut first = None;
+        json::for_each(deserializer, |Object(complaint): Object<Complaint>| {
+            first.get_or_insert(complaint);
+            Ok(())
+        })?;
+        Ok(Self(first))
+    }
+}
+
 /// The body of the question about `app`.
 pub(super) fn question(app: &str) -> Vec<u8> {
     serde_json::to_vec(&Question {
@@ -84,7 +101,7 @@ pub(super) fn question(app: &str) -> Vec<u8> {
 pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, ApiErrorCause> {
     let undecodable = |error| ApiErrorCause::Decode(describe(body, &error));
     let Object(answer): Object<Answer<'_>> = serde_json::from_slice(body).map_err(undecodable)?;
-    if let Some(Object(complaint)) = answer.errors.unwrap_or_default().into_iter().next() {
+    if let Some(complaint) = answer.errors.and_then(|First(complaint)| complaint) {
         return Err(complaint.cause());
     }
     let Some(data) = answer.data else {
@@ -192,6 +209,16 @@ mod tests {
             let found = answer(body.as_bytes()).map_err(|cause| cause.to_string());
             assert_eq!(found, expected, "{body}");
         }
+    }
+
+    #[test]
+    fn the_first_of_any_number_of_errors_is_told() {
+        let many = format!(
+            r#"{{"errors":[{{"message":"first"}}{}]}}"#,
+            r#",{"message":"more"}"#.repeat(10_000)
+        );
+        let error = answer(many.as_bytes()).expect_err("errors");
+        assert_eq!(error.to_string(), "GraphQL: first");
     }
 
     #[test]

@@ -9,7 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::OnceCell;
 
-use crate::scaling::Mount;
+use super::{
+    error::ApiErrorCause,
+    wire::{self, LIST_LENGTH},
+};
+use crate::{
+    json::{Object, Several},
+    scaling::Mount,
+};
 
 /// States in which a volume is on its way out.
 const LEAVING: [&str; 5] = [
@@ -50,6 +57,7 @@ pub struct Chosen {
 /// A volume, as far as clones are concerned.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Volume {
+    #[serde(deserialize_with = "wire::identifier")]
     pub(super) id: String,
     name: Option<String>,
     state: Option<String>,
@@ -85,6 +93,18 @@ pub(super) struct NewVolume<'source> {
     compute: Option<&'source RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     compute_image: Option<&'source RawValue>,
+}
+
+/// Reads a list of volumes.
+///
+/// # Errors
+///
+/// When it is no such list, or one of far too many.
+pub(super) fn parse(body: &[u8]) -> Result<Vec<Volume>, ApiErrorCause> {
+    let volumes: Several<Object<Volume>, LIST_LENGTH> = serde_json::from_slice(body)
+        .map_err(|error| ApiErrorCause::Decode(wire::describe(body, &error)))?;
+    let volumes = volumes.0.into_iter();
+    Ok(volumes.map(|Object(volume)| volume).collect())
 }
 
 impl Volume {
@@ -144,6 +164,11 @@ pub(super) fn unattached<'volumes>(
 }
 
 impl<'source> NewVolume<'source> {
+    /// Where it goes.
+    pub(super) fn region(&self) -> &'source str {
+        self.region
+    }
+
     /// A volume named `name` in `region` with the size and filesystem settings of `source`.
     pub(super) fn like(
         source: Option<&'source Volume>,
@@ -163,6 +188,42 @@ impl<'source> NewVolume<'source> {
             require_unique_zone: false,
             compute,
             compute_image,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::arrays;
+
+    const LIST: &str = r#"[{"id":"vol_1","name":"data","state":"created","region":"ord","size_gb":1,"encrypted":true,
+        "fstype":"ext4","snapshot_retention":5,"auto_backup_enabled":true,"attached_machine_id":null,
+        "attached_alloc_id":null,"host_status":"ok"}]"#;
+
+    #[test]
+    fn a_list_of_volumes_is_one_of_objects_with_ids() {
+        assert_eq!(parse(LIST.as_bytes()).expect("a list").len(), 1);
+        let mut wrong = arrays::in_place_of_objects(LIST);
+        wrong.extend(
+            [
+                r#"[["vol_1","data"]]"#,
+                r#"[{"id":""}]"#,
+                r#"[{"id":"../x"}]"#,
+                "{}",
+            ]
+            .map(str::to_owned),
+        );
+        wrong.push(format!(
+            "[{}1]",
+            r#"{"id":"vol_1"},"#.repeat(LIST_LENGTH + 1)
+        ));
+        for list in wrong {
+            assert!(
+                parse(list.as_bytes()).is_err(),
+                "{}",
+                &list[..list.len().min(200)]
+            );
         }
     }
 }

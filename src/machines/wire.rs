@@ -3,21 +3,25 @@
 //! A machine's `config` is never decoded into a struct of known fields and written back: fields that this program does
 //! not know would be lost in clones. It stays raw JSON; only what decisions read is looked at.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde::{
     Deserialize,
-    de::{Deserializer, Error as _, IgnoredAny},
+    de::{Deserializer, Error as _, IgnoredAny, Visitor},
 };
 use serde_json::value::RawValue;
 
 use super::{client::cleaned, fingerprint::fingerprint};
 use crate::{
     duration,
-    json::Object,
+    json::{self, Object, Several},
     scaling::{DEFAULT_KILL_TIMEOUT, Machine, MachineConfig, State},
 };
+
+/// The most machines, volumes or apps that one list may have. An app has a few thousand machines at most; so many can still
+/// be planned, in the memory of the smallest machine that this program runs on.
+pub(super) const LIST_LENGTH: usize = 100_000;
 
 /// The longest id, in bytes; Fly's have 14.
 const ID_LIMIT: usize = 100;
@@ -29,7 +33,7 @@ const ID_LIMIT: usize = 100;
 /// When it is not a list of machines, when something that a decision reads has another type than the API documents, or
 /// when an id comes twice. Unknown fields and states are no errors.
 pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
-    let wire: Vec<Object<WireMachine<'_>>> =
+    let Several(wire): Several<Object<WireMachine<'_>>, LIST_LENGTH> =
         serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
     let mut machines = Vec::with_capacity(wire.len());
     let mut ids = BTreeSet::new();
@@ -93,7 +97,7 @@ struct WireMachine<'body> {
     config: Option<&'body RawValue>,
     #[serde(borrow)]
     incomplete_config: Option<&'body RawValue>,
-    checks: Option<Vec<Object<WireCheck>>>,
+    checks: Option<AnyCritical>,
 }
 
 #[derive(Deserialize, Default)]
@@ -102,6 +106,20 @@ struct WireImage {
     repository: Option<String>,
     tag: Option<String>,
     digest: Option<String>,
+}
+
+/// Whether a check is critical: all that is kept of them, however many there are.
+struct AnyCritical(bool);
+
+impl<'de> Deserialize<'de> for AnyCritical {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut critical = false;
+        json::for_each(deserializer, |Object(check): Object<WireCheck>| {
+            critical |= check.is_critical();
+            Ok(())
+        })?;
+        Ok(Self(critical))
+    }
 }
 
 #[derive(Deserialize)]
@@ -135,12 +153,49 @@ struct WireStop {
 }
 
 /// A value whose encoding varies between clients: a string, a number or a boolean.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Loose {
     Text(String),
     Number(serde_json::Number),
     Flag(bool),
+}
+
+impl<'de> Deserialize<'de> for Loose {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct LooseVisitor;
+
+        impl Visitor<'_> for LooseVisitor {
+            type Value = Loose;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string, a number or a boolean")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Loose, E> {
+                Ok(Loose::Text(text.to_owned()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Loose, E> {
+                Ok(Loose::Number(number.into()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Loose, E> {
+                Ok(Loose::Number(number.into()))
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Loose, E> {
+                let number = serde_json::Number::from_f64(number);
+                number
+                    .map(Loose::Number)
+                    .ok_or_else(|| E::custom("a number is not finite"))
+            }
+
+            fn visit_bool<E>(self, flag: bool) -> Result<Loose, E> {
+                Ok(Loose::Flag(flag))
+            }
+        }
+
+        deserializer.deserialize_any(LooseVisitor)
+    }
 }
 
 impl Loose {
@@ -189,11 +244,7 @@ impl WireMachine<'_> {
             .is_some_and(|protect| protect.text().eq_ignore_ascii_case("true"));
         machine.auto_destroy = view.auto_destroy.unwrap_or(false);
         machine.cordoned = self.cordoned.unwrap_or(false);
-        machine.critical = self
-            .checks
-            .unwrap_or_default()
-            .iter()
-            .any(|Object(check)| check.is_critical());
+        machine.critical = self.checks.is_some_and(|checks| checks.0);
         machine.release = metadata
             .fly_release_version
             .and_then(|version| version.text().parse().ok());
@@ -265,10 +316,10 @@ pub(super) fn identifier<'de, D: Deserializer<'de>>(deserializer: D) -> Result<S
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if text.is_empty() {
-        Err(D::Error::custom("a machine's id is empty"))
+        Err(D::Error::custom("an id is empty"))
     } else if !is_fit {
         Err(D::Error::custom(
-            "a machine's id is invalid: expected up to 100 letters, digits, `-` and `_`",
+            "an id is invalid: expected up to 100 letters, digits, `-` and `_`",
         ))
     } else {
         Ok(text)
@@ -286,6 +337,40 @@ mod tests {
         "config":{"metadata":{"fly_process_group":"app","process_group":"app","fly_release_version":"1","fas_protect":"no"},
                   "standbys":[],"schedule":"","auto_destroy":false,"mounts":[],"stop_config":{"timeout":"5s"}},
         "incomplete_config":null,"checks":[{"name":"n","status":"passing"}]}"#;
+
+    #[test]
+    fn a_list_has_at_most_a_hundred_thousand_machines() {
+        let list = |length: usize| {
+            let machine = |number| format!(r#"{{"id":"{number:x}","state":"stopped"}}"#);
+            format!(
+                "[{}]",
+                (0..length).map(machine).collect::<Vec<_>>().join(",")
+            )
+        };
+        let longest = parse_machines(list(LIST_LENGTH).as_bytes());
+        assert_eq!(longest.map(|machines| machines.len()), Ok(LIST_LENGTH));
+        let error = parse_machines(list(LIST_LENGTH + 1).as_bytes()).expect_err("one too many");
+        assert!(
+            error.starts_with("unexpected JSON: more than 100000 elements of a list"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn one_critical_check_of_any_number_is_found_and_none_is_kept() {
+        assert_eq!(size_of::<AnyCritical>(), 1);
+        let of = |checks: &str| {
+            let machine = format!(r#"{{"id":"m1","state":"started","checks":{checks}}}"#);
+            parse_machine(machine.as_bytes(), "m1").map(|machine| machine.critical)
+        };
+        let many = format!("[{}{{\"status\":\"critical\"}}]", "{},".repeat(10_000));
+        assert_eq!(of(&many), Ok(true));
+        assert_eq!(of("[{},{\"status\":\"passing\"}]"), Ok(false));
+        assert_eq!(of("[]"), Ok(false));
+        assert_eq!(of("null"), Ok(false));
+        assert!(of("[{},7]").is_err());
+        assert!(of("{}").is_err());
+    }
 
     #[test]
     fn an_array_is_no_machine_and_no_part_of_one() {

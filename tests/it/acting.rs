@@ -781,10 +781,81 @@ async fn a_volume_that_cannot_be_had_makes_no_machine() {
         world.run_for(14).await;
         assert_eq!(world.requests(Operation::Create), 0, "{name}");
         world.platform().clear_faults();
-        world.run_for(60).await;
+        // What an unanswered create has made shows in a list within a minute, and nothing is created before.
+        world.run_for(120).await;
         assert_eq!(world.created(), 2, "{name}");
         let volumes = world.platform().app(APP).unwrap().volumes().count();
         assert_eq!(volumes, 2, "{name}: none is left over");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_its_create_cannot_have_made_is_given_to_no_machine() {
+    for id in ["the source's", "", "../x", "a b"] {
+        let (mut world, volumes) = mounted(&[("FAS_CLONE_VOLUMES", "true")], 0);
+        world.depth(2.0);
+        let id = if id == "the source's" {
+            &*volumes[0]
+        } else {
+            id
+        };
+        let made = Canned::json(200, &json!({ "id": id }).to_string());
+        fault(&world, Operation::CreateVolume, Effect::Answer(made));
+        world.run_for(14).await;
+        assert_eq!(world.requests(Operation::CreateVolume), 1, "{id:?}");
+        assert_eq!(world.requests(Operation::Create), 0, "{id:?}");
+        assert_eq!(world.pass_errors("write"), 1, "{id:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_whose_creates_had_no_answer_do_not_pile_up() {
+    for effect in [
+        Effect::LoseAnswer,
+        Effect::AnswerAfter(Canned::status(500)),
+        Effect::AnswerAfter(Canned::json(200, "{}")),
+    ] {
+        let name = format!("{effect:?}");
+        let settings = [("FAS_CLONE_VOLUMES", "true"), ("FAS_API_CONCURRENCY", "1")];
+        let (mut world, volumes) = mounted(&settings, 0);
+        // The list of volumes lags.
+        let before = json!([{ "id": *volumes[0], "name": "data", "region": "ord", "size_gb": 7, "state": "created",
+            "attached_machine_id": "m" }]);
+        let before = Canned::json(200, &before.to_string());
+        fault(&world, Operation::ListVolumes, Effect::Answer(before));
+        fault(&world, Operation::CreateVolume, effect);
+        world.run_for(59).await;
+        assert_eq!(world.requests(Operation::CreateVolume), 1, "{name}");
+        assert_eq!(world.requests(Operation::Create), 0, "{name}");
+        world.platform().clear_faults();
+        world.run_for(60).await;
+        assert_eq!(world.created(), 3, "{name}");
+        let volumes = world.platform().app(APP).unwrap().volumes().count();
+        assert_eq!(volumes, 3, "{name}: what was made is used");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_calls_are_no_reason_for_more_of_them_in_that_pass() {
+    let settings = |target| {
+        [
+            target,
+            ("FAS_API_CONCURRENCY", "1"),
+            ("FAS_INTERVAL", "60s"),
+        ]
+    };
+    let cases = [
+        (Operation::Destroy, CREATED, 2.0, 2, 4),
+        (Operation::Start, STARTED, 4.0, 0, 4),
+        (Operation::Stop, STARTED, 0.0, 4, 0),
+    ];
+    for (operation, target, depth, running, resting) in cases {
+        let crowd = [(running, machine()), (resting, stopped())];
+        let mut world = world(depth, &settings(target), &crowd);
+        fault(&world, operation, status(429));
+        world.run_for(50).await;
+        let named: BTreeSet<_> = named(&world, operation).into_iter().collect();
+        assert_eq!(named.len(), 1, "{operation:?}");
     }
 }
 

@@ -448,6 +448,8 @@ async fn requests_are_counted_by_what_became_of_them() {
         (Effect::Answer(Canned::status(401)), "unauthorized", 1.0),
         (Effect::Answer(Canned::status(403)), "unauthorized", 1.0),
         (Effect::Answer(Canned::status(404)), "client_error", 1.0),
+        (Effect::Answer(Canned::json(200, "{}")), "invalid", 1.0),
+        (Effect::Answer(Canned::html(200)), "invalid", 1.0),
         (Effect::Break, "transport", 4.0),
         (Effect::Refuse, "transport", 4.0),
     ];

@@ -21,6 +21,8 @@ pub(super) struct CreatePauses {
     earlier: Vec<(Fingerprint, Backoff)>,
     /// Whether clones of it are removed by the platform when they end.
     source_ends_by_itself: bool,
+    /// Until when nothing is created, of whatever source.
+    held_until: Option<Instant>,
 }
 
 impl CreatePauses {
@@ -43,6 +45,11 @@ impl CreatePauses {
             .entry(region)
             .or_default()
             .refused(interval, pass_start);
+    }
+
+    /// Creates nothing before that time, whatever else succeeds: something may have been made that no list shows so far.
+    pub(super) fn hold(&mut self, until: Instant) {
+        self.held_until = self.held_until.max(Some(until));
     }
 
     /// A clone failed or vanished within minutes of its create.
@@ -92,11 +99,16 @@ impl CreatePauses {
         let backoff = match self.source {
             Some(current) if current.differs(source) => {
                 let mut earlier = self.earlier.iter();
-                &earlier.find(|(earlier, _)| !earlier.differs(source))?.1
+                let of_source = earlier.find(|(earlier, _)| !earlier.differs(source));
+                of_source.map(|(_, backoff)| backoff)
             }
-            _ => &self.app,
+            _ => Some(&self.app),
         };
-        backoff.remaining(now)
+        let held = self.held_until.and_then(|until| {
+            let left = until.saturating_duration_since(now);
+            Some(left).filter(|left| !left.is_zero())
+        });
+        backoff.and_then(|backoff| backoff.remaining(now)).max(held)
     }
 
     /// Whether creates in `region` failed lately.

@@ -7,7 +7,7 @@ use super::{
     sights::Sight,
     writes::{Expected, Write},
 };
-use crate::scaling::{InitialState, Now, Observed, Policy};
+use crate::scaling::{InitialState, Now, Observed, Policy, SETTLE_TIME};
 
 /// One outcome of acting, as memory needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,11 @@ pub enum Effect {
     /// A create whose outcome is unknown.
     CreateUnknown {
         /// Where it should have gone.
+        region: String,
+    },
+    /// A volume's create whose outcome is unknown; no machine was asked for.
+    VolumeUnknown {
+        /// Where the machine should have gone.
         region: String,
     },
     /// A destroy was accepted, or the machine was gone already.
@@ -139,6 +144,11 @@ impl Memory {
             Effect::CreateUnknown { region } => {
                 self.placement.asked(&region, policy);
                 self.unknown_creates.note(region.clone(), began, at);
+                self.creates
+                    .note_refused(region, policy.interval, began.monotonic);
+            }
+            Effect::VolumeUnknown { region } => {
+                self.creates.hold(at + SETTLE_TIME);
                 self.creates
                     .note_refused(region, policy.interval, began.monotonic);
             }

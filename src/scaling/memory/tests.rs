@@ -29,6 +29,19 @@ fn fleet() -> (Fleet, Observed) {
 }
 
 #[test]
+fn a_volume_that_may_have_been_made_holds_every_create_for_a_minute() {
+    let (mut fleet, observed) = fleet();
+    let unknown = Effect::VolumeUnknown {
+        region: "ord".to_owned(),
+    };
+    fleet.record(0, &observed, &[unknown, accepted("b", "ord")]);
+    assert_eq!(pause(&fleet, 0), Some(60), "another create ends no hold");
+    fleet.memory.note_source(8.into(), false);
+    assert_eq!(pause(&fleet, 59), Some(1), "nor does another source");
+    assert_eq!(pause(&fleet, 60), None);
+}
+
+#[test]
 fn failing_creates_pause_for_1_2_4_intervals_and_at_most_five_minutes() {
     let (mut fleet, observed) = fleet();
     for (pass, seconds) in [15, 30, 60, 120, 240, 300, 300].into_iter().enumerate() {
