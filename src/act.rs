@@ -478,9 +478,12 @@ impl Executor<'_> {
                 &error,
             )),
             Verdict::OtherState => {
-                outcome
-                    .notes
-                    .push(skipped(id, "its state does not allow a destroy", &error));
+                let what = if error.operation == Operation::StopMachine {
+                    "its state does not allow the stop before its destroy"
+                } else {
+                    "its state does not allow a destroy"
+                };
+                outcome.notes.push(skipped(id, what, &error));
             }
             _ => outcome.errors.push(error),
         }

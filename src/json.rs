@@ -92,6 +92,16 @@ pub fn for_each<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_seq(Elements(take, PhantomData))
 }
 
+/// What is wrong with a piece of a document, without the place: that is one in the piece, and nobody sees where it begins.
+#[must_use]
+pub fn problem(error: &serde_json::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(place) = text.rfind(" at line ") {
+        text.truncate(place);
+    }
+    text
+}
+
 /// What becomes of a document when objects in it are written as arrays, for tests of those who read it.
 #[cfg(test)]
 pub(crate) mod arrays {
@@ -148,6 +158,14 @@ mod tests {
         left: Option<u8>,
         #[serde(borrow)]
         right: Option<&'text serde_json::value::RawValue>,
+    }
+
+    #[test]
+    fn the_problem_of_a_piece_has_no_place() {
+        let error = serde_json::from_str::<u8>("[ at line 7").expect_err("no number");
+        assert_eq!(problem(&error), "invalid type: sequence, expected u8");
+        let error = serde_json::from_str::<Object<u8>>("{").expect_err("half of one");
+        assert_eq!(problem(&error), "invalid type: map, expected u8");
     }
 
     #[test]

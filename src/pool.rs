@@ -52,6 +52,8 @@ pub struct Pool {
     running: HashMap<Id, String>,
     /// Whether it was said that no app matches.
     told_of_none: bool,
+    /// Why the last try to list the apps failed, if it did, which has been said.
+    told_of_list: Option<PassError>,
     /// Of which two policies it was said that one has machines which the other would take too.
     told_of_shadowed: BTreeSet<(usize, usize)>,
     /// Before when no pass begins.
@@ -157,6 +159,7 @@ impl Pool {
             passes: JoinSet::new(),
             running: HashMap::new(),
             told_of_none: false,
+            told_of_list: None,
             told_of_shadowed: BTreeSet::new(),
             not_before: None,
         }
@@ -447,6 +450,7 @@ impl Pool {
                 }
                 self.told_of_none = none;
                 self.has_listed = true;
+                self.told_of_list = None;
                 names.extend(self.options.named());
                 self.health.apps_listed(names.len());
                 self.manage(names);
@@ -457,12 +461,16 @@ impl Pool {
         };
         self.health.list_failed(error.clone());
         self.reconciler.metrics.pass_error(reason);
-        let meanwhile = if self.has_listed {
-            ", keeping the last list"
-        } else {
-            "; none that a * matches is scaled yet"
-        };
-        tracing::error!(reason = reason.as_str(), error = %error, "cannot list the apps{meanwhile}: {error}");
+        // Once: it is tried again every few seconds, and each try is counted.
+        if self.told_of_list.as_ref() != Some(&reason) {
+            let meanwhile = if self.has_listed {
+                "the last list of apps is kept"
+            } else {
+                "no app that a * matches is scaled yet"
+            };
+            tracing::error!(reason = reason.as_str(), error = %error, "{meanwhile}: {error}");
+        }
+        self.told_of_list = Some(reason);
         self.options.refresh_interval.min(self.reconciler.interval)
     }
 }

@@ -1410,7 +1410,10 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
         ),
         (
             "may already be gone",
-            noted(&Note::MayBeGone { machines: 1 }),
+            noted(&Note::MayBeGone {
+                machines: 1,
+                unanswered: true,
+            }),
         ),
         (
             "that unanswered creates may have made",

@@ -632,7 +632,10 @@ impl CollectError {
 /// What usually is behind a status.
 fn hint(status: StatusCode) -> &'static str {
     match status.as_u16() {
-        300..=399 => ": redirects are not followed; configure the address it leads to",
+        301 | 302 | 303 | 307 | 308 => {
+            ": a redirect to no address that can be read; configure the address it should lead to"
+        }
+        300..=399 => ": neither an answer nor a redirect; is the address right?",
         404 => ": is the path of the address right? (Fly's is https://api.fly.io/prometheus/ORG)",
         _ => "",
     }

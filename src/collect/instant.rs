@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{CollectError, Sample};
 use crate::{
-    json::Object,
+    json::{self, Object},
     shown::{excerpt, printable},
 };
 
@@ -179,8 +179,13 @@ pub(super) fn number(text: &str) -> Result<f64, CollectError> {
     } else {
         // A number too large for a float is read as infinite, which it is not.
         let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-        number.ok_or_else(|| CollectError::NotANumber {
-            found: excerpt(text, NAME_LIMIT),
+        number.ok_or_else(|| {
+            // White space around a number is what is wrong with it, and would not be shown.
+            let is_padded = text.trim() != text;
+            let quoted = format!("\"{text}\"");
+            CollectError::NotANumber {
+                found: excerpt(if is_padded { &quoted } else { text }, NAME_LIMIT),
+            }
         })
     }
 }
@@ -189,7 +194,7 @@ pub(super) fn read<'body, T: Deserialize<'body>>(
     value: &'body RawValue,
 ) -> Result<T, CollectError> {
     serde_json::from_str(value.get()).map_err(|error| CollectError::Malformed {
-        problem: excerpt(&error.to_string(), TEXT_LIMIT),
+        problem: excerpt(&json::problem(&error), TEXT_LIMIT),
     })
 }
 
@@ -282,12 +287,7 @@ impl<'de, T: Deserialize<'de>, const KEPT: usize> Deserialize<'de> for Head<T, K
             type Value = Head<T, KEPT>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let elements = if KEPT == WARNING_LIMIT {
-                    "warnings"
-                } else {
-                    "samples"
-                };
-                write!(f, "an array of {elements}")
+                f.write_str("an array")
             }
 
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -469,6 +469,7 @@ mod tests {
     #[test]
     fn every_odd_answer_has_its_own_error() {
         let ok = StatusCode::OK;
+        let padded = vector_of("\" 9\"");
         let cases: Vec<(&str, StatusCode, &str, Kind, &str)> = vec![
             (
                 "empty",
@@ -562,7 +563,14 @@ mod tests {
                 StatusCode::FOUND,
                 "",
                 Kind::Status,
-                "HTTP 302 Found: redirects are not followed; configure the address it leads to",
+                "HTTP 302 Found: a redirect to no address that can be read; configure the address it should lead to",
+            ),
+            (
+                "not modified",
+                StatusCode::NOT_MODIFIED,
+                "",
+                Kind::Status,
+                "HTTP 304 Not Modified: neither an answer nor a redirect; is the address right?",
             ),
             (
                 "gateway",
@@ -696,8 +704,15 @@ mod tests {
                 ok,
                 r#"{"status":"success","data":{"resultType":"vector","result":{}}}"#,
                 Kind::Unreadable,
-                "the JSON is not an answer to an instant query: invalid type: map, expected an array of samples at line 1 \
+                "the JSON is not an answer to an instant query: invalid type: map, expected an array at line 1 \
                  column 61",
+            ),
+            (
+                "a number with white space around it",
+                ok,
+                &padded,
+                Kind::NotANumber,
+                "expected a number, but found `\" 9\"`",
             ),
             (
                 "an element without a value",

@@ -36,7 +36,7 @@ use crate::{
     scaling::{CloneTemplate, Machine, Release},
     shown::excerpt,
     shutdown::Shutdown,
-    transport::{Transport, TransportError},
+    transport::{Redirect, Transport, TransportError, redirect},
 };
 
 /// The largest machine, volume or app list that is read: 10^5 machines with configurations of half a kilobyte.
@@ -375,7 +375,7 @@ impl Api {
                         request_id: request_id(response.headers()),
                     })
                 } else {
-                    Err(refusal(&response))
+                    Err(refusal(call, &response))
                 }
             }
         };
@@ -870,13 +870,29 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
     clippy::disallowed_methods,
     reason = "a date in Retry-After is one of the wall clock"
 )]
-fn refusal(response: &Response<Bytes>) -> Failure {
+fn refusal(call: &Call<'_>, response: &Response<Bytes>) -> Failure {
     let status = response.status().as_u16();
     let retry_after = retry_after(response.headers(), Timestamp::now());
+    let message = match redirect(&call.url, response.status(), response.headers()) {
+        Some(Redirect::Follow(to) | Redirect::Elsewhere(to)) => redirected(call.operation, to),
+        None => message(response.body()),
+    };
     Failure {
-        cause: ApiErrorCause::of_status(status, message(response.body()), retry_after),
+        cause: ApiErrorCause::of_status(status, message, retry_after),
         request_id: request_id(response.headers()),
     }
+}
+
+/// Where a redirect points to. None is followed: a write is never repeated elsewhere, and a list of another place is none.
+fn redirected(operation: Operation, mut to: Url) -> String {
+    to.set_query(None);
+    let setting = match operation.api() {
+        "graphql" => "FLY_API_BASE_URL",
+        _ => "FLY_FLAPS_BASE_URL",
+    };
+    cleaned(&format!(
+        "a redirect to {to}, which is not followed: set {setting} to the address that it should lead to"
+    ))
 }
 
 /// What an error body says: its `message`, else its `error`, with its `status` in front; else the text itself.
@@ -1066,6 +1082,22 @@ mod tests {
         assert_eq!(transport.0.load(Ordering::Relaxed), 0);
         assert!(client.get_machine("m", deadline).await.is_err());
         assert_eq!(transport.0.load(Ordering::Relaxed), 1, "questions do");
+    }
+
+    #[test]
+    fn a_redirect_says_where_to_and_which_setting_leads_there() {
+        let to = |text| Url::parse(text).expect("a literal address");
+        assert_eq!(
+            redirected(
+                Operation::DestroyMachine,
+                to("https://m.test/v1?token=sesame")
+            ),
+            "a redirect to https://m.test/v1, which is not followed: set FLY_FLAPS_BASE_URL to the address that it should lead to"
+        );
+        assert!(
+            redirected(Operation::CurrentRelease, to("https://g.test/"))
+                .contains("FLY_API_BASE_URL")
+        );
     }
 
     #[test]

@@ -108,7 +108,10 @@ pub(super) fn answer(body: &[u8]) -> Result<Option<Release>, ApiErrorCause> {
         let nothing = "neither data nor errors".to_owned();
         return Err(ApiErrorCause::Decode(nothing));
     };
-    let Object(data): Object<Data> = serde_json::from_str(data.get()).map_err(undecodable)?;
+    let Object(data): Object<Data> = serde_json::from_str(data.get()).map_err(|error| {
+        let problem = cleaned(&json::problem(&error));
+        ApiErrorCause::Decode(format!("its data: {problem}"))
+    })?;
     let Object(app) = data.app.ok_or_else(|| {
         ApiErrorCause::UnknownApp(
             "GraphQL: the app does not exist, or the token does not cover it".to_owned(),
@@ -194,7 +197,7 @@ mod tests {
             ),
             (
                 r#"{"data":{"app":{"currentRelease":{"version":3}}}}"#,
-                Err("invalid response: unexpected JSON: missing field `status` at line 1 column 38".to_owned()),
+                Err("invalid response: its data: missing field `status`".to_owned()),
             ),
             (
                 "<html>",

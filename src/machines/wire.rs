@@ -77,7 +77,7 @@ pub(super) fn describe(body: &[u8], error: &serde_json::Error) -> String {
 }
 
 /// A decoding error in one bounded line.
-pub(super) fn explain(error: &serde_json::Error) -> String {
+fn explain(error: &serde_json::Error) -> String {
     cleaned(&error.to_string())
 }
 
@@ -219,7 +219,7 @@ impl WireMachine<'_> {
         let view = match config.or(incomplete) {
             None => Object::default(),
             Some(raw) => serde_json::from_str(raw.get())
-                .map_err(|error| format!("its config: {}", explain(&error)))?,
+                .map_err(|error| format!("its config: {}", cleaned(&json::problem(&error))))?,
         };
         let Object(view): Object<WireConfig> = view;
         let Object(metadata) = view.metadata.unwrap_or_default();

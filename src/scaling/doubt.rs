@@ -427,7 +427,8 @@ mod tests {
                     let told = pass.plan.notes.iter().any(|note| {
                         matches!(
                             note,
-                            Note::MayBeGone { machines: 1 } | Note::OutcomeUnknown { machines: 1 }
+                            Note::MayBeGone { machines: 1, .. }
+                                | Note::OutcomeUnknown { machines: 1 }
                         )
                     });
                     assert!(told, "{word}: {:?}", pass.plan.notes);

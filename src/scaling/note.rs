@@ -172,6 +172,9 @@ pub enum Note {
     MayBeGone {
         /// How many such machines a surplus would otherwise reach.
         machines: u32,
+        /// Whether it is a destroy of theirs that had no clear answer, and nothing else: not only the stop before it, and no
+        /// list that goes on showing what was destroyed.
+        unanswered: bool,
     },
     /// Machines with mounts are not destroyed, since growth could not bring them back.
     MountsNotDestroyed {
@@ -561,7 +564,21 @@ impl fmt::Display for Note {
                 Many(*machines, "surplus machine is", "surplus machines are"),
                 if *machines == 1 { "its" } else { "their" }
             ),
-            Self::MayBeGone { machines } => write!(
+            Self::MayBeGone {
+                machines,
+                unanswered: false,
+            } => write!(
+                formatter,
+                "{} already be gone: a list still shows {}, and what came of {} stop or destroy is not known so far; nothing is destroyed in {} place before that",
+                Many(*machines, "machine may", "machines may"),
+                if *machines == 1 { "it" } else { "them" },
+                if *machines == 1 { "its" } else { "their" },
+                if *machines == 1 { "its" } else { "their" }
+            ),
+            Self::MayBeGone {
+                machines,
+                unanswered: true,
+            } => write!(
                 formatter,
                 "{} already be gone, because {} destroy had no clear answer: nothing is destroyed in {} place before that is known",
                 Many(*machines, "machine may", "machines may"),
@@ -1051,11 +1068,24 @@ mod tests {
                 "stuck in a transitional state: a, b, c, d, e and 2 more",
             ),
             (
-                Note::MayBeGone { machines: 1 },
+                Note::MayBeGone {
+                    machines: 1,
+                    unanswered: false,
+                },
+                "1 machine may already be gone: a list still shows it, and what came of its stop or destroy is not known so far; nothing is destroyed in its place before that",
+            ),
+            (
+                Note::MayBeGone {
+                    machines: 1,
+                    unanswered: true,
+                },
                 "1 machine may already be gone, because its destroy had no clear answer: nothing is destroyed in its place before that is known",
             ),
             (
-                Note::MayBeGone { machines: 2 },
+                Note::MayBeGone {
+                    machines: 2,
+                    unanswered: true,
+                },
                 "2 machines may already be gone, because their destroy had no clear answer: nothing is destroyed in their place before that is known",
             ),
             (

@@ -588,9 +588,8 @@ impl Planner<'_> {
             let members = observed.members.iter().filter(|member| pick(member));
             count(members.count()).min(left)
         };
-        let may_be_gone = of_kept(kept, &|member| {
-            member.is_listed() && !surely_exists(observed, member)
-        });
+        let is_in_doubt = |member: &Member| member.is_listed() && !surely_exists(observed, member);
+        let may_be_gone = of_kept(kept, &is_in_doubt);
         let unseen = of_kept(kept - may_be_gone, &|member| {
             matches!(member.presence, Presence::Unlisted | Presence::Expected)
         });
@@ -608,8 +607,14 @@ impl Planner<'_> {
             notes.push(Note::UnseenSurplus { machines: unseen });
         }
         if may_be_gone > 0 {
+            let is_unanswered = |member: &Member| {
+                let denied = observed.lately.doubts.contains_key(&member.machine.id);
+                member.unsettled_destroy && !denied
+            };
+            let mut members = observed.members.iter();
             notes.push(Note::MayBeGone {
                 machines: may_be_gone,
+                unanswered: members.all(|member| !is_in_doubt(member) || is_unanswered(member)),
             });
         }
         if with_mounts > 0 {

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::MachineConfig;
-use crate::{json::Object, shown::excerpt};
+use crate::{
+    json::{self, Object},
+    shown::excerpt,
+};
 
 /// The largest configuration that is taken apart, in bytes; real ones have a few kilobytes.
 const CONFIG_LIMIT: usize = 1 << 20;
@@ -202,7 +205,7 @@ pub(crate) fn raw_json(value: &(impl Serialize + ?Sized)) -> Result<Box<RawValue
 
 /// A decoding error in one bounded line.
 fn explain(error: &serde_json::Error) -> String {
-    excerpt(&error.to_string(), TEXT_LIMIT)
+    excerpt(&json::problem(error), TEXT_LIMIT)
 }
 
 #[cfg(test)]
@@ -261,7 +264,7 @@ mod tests {
             ),
             ("[]", image, Some("its config: invalid type: sequence")),
             ("null", image, Some("its config: invalid type: null")),
-            ("", image, Some("its config: EOF")),
+            ("", image, Some("its config: EOF while parsing a value")),
             (
                 &large,
                 image,
