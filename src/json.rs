@@ -53,7 +53,7 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Several<T
         for_each(deserializer, |element| {
             if elements.len() == MOST {
                 return Err(format!(
-                    "more than {MOST} elements of a list, which are not read"
+                    "a list of more than {MOST} elements, which is not read"
                 ));
             }
             elements.push(element);
@@ -175,7 +175,7 @@ mod tests {
                 .map(|several| several.0)
                 .map_err(|error| error.to_string())
         };
-        let too_many = "more than 3 elements of a list, which are not read at line 1 column ";
+        let too_many = "a list of more than 3 elements, which is not read at line 1 column ";
         let cases = [
             ("[]", Ok(vec![])),
             ("[1,2,3]", Ok(vec![1, 2, 3])),

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     config::{BusyConfig, CollectorKind},
+    json::Object,
     labels::CallResult,
     metrics::Metrics,
     scaling::Now,
@@ -113,7 +114,7 @@ pub(super) fn parse(status: StatusCode, body: &[u8]) -> Result<Vec<(String, f64)
         if !element.get().starts_with('{') {
             return Err(malformed("an element of the vector is not an object"));
         }
-        let Element { metric, value } = read(element)?;
+        let Object(Element { metric, value }) = read(element)?;
         let machine = LABELS.iter().find_map(|label| metric.get(*label));
         let machine = machine.ok_or(CollectError::NoMachineLabel)?;
         let (_, value) = value.ok_or_else(|| malformed("an element of the vector has no value"))?;

@@ -355,11 +355,11 @@ impl Api {
         let until = begun + attempt_limit(deadline.saturating_duration_since(begun));
         let until = call.give_up.map_or(until, |give_up| until.min(give_up));
         let exchange = self.transport.exchange(request, call.answer_limit);
-        let outcome = match tokio::time::timeout_at(until, exchange).await {
+        let exchanged = tokio::time::timeout_at(until, exchange).await;
+        let took = begun.elapsed();
+        let outcome = match exchanged {
             Err(_) | Ok(Err(TransportError::Timeout)) => Err(Failure {
-                cause: ApiErrorCause::Timeout {
-                    waited: begun.elapsed(),
-                },
+                cause: ApiErrorCause::Timeout { waited: took },
                 request_id: None,
             }),
             Ok(Err(error)) => Err(Failure {
@@ -383,8 +383,7 @@ impl Api {
             Ok(_) => CallResult::Ok,
             Err(failure) => failure.cause.result(),
         };
-        self.metrics
-            .api_request(call.operation, result, begun.elapsed());
+        self.metrics.api_request(call.operation, result, took);
         outcome
     }
 

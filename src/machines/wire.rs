@@ -351,7 +351,9 @@ mod tests {
         assert_eq!(longest.map(|machines| machines.len()), Ok(LIST_LENGTH));
         let error = parse_machines(list(LIST_LENGTH + 1).as_bytes()).expect_err("one too many");
         assert!(
-            error.starts_with("unexpected JSON: more than 100000 elements of a list"),
+            error.starts_with(
+                "unexpected JSON: a list of more than 100000 elements, which is not read"
+            ),
             "{error}"
         );
     }
