@@ -3323,3 +3323,21 @@ fn a_secret_is_not_sent_in_a_query_about_busy_machines_either() {
         assert!(!said.contains("lJPE"), "{said}");
     }
 }
+
+#[test]
+fn a_count_of_a_policy_in_one_form_replaces_the_other_form_of_its_kind() {
+    for kind in ["created", "started"] {
+        let band = format!("min-{kind}-machine-count: 1\nmax-{kind}-machine-count: 9");
+        let single = format!("{kind}-machine-count: 5");
+        for (top, own, expected) in [(&band, &single, "5"), (&single, &band, "1 to 9")] {
+            let own = own.replace('\n', "\n    ");
+            let file = format!("{top}\npolicies:\n  - process-group: web\n    {own}\n");
+            let unset = [("FAS_CREATED_MACHINE_COUNT", "")];
+            let config = load(&unset, Some(&file));
+            let targets = &config.fleets[0].targets;
+            let target = targets.created.as_ref().or(targets.started.as_ref());
+            let target = target.map(ToString::to_string);
+            assert_eq!(target.as_deref(), Some(expected), "{file}");
+        }
+    }
+}
