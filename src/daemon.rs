@@ -188,18 +188,9 @@ pub fn assemble(
 
 /// One policy, with what asks for its metrics.
 fn scaled(settings: FleetConfig, connections: &Connections) -> anyhow::Result<Scaled> {
-    let collectors = settings.collectors.iter().map(|collector| {
-        Collector::new(collector, connections)
-            .with_context(|| format!("metric {}", collector.metric))
-    });
     let wanted = Wanted {
-        collectors: collectors.collect::<anyhow::Result<_>>()?,
-        busy: settings
-            .busy
-            .as_ref()
-            .map(|busy| BusyQuery::new(busy, connections.transport()))
-            .transpose()
-            .context("FAS_PROMETHEUS_BUSY_QUERY")?,
+        collectors: collectors(&settings, connections)?,
+        busy: busy_query(&settings, connections)?,
         names: settings.names.clone(),
         targets: Arc::new(settings.targets.clone()),
         policy: settings.policy.clone(),
@@ -209,6 +200,36 @@ fn scaled(settings: FleetConfig, connections: &Connections) -> anyhow::Result<Sc
         settings,
         wanted: Arc::new(wanted),
     })
+}
+
+/// What asks for each metric of a policy, in the order of the configuration.
+///
+/// # Errors
+///
+/// When one of them cannot be asked as it is configured.
+pub fn collectors(
+    settings: &FleetConfig,
+    connections: &Connections,
+) -> anyhow::Result<Vec<Collector>> {
+    let collectors = settings.collectors.iter().map(|collector| {
+        Collector::new(collector, connections)
+            .with_context(|| format!("metric {}", collector.metric))
+    });
+    collectors.collect()
+}
+
+/// What asks how busy machines are, where a policy wants to know.
+///
+/// # Errors
+///
+/// When its server cannot be asked as it is configured.
+pub fn busy_query(
+    settings: &FleetConfig,
+    connections: &Connections,
+) -> anyhow::Result<Option<BusyQuery>> {
+    let busy = settings.busy.as_ref();
+    let query = busy.map(|busy| BusyQuery::new(busy, connections.transport()));
+    query.transpose().context("FAS_PROMETHEUS_BUSY_QUERY")
 }
 
 /// Different machines jitter differently; one machine, always alike.

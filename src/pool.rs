@@ -81,14 +81,13 @@ pub struct Scaled {
 }
 
 impl PoolOptions {
-    fn settings(&self) -> Vec<&FleetConfig> {
-        let settings = self.policies.iter().map(|policy| &policy.settings);
-        settings.collect()
+    fn settings(&self) -> impl Iterator<Item = &FleetConfig> {
+        self.policies.iter().map(|policy| &policy.settings)
     }
 
     /// Which apps the policies name.
     fn named(&self) -> BTreeSet<String> {
-        let patterns = self.settings().into_iter().map(|one| &one.apps.pattern);
+        let patterns = self.settings().map(|one| &one.apps.pattern);
         patterns
             .filter(|pattern| !pattern.is_wildcard())
             .map(|pattern| pattern.as_str().to_owned())
@@ -97,14 +96,14 @@ impl PoolOptions {
 
     /// The organization of wildcards; `None`: there is no wildcard.
     fn org(&self) -> Option<&str> {
-        let mut settings = self.settings().into_iter();
+        let mut settings = self.settings();
         let wildcard = settings.find(|one| one.apps.pattern.is_wildcard())?;
         Some(wildcard.apps.org.as_deref().unwrap_or_default())
     }
 
     /// Whether an app that was listed is scaled because of a wildcard.
     fn takes(&self, app: &str) -> bool {
-        let mut settings = self.settings().into_iter();
+        let mut settings = self.settings();
         settings.any(|one| one.apps.pattern.is_wildcard() && one.takes(app, &self.own))
     }
 }
@@ -118,8 +117,27 @@ struct App {
     gone: Option<Gone>,
     /// Whether lists have lacked it since its last pass.
     was_gone: bool,
-    /// Its fleets, and how the passes of each have gone.
-    fleets: Vec<(FleetName, Standing)>,
+    /// Its fleets.
+    fleets: Vec<Managed>,
+}
+
+/// What is told of a fleet while a pass has its state.
+#[derive(Clone)]
+struct Managed {
+    name: FleetName,
+    targets: Arc<TargetExpressions>,
+    /// How its passes have gone.
+    standing: Standing,
+}
+
+impl Managed {
+    fn new(fleet: &FleetState) -> Self {
+        Self {
+            name: fleet.name.clone(),
+            targets: Arc::clone(&fleet.wanted.targets),
+            standing: Standing::default(),
+        }
+    }
 }
 
 /// The absence of an app from the lists of apps.
@@ -279,9 +297,9 @@ impl Pool {
             return;
         };
         app.state = Some(Box::new(state));
-        for (fleet, standing) in &mut app.fleets {
+        for Managed { name, standing, .. } in &mut app.fleets {
             let mut reports = reports.iter().flatten();
-            let own = reports.find(|report| report.fleet == *fleet);
+            let own = reports.find(|report| report.fleet == *name);
             if own.is_some_and(PassReport::succeeded) {
                 *standing = Standing {
                     failing_passes: 0,
@@ -311,10 +329,10 @@ impl Pool {
         let fleets = app.fleets.clone();
         let next_pass_at = self.time_of(turn);
         let mut reports = reports.unwrap_or_default();
-        for (fleet, standing) in fleets {
-            let own = reports.iter().position(|report| report.fleet == fleet);
+        for Managed { name, standing, .. } in fleets {
+            let own = reports.iter().position(|report| report.fleet == name);
             let own = own.map(|place| reports.swap_remove(place));
-            self.status.passed(&fleet, own, standing, next_pass_at);
+            self.status.passed(&name, own, standing, next_pass_at);
         }
         self.due.insert((turn, name));
     }
@@ -362,7 +380,7 @@ impl Pool {
             tracing::info!(app = %name, "{name} is scaled from now on");
             let state = (!self.apps.contains_key(&name)).then(|| Box::new(self.fresh(&name)));
             let fleets = state.iter().flat_map(|state| &state.fleets);
-            let fleets = fleets.map(|fleet| (fleet.name.clone(), Standing::default()));
+            let fleets = fleets.map(Managed::new);
             let fresh = App {
                 state: None,
                 turn,
@@ -380,10 +398,13 @@ impl Pool {
                 self.due.insert((turn, name.clone()));
             }
             let next_pass_at = self.time_of(turn);
-            for (fleet, standing) in fleets {
-                if let Some(targets) = self.targets_of(&fleet) {
-                    self.status.appear(&fleet, &targets, standing, next_pass_at);
-                }
+            for Managed {
+                name,
+                targets,
+                standing,
+            } in fleets
+            {
+                self.status.appear(&name, &targets, standing, next_pass_at);
             }
             turn += spacing;
         }
@@ -391,7 +412,7 @@ impl Pool {
 
     /// An app of which nothing is remembered.
     fn fresh(&mut self, name: &str) -> AppState {
-        let policies = self.options.settings();
+        let policies: Vec<&FleetConfig> = self.options.settings().collect();
         let (taken, shadowed) = FleetConfig::of_app(&policies, name, &self.options.own);
         for Shadowed { place, by } in shadowed {
             if self.told_of_shadowed.insert((place, by)) {
@@ -414,15 +435,6 @@ impl Pool {
         )
     }
 
-    /// What is wanted of a fleet.
-    fn targets_of(&self, fleet: &FleetName) -> Option<Arc<TargetExpressions>> {
-        let policies = self.options.settings();
-        let (taken, _) = FleetConfig::of_app(&policies, &fleet.app, &self.options.own);
-        let mut taken = taken.into_iter().map(|place| &self.options.policies[place]);
-        let policy = taken.find(|one| *one.settings.policy.process_group == *fleet.group)?;
-        Some(Arc::clone(&policy.wanted.targets))
-    }
-
     /// Takes an app out of what is shown.
     fn hide(&self, name: &str) {
         self.status.forget(name);
@@ -439,7 +451,7 @@ impl Pool {
                 names.retain(|name| self.options.takes(name));
                 let none = names.is_empty();
                 if none && !self.told_of_none {
-                    let patterns = self.options.settings().into_iter();
+                    let patterns = self.options.settings();
                     let patterns = patterns.map(|one| &one.apps.pattern);
                     let wildcards = patterns.filter(|pattern| pattern.is_wildcard());
                     let wildcards: Vec<&str> = wildcards.map(AppPattern::as_str).collect();

@@ -5,7 +5,7 @@
 //! [`PassReport`] whatever happens; everything that went wrong in it is in the report, logged and counted here, once.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -248,7 +248,7 @@ impl Reconciler {
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
-        lock(&self.pulse)
+        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for the machines and every fleet's metrics, side by side, and for what the list lacks; what each fleet sees, in
@@ -422,7 +422,7 @@ impl Reconciler {
             });
             Arc::clone(answer.await)
         };
-        let busy_error = Mutex::new(None);
+        let busy_error = OnceLock::new();
         let ask_busy = async {
             let Some(query) = &wanted.busy else {
                 return Busyness::Unknown;
@@ -432,7 +432,7 @@ impl Reconciler {
             match query.ask(app, began, until, &self.metrics).await {
                 Ok(samples) => Busyness::of(samples),
                 Err(error) => {
-                    *lock(&busy_error) = Some(error);
+                    let _ = busy_error.set(error);
                     Busyness::Unknown
                 }
             }
@@ -445,7 +445,7 @@ impl Reconciler {
             now: began,
         };
         let decided = undecided.decide(ask, ask_busy).await;
-        if let Some(error) = lock(&busy_error).take() {
+        if let Some(error) = busy_error.into_inner() {
             report.metric_fault("FAS_PROMETHEUS_BUSY_QUERY", &error);
         }
         if let Some(error) = decided.refusal() {
@@ -614,10 +614,6 @@ impl Reconciler {
         }
         fleet.log.tell(report, &fleet.wanted.targets);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The time of one pass.

@@ -133,6 +133,46 @@ pub struct Sample {
     pub warnings: Vec<String>,
 }
 
+/// What an answer has where one number is looked for.
+enum Found {
+    Number(f64),
+    /// Why there is none.
+    Nothing(String),
+}
+
+impl Sample {
+    /// Of a server that has one number or none; `empty_value`, which is `setting`, stands in for none and for NaN.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no number and nothing stands in for it.
+    fn of_one(
+        found: Found,
+        empty_value: Option<f64>,
+        setting: &'static str,
+    ) -> Result<Self, CollectError> {
+        let (value, element_count) = match found {
+            Found::Number(number) if !number.is_nan() => (number, 1),
+            found => {
+                let what = match found {
+                    Found::Number(_) => "the value is NaN".to_owned(),
+                    Found::Nothing(what) => what,
+                };
+                (
+                    empty_value.ok_or(CollectError::Nothing { what, setting })?,
+                    0,
+                )
+            }
+        };
+        Ok(Self {
+            value,
+            element_count,
+            time: None,
+            warnings: Vec::new(),
+        })
+    }
+}
+
 impl Collector {
     /// Prepares a collector; connects to nothing and needs no runtime.
     ///

@@ -29,7 +29,7 @@ use tokio_postgres::{
 use tokio_rustls::{TlsConnector, client};
 
 use super::{
-    CollectError, Sample,
+    CollectError, Found, Sample,
     connection::{Doubt, Driver, Meter, Metered, Open, Slots, dial, within_connect_timeout},
     instant::number,
     tls,
@@ -185,29 +185,11 @@ fn reading(rows: &Rows, empty_value: Option<f64>) -> Result<Sample, CollectError
         )));
     }
     let found = match rows.first.first() {
-        None => Err("the query returned no row"),
-        Some(None) => Err("the query returned NULL"),
-        Some(Some(text)) => match of_text(text.trim())? {
-            number if number.is_nan() => Err("the value is NaN"),
-            number => Ok(number),
-        },
+        None => Found::Nothing("the query returned no row".to_owned()),
+        Some(None) => Found::Nothing("the query returned NULL".to_owned()),
+        Some(Some(text)) => Found::Number(of_text(text.trim())?),
     };
-    let (value, element_count) = match found {
-        Ok(number) => (number, 1),
-        Err(what) => {
-            let nothing = CollectError::Nothing {
-                what: what.to_owned(),
-                setting: EMPTY_VALUE,
-            };
-            (empty_value.ok_or(nothing)?, 0)
-        }
-    };
-    Ok(Sample {
-        value,
-        element_count,
-        time: None,
-        warnings: Vec::new(),
-    })
+    Sample::of_one(found, empty_value, EMPTY_VALUE)
 }
 
 /// A value as Postgres writes it.

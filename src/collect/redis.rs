@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use super::{
-    CollectError, Sample,
+    CollectError, Found, Sample,
     connection::{Doubt, Driver, Meter, Metered, Open, Slot, Slots, dial, within_connect_timeout},
     instant::number,
     tls as encryption,
@@ -254,15 +254,15 @@ fn refused(address: &RedisAddress, error: &RedisError) -> CollectError {
 ///
 /// Every answer that is no number has its own variant.
 fn reading(answer: Value, empty_value: Option<f64>) -> Result<Sample, CollectError> {
-    let value = match answer {
-        Value::Nil => None,
-        Value::Int(number) => Some(number as f64),
-        Value::Double(number) => Some(number),
-        Value::BulkString(bytes) => Some(of_text(&bytes)?),
+    let found = match answer {
+        Value::Nil => Found::Nothing("the command returned nil".to_owned()),
+        Value::Int(number) => Found::Number(number as f64),
+        Value::Double(number) => Found::Number(number),
+        Value::BulkString(bytes) => Found::Number(of_text(&bytes)?),
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => {
-            Some(of_text(text.as_bytes())?)
+            Found::Number(of_text(text.as_bytes())?)
         }
-        Value::BigNumber(number) => Some(of_text(number.to_string().as_bytes())?),
+        Value::BigNumber(number) => Found::Number(of_text(number.to_string().as_bytes())?),
         Value::Attribute { data, .. } => return reading(*data, empty_value),
         Value::Array(values) | Value::Set(values) => {
             return Err(several(format!("an array of {}", values.len())));
@@ -272,26 +272,7 @@ fn reading(answer: Value, empty_value: Option<f64>) -> Result<Sample, CollectErr
         Value::Boolean(value) => return Err(not_a_number(&value.to_string())),
         other => return Err(not_a_number(&format!("{other:?}"))),
     };
-    let (value, element_count) = match value {
-        Some(number) if !number.is_nan() => (number, 1),
-        found => {
-            let what = match found {
-                None => "the command returned nil",
-                Some(_) => "the value is NaN",
-            };
-            let nothing = CollectError::Nothing {
-                what: what.to_owned(),
-                setting: EMPTY_VALUE,
-            };
-            (empty_value.ok_or(nothing)?, 0)
-        }
-    };
-    Ok(Sample {
-        value,
-        element_count,
-        time: None,
-        warnings: Vec::new(),
-    })
+    Sample::of_one(found, empty_value, EMPTY_VALUE)
 }
 
 fn of_text(bytes: &[u8]) -> Result<f64, CollectError> {

@@ -16,7 +16,7 @@ use serde_json_path::JsonPath;
 use url::Url;
 
 use super::{
-    CollectError, Sample,
+    CollectError, Found, Sample,
     exchange::{AGENT, Asked, authorization, exchange, uri},
     instant::{number, unreadable},
 };
@@ -163,31 +163,7 @@ pub(super) fn parse_answer(
         None => whole(body)?,
         Some(path) => at(body, path)?,
     };
-    let (value, element_count) = match found {
-        Found::Number(number) if !number.is_nan() => (number, 1),
-        Found::Number(_) => (nothing("the value is NaN".to_owned(), empty_value)?, 0),
-        Found::Nothing(what) => (nothing(what, empty_value)?, 0),
-    };
-    Ok(Sample {
-        value,
-        element_count,
-        time: None,
-        warnings: Vec::new(),
-    })
-}
-
-/// What an answer has where a number is looked for.
-enum Found {
-    Number(f64),
-    /// Why there is none.
-    Nothing(String),
-}
-
-fn nothing(what: String, empty_value: Option<f64>) -> Result<f64, CollectError> {
-    empty_value.ok_or(CollectError::Nothing {
-        what,
-        setting: EMPTY_VALUE,
-    })
+    Sample::of_one(found, empty_value, EMPTY_VALUE)
 }
 
 fn whole(body: &[u8]) -> Result<Found, CollectError> {

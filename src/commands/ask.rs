@@ -6,8 +6,7 @@ use anyhow::{Context as _, anyhow};
 use secrecy::SecretString;
 
 use crate::{
-    collect::{Collector, Connections},
-    config::{Config, FleetConfig},
+    config::Config,
     machines::{Api, ApiOptions},
     metrics::Metrics,
     shutdown::Shutdown,
@@ -22,20 +21,6 @@ pub(super) fn transport(
     let transport = HttpTransport::new(extra_roots, config.proxies.clone())
         .context("cannot prepare the HTTP client")?;
     Ok(Arc::new(transport))
-}
-
-/// What asks for each metric, in the order of the configuration.
-pub(super) fn collectors(
-    fleet: &FleetConfig,
-    transport: &Arc<dyn Transport>,
-    extra_roots: Option<&[u8]>,
-) -> anyhow::Result<Vec<Collector>> {
-    let connections = Connections::new(Arc::clone(transport), extra_roots);
-    let collectors = fleet.collectors.iter().map(|collector| {
-        Collector::new(collector, &connections)
-            .with_context(|| format!("metric {}", collector.metric))
-    });
-    collectors.collect()
 }
 
 /// Fly's APIs. No write can leave it, whatever the configuration says.

@@ -27,8 +27,9 @@ use super::{
 use crate::{
     check::{self, App, Fleet, Port, Reading, Report, Seen, Step},
     clock::Clock,
-    collect::{BusyQuery, Collector, collect_all},
+    collect::{BusyQuery, Collector, Connections, collect_all},
     config::{Config, ConfigErrors, FleetConfig, Purpose},
+    daemon,
     error_chain::chain,
     expr::Values,
     listener,
@@ -160,14 +161,12 @@ fn prepare(config: &Config) -> anyhow::Result<(Asker<'_>, Arc<dyn Transport>)> {
     let (_trigger, shutdown) = shutdown();
     let token = config.api.token.clone().context("api token required")?;
     let api = ask::api(config, token, Arc::clone(&transport), shutdown)?;
+    let connections = Connections::new(Arc::clone(&transport), extra_roots.as_deref());
     let fleets = config.fleets.iter().map(|settings| {
-        let collectors = ask::collectors(settings, &transport, extra_roots.as_deref())?;
-        let busy = settings.busy.as_ref();
-        let busy = busy.map(|busy| BusyQuery::new(busy, Arc::clone(&transport)));
         Ok(Asked {
             settings,
-            collectors,
-            busy: busy.transpose().context("FAS_PROMETHEUS_BUSY_QUERY")?,
+            collectors: daemon::collectors(settings, &connections)?,
+            busy: daemon::busy_query(settings, &connections)?,
         })
     });
     let fleets = fleets.collect::<anyhow::Result<_>>()?;

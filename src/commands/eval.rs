@@ -15,8 +15,9 @@ use super::{ask, block_on, cli::Chosen, extra_roots, load, say};
 use crate::{
     check::worked_out,
     clock::Clock,
-    collect::collect_all,
+    collect::{Connections, collect_all},
     config::{Config, FleetConfig, Purpose},
+    daemon,
     error_chain::chain,
     expr::{EvalError, Expression, Names, Values},
     machines::AppClient,
@@ -26,7 +27,6 @@ use crate::{
     scaling::{Bounds, Counts, ExpressionBand, FleetName, Kind, Memory, Note, Now, Target},
     shutdown::{Shutdown, shutdown},
     telemetry,
-    transport::Transport,
 };
 
 /// What is printed: upstream's JSON, with `null` for what is not set.
@@ -74,8 +74,7 @@ pub(super) fn run(config: Option<&Path>, chosen: Chosen, explain: bool) -> anyho
         }
         let asker = Asker {
             config: &config,
-            transport,
-            extra_roots: extra_roots.as_deref(),
+            connections: Connections::new(transport, extra_roots.as_deref()),
             shutdown,
         };
         asker.evaluate_all(explain).await
@@ -85,8 +84,7 @@ pub(super) fn run(config: Option<&Path>, chosen: Chosen, explain: bool) -> anyho
 /// What is asked with.
 struct Asker<'config> {
     config: &'config Config,
-    transport: Arc<dyn Transport>,
-    extra_roots: Option<&'config [u8]>,
+    connections: Connections,
     shutdown: Shutdown,
 }
 
@@ -164,7 +162,7 @@ impl Asker<'_> {
         let timeout = fleet.policy.timeout;
         let deadline = Instant::from_std(now.monotonic) + timeout;
         let app = fleet.apps.pattern.as_str();
-        let collectors = ask::collectors(fleet, &self.transport, self.extra_roots)?;
+        let collectors = daemon::collectors(fleet, &self.connections)?;
         let readings = collect_all(&collectors, app, now, timeout, &Metrics::new()).await;
         let mut log = PassLog::default();
         let name = FleetName::only(app, &fleet.policy.process_group);
@@ -253,7 +251,7 @@ impl Asker<'_> {
         let token = self.config.api.token.clone().context(
             "an expression uses a machine count, and listing machines needs a token: set FAS_API_TOKEN (`fly tokens create deploy`)",
         )?;
-        let transport = Arc::clone(&self.transport);
+        let transport = self.connections.transport();
         let api = ask::api(self.config, token, transport, self.shutdown.clone())?;
         Ok(AppClient::new(api, app))
     }

@@ -451,6 +451,42 @@ impl Context<'_> {
         QueryTemplate::parse(text, |name| self.value(name)).0
     }
 
+    /// The address of a server of which `parse` says whether it is one, and which parameters mean nothing.
+    pub(super) fn server<Address>(
+        &self,
+        problems: &mut Problems,
+        written: &Value,
+        (service, example): (&str, &str),
+        parse: impl FnOnce(&str) -> Result<(Address, Vec<String>), String>,
+    ) -> Option<AddressTemplate> {
+        let url = self.address(problems, written)?;
+        let filled_in = url.render(SOME_APP);
+        match parse(&filled_in) {
+            Ok((_, unused)) => {
+                for parameter in unused {
+                    problems.warn(format!(
+                        "{}: the parameter {parameter} is not used",
+                        written.label()
+                    ));
+                }
+                Some(url)
+            }
+            Err(expected) => {
+                let message = format!(
+                    "{} is not the address of a {service} server",
+                    written.label()
+                );
+                problems.refuse(
+                    ConfigError::new(written.place(), message)
+                        .value(&written_address(&filled_in))
+                        .expected(expected)
+                        .example(example),
+                );
+                None
+            }
+        }
+    }
+
     /// An address: a secret in it is where it belongs.
     pub(super) fn address(
         &self,

@@ -10,7 +10,6 @@ use super::{
     settings::WrittenCollector,
     statement::{NotOneStatement, one_statement},
 };
-use crate::shown::written_address;
 
 /// What would be right.
 const EXAMPLE: &str = "postgres://user:password@my-db.internal:5432/my_app?sslmode=disable";
@@ -59,31 +58,12 @@ pub(super) fn collector(
         );
         return None;
     };
-    let url = context.address(problems, written)?;
-    let filled_in = url.render(SOME_APP);
-    match PostgresAddress::parse(&filled_in) {
-        Ok((_, unused)) => {
-            for parameter in unused {
-                problems.warn(format!(
-                    "{}: the parameter {parameter} is not used",
-                    written.label()
-                ));
-            }
-        }
-        Err(expected) => {
-            let message = format!(
-                "{} is not the address of a Postgres server",
-                written.label()
-            );
-            problems.refuse(
-                ConfigError::new(written.place(), message)
-                    .value(&written_address(&filled_in))
-                    .expected(expected)
-                    .example(EXAMPLE),
-            );
-            return None;
-        }
-    }
+    let url = context.server(
+        problems,
+        written,
+        ("Postgres", EXAMPLE),
+        PostgresAddress::parse,
+    )?;
     Some(CollectorSource::Postgres {
         url,
         query: query?,

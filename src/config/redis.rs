@@ -4,12 +4,11 @@ use std::fmt;
 
 use super::{
     CollectorSource, ConfigError, RedisAddress, RedisCommand,
-    collectors::{Context, SOME_APP, empty_value},
+    collectors::{Context, empty_value},
     problems::Problems,
     server_url::ServerUrl,
     settings::{Value, WrittenCollector},
 };
-use crate::shown::written_address;
 
 /// What would be right.
 const EXAMPLE: &str = "redis://default:password@my-redis.internal:6379/0";
@@ -57,28 +56,7 @@ pub(super) fn collector(
         context.missing(problems, collector, "redis url required", ("url", EXAMPLE));
         return None;
     };
-    let url = context.address(problems, written)?;
-    let filled_in = url.render(SOME_APP);
-    match RedisAddress::parse(&filled_in) {
-        Ok((_, unused)) => {
-            for parameter in unused {
-                problems.warn(format!(
-                    "{}: the parameter {parameter} is not used",
-                    written.label()
-                ));
-            }
-        }
-        Err(expected) => {
-            let message = format!("{} is not the address of a Redis server", written.label());
-            problems.refuse(
-                ConfigError::new(written.place(), message)
-                    .value(&written_address(&filled_in))
-                    .expected(expected)
-                    .example(EXAMPLE),
-            );
-            return None;
-        }
-    }
+    let url = context.server(problems, written, ("Redis", EXAMPLE), RedisAddress::parse)?;
     Some(CollectorSource::Redis {
         url,
         command: command?,

@@ -244,34 +244,17 @@ pub(super) fn refuse_secrets_expanded_in_file(
         let locate = |_: &str, _| super::Place::Option("");
         Settings::merge(RawSettings::default(), raw, &locate, &mut Vec::new())
     });
-    let written: Vec<_> = settings.collectors().collect();
+    let written = all_sent(settings);
     let traced = traced.ok();
-    let of_collectors = traced
-        .as_ref()
-        .map(|traced| traced.collectors().collect::<Vec<_>>())
-        .filter(|traced| traced.len() == written.len());
-    let mut pairs = Vec::new();
-    for (index, collector) in written.into_iter().enumerate() {
-        let traced = of_collectors.as_ref().map(|traced| traced[index]);
-        for (key, value) in sent(collector) {
-            let traced = traced.and_then(|traced| sent(traced).find(|(other, _)| *other == key));
-            pairs.push((key, value, traced));
-        }
-    }
-    let busy: Vec<_> = settings.busy_queries().collect();
-    let of_busy = traced
-        .as_ref()
-        .map(|traced| traced.busy_queries().collect::<Vec<_>>())
-        .filter(|traced| traced.len() == busy.len());
-    for (index, value) in busy.into_iter().enumerate() {
-        let traced = of_busy.as_ref().map(|traced| ("query", traced[index]));
-        pairs.push(("query", value, traced));
-    }
-    let mut found = Vec::new();
-    {
-        for (key, value, traced) in pairs {
+    let traced = traced.as_ref().map(all_sent);
+    let traced = traced.filter(|traced| traced.len() == written.len());
+    for (index, values) in written.into_iter().enumerate() {
+        let traced = traced.as_ref().map(|traced| &traced[index]);
+        for (key, value) in values {
+            let mut of_key = traced.into_iter().flatten();
+            let traced = of_key.find(|(other, _)| *other == key);
             for name in &secret {
-                let is_expanded = match (&traced, tracer(name)) {
+                let is_expanded = match (traced, tracer(name)) {
                     (Some((_, traced)), Some(tracer)) => traced.text().contains(&tracer),
                     // The mark changed the file's shape; the value itself tells.
                     _ => environment
@@ -279,14 +262,19 @@ pub(super) fn refuse_secrets_expanded_in_file(
                         .is_some_and(|secret| value.text().contains(secret.trim())),
                 };
                 if is_expanded {
-                    found.push((key, value, *name));
+                    refuse_secret_in_query(problems, &format!("the {key}"), value, name);
                 }
             }
         }
     }
-    for (key, value, name) in found {
-        refuse_secret_in_query(problems, &format!("the {key}"), value, name);
-    }
+}
+
+/// What of each collector of the file, and of each query about busy machines, is sent to a server or named in logs and
+/// metrics.
+fn all_sent(settings: &Settings) -> Vec<Vec<(&'static str, &Value)>> {
+    let collectors = settings.collectors().map(|one| sent(one).collect());
+    let busy = settings.busy_queries().map(|query| vec![("query", query)]);
+    collectors.chain(busy).collect()
 }
 
 /// What of a collector is sent to its server, or named in logs and metrics.

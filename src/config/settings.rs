@@ -17,6 +17,7 @@ use super::{
     problems::Problems,
     values::{self, Text as _},
 };
+use crate::scaling::Kind;
 
 /// One setting: a row of the table that `help settings`, the README and the check for misspelt variables use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -638,29 +639,55 @@ impl Settings {
     /// form (single, or min and max) leaves nothing of the other form of its kind.
     pub(super) fn under(mut self, top: &Self) -> Self {
         let mut top = top.clone();
-        let says = |values: [&Option<Value>; 2]| values.into_iter().any(Option::is_some);
-        if self.created_machine_count.is_some() {
-            top.min_created_machine_count = None;
-            top.max_created_machine_count = None;
-        }
-        if says([
-            &self.min_created_machine_count,
-            &self.max_created_machine_count,
-        ]) {
-            top.created_machine_count = None;
-        }
-        if self.started_machine_count.is_some() {
-            top.min_started_machine_count = None;
-            top.max_started_machine_count = None;
-        }
-        if says([
-            &self.min_started_machine_count,
-            &self.max_started_machine_count,
-        ]) {
-            top.started_machine_count = None;
+        for kind in Kind::ALL {
+            let [single, min, max] = self.count_of(kind).map(|form| form.is_some());
+            let [top_single, top_min, top_max] = top.count_of_mut(kind);
+            if single {
+                *top_min = None;
+                *top_max = None;
+            }
+            if min || max {
+                *top_single = None;
+            }
         }
         self.policies = None;
         self.with_rest_of(&top)
+    }
+
+    /// A kind's count in its forms: single, min and max.
+    pub(super) fn count_of(&self, kind: Kind) -> [Option<&Value>; 3] {
+        match kind {
+            Kind::Created => [
+                self.created_machine_count.as_ref(),
+                self.min_created_machine_count.as_ref(),
+                self.max_created_machine_count.as_ref(),
+            ],
+            Kind::Started => [
+                self.started_machine_count.as_ref(),
+                self.min_started_machine_count.as_ref(),
+                self.max_started_machine_count.as_ref(),
+            ],
+        }
+    }
+
+    fn count_of_mut(&mut self, kind: Kind) -> [&mut Option<Value>; 3] {
+        match kind {
+            Kind::Created => [
+                &mut self.created_machine_count,
+                &mut self.min_created_machine_count,
+                &mut self.max_created_machine_count,
+            ],
+            Kind::Started => [
+                &mut self.started_machine_count,
+                &mut self.min_started_machine_count,
+                &mut self.max_started_machine_count,
+            ],
+        }
+    }
+
+    /// The top level, and what each policy says by itself.
+    fn levels(&self) -> impl Iterator<Item = &Self> {
+        [self].into_iter().chain(self.policies.iter().flatten())
     }
 
     /// Where something is missing: at the policy, or else in the variable of this name.
@@ -671,23 +698,21 @@ impl Settings {
 
     /// The collectors of the file, those of its policies too.
     pub(super) fn collectors(&self) -> impl Iterator<Item = &WrittenCollector> {
-        let of_policies = self.policies.iter().flatten();
-        let own = self.metric_collectors.iter().flatten();
-        own.chain(of_policies.flat_map(|policy| policy.metric_collectors.iter().flatten()))
+        self.levels()
+            .flat_map(|level| level.metric_collectors.iter().flatten())
     }
 
     /// What is asked of how busy machines are, by the file and its policies.
     pub(super) fn busy_queries(&self) -> impl Iterator<Item = &Value> {
-        let of_policies = self.policies.iter().flatten();
-        let all = [self].into_iter().chain(of_policies);
-        let queries = all.filter_map(|one| one.prometheus_busy_query.as_ref());
+        let queries = self
+            .levels()
+            .filter_map(|level| level.prometheus_busy_query.as_ref());
         queries.filter(|value| matches!(value.place(), Place::Key { .. } | Place::Option(_)))
     }
 
     /// The settings that are set, those of policies too, and apart from those of the file's collectors.
     pub(super) fn all_rows(&self) -> impl Iterator<Item = (&'static Variable, &Value)> {
-        let of_policies = self.policies.iter().flatten();
-        self.rows().chain(of_policies.flat_map(Self::rows))
+        self.levels().flat_map(Self::rows)
     }
 }
 

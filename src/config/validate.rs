@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     expr::{Expression, Names},
-    scaling::{EVERY_GROUP, ExpressionBand, InitialState, Policy, Step, TargetExpressions},
+    scaling::{EVERY_GROUP, ExpressionBand, InitialState, Kind, Policy, Step, TargetExpressions},
     shown::Secrets,
     transport::{InvalidProxy, ProxyRules},
 };
@@ -493,16 +493,7 @@ fn targets(
     names: &Names,
     purpose: Purpose,
 ) -> TargetExpressions {
-    let created = [
-        settings.created_machine_count.as_ref(),
-        settings.min_created_machine_count.as_ref(),
-        settings.max_created_machine_count.as_ref(),
-    ];
-    let started = [
-        settings.started_machine_count.as_ref(),
-        settings.min_started_machine_count.as_ref(),
-        settings.max_started_machine_count.as_ref(),
-    ];
+    let [created, started] = Kind::ALL.map(|kind| settings.count_of(kind));
     let has_none = created.iter().chain(&started).all(Option::is_none);
     if has_none && purpose != Purpose::Backtest {
         let place = settings.place_of("FAS_CREATED_MACHINE_COUNT");
@@ -645,12 +636,8 @@ fn warn_of_unguarded_deploys(problems: &mut Problems, settings: &Settings, polic
 
 /// Checks what floor, ceiling and fallbacks are to each other and to the targets.
 fn check_limits(problems: &mut Problems, settings: &Settings, policy: &Policy) {
-    let has_created = settings.created_machine_count.is_some()
-        || settings.min_created_machine_count.is_some()
-        || settings.max_created_machine_count.is_some();
-    let has_started = settings.started_machine_count.is_some()
-        || settings.min_started_machine_count.is_some()
-        || settings.max_started_machine_count.is_some();
+    let [has_created, has_started] =
+        Kind::ALL.map(|kind| settings.count_of(kind).iter().any(Option::is_some));
     let bounds = [&settings.machine_floor, &settings.machine_ceiling];
     for value in bounds.into_iter().flatten().filter(|_| !has_created) {
         problems.refuse(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fly_autoscaler::{
     scaling::FleetName,
-    sim::{Effect, Fault, HostStatus, MachineState, NewMachine, Operation, Release},
+    sim::{Effect, Fault, MachineState, NewMachine, Operation, Release},
     status::{Demo, DemoEvent, Settings, Standing},
 };
 
@@ -194,13 +194,7 @@ async fn a_machine_on_an_unreachable_host_stays_in_the_grid() {
         .platform()
         .set_metadata(APP, &lost, "fas_protect", Some("true"));
     world.run_for(0).await;
-    let host = {
-        let platform = world.platform();
-        Arc::clone(&platform.machine(APP, &lost).unwrap().host)
-    };
-    world
-        .platform()
-        .set_host_status(&host, HostStatus::Unreachable);
+    world.lose_host_of(&lost);
     world.run_for(300).await;
     let html = page(&world, "/").await;
     let told = text(&html);

@@ -1,7 +1,5 @@
 //! `/api/status`: the record as programs read it.
 
-use std::sync::Arc;
-
 use fly_autoscaler::sim::{Effect, Fault, HostStatus, MachineState, NewMachine, Operation};
 use serde_json::{Value, json};
 
@@ -324,13 +322,7 @@ async fn a_machine_on_an_unreachable_host_is_shown_after_its_minute_too() {
         .platform()
         .set_metadata(APP, &lost, "fas_protect", Some("true"));
     world.run_for(0).await;
-    let host = {
-        let platform = world.platform();
-        Arc::clone(&platform.machine(APP, &lost).unwrap().host)
-    };
-    world
-        .platform()
-        .set_host_status(&host, HostStatus::Unreachable);
+    let host = world.lose_host_of(&lost);
     for (seconds, created) in [(30, true), (300, false)] {
         world.run_for(seconds).await;
         let told = fleet(&world).await;

@@ -4,8 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fly_autoscaler::sim::{
-    Canned, Effect, Failures, Fault, HostStatus, MachineConfig, MachineState, NewMachine,
-    Operation, Options,
+    Canned, Effect, Failures, Fault, MachineConfig, MachineState, NewMachine, Operation, Options,
 };
 use serde_json::{json, value::to_raw_value};
 
@@ -385,7 +384,7 @@ async fn a_lost_create_counts_for_as_long_as_a_list_may_lag() {
 #[tokio::test(start_paused = true)]
 async fn an_unreachable_standby_takes_no_place_under_the_ceiling() {
     let mut world = World::queue(2.0, &[CREATED, ("FAS_MACHINE_CEILING", "2")]);
-    let host = {
+    let standby = {
         let mut platform = world.platform();
         platform
             .add_machine(APP, NewMachine::in_region("ord"))
@@ -393,14 +392,11 @@ async fn an_unreachable_standby_takes_no_place_under_the_ceiling() {
         let config =
             r#"{"image":"a","standbys":["148e123c456789"],"metadata":{"fly_process_group":"app"}}"#;
         let standby = stopped("iad").config(config);
-        let id = platform.add_machine(APP, standby).unwrap();
-        Arc::clone(&platform.machine(APP, &id).unwrap().host)
+        platform.add_machine(APP, standby).unwrap()
     };
     world.depth(1.0);
     world.run_for(20).await;
-    world
-        .platform()
-        .set_host_status(&host, HostStatus::Unreachable);
+    world.lose_host_of(&standby);
     world.run_for(15).await;
     world.depth(2.0);
     world.run_for(120).await;

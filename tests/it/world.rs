@@ -134,6 +134,14 @@ impl World {
         self.simulator.platform()
     }
 
+    /// Lets the host of a machine answer no more; returns which one that is.
+    pub(crate) fn lose_host_of(&self, machine: &str) -> Arc<str> {
+        let mut platform = self.platform();
+        let host = Arc::clone(&platform.machine(APP, machine).unwrap().host);
+        platform.set_host_status(&host, sim::HostStatus::Unreachable);
+        host
+    }
+
     /// A world that scales by the gauge `queue_depth`, which is `depth`, and `settings`.
     pub(crate) fn queue(depth: f64, settings: &[(&str, &str)]) -> Self {
         Self::queue_with_options(depth, settings, &Options::default())
