@@ -49,6 +49,8 @@ struct Truth {
     state: MachineState,
     /// When one of our creates made it.
     ours: Option<Duration>,
+    /// The request that made it, if it was one of ours.
+    made_by: Option<usize>,
     /// When one of our destroys took it.
     destroyed: Option<Duration>,
     /// When one of our starts took effect that nobody has undone since.
@@ -149,6 +151,7 @@ impl Oracle {
                     living: true,
                     state: machine.state.clone(),
                     ours: None,
+                    made_by: None,
                     destroyed: None,
                     started: None,
                     stopped: None,
@@ -1458,6 +1461,7 @@ impl Oracle {
                     living: true,
                     state: change.state.clone(),
                     ours,
+                    made_by: None,
                     destroyed: None,
                     started: None,
                     stopped: None,
@@ -1471,6 +1475,9 @@ impl Oracle {
         self.count_change(change);
         let ordinal = (change.actor == Actor::Api).then(|| self.effects.remove(0));
         if let Some(truth) = self.machines.get_mut(id) {
+            if change.kind == ChangeKind::Create {
+                truth.made_by = ordinal;
+            }
             truth.living = change.state.is_living();
             truth.state = change.state.clone();
             let by_us = change.actor == Actor::Api;
@@ -1746,12 +1753,16 @@ impl Oracle {
             .iter()
             .find(|other| other.life == life)
             .map_or(Duration::ZERO, |first| first.start);
-        let (mut counted, mut failed, mut cut_off) = (0, 0, 0);
+        let (mut counted, mut failed, mut cut_off, mut forgotten) = (0, 0, 0, 0);
         for (id, truth) in self
             .machines
             .iter()
             .filter(|(_, truth)| truth.living && truth.mine)
         {
+            if self.may_be_forgotten(wire, pass, id, truth) {
+                forgotten += 1;
+                continue;
+            }
             let (counts, state) = match view.machines.get(id) {
                 Some(seen) => (
                     self.counts(wire, pass, id, seen),
@@ -1782,11 +1793,36 @@ impl Oracle {
         );
         if let Some(ceiling) = self.rules.ceiling {
             demand!(
-                counted + failed + cut_off <= ceiling,
+                counted + failed + cut_off + forgotten <= ceiling,
                 "there are {counted} machines, {failed} failed ones and {cut_off} cut off, over the ceiling of {ceiling}"
             );
         }
         Ok(())
+    }
+
+    /// Whether a create without an answer made this machine, so long ago that lists should show it, and none did because
+    /// they lag for longer than they should: it is remembered for two passes and a minute.
+    fn may_be_forgotten(&self, wire: &Wire, pass: usize, id: &Arc<str>, truth: &Truth) -> bool {
+        let this = &wire.passes[pass];
+        let Some(create) = truth.made_by.map(|ordinal| &wire.exchanges[ordinal]) else {
+            return false;
+        };
+        let of_create = &wire.passes[create.pass];
+        let given_up = create
+            .ended
+            .map_or(of_create.start + self.rules.timeout, |(at, _)| at);
+        let since = &wire.passes[create.pass.min(pass)..=pass];
+        let lists = since.iter().filter(|one| one.view.is_some()).count();
+        let shown = since.iter().any(|one| {
+            let view = one.view.as_ref();
+            view.is_some_and(|view| view.machines.contains_key(id)) || one.answers.contains_key(id)
+        });
+        let lags = wire.exchanges.iter().any(|exchange| {
+            let list = exchange.pass == pass && exchange.operation == Operation::List;
+            list && exchange.lag > SETTLE
+        });
+        let long_ago = given_up + SETTLE <= this.start && lists > 2;
+        !create.accepted() && of_create.life == this.life && long_ago && !shown && lags
     }
 
     /// Never more destroyed than there are too many, and never the last.
