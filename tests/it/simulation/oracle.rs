@@ -1285,7 +1285,8 @@ impl Oracle {
 
     /// Whether a machine serves nobody, as far as a pass knows by its list, or by what asking for it told.
     fn is_broken(wire: &Wire, pass: usize, machine: &Arc<str>, seen: &Seen) -> bool {
-        let told = wire.passes[pass].answers.get(machine);
+        // What is said of a machine whose host does not answer is as old as a list.
+        let told = wire.passes[pass].told(machine);
         told.map_or_else(
             || is_broken(&seen.state),
             |told| matches!(told.state.as_str(), "failed" | "launch_failed"),
@@ -1675,7 +1676,9 @@ impl Oracle {
             .iter()
             .filter(|(id, seen)| {
                 let truth = self.machines.get(*id);
+                // Unless a start of ours has undone it.
                 let stopped = truth
+                    .filter(|truth| truth.started < truth.stopped)
                     .and_then(|truth| truth.stopped)
                     .is_some_and(|stopped| stopped > view.of)
                     && !self.has_news(wire, pass, id)
