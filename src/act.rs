@@ -137,6 +137,7 @@ impl Executor<'_> {
         tracing::info!(
             app = %self.fleet.app,
             group = self.fleet.told_group(),
+            region = self.fleet.region.as_deref(),
             decision = decision.as_str(),
             "{line}"
         );

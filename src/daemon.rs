@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     admin::{self, Admin},
+    app::Wanted,
     clock::Clock,
     collect::{BusyQuery, Collector, Connections},
     config::{Config, FleetConfig, MetricsAddress},
@@ -21,7 +22,7 @@ use crate::{
     machines::{Api, ApiOptions},
     metrics::Metrics,
     pool::{Pool, PoolOptions, Scaled},
-    reconcile::{Reconciler, Wanted},
+    reconcile::Reconciler,
     shutdown::Shutdown,
     status::{Settings, Status},
     transport::{HttpTransport, Transport},
@@ -193,7 +194,7 @@ fn scaled(settings: FleetConfig, connections: &Connections) -> anyhow::Result<Sc
         busy: busy_query(&settings, connections)?,
         names: settings.names.clone(),
         targets: Arc::new(settings.targets.clone()),
-        policy: settings.policy.clone(),
+        policy: Arc::new(settings.policy.clone()),
         may_be_empty: settings.apps.pattern.is_wildcard(),
     };
     Ok(Scaled {

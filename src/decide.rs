@@ -4,12 +4,13 @@
 //! `serve` carries out what comes of it and `check` says it; there is one place for it, so that the one never says what
 //! the other would not do. Who asks, and until when, is the caller's affair.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
     machines::ApiError,
     scaling::{
-        Busyness, Limited, Memory, Note, Now, Observed, Plan, Planner, Policy, Release, ReleaseView,
+        Busyness, Elsewhere, Group, Limited, Memory, Note, Now, Observed, Plan, Planner, Policy,
+        Release, ReleaseView,
     },
 };
 
@@ -36,11 +37,38 @@ impl Decided {
 /// What was answered about the current release, which is asked for once for all fleets of an app.
 pub type ReleaseAnswer = Arc<Result<Option<Release>, ApiError>>;
 
+/// The place of one region's fleet among those of its process group, whose plans are made beside each other.
+#[derive(Debug, Clone)]
+pub struct Place {
+    group: Arc<Mutex<Group>>,
+    at: usize,
+}
+
+impl Place {
+    /// That of the fleet at this place of the group.
+    #[must_use]
+    pub fn new(group: Arc<Mutex<Group>>, at: usize) -> Self {
+        Self { group, at }
+    }
+
+    /// What there is of the group beside the fleet, as plans leave it that were made so far.
+    #[must_use]
+    pub fn beside(&self) -> Elsewhere {
+        self.group().beside(self.at)
+    }
+
+    fn group(&self) -> MutexGuard<'_, Group> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What is known of a pass before it is decided what to do in it.
 #[derive(Debug)]
 pub struct Undecided<'pass> {
     /// What it sees.
-    pub observed: &'pass Observed,
+    pub observed: &'pass mut Observed,
+    /// The fleet's place in its group, where each region is a fleet.
+    pub place: Option<&'pass Place>,
     /// What it is to reach.
     pub limited: &'pass Limited,
     /// What it goes by.
@@ -55,11 +83,11 @@ impl Undecided<'_> {
     /// Resolves what to do. `ask` is awaited only where there is something to do, and `ask_busy` only where something that
     /// runs is to be stopped or destroyed and the policy wants to know how busy that is.
     pub async fn decide(
-        self,
+        mut self,
         ask: impl Future<Output = ReleaseAnswer>,
         ask_busy: impl Future<Output = Busyness>,
     ) -> Decided {
-        let first = self.plan(self.observed, ReleaseView::NotAsked);
+        let first = self.plan(ReleaseView::NotAsked);
         let as_planned = |plan, asked| Decided {
             plan,
             held: false,
@@ -74,7 +102,7 @@ impl Undecided<'_> {
             Err(error) if error.is_no_answer() => ReleaseView::NoAnswer,
             Err(_) => return as_planned(first, Some(Arc::clone(&answer))),
         };
-        let mut plan = self.plan(self.observed, view);
+        let mut plan = self.plan(view);
         let mut held = false;
         if let Ok(release) = &*answer {
             held = self
@@ -90,11 +118,14 @@ impl Undecided<'_> {
         }
         // Of the plan that is carried out: nothing that runs is taken without this answer.
         if !held && self.policy.asks_busy && plan.takes_running() {
-            let observed = Observed {
-                busyness: ask_busy.await,
-                ..self.observed.clone()
-            };
-            plan = self.plan(&observed, view);
+            self.observed.busyness = ask_busy.await;
+            plan = self.plan(view);
+        }
+        if let Some(place) = self.place.filter(|_| !held) {
+            // Nothing is awaited between this plan and here: no other fleet has counted its victims meanwhile.
+            place
+                .group()
+                .take(place.at, &plan, self.observed, self.policy);
         }
         Decided {
             plan,
@@ -103,9 +134,12 @@ impl Undecided<'_> {
         }
     }
 
-    fn plan(&self, observed: &Observed, release: ReleaseView<'_>) -> Plan {
+    fn plan(&mut self, release: ReleaseView<'_>) -> Plan {
+        if let Some(place) = self.place {
+            self.observed.elsewhere = place.beside();
+        }
         let planner = Planner {
-            observed,
+            observed: self.observed,
             policy: self.policy,
             memory: self.memory,
             release,

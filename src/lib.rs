@@ -35,6 +35,7 @@
 //! - [`transport`]: one HTTP exchange, the only seam; tests put the simulator behind it.
 //! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
 //! - [`collect`]: Prometheus, Temporal, web servers, Redis and Postgres.
+//! - [`app`]: what one app keeps between passes, and which fleets it has.
 //! - [`decide`]: what a pass is to do, with the question about the release. [`act`]: carries a plan out. [`reconcile`]: the
 //!   order of a pass. [`report`]: what became of it, and [`pass_log`] what the log says of that. [`pool`]: which apps,
 //!   when, how many at once.
@@ -70,6 +71,7 @@
 //! status                   clock, inventory, labels, metrics (names of series), report, scaling, shown
 //! pass_log                 duration, report and what it names
 //! decide                   scaling, machines
+//! app                      collect, expr, machines, pass_log, scaling
 //! reconcile                everything above but sim
 //! health                   labels, report, scaling (names of fleets)
 //! chart                    nothing of ours
@@ -110,6 +112,7 @@
 
 pub mod act;
 pub mod admin;
+pub mod app;
 pub mod backtest;
 pub mod chart;
 pub mod check;

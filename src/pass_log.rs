@@ -58,6 +58,7 @@ impl PassLog {
                 tracing::warn!(
                     app = %fleet.app,
                     group = fleet.told_group(),
+                    region = fleet.region.as_deref(),
                     metric,
                     count = elements,
                     "the query of {metric} returned {elements} elements, only the first is used; aggregate them, for example with sum()",
@@ -72,6 +73,7 @@ impl PassLog {
             tracing::warn!(
                 app = %fleet.app,
                 group = fleet.told_group(),
+                region = fleet.region.as_deref(),
                 metric,
                 "the server warns about the query of {metric}: {warning}"
             );
@@ -111,6 +113,7 @@ impl PassLog {
         tracing::info!(
             app = %report.fleet.app,
             group = report.fleet.told_group(),
+            region = report.fleet.region.as_deref(),
             decision = report.decision.as_str(),
             reason = %report.reason,
             metrics = %MetricValues(&report.metrics),
@@ -154,6 +157,7 @@ impl PassLog {
             tracing::info!(
                 app = %report.fleet.app,
             group = report.fleet.told_group(),
+            region = report.fleet.region.as_deref(),
                 metrics = %MetricValues(&report.metrics),
                 "recovered: this pass succeeded after {failed} failed {}",
                 passes(failed),
@@ -171,6 +175,7 @@ impl PassLog {
                 tracing::info!(
                         app = %report.fleet.app,
                 group = report.fleet.told_group(),
+                region = report.fleet.region.as_deref(),
                         metric,
                         "metric {metric} has a value again ({value}) after {missing} {} without one",
                         passes(missing),
@@ -185,6 +190,7 @@ impl PassLog {
         tracing::warn!(
             app = %fleet.app,
             group = fleet.told_group(),
+            region = fleet.region.as_deref(),
             reason = PassError::Release.as_str(),
             %error,
             "{fleet}: {error}"
@@ -209,6 +215,7 @@ impl PassLog {
         tracing::warn!(
             app = %fleet.app,
             group = fleet.told_group(),
+            region = fleet.region.as_deref(),
             "{name} has said `running` for longer than FAS_DEPLOY_TIMEOUT ({}): its deploy is treated as abandoned, and machines are changed",
             duration::format(deploy_timeout),
         );
@@ -223,6 +230,7 @@ impl PassLog {
                     tracing::$level!(
                         app = %report.fleet.app,
             group = report.fleet.told_group(),
+            region = report.fleet.region.as_deref(),
                         reason = trouble.reason.as_str(),
                         error = %trouble.text,
                         "{}: {}", report.fleet, trouble.text,
@@ -272,6 +280,7 @@ impl PassLog {
                 tracing::$level!(
                     app = %report.fleet.app,
             group = report.fleet.told_group(),
+            region = report.fleet.region.as_deref(),
                     decision = report.decision.as_str(),
                     reason = %report.reason,
                     created = counts.created,
@@ -309,9 +318,9 @@ fn is_of_acting(note: &Note) -> bool {
 
 fn tell_note(report: &PassReport, note: &Note, is_trouble: bool) {
     if is_trouble {
-        tracing::warn!(app = %report.fleet.app, group = report.fleet.told_group(), decision = report.decision.as_str(), "{note}");
+        tracing::warn!(app = %report.fleet.app, group = report.fleet.told_group(), region = report.fleet.region.as_deref(), decision = report.decision.as_str(), "{note}");
     } else {
-        tracing::info!(app = %report.fleet.app, group = report.fleet.told_group(), decision = report.decision.as_str(), "{note}");
+        tracing::info!(app = %report.fleet.app, group = report.fleet.told_group(), region = report.fleet.region.as_deref(), decision = report.decision.as_str(), "{note}");
     }
 }
 
@@ -326,6 +335,7 @@ fn tell_skipped_again(report: &PassReport, reasons: &[&str]) {
     tracing::info!(
         app = %report.fleet.app,
         group = report.fleet.told_group(),
+        region = report.fleet.region.as_deref(),
         decision = report.decision.as_str(),
         "{} {} skipped again: {first}{}",
         reasons.len(),

@@ -17,12 +17,13 @@ use tokio::{
 };
 
 use crate::{
+    app::{AppState, FleetState, Share, Wanted},
     config::{AppPattern, FleetConfig, OwnMachine, Shadowed},
     error_chain::chain,
     health::Health,
     labels::PassError,
     machines::{Api, ApiError, AppClient},
-    reconcile::{AppState, FleetState, Reconciler, Wanted},
+    reconcile::Reconciler,
     report::PassReport,
     scaling::{FleetName, TargetExpressions},
     status::{PANICKED, Standing, Status},
@@ -137,6 +138,27 @@ impl Managed {
             targets: Arc::clone(&fleet.wanted.targets),
             standing: Standing::default(),
         }
+    }
+
+    /// Brings `managed` to the fleets that an app has after a pass: of a group of which each region is one, they come and go.
+    /// Gives those that are gone.
+    fn take_over(managed: &mut Vec<Self>, fleets: &[FleetState]) -> Vec<Self> {
+        let names = |one: &Self, fleet: &FleetState| one.name == fleet.name;
+        let are_same = managed.len() == fleets.len()
+            && managed
+                .iter()
+                .zip(fleets)
+                .all(|(one, fleet)| names(one, fleet));
+        if are_same {
+            return Vec::new();
+        }
+        let mut before = std::mem::take(managed);
+        for fleet in fleets {
+            let known = before.iter().position(|one| names(one, fleet));
+            let known = known.map(|place| before.swap_remove(place));
+            managed.push(known.unwrap_or_else(|| Self::new(fleet)));
+        }
+        before
     }
 }
 
@@ -296,17 +318,27 @@ impl Pool {
         let Some(app) = self.apps.get_mut(&name) else {
             return;
         };
+        for ended in Managed::take_over(&mut app.fleets, &state.fleets) {
+            self.status.forget_fleet(&ended.name);
+        }
         app.state = Some(Box::new(state));
         for Managed { name, standing, .. } in &mut app.fleets {
-            let mut reports = reports.iter().flatten();
-            let own = reports.find(|report| report.fleet == *name);
-            if own.is_some_and(PassReport::succeeded) {
-                *standing = Standing {
-                    failing_passes: 0,
-                    last_success: Some(wall),
-                };
-            } else {
-                standing.failing_passes = standing.failing_passes.saturating_add(1);
+            let own = reports.as_ref().map(|reports| {
+                let mut reports = reports.iter();
+                reports.find(|report| report.fleet == *name)
+            });
+            match own {
+                // It begins with the next pass.
+                Some(None) => {}
+                Some(Some(report)) if report.succeeded() => {
+                    *standing = Standing {
+                        failing_passes: 0,
+                        last_success: Some(wall),
+                    };
+                }
+                Some(Some(_)) | None => {
+                    standing.failing_passes = standing.failing_passes.saturating_add(1);
+                }
             }
         }
         if app.gone.is_some() {
@@ -328,11 +360,20 @@ impl Pool {
         let turn = app.turn;
         let fleets = app.fleets.clone();
         let next_pass_at = self.time_of(turn);
+        let has_panicked = reports.is_none();
         let mut reports = reports.unwrap_or_default();
-        for Managed { name, standing, .. } in fleets {
+        for Managed {
+            name,
+            standing,
+            targets,
+        } in fleets
+        {
             let own = reports.iter().position(|report| report.fleet == name);
             let own = own.map(|place| reports.swap_remove(place));
-            self.status.passed(&name, own, standing, next_pass_at);
+            self.status.appear(&name, &targets, standing, next_pass_at);
+            if own.is_some() || has_panicked {
+                self.status.passed(&name, own, standing, next_pass_at);
+            }
         }
         self.due.insert((turn, name));
     }
@@ -420,18 +461,20 @@ impl Pool {
                 tracing::info!(app = %name, "{name}: policy {first} has the machines that {policy} would take as well; the first in the list has them");
             }
         }
-        let fleets = taken.iter().map(|place| {
+        let shares = taken.iter().map(|place| {
             let policy = &self.options.policies[*place];
             let group = &policy.settings.policy.process_group;
-            let fleet = FleetName {
-                is_only: taken.len() == 1,
-                ..FleetName::only(name, group)
-            };
-            FleetState::new(fleet, Arc::clone(&policy.wanted))
+            Share {
+                name: FleetName {
+                    is_only: taken.len() == 1,
+                    ..FleetName::only(name, group)
+                },
+                wanted: Arc::clone(&policy.wanted),
+            }
         });
         AppState::new(
             AppClient::new(Arc::clone(&self.api), name),
-            fleets.collect(),
+            shares.collect(),
         )
     }
 

@@ -5,6 +5,7 @@
 //! [`PassReport`] whatever happens; everything that went wrong in it is in the report, logged and counted here, once.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -14,11 +15,13 @@ use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
     act::{Executor, Outcome, creates_close},
+    app::{AppState, FleetState, ListedRegions, Share, Wanted},
     clock::{Clock, Watch},
-    collect::{BusyQuery, Collector, collect_all},
-    decide::{Decided, ReleaseAnswer, Undecided},
+    collect::{CollectError, Readings, collect_all, collect_each_region},
+    config::Subject,
+    decide::{Decided, Place, ReleaseAnswer, Undecided},
     error_chain::chain,
-    expr::{Names, Values},
+    expr::Values,
     inventory::Inventory,
     labels::PassError,
     machines::{ApiError, AppClient, PassVolumes},
@@ -26,9 +29,9 @@ use crate::{
     pass_log::PassLog,
     report::{About, Limits, PassReport},
     scaling::{
-        ActingPass, Action, Answer, Busyness, Counts, Decision, Effect, Evaluation, FleetName,
-        Machine, Memory, Note, Now, Observed, Plan, Policy, Pulse, Reason, TargetExpressions,
-        ids_to_ask, limit,
+        ActingPass, Action, Answer, Busyness, Decision, Effect, Evaluation, FleetName, Group,
+        Machine, Note, Now, Observed, Plan, PlanFailure, Policy, Pulse, Reason, ids_to_ask, limit,
+        strays_of,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -54,22 +57,6 @@ pub struct Reconciler {
     pub pulse: Mutex<Pulse>,
 }
 
-/// What is wanted of a fleet, and where the numbers come from: one policy's share of every pass.
-pub struct Wanted {
-    /// Where metrics come from.
-    pub collectors: Vec<Collector>,
-    /// `FAS_PROMETHEUS_BUSY_QUERY`.
-    pub busy: Option<BusyQuery>,
-    /// The names that expressions may use.
-    pub names: Names,
-    /// The expressions.
-    pub targets: Arc<TargetExpressions>,
-    /// The settings that decisions read.
-    pub policy: Policy,
-    /// Whether an app may be without machines: one that a wildcard matched, and nobody named.
-    pub may_be_empty: bool,
-}
-
 /// Marks the end of a pass, however it ends.
 struct Beating<'pass>(&'pass Reconciler, &'pass Policy);
 
@@ -80,78 +67,31 @@ impl Drop for Beating<'_> {
     }
 }
 
-/// What one app keeps between passes.
-pub struct AppState {
-    /// Its calls, with their cookies and pace.
-    pub client: AppClient,
-    /// What each of its fleets keeps; at least one, and no two of them scale the same machines.
-    pub fleets: Vec<FleetState>,
-    /// Whether the app has not been among those that are scaled at some time since its last pass.
-    pub was_away: bool,
-}
-
-/// What one fleet keeps between passes.
-pub struct FleetState {
-    /// Which one it is.
-    pub name: FleetName,
-    /// What is wanted of it.
-    pub wanted: Arc<Wanted>,
-    /// What decisions remember.
-    pub memory: Memory,
-    /// What was said where the token was refused for a create, until one is accepted or none is wanted.
-    refused_create: Option<String>,
-    /// How much the last pass did for it, where it left something undone for want of time: the next one begins with the
-    /// fleet that had the least.
-    had: Option<usize>,
-    /// What the log has said already.
-    log: PassLog,
-}
-
-impl FleetState {
-    /// Nothing remembered.
-    #[must_use]
-    pub fn new(name: FleetName, wanted: Arc<Wanted>) -> Self {
-        Self {
-            name,
-            wanted,
-            memory: Memory::default(),
-            refused_create: None,
-            had: None,
-            log: PassLog::default(),
-        }
-    }
-
-    /// What the expressions ask for when they see these machines. A metric of the name of a count stands in for it.
-    fn evaluate(&self, observed: &Observed, values: &Values, now: Now) -> Evaluation {
-        let collectors = &self.wanted.collectors;
-        let is_metric = |name: &str| collectors.iter().any(|one| one.metric() == name);
-        let values = Counts::of(observed).beside(values, is_metric);
-        self.wanted.targets.evaluate(&values, now)
-    }
-}
-
-impl AppState {
-    /// Nothing remembered.
-    #[must_use]
-    pub fn new(client: AppClient, fleets: Vec<FleetState>) -> Self {
-        Self {
-            client,
-            fleets,
-            was_away: false,
-        }
-    }
-}
-
 /// What the fleets of an app share in one pass.
 struct Shared<'pass> {
     client: &'pass AppClient,
     /// What was answered about the current release, once somebody has asked.
     release: OnceCell<ReleaseAnswer>,
+    /// What was answered about how busy machines are, where the question is the same for all regions of a policy.
+    busy: Vec<OnceCell<BusyAnswer>>,
     /// The volumes, each of which is given away once.
     volumes: PassVolumes,
     /// Told when there is nothing left but to wait for victims.
     waiting: Waiting,
+    /// In which regions the list shows machines, once there is one.
+    regions: OnceLock<ListedRegions>,
+    /// By what the app is scaled.
+    shares: &'pass [Share],
 }
+
+/// How busy machines are, or why nobody knows.
+type BusyAnswer = Result<Busyness, Arc<CollectError>>;
+
+/// What was answered about the machines.
+type List = Result<Vec<Machine>, ApiError>;
+
+/// A fleet and what becomes of its pass.
+type Pair<'pass> = (&'pass mut FleetState, PassReport);
 
 impl Reconciler {
     /// Looks at one app once and acts on what it sees, for each of its fleets. Never fails; see [`PassReport`].
@@ -160,54 +100,80 @@ impl Reconciler {
     pub async fn pass(&self, state: &mut AppState) -> Vec<PassReport> {
         let began = self.clock.now();
         // Of the settings only those of the daemon are read, which all fleets share.
-        let Some(wanted) = state.fleets.first().map(|first| Arc::clone(&first.wanted)) else {
+        let shares = state.shares();
+        let Some(policy) = shares.first().map(|share| &share.wanted.policy) else {
             return Vec::new();
         };
-        let standstill = self.pulse().begin(&wanted.policy, began);
-        let _beating = Beating(self, &wanted.policy);
+        let standstill = self.pulse().begin(policy, began);
+        let _beating = Beating(self, policy);
+        let watch = Watch::new(self.clock, policy, &self.pulse, began);
+        let time = PassTime {
+            began,
+            deadline: Instant::from_std(began.monotonic) + self.timeout,
+            watch: &watch,
+        };
+        tokio::select! {
+            biased;
+            // Both are dropped only when the pass is over. Whoever looks comes first, so that no work goes on unlooked.
+            never = watch.keep_looking() => match never {},
+            reports = self.pass_over_fleets(state, standstill, time) => reports,
+        }
+    }
+
+    async fn pass_over_fleets(
+        &self,
+        state: &mut AppState,
+        standstill: Option<std::time::Instant>,
+        time: PassTime<'_>,
+    ) -> Vec<PassReport> {
+        let began = time.began;
+        // Where nobody knows which regions there are, their metrics cannot be asked for beside the list.
+        let mut listed = None;
+        if state.lacks_regions() {
+            tokio::select! {
+                biased;
+                // Nothing has been asked but the list.
+                () = self.shutdown.wait() => {}
+                list = state.client.list_machines(time.deadline) => {
+                    if let Ok(machines) = &list {
+                        let regions = ListedRegions::of(machines, &state.shares());
+                        state.note_regions(&regions, began.monotonic);
+                    }
+                    listed = Some(list);
+                }
+            }
+        }
         let was_away = std::mem::take(&mut state.was_away);
         for fleet in &mut state.fleets {
             if was_away {
-                let policy = &fleet.wanted.policy;
-                fleet.memory.note_absence(policy, began.monotonic);
+                fleet.memory.note_absence(&fleet.policy, began.monotonic);
             }
             fleet.memory.begin_pass(standstill, began.monotonic);
         }
-        let deadline = Instant::from_std(began.monotonic) + self.timeout;
-        let watch = Watch::new(self.clock, &wanted.policy, &self.pulse, began);
-        let time = PassTime {
-            began,
-            deadline,
-            watch: &watch,
-        };
-        let AppState { client, fleets, .. } = state;
+        let shares = state.shares();
+        let AppState { client, fleets, .. } = &mut *state;
         let aside = fleets
             .iter()
             .flat_map(|fleet| fleet.memory.volumes_aside().iter().cloned());
         let shared = Shared {
             client,
             release: OnceCell::new(),
+            busy: shares.iter().map(|_| OnceCell::new()).collect(),
             volumes: PassVolumes::without(aside.collect()),
             // A pass of several only waits when all of them do, which none of them knows.
             waiting: match fleets.as_slice() {
                 [_] => self.waiting.clone(),
                 _ => Waiting::default(),
             },
+            regions: OnceLock::new(),
+            shares: &shares,
         };
-        let mut pairs: Vec<(&mut FleetState, PassReport)> = fleets
-            .iter_mut()
-            .map(|fleet| {
-                let report = PassReport::begun(fleet.name.clone(), began);
-                (fleet, report)
-            })
-            .collect();
-        let work = self.work(&mut pairs, &shared, time);
-        tokio::select! {
-            biased;
-            // Both are dropped only when the pass is over. Whoever looks comes first, so that no work goes on unlooked.
-            never = watch.keep_looking() => match never {},
-            () = work => {}
-        }
+        let pairs = fleets.iter_mut().map(|fleet| {
+            let report = PassReport::begun(fleet.name.clone(), began);
+            (fleet, report)
+        });
+        let mut pairs: Vec<Pair<'_>> = pairs.collect();
+        self.work(&mut pairs, &shared, (listed, time)).await;
         let took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
         self.metrics.pass_took(took);
         let reports = pairs.into_iter().map(|(fleet, mut report)| {
@@ -215,28 +181,39 @@ impl Reconciler {
             self.record(fleet, &report);
             report
         });
-        reports.collect()
+        let reports = reports.collect();
+        // A region that this list shows for the first time is a fleet from the next pass on.
+        if let Some(regions) = shared.regions.into_inner() {
+            state.note_regions(&regions, began.monotonic);
+        }
+        reports
     }
 
     /// Looks, decides and acts.
     async fn work(
         &self,
-        pairs: &mut [(&mut FleetState, PassReport)],
+        pairs: &mut [Pair<'_>],
         shared: &Shared<'_>,
-        time: PassTime<'_>,
+        (listed, time): (Option<List>, PassTime<'_>),
     ) {
         tokio::select! {
             biased;
             // Nothing has been written while this is awaited, so that it may be dropped at any point.
             () = self.shutdown.wait() => {}
-            observations = self.observe(pairs, shared, time) => {
+            observations = self.observe(pairs, shared, (listed, time)) => {
                 // Who had the least of the last pass takes the first turns of this one.
                 let mut turns: Vec<_> = pairs.iter_mut().zip(observations).collect();
                 turns.sort_by_key(|((fleet, _), _)| fleet.had.unwrap_or(usize::MAX));
                 let each = turns.into_iter().filter_map(|((fleet, report), observation)| {
-                    let observation = observation?;
+                    let mut observation = observation?;
                     Some(async move {
-                        self.decide_and_act(fleet, &observation, (shared, time), report).await;
+                        if fleet.lacks_regions() {
+                            Self::note_no_region(&observation, &fleet.policy, report);
+                        } else if fleet.is_over(&observation.observed) {
+                            report.reason = Reason::Inside;
+                        } else {
+                            self.decide_and_act(fleet, &mut observation, (shared, time), report).await;
+                        }
                         if fleet.wanted.may_be_empty && observation.nothing {
                             report.excuse_for_no_machines();
                         }
@@ -247,6 +224,12 @@ impl Reconciler {
         }
     }
 
+    /// A group of which each region is a fleet has none: it is without machines, and there is nothing to clone.
+    fn note_no_region(observation: &Observation, policy: &Policy, report: &mut PassReport) {
+        let failure = PlanFailure::no_source(&observation.observed, policy);
+        report.fault(PassError::NoSource, failure.to_string());
+    }
+
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -255,31 +238,36 @@ impl Reconciler {
     /// their order.
     async fn observe(
         &self,
-        pairs: &mut [(&mut FleetState, PassReport)],
+        pairs: &mut [Pair<'_>],
         shared: &Shared<'_>,
-        time: PassTime<'_>,
+        (listed, time): (Option<List>, PassTime<'_>),
     ) -> Vec<Option<Observation>> {
         let PassTime {
             began, deadline, ..
         } = time;
-        let collect = pairs.iter().map(|(fleet, _)| {
-            collect_all(
-                &fleet.wanted.collectors,
-                &fleet.name.app,
-                began,
-                self.timeout,
-                &self.metrics,
-            )
-        });
-        let list = shared.client.list_machines(deadline);
+        let collect = pairs
+            .chunk_by(|(one, _), (next, _)| one.share == next.share)
+            .map(|fleets| self.collect(fleets, began));
+        let list = async {
+            match listed {
+                Some(listed) => listed,
+                None => shared.client.list_machines(deadline).await,
+            }
+        };
         let (readings, listed) = tokio::join!(join_all(collect), list);
+        if let Ok(machines) = &listed {
+            let regions = ListedRegions::of(machines, shared.shares);
+            let _ = shared.regions.set(regions);
+        }
 
+        let groups = Groups::of(pairs, &listed);
         let mut listed = Listed::new(listed, pairs.len());
         let mut observations = Vec::new();
-        for ((fleet, report), readings) in pairs.iter_mut().zip(readings) {
+        for ((fleet, report), readings) in pairs.iter_mut().zip(readings.into_iter().flatten()) {
             let FleetState {
                 name,
                 wanted,
+                policy,
                 memory,
                 log,
                 ..
@@ -297,12 +285,13 @@ impl Reconciler {
             observations.push(match listed.next() {
                 Ok(machines) => {
                     let none_listed = machines.is_empty();
-                    let observed = memory.note_list(machines, &wanted.policy, began);
+                    let observed = memory.note_list(machines, policy, began);
                     report.inventory = Some(Inventory::of(&observed));
                     Some(Observation {
                         nothing: none_listed && observed.members.is_empty(),
                         observed,
                         values,
+                        place: None,
                     })
                 }
                 Err(error) => {
@@ -313,13 +302,37 @@ impl Reconciler {
                 }
             });
         }
+        groups.place(pairs, &mut observations);
         let each = pairs.iter_mut().zip(&mut observations);
         let asking = each.filter_map(|((fleet, report), observation)| {
             let observation = observation.as_mut()?;
             Some(self.ask_for_unlisted(fleet, observation, (shared, time), report))
         });
         join_all(asking).await;
+        // By what the answers have told.
+        groups.place(pairs, &mut observations);
         observations
+    }
+
+    /// Asks for the metrics of the fleets of one policy; what each of them reads, in their order.
+    async fn collect(&self, fleets: &[Pair<'_>], began: Now) -> Vec<Readings> {
+        let Some((first, _)) = fleets.first() else {
+            return Vec::new();
+        };
+        let (app, collectors) = (&*first.name.app, &first.wanted.collectors);
+        if first.lacks_regions() {
+            // There is nobody to ask for, and nothing to evaluate.
+            return vec![Readings::default()];
+        }
+        let regions = fleets
+            .iter()
+            .filter_map(|(fleet, _)| fleet.name.region.as_deref());
+        let regions: Vec<&str> = regions.collect();
+        if regions.is_empty() {
+            return vec![collect_all(collectors, app, began, self.timeout, &self.metrics).await];
+        }
+        let about = (app, &*regions);
+        collect_each_region(collectors, about, began, self.timeout, &self.metrics).await
     }
 
     /// Asks for machines by id that the list lacks, or of which it denies what was written to them, where this pass cannot
@@ -337,7 +350,7 @@ impl Reconciler {
         let Observation {
             observed, values, ..
         } = observation;
-        let policy = &fleet.wanted.policy;
+        let policy = &fleet.policy;
         let ids = ids_to_ask(observed, policy, &fleet.memory, began, |observed| {
             fleet.evaluate(observed, values, began).targets
         });
@@ -370,8 +383,8 @@ impl Reconciler {
             (id, answer)
         });
         let answers = answers.collect();
-        let policy = &fleet.wanted.policy;
-        fleet.memory.settle(observed, answers, policy, began);
+        let policy = Arc::clone(&fleet.policy);
+        fleet.memory.settle(observed, answers, &policy, began);
         report.inventory = Some(Inventory::of(observed));
     }
 
@@ -388,7 +401,7 @@ impl Reconciler {
     async fn decide_and_act(
         &self,
         fleet: &mut FleetState,
-        observation: &Observation,
+        observation: &mut Observation,
         (shared, time): (&Shared<'_>, PassTime<'_>),
         report: &mut PassReport,
     ) {
@@ -398,7 +411,7 @@ impl Reconciler {
             watch,
         } = time;
         let wanted = Arc::clone(&fleet.wanted);
-        let policy = &wanted.policy;
+        let policy = &*Arc::clone(&fleet.policy);
         fleet.had = None;
         let Evaluation { targets, errors } =
             fleet.evaluate(&observation.observed, &observation.values, began);
@@ -422,23 +435,18 @@ impl Reconciler {
             });
             Arc::clone(answer.await)
         };
+        let fleet_place = (fleet.share, &fleet.name, &*wanted);
         let busy_error = OnceLock::new();
         let ask_busy = async {
-            let Some(query) = &wanted.busy else {
-                return Busyness::Unknown;
-            };
-            let until = self.ask_until(deadline, 0);
-            let app = &fleet.name.app;
-            match query.ask(app, began, until, &self.metrics).await {
-                Ok(samples) => Busyness::of(samples),
-                Err(error) => {
-                    let _ = busy_error.set(error);
-                    Busyness::Unknown
-                }
-            }
+            let answer = self.ask_busy(fleet_place, (shared, time)).await;
+            answer.unwrap_or_else(|error| {
+                let _ = busy_error.set(error);
+                Busyness::Unknown
+            })
         };
         let undecided = Undecided {
-            observed: &observation.observed,
+            observed: &mut observation.observed,
+            place: observation.place.as_ref(),
             limited: &limited,
             policy,
             memory: &mut fleet.memory,
@@ -586,6 +594,30 @@ impl Reconciler {
         }
     }
 
+    /// Asks how busy the machines of a fleet are: once for all regions of a policy, where the question is the same.
+    async fn ask_busy(
+        &self,
+        (share, name, wanted): (usize, &FleetName, &Wanted),
+        (shared, time): (&Shared<'_>, PassTime<'_>),
+    ) -> BusyAnswer {
+        let Some(query) = &wanted.busy else {
+            return Ok(Busyness::Unknown);
+        };
+        let ask = || async {
+            let until = self.ask_until(time.deadline, 0);
+            let about = Subject {
+                app: &name.app,
+                region: name.region.as_deref(),
+            };
+            let samples = query.ask(about, time.began, until, &self.metrics).await;
+            samples.map(Busyness::of).map_err(Arc::new)
+        };
+        match shared.busy.get(share) {
+            Some(asked) if !query.asks_each_region() => asked.get_or_init(ask).await.clone(),
+            _ => ask().await,
+        }
+    }
+
     /// Nobody said what the current release is. The pass has failed only where that keeps something from being done.
     fn note_no_answer(&self, error: &ApiError, planned: &Plan, report: &mut PassReport) {
         let withheld = planned
@@ -652,9 +684,63 @@ impl Listed {
     }
 }
 
+/// The process groups of which each region is a fleet, with their listed machines that no fleet has.
+struct Groups(Vec<(Arc<Policy>, Vec<Machine>)>);
+
+impl Groups {
+    fn of(pairs: &[Pair<'_>], listed: &List) -> Self {
+        let mut groups: Vec<(Arc<Policy>, BTreeSet<&str>)> = Vec::new();
+        for (fleet, _) in pairs {
+            let policy = &fleet.policy;
+            let Some(region) = &policy.region else {
+                continue;
+            };
+            let mut known = groups.iter_mut();
+            let known = known.find(|(other, _)| other.process_group == policy.process_group);
+            if let Some((_, regions)) = known {
+                regions.insert(region);
+            } else {
+                groups.push((Arc::clone(policy), BTreeSet::from([&**region])));
+            }
+        }
+        let listed = listed.as_deref().unwrap_or_default();
+        let groups = groups.into_iter().map(|(policy, regions)| {
+            let strays = strays_of(listed, &policy, &regions);
+            (policy, strays.into_iter().cloned().collect())
+        });
+        Self(groups.collect())
+    }
+
+    /// Gives each fleet its place among the others, by what all of them have seen so far.
+    fn place(&self, pairs: &[Pair<'_>], observations: &mut [Option<Observation>]) {
+        for (policy, strays) in &self.0 {
+            let is_of_group = |fleet: &FleetState| {
+                fleet.policy.region.is_some() && fleet.policy.process_group == policy.process_group
+            };
+            let seen = pairs.iter().zip(&*observations);
+            let seen = seen.filter_map(|((fleet, _), observation)| {
+                let observation = observation.as_ref().filter(|_| is_of_group(fleet))?;
+                Some((&observation.observed, &*fleet.policy))
+            });
+            let group = Arc::new(Mutex::new(Group::of(seen, strays, policy)));
+            let fleets = pairs.iter().zip(observations.iter_mut());
+            let fleets = fleets.filter_map(|((fleet, _), observation)| {
+                observation.as_mut().filter(|_| is_of_group(fleet))
+            });
+            for (at, observation) in fleets.enumerate() {
+                let place = Place::new(Arc::clone(&group), at);
+                observation.observed.elsewhere = place.beside();
+                observation.place = Some(place);
+            }
+        }
+    }
+}
+
 struct Observation {
     /// Whether the app has no machine of any group, as far as is known.
     nothing: bool,
     observed: Observed,
     values: Values,
+    /// Its place among the regions of its group, where each is a fleet.
+    place: Option<Place>,
 }

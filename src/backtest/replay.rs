@@ -15,8 +15,9 @@ use super::{
 use crate::{
     expr::{EvalError, Expression, Names, Values},
     scaling::{
-        ActingPass, Action, Bounds, Counts, Decision, Effect, Evaluation, InitialState, Kind,
-        Memory, Now, Planner, Policy, Reason, ReleaseView, TargetExpressions, limit, to_count,
+        ActingPass, Action, Bounds, Counts, Decision, Effect, Evaluation, Group, InitialState,
+        Kind, Machine, Memory, Now, Planner, Policy, Reason, ReleaseView, State, TargetExpressions,
+        limit, to_count,
     },
 };
 
@@ -227,7 +228,7 @@ impl Replay<'_> {
     ) -> Result<u32, EvalError> {
         let values = self.with_counts(values, counts);
         let value = expression.evaluate(&values, now.wall)?;
-        to_count(Kind::Started, value)
+        to_count(0, value)
     }
 
     /// How many machines there are before the first step.
@@ -260,9 +261,14 @@ impl Replay<'_> {
                 (None, None) if self.targets.created.is_some() => continue,
                 (None, None) => created,
                 (None, Some(bounds)) => {
-                    let floor = self.policy.floor.unwrap_or(1).max(1);
+                    let least = self.targets.least(Kind::Created);
+                    let floor = self.policy.floor.unwrap_or(least).max(least);
                     let ceiling = self.policy.ceiling.unwrap_or(u32::MAX);
-                    bounds.min.min(ceiling).max(floor).max(routed.unwrap_or(1))
+                    bounds
+                        .min
+                        .min(ceiling)
+                        .max(floor)
+                        .max(routed.unwrap_or(least))
                 }
             };
             let by_target = targets.started.bounds().filter(|_| self.running.is_none());
@@ -289,7 +295,15 @@ impl Replay<'_> {
             tally: _,
         } = world;
         memory.begin_pass(None, now.monotonic);
-        let observed = memory.note_list(fleet.list(), self.policy, now);
+        let mut observed = memory.note_list(fleet.list(), self.policy, now);
+        if self.policy.region.is_some() {
+            // The others of the group are not replayed: it may go down to nothing, and comes back.
+            let machine = Machine {
+                process_group: self.policy.process_group.clone(),
+                ..Machine::new("elsewhere", "elsewhere", State::Started)
+            };
+            observed.elsewhere = Group::with_one_elsewhere(machine, self.policy);
+        }
         let values = self.with_counts(values, Counts::of(&observed));
         let Evaluation { targets, errors } = self.targets.evaluate(&values, now);
         let limited = limit(targets, &observed, self.policy, memory, now);

@@ -22,12 +22,13 @@ const ENDLESS: u32 = 1000;
 /// How many metrics are tried in all combinations; more of them are given the same value.
 const TRIED_APART: u32 = 3;
 
-/// The value of one expression, as far as it has one, and the count that it becomes: `4`, `3.2 -> 3`.
+/// The value of one expression, as far as it has one, and the count that it becomes, of which there is a least: `4`,
+/// `3.2 -> 3`.
 #[must_use]
-pub fn worked_out(kind: Kind, expression: &Expression, values: &Values, now: Now) -> String {
+pub fn worked_out(least: u32, expression: &Expression, values: &Values, now: Now) -> String {
     match expression.evaluate(values, now.wall) {
         Err(error) => format!("failed: {error}"),
-        Ok(value) => match to_count(kind, value) {
+        Ok(value) => match to_count(least, value) {
             Ok(count) => format!("= {value} -> {count}"),
             Err(_) => format!("= {value}, which is too large to be a count"),
         },
@@ -110,8 +111,9 @@ fn value(seen: &Seen<'_>, kind: Kind, expression: &Expression) -> Step {
         Err(error) => Step::failed(StepKind::Expression, format!("{source}: {error}"))
             .hint(hints::evaluation(&error)),
         Ok(value) => {
-            let text = worked_out(kind, expression, &seen.values, seen.now);
-            match to_count(kind, value) {
+            let least = seen.settings.targets.least(kind);
+            let text = worked_out(least, expression, &seen.values, seen.now);
+            match to_count(least, value) {
                 Ok(count) => Step::ok(StepKind::Expression, format!("{source} {text}"))
                     .with("value", value)
                     .with("count", count),
@@ -185,7 +187,7 @@ fn climb(seen: &Seen<'_>, kind: Kind, expression: &Expression) -> Option<Step> {
     while steps < ENDLESS {
         let values = counts(own).beside(&metrics, |name| is_metric(seen, name));
         let value = expression.evaluate(&values, seen.now.wall).ok()?;
-        match to_count(kind, value) {
+        match to_count(seen.settings.targets.least(kind), value) {
             Ok(wanted) if wanted > own => own = wanted,
             // More than any count: where it has climbed so far, it has doubled all the way.
             Err(_) if steps >= CLIMBS => {
@@ -236,7 +238,7 @@ fn above_maximum(seen: &Seen<'_>, kind: Kind, band: &ExpressionBand) -> Option<S
     let witness = assignments(seen, &names).find_map(|values| {
         let count = |expression: &Expression| {
             let value = expression.evaluate(&values, seen.now.wall).ok()?;
-            to_count(kind, value).ok()
+            to_count(seen.settings.targets.least(kind), value).ok()
         };
         let (low, high) = (count(min)?, count(max)?);
         (low > high).then_some((values, low, high))

@@ -116,6 +116,11 @@ fn nothing(seen: &Seen<'_>, fleet: &Fleet, group: &str) -> Step {
         };
         return step.hint(hints::deploy_first(seen.app));
     }
+    let policy = &seen.settings.policy;
+    if policy.region.is_some() && others.keys().any(|other| policy.scales_group(other)) {
+        let sentence = format!("no machine{group}: the first one is a copy from another region");
+        return Step::ok(StepKind::Machines, sentence);
+    }
     if fleet.crowd.aside > 0 {
         return Step::failed(
             StepKind::Machines,
@@ -238,11 +243,15 @@ fn mounted(fleet: &Fleet) -> u32 {
     u32::try_from(mounted.count()).unwrap_or(u32::MAX)
 }
 
-/// ` of the group app`; nothing where all groups are meant.
+/// ` of the group app`, ` of the group app in iad`; nothing where all machines are meant.
 fn group_text(policy: &Policy) -> String {
-    match policy.process_group.as_str() {
+    let group = match policy.process_group.as_str() {
         EVERY_GROUP => String::new(),
         group => format!(" of the group {group}"),
+    };
+    match &policy.region {
+        Some(region) => format!("{group} in {region}"),
+        None => group,
     }
 }
 

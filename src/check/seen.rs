@@ -1,6 +1,9 @@
 //! What the command brings back: every answer, or why there is none.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     collect::{CollectError, Sample},
@@ -9,8 +12,8 @@ use crate::{
     expr::Values,
     machines::{ApiError, AppAbout, TokenScope},
     scaling::{
-        Busyness, Counts, Evaluation, Limited, Machine, Memory, Now, Observed, Policy, Release,
-        limit,
+        Busyness, Counts, Evaluation, Group, Limited, Machine, Memory, Now, Observed, Policy,
+        Release, limit, strays_of,
     },
     shown::excerpt,
 };
@@ -81,7 +84,7 @@ pub struct Reading {
 pub struct Fleet {
     /// All machines of the app, as the list has them.
     pub crowd: Crowd,
-    /// Those of the process group.
+    /// Those of the process group, or of one region of it.
     pub observed: Observed,
     /// What the expressions ask for.
     pub evaluation: Evaluation,
@@ -108,13 +111,22 @@ impl Fleet {
         let policy = &settings.policy;
         let crowd = Crowd::of(&machines, policy);
         let mut memory = Memory::default();
-        let observed = memory.note_list(machines, policy, now);
+        let strays = policy.region.as_deref().map(|region| {
+            let strays = strays_of(&machines, policy, &BTreeSet::from([region]));
+            strays.into_iter().cloned().collect::<Vec<Machine>>()
+        });
+        let mut observed = memory.note_list(machines, policy, now);
+        if let Some(strays) = strays {
+            let group = Group::of([(&observed, policy)], &strays, policy);
+            observed.elsewhere = group.beside(0);
+        }
         let is_metric = |name: &str| settings.collectors.iter().any(|one| one.metric == name);
         *values = Counts::of(&observed).beside(values, is_metric);
         let evaluation = settings.targets.evaluate(values, now);
         let limited = limit(evaluation.targets, &observed, policy, &mut memory, now);
         let undecided = Undecided {
-            observed: &observed,
+            observed: &mut observed,
+            place: None,
             limited: &limited,
             policy,
             memory: &mut memory,

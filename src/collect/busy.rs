@@ -13,7 +13,7 @@ use super::{
     prometheus::Prometheus,
 };
 use crate::{
-    config::{BusyConfig, CollectorKind},
+    config::{BusyConfig, CollectorKind, Subject},
     json::Object,
     labels::CallResult,
     metrics::Metrics,
@@ -54,19 +54,25 @@ impl BusyQuery {
         })
     }
 
-    /// The samples by machine, at the time of the pass; asks until `until` at most and counts the request.
+    /// Whether something else is asked for each region.
+    #[must_use]
+    pub fn asks_each_region(&self) -> bool {
+        self.config.asks_each_region()
+    }
+
+    /// The samples by machine of an app or a region of it, at the time of the pass; asks until `until` at most and counts the request.
     ///
     /// # Errors
     ///
     /// Whatever keeps the query from having a vector of such elements, at least one.
-    pub async fn ask(
+    pub async fn ask<'a>(
         &self,
-        app: &str,
+        about: impl Into<Subject<'a>>,
         began: Now,
         until: Instant,
         metrics: &Metrics,
     ) -> Result<Vec<(String, f64)>, CollectError> {
-        let query = self.config.query.render(app);
+        let query = self.config.query.render(about);
         let asked = Instant::now();
         let result = timeout_at(until, self.server.query_vector(&query, began.wall))
             .await

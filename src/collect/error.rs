@@ -229,6 +229,16 @@ pub enum CollectError {
         "the query returned nothing (if nothing means 0, add `or vector(0)` to the query or set `FAS_PROMETHEUS_EMPTY_VALUE`)"
     )]
     Empty,
+    /// The query has elements for regions, and none for this one, and no value is configured for that.
+    #[error(
+        "no element has the region `{region}`, only {others} (if nothing means 0, set `FAS_PROMETHEUS_EMPTY_VALUE`)"
+    )]
+    NoRegion {
+        /// The fleet's region.
+        region: String,
+        /// Some of those there are.
+        others: String,
+    },
     /// A range of samples for each series.
     #[error(
         "the query returned a matrix, but one value is needed: remove the range, or aggregate over it"
@@ -339,7 +349,7 @@ pub enum CollectError {
         /// What is wrong, and where.
         problem: String,
     },
-    /// A `JSONPath` that is none once the app's name is in it.
+    /// A `JSONPath` that is none once the names of app and region are in it.
     #[error("the path to the number cannot be used: {problem}")]
     Path {
         /// What is wrong with it.
@@ -399,7 +409,8 @@ pub enum CollectError {
         /// Which service, and its address without secrets.
         peer: String,
     },
-    /// What kept the connection from being made that several metrics share.
+    /// What kept the connection from being made that several metrics share, or a metric from having a value that holds for several
+    /// regions.
     #[error(transparent)]
     SameAttempt(std::sync::Arc<Self>),
 
@@ -502,6 +513,7 @@ impl CollectError {
     pub(super) fn asked(self, query: &str) -> Self {
         let may_be_the_querys_fault = match &self {
             Self::Empty
+            | Self::NoRegion { .. }
             | Self::Nan
             | Self::NoMachineLabel
             | Self::Api { .. }
@@ -616,7 +628,9 @@ impl CollectError {
             | Self::Encoding { .. }
             | Self::NegativeCount(_) => CollectErrorKind::Unreadable,
             Self::Partial => CollectErrorKind::Partial,
-            Self::Empty | Self::Nothing { .. } | Self::NoHistory { .. } => CollectErrorKind::Empty,
+            Self::Empty | Self::NoRegion { .. } | Self::Nothing { .. } | Self::NoHistory { .. } => {
+                CollectErrorKind::Empty
+            }
             Self::Matrix
             | Self::StringResult
             | Self::ResultType { .. }

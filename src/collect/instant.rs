@@ -22,7 +22,7 @@ use crate::{
 const TEXT_LIMIT: usize = 300;
 
 /// The longest name (a result type, an error type, a sample value) that is shown.
-const NAME_LIMIT: usize = 60;
+pub(super) const NAME_LIMIT: usize = 60;
 
 /// How many warnings of an answer are kept.
 const WARNING_LIMIT: usize = 5;
@@ -40,12 +40,21 @@ pub fn parse_instant(
     body: &[u8],
     empty_value: Option<f64>,
 ) -> Result<Sample, CollectError> {
+    let success = read_success::<Head<&RawValue, 2>>(status, body)?;
+    sample(&success, empty_value)
+}
+
+/// The number in an answer of which at least two elements are kept.
+pub(super) fn sample<const KEPT: usize>(
+    success: &Success<Head<&RawValue, KEPT>>,
+    empty_value: Option<f64>,
+) -> Result<Sample, CollectError> {
     let Success {
         result_type,
         result,
         warnings,
-    } = read_success::<Head<&RawValue, 2>>(status, body)?;
-    let ((value, time), element_count) = match &*result_type {
+    } = success;
+    let ((value, time), element_count) = match &**result_type {
         "vector" => match result.first.first() {
             None => ((empty_value.ok_or(CollectError::Empty)?, None), 0),
             Some(element) if element.get().starts_with('{') => (of_series(element)?, result.count),
@@ -63,17 +72,21 @@ pub fn parse_instant(
         "" => return Err(malformed("`data.resultType` is missing")),
         found => return Err(other_type(found)),
     };
-    let value = if value.is_nan() {
-        empty_value.ok_or(CollectError::Nan)?
-    } else {
-        value
-    };
     Ok(Sample {
-        value,
+        value: usable(value, empty_value)?,
         element_count,
         time,
-        warnings,
+        warnings: warnings.clone(),
     })
+}
+
+/// The value, or what stands in for NaN.
+pub(super) fn usable(value: f64, empty_value: Option<f64>) -> Result<f64, CollectError> {
+    if value.is_nan() {
+        empty_value.ok_or(CollectError::Nan)
+    } else {
+        Ok(value)
+    }
 }
 
 /// An answer that says of itself that it is a success and complete.
@@ -158,7 +171,7 @@ fn is_text(value: &RawValue) -> bool {
 }
 
 /// The value of an element of a vector, and of what time it is.
-fn of_series(element: &RawValue) -> Result<(f64, Option<f64>), CollectError> {
+pub(super) fn of_series(element: &RawValue) -> Result<(f64, Option<f64>), CollectError> {
     let Object(series): Object<Series<'_>> = read(element)?;
     match (series.value, series.histogram) {
         (Some((time, value)), _) => Ok((number(&value)?, time.get().parse().ok())),

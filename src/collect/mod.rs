@@ -14,6 +14,7 @@ mod postgres;
 mod prometheus;
 mod range;
 mod redis;
+mod regions;
 mod temporal;
 #[cfg(test)]
 pub(crate) mod test_keys;
@@ -36,7 +37,7 @@ use self::{prometheus::Prometheus, temporal::Temporal, web::Web};
 use crate::{
     config::{
         AddressTemplate, CollectorConfig, CollectorKind, CollectorSource, PostgresAddress,
-        QueryTemplate, RedisAddress, RedisCommand,
+        QueryTemplate, RedisAddress, RedisCommand, Subject,
     },
     error_chain::chain,
     expr::{Names, Values},
@@ -57,6 +58,7 @@ const POINTS_AT_ONCE: usize = 10_000;
 pub struct Collector {
     metric: String,
     kind: CollectorKind,
+    asks_each_region: bool,
     source: Source,
 }
 
@@ -252,6 +254,7 @@ impl Collector {
         Ok(Self {
             metric: config.metric.clone(),
             kind: config.kind(),
+            asks_each_region: config.asks_each_region(),
             source,
         })
     }
@@ -266,42 +269,50 @@ impl Collector {
         self.kind
     }
 
-    /// The query as it is sent for `app`, its variables replaced.
-    pub fn query(&self, app: &str) -> String {
+    /// Whether something else is asked, or elsewhere, for each region.
+    pub fn asks_each_region(&self) -> bool {
+        self.asks_each_region
+    }
+
+    /// The query as it is sent for an app or a region of it, its variables replaced.
+    pub fn query<'a>(&self, about: impl Into<Subject<'a>>) -> String {
+        let about = about.into();
         match &self.source {
-            Source::Prometheus { query, .. } => query.render(app),
+            Source::Prometheus { query, .. } => query.render(about),
             Source::Temporal { query, .. } => {
-                temporal::running(query.as_ref().map(|query| query.render(app)).as_deref())
+                let query = query.as_ref().map(|query| query.render(about));
+                temporal::running(query.as_deref())
             }
             Source::Http { url, value, .. } => {
-                let path = value.as_ref().map(|value| value.render(app));
+                let path = value.as_ref().map(|value| value.render(about));
                 let path = path.map_or_else(String::new, |path| format!(" {path}"));
-                format!("GET {}{path}", url.shown(app))
+                format!("GET {}{path}", url.shown(about))
             }
-            Source::Redis { command, .. } => command.shown(app),
-            Source::Postgres { query, .. } => query.render(app),
+            Source::Redis { command, .. } => command.shown(about),
+            Source::Postgres { query, .. } => query.render(about),
         }
     }
 
-    /// Asks once, for `app`. `now` is the evaluation time sent to Prometheus. The caller bounds it by `until` (dropping the
+    /// Asks once, for an app or a region of it. `now` is the evaluation time sent to Prometheus. The caller bounds it by `until` (dropping the
     /// future is safe at any point), of which a server that can keep a deadline is told.
     ///
     /// # Errors
     ///
     /// Whatever keeps the metric from having a value in this pass.
-    pub async fn collect(
+    pub async fn collect<'a>(
         &self,
-        app: &str,
+        about: impl Into<Subject<'a>>,
         now: jiff::Timestamp,
         until: Instant,
     ) -> Result<Sample, CollectError> {
-        let query = self.query(app);
+        let about = about.into();
+        let query = self.query(about);
         let result = match &self.source {
             Source::Prometheus { client, .. } => client.query(&query, now).await,
             Source::Temporal { client, .. } => client.count(&query).await,
             Source::Http { client, url, value } => {
-                let path = value.as_ref().map(|value| value.render(app));
-                client.get(&url.render(app), path.as_deref()).await
+                let path = value.as_ref().map(|value| value.render(about));
+                client.get(&url.render(about), path.as_deref()).await
             }
             Source::Redis {
                 servers,
@@ -310,9 +321,9 @@ impl Collector {
                 command,
                 empty_value,
             } => {
-                let address = RedisAddress::parse(&url.render(app));
+                let address = RedisAddress::parse(&url.render(about));
                 let (address, _) = address.map_err(|_| self.unusable_address())?;
-                let command = command.render(app);
+                let command = command.render(about);
                 redis::ask(servers, tls, &address, command, *empty_value).await
             }
             Source::Postgres {
@@ -321,7 +332,7 @@ impl Collector {
                 empty_value,
                 ..
             } => {
-                let address = PostgresAddress::parse(&url.render(app));
+                let address = PostgresAddress::parse(&url.render(about));
                 let (address, _) = address.map_err(|_| self.unusable_address())?;
                 postgres::ask(databases, &address, &query, until, *empty_value).await
             }
@@ -329,15 +340,39 @@ impl Collector {
         result.map_err(|error| error.asked(&query))
     }
 
-    /// An address that was one with another app's name in it.
+    /// Asks once, for all regions of an app: one sample for each, in their order. A vector of Prometheus in which every element has
+    /// a label `region` gives each its own; whatever else is the same for all.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the metric from having a value in any region in this pass.
+    async fn collect_for_all(
+        &self,
+        app: &str,
+        regions: &[&str],
+        now: jiff::Timestamp,
+        until: Instant,
+    ) -> Result<Vec<Result<Sample, CollectError>>, CollectError> {
+        let Source::Prometheus { client, query } = &self.source else {
+            let sample = self.collect(app, now, until).await?;
+            return Ok(regions.iter().map(|_| Ok(sample.clone())).collect());
+        };
+        let query = query.render(app);
+        let asked = |error: CollectError| error.asked(&query);
+        let of_regions = client.query_regions(&query, regions, now).await;
+        let of_regions = of_regions.map_err(asked)?.into_iter();
+        Ok(of_regions.map(|one| one.map_err(asked)).collect())
+    }
+
+    /// An address that was one with another name of an app or region in it.
     fn unusable_address(&self) -> CollectError {
         CollectError::Address {
             service: self.kind.title(),
-            problem: "it is none once the app's name is in it",
+            problem: "it is none once the names of app and region are in it",
         }
     }
 
-    /// Asks for its values at the points of `grid`, for `app`, in as many requests as that takes; each may take `timeout`
+    /// Asks for its values at the points of `grid`, for an app or a region of it, in as many requests as that takes; each may take `timeout`
     /// (`FAS_TIMEOUT`). `told` hears how many points have come each time.
     ///
     /// An answer that is too large, of a query that forgets to aggregate, is asked for in smaller parts. Nothing else is
@@ -346,9 +381,9 @@ impl Collector {
     /// # Errors
     ///
     /// Whatever keeps the metric from having a history. One that has no value anywhere is none of them.
-    pub async fn history(
+    pub async fn history<'a>(
         &self,
-        app: &str,
+        about: impl Into<Subject<'a>>,
         grid: Grid,
         timeout: Duration,
         mut told: impl FnMut(usize),
@@ -357,7 +392,7 @@ impl Collector {
             let service = self.kind.title();
             return Err(CollectError::NoHistory { service });
         };
-        let query = query.render(app);
+        let query = query.render(about);
         let mut past = Past {
             values: Vec::with_capacity(grid.points),
             spoiled: Vec::new(),
@@ -396,7 +431,7 @@ impl Collector {
 }
 
 /// What each collector said in one pass, by its metric.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Readings(Vec<(String, Result<Sample, CollectError>)>);
 
 impl Readings {
@@ -445,26 +480,123 @@ pub async fn collect_all(
     timeout: Duration,
     metrics: &Metrics,
 ) -> Readings {
-    let until = Instant::from_std(began.monotonic) + timeout / SHARE;
+    let limits = Limits::new(began, timeout);
     let readings = join_all(collectors.iter().map(|collector| async move {
-        tracing::debug!(
-            app,
-            metric = collector.metric(),
-            "query of {}: {}",
-            collector.metric(),
-            collector.query(app)
-        );
-        let asked = Instant::now();
-        let result = timeout_at(until, collector.collect(app, began.wall, until))
-            .await
-            .unwrap_or(Err(CollectError::OutOfTime { timeout }));
-        let counted = result
-            .as_ref()
-            .map_or_else(CollectError::result, |_| CallResult::Ok);
-        metrics.collector_request(collector.kind.request(), counted, asked.elapsed());
+        tell(collector, app.into());
+        let request = Box::pin(collector.collect(app, limits.began.wall, limits.until));
+        let result = within(collector, limits, metrics, request, result_of).await;
         (collector.metric().to_owned(), result)
     }));
     Readings(readings.await)
+}
+
+/// As [`collect_all`], where each region of the app is a fleet of its own: what each of `regions` got, in their order.
+///
+/// A collector with `$REGION` is asked once for each of them, every other one once for all. Of an answer for all, a vector of
+/// Prometheus in which every element has a label `region` gives each region its own element; any other number holds for all.
+pub async fn collect_each_region(
+    collectors: &[Collector],
+    (app, regions): (&str, &[&str]),
+    began: Now,
+    timeout: Duration,
+    metrics: &Metrics,
+) -> Vec<Readings> {
+    let limits = Limits::new(began, timeout);
+    let columns = join_all(collectors.iter().map(|collector| async move {
+        let metric = || collector.metric().to_owned();
+        if regions.is_empty() {
+            return Vec::new();
+        }
+        let results = if collector.asks_each_region() {
+            join_all(regions.iter().map(|region| async move {
+                let about = Subject::in_region(app, region);
+                tell(collector, about);
+                let request = Box::pin(collector.collect(about, limits.began.wall, limits.until));
+                within(collector, limits, metrics, request, result_of).await
+            }))
+            .await
+        } else {
+            tell(collector, app.into());
+            let (wall, until) = (limits.began.wall, limits.until);
+            let request = Box::pin(collector.collect_for_all(app, regions, wall, until));
+            let answer = within(collector, limits, metrics, request, |results| {
+                result_of_regions(results)
+            })
+            .await;
+            answer.unwrap_or_else(|error| {
+                let error = Arc::new(error);
+                let same = |_| Err(CollectError::SameAttempt(Arc::clone(&error)));
+                regions.iter().map(same).collect()
+            })
+        };
+        results
+            .into_iter()
+            .map(|result| (metric(), result))
+            .collect()
+    }));
+    let mut columns: Vec<_> = columns.await.into_iter().map(Vec::into_iter).collect();
+    let row = |_: &&str| Readings(columns.iter_mut().filter_map(Iterator::next).collect());
+    regions.iter().map(row).collect()
+}
+
+/// When a pass began, and until when metrics may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    began: Now,
+    timeout: Duration,
+    until: Instant,
+}
+
+impl Limits {
+    fn new(began: Now, timeout: Duration) -> Self {
+        Self {
+            began,
+            timeout,
+            until: Instant::from_std(began.monotonic) + timeout / SHARE,
+        }
+    }
+}
+
+/// Makes a request in the time that there is, and counts it as what `result` makes of the answer.
+async fn within<T>(
+    collector: &Collector,
+    limits: Limits,
+    metrics: &Metrics,
+    request: impl Future<Output = Result<T, CollectError>>,
+    result: impl Fn(&T) -> CallResult,
+) -> Result<T, CollectError> {
+    let asked = Instant::now();
+    let timeout = limits.timeout;
+    let answer = timeout_at(limits.until, request)
+        .await
+        .unwrap_or(Err(CollectError::OutOfTime { timeout }));
+    let counted = answer.as_ref().map_or_else(CollectError::result, result);
+    metrics.collector_request(collector.kind.request(), counted, asked.elapsed());
+    answer
+}
+
+fn result_of(_: &Sample) -> CallResult {
+    CallResult::Ok
+}
+
+/// One request is a success if it has a value for anyone.
+fn result_of_regions(results: &[Result<Sample, CollectError>]) -> CallResult {
+    let first = results.iter().find(|result| result.is_ok());
+    match first.or(results.first()) {
+        Some(Err(error)) => error.result(),
+        _ => CallResult::Ok,
+    }
+}
+
+fn tell(collector: &Collector, about: Subject<'_>) {
+    tracing::debug!(
+        app = about.app,
+        region = about.region,
+        metric = collector.metric(),
+        "query of {}: {}",
+        collector.metric(),
+        collector.query(about)
+    );
 }
 
 /// Shows the metric's name only: the rest holds tokens.
@@ -491,7 +623,7 @@ mod tests {
         *,
     };
     use crate::{
-        config::{TemporalAddress, TemporalIdentity},
+        config::{BusyConfig, TemporalAddress, TemporalIdentity},
         transport::TransportError,
     };
 
@@ -635,5 +767,199 @@ mod tests {
             assert_eq!(error.kind(), kind, "{error}");
             assert_eq!(error.result(), expected);
         }
+    }
+
+    /// Answers by the query, whose words say with what, and keeps the queries.
+    #[derive(Default)]
+    struct Scripted(Mutex<Vec<String>>);
+
+    impl Transport for Scripted {
+        fn exchange(
+            &self,
+            request: Request<Bytes>,
+            _: usize,
+        ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+            let form = url::form_urlencoded::parse(request.body());
+            let query = form.into_iter().find(|(name, _)| name == "query");
+            let query = query.unwrap().1.into_owned();
+            let result = match &*query {
+                "by region" => {
+                    r#"[{"metric":{"region":"ord"},"value":[1,"2"]},{"metric":{"region":"iad"},"value":[1,"1"]}]"#
+                }
+                "depth in iad of my-app" => r#"[{"metric":{},"value":[1,"11"]}]"#,
+                "depth in ord of my-app" => r#"[{"metric":{},"value":[1,"12"]}]"#,
+                "the same" => r#"[{"metric":{},"value":[1,"7"]}]"#,
+                _ => "[]",
+            };
+            let hangs = query.starts_with("hang");
+            self.0.lock().unwrap().push(query);
+            let answer = format!(
+                r#"{{"status":"success","data":{{"resultType":"vector","result":{result}}}}}"#
+            );
+            Box::pin(async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                Ok(Response::new(Bytes::from(answer)))
+            })
+        }
+    }
+
+    impl Scripted {
+        /// What a metric of each query, called `m0` and so on, is in each region; and the queries that were sent, sorted.
+        async fn ask(
+            queries: &[&str],
+            regions: &[&str],
+            metrics: &Metrics,
+        ) -> (Vec<Vec<String>>, Vec<String>) {
+            let transport = Arc::new(Self::default());
+            let shared = Arc::clone(&transport) as Arc<dyn Transport>;
+            let connections = Connections::new(shared, None);
+            let collectors = queries.iter().enumerate().map(|(index, query)| {
+                let mut config = prometheus();
+                config.metric = format!("m{index}");
+                if let CollectorSource::Prometheus {
+                    query: template, ..
+                } = &mut config.source
+                {
+                    *template = QueryTemplate::parse_per_region(query, |_| None).0;
+                }
+                Collector::new(&config, &connections).unwrap()
+            });
+            let collectors: Vec<Collector> = collectors.collect();
+            let began = Now {
+                monotonic: Instant::now().into_std(),
+                wall: jiff::Timestamp::UNIX_EPOCH,
+            };
+            let timeout = Duration::from_secs(30);
+            let readings =
+                collect_each_region(&collectors, ("my-app", regions), began, timeout, metrics)
+                    .await;
+            let readings = readings.into_iter().map(|readings| {
+                let results = readings.into_results();
+                let results = results.map(|(metric, result)| match result {
+                    Ok(sample) => format!("{metric}={}", sample.value),
+                    Err(error) => format!("{metric}: {error}"),
+                });
+                results.collect()
+            });
+            let mut sent = transport.0.lock().unwrap().clone();
+            sent.sort_unstable();
+            (readings.collect(), sent)
+        }
+    }
+
+    /// The requests that were counted, as lines of `/metrics`.
+    fn counted(metrics: &Metrics) -> Vec<String> {
+        let mut text = String::new();
+        metrics.write(&mut text);
+        let lines = text.lines().filter(|line| {
+            line.starts_with("fas_api_requests_total{api=\"prometheus\"") && !line.ends_with(" 0")
+        });
+        let lines = lines.map(|line| {
+            let (_, result) = line.split_once("status=\"").unwrap();
+            result.replace("\"}", "")
+        });
+        lines.collect()
+    }
+
+    #[tokio::test]
+    async fn a_collector_is_asked_for_each_region_if_it_says_so_and_otherwise_once_for_all() {
+        let queries = ["by region", "depth in $REGION of $APP_NAME", "the same"];
+        let metrics = Metrics::new();
+        let (readings, sent) = Scripted::ask(&queries, &["iad", "ord"], &metrics).await;
+        assert_eq!(
+            readings,
+            [["m0=1", "m1=11", "m2=7"], ["m0=2", "m1=12", "m2=7"]]
+        );
+        assert_eq!(
+            sent,
+            [
+                "by region",
+                "depth in iad of my-app",
+                "depth in ord of my-app",
+                "the same"
+            ]
+        );
+        assert_eq!(counted(&metrics), ["ok 4"]);
+        let (readings, sent) = Scripted::ask(&queries, &[], &metrics).await;
+        assert!(
+            readings.is_empty() && sent.is_empty(),
+            "{readings:?} {sent:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_region_without_a_value_holds_no_other_back_and_a_request_is_counted_once() {
+        let metrics = Metrics::new();
+        let queries = ["by region", "depth in $REGION of $APP_NAME", "nothing"];
+        let (readings, sent) = Scripted::ask(&queries, &["fra", "iad"], &metrics).await;
+        let nothing = "m2: the query returned nothing (if nothing means 0, add `or vector(0)` to the query or set \
+                       `FAS_PROMETHEUS_EMPTY_VALUE`); the query sent was: nothing";
+        assert_eq!(
+            readings,
+            [
+                [
+                    "m0: no element has the region `fra`, only iad, ord (if nothing means 0, set \
+                     `FAS_PROMETHEUS_EMPTY_VALUE`); the query sent was: by region",
+                    &nothing
+                        .replace("m2", "m1")
+                        .replace(": nothing", ": depth in fra of my-app"),
+                    nothing
+                ],
+                ["m0=1", "m1=11", nothing]
+            ]
+        );
+        assert_eq!(sent.len(), 4);
+        assert_eq!(counted(&metrics), ["invalid 2", "ok 2"]);
+        // Nobody has anything of it.
+        let metrics = Metrics::new();
+        Scripted::ask(&["by region"], &["fra", "syd"], &metrics).await;
+        assert_eq!(counted(&metrics), ["invalid 1"]);
+    }
+
+    #[tokio::test]
+    async fn how_busy_machines_are_is_asked_for_an_app_or_a_region_of_it() {
+        let transport = Arc::new(Scripted::default());
+        let query = "busy in $REGION of $APP_NAME";
+        let config = BusyConfig {
+            address: Url::parse("http://p.test").unwrap(),
+            basic: None,
+            token: None,
+            query: QueryTemplate::parse_per_region(query, |_| None).0,
+        };
+        let busy = BusyQuery::new(&config, Arc::clone(&transport) as Arc<dyn Transport>).unwrap();
+        assert!(busy.asks_each_region());
+        let began = Now {
+            monotonic: Instant::now().into_std(),
+            wall: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let metrics = Metrics::new();
+        for about in [Subject::from("my-app"), Subject::in_region("my-app", "iad")] {
+            let until = Instant::now() + Duration::from_secs(1);
+            let answer = busy.ask(about, began, until, &metrics).await;
+            assert_eq!(answer.unwrap_err().kind(), CollectErrorKind::Empty);
+        }
+        let sent = ["busy in $REGION of my-app", "busy in iad of my-app"];
+        assert_eq!(*transport.0.lock().unwrap(), sent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_for_one_region_takes_nothing_from_the_others() {
+        let metrics = Metrics::new();
+        let began = Instant::now();
+        let queries = ["hang in $REGION", "by region", "hang for all"];
+        let (readings, _) = Scripted::ask(&queries, &["iad", "ord"], &metrics).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(15));
+        let late = "no answer within 15s (half of FAS_TIMEOUT=30s)";
+        let row = |value: &str| {
+            [
+                format!("m0: {late}"),
+                value.to_owned(),
+                format!("m2: {late}"),
+            ]
+        };
+        assert_eq!(readings, [row("m1=1"), row("m1=2")]);
+        assert_eq!(counted(&metrics), ["ok 1", "timeout 3"]);
     }
 }

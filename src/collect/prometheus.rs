@@ -25,6 +25,7 @@ use super::{
     CollectError, Grid, Past, Sample, busy,
     exchange::{AGENT, Asked, authorization, exchange, uri},
     parse_instant, parse_range,
+    regions::parse_regions,
 };
 use crate::{
     shown::{address as shown, without_user},
@@ -97,6 +98,22 @@ impl Prometheus {
             .ask(&self.endpoint, &Form::of_instant(query, now))
             .await?;
         parse_instant(answer.status(), answer.body(), self.empty_value)
+    }
+
+    /// The value of `query` at `now` for each of `regions`, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the query from having numbers for values; in it what keeps a region from having one.
+    pub(super) async fn query_regions(
+        &self,
+        query: &str,
+        regions: &[&str],
+        now: jiff::Timestamp,
+    ) -> Result<Vec<Result<Sample, CollectError>>, CollectError> {
+        let form = Form::of_instant(query, now);
+        let answer = self.ask(&self.endpoint, &form).await?;
+        parse_regions(answer.status(), answer.body(), regions, self.empty_value)
     }
 
     /// The elements of `query` at `now`, by the machine that each is about.

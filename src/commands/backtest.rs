@@ -151,6 +151,9 @@ pub(super) fn run(
 /// The one policy that is replayed.
 fn only(config: &Config) -> anyhow::Result<&FleetConfig> {
     match config.fleets.as_slice() {
+        [fleet] if fleet.is_of_regions() => bail!(
+            "each region has targets of its own (FAS_PER_REGION), and one is replayed at a time: choose it with --region NAME"
+        ),
         [fleet] => Ok(fleet),
         fleets => bail!(
             "there are {} policies, and one is replayed at a time: choose it with --policy NAME, of {}",
@@ -367,12 +370,14 @@ impl Candidates {
             TargetExpressions {
                 created: None,
                 started: Some(_),
+                ..
             } => Kind::Started,
             _ => Kind::Created,
         };
         let configured = TargetExpressions {
             created: fleet.targets.created.as_ref().map(again).transpose()?,
             started: fleet.targets.started.as_ref().map(again).transpose()?,
+            may_be_none: fleet.targets.may_be_none,
         };
         let mut bands = Vec::new();
         for text in &options.expressions {
@@ -461,7 +466,7 @@ fn check_queries(fleet: &FleetConfig, file: &History, needed: &[String]) -> anyh
         .filter(|collector| needed.contains(&collector.metric));
     for collector in needed {
         let metric = &collector.metric;
-        let wanted = shown_query(&collector.query(app));
+        let wanted = shown_query(&collector.query(fleet.subject(app)));
         if let Some(found) = file.queries.get(metric)
             && *found != wanted
         {
@@ -487,10 +492,11 @@ fn running(
         return Ok(None);
     }
     let app = fleet.apps.pattern.as_str();
-    let metric = fleet
-        .collectors
-        .iter()
-        .find(|collector| collector.query(app).contains(RUNNING_MACHINES));
+    let metric = fleet.collectors.iter().find(|collector| {
+        collector
+            .query(fleet.subject(app))
+            .contains(RUNNING_MACHINES)
+    });
     match metric {
         Some(collector) => Ok(Some(collector.metric.clone())),
         None => bail!(
@@ -515,7 +521,7 @@ fn on_the_fleet<'a>(fleet: &'a FleetConfig, candidates: &Candidates) -> Vec<&'a 
         .collectors
         .iter()
         .filter(|collector| candidates.needed.contains(&collector.metric))
-        .filter(|collector| is_of_fleet(&collector.metric, &collector.query(app)))
+        .filter(|collector| is_of_fleet(&collector.metric, &collector.query(fleet.subject(app))))
         .map(|collector| collector.metric.as_str())
         .collect()
 }
@@ -550,7 +556,10 @@ async fn fetch(
     let mut all_spoiled = BTreeMap::new();
     let mut queries = BTreeMap::new();
     let mut log = PassLog::default();
-    let name = FleetName::only(app, &fleet.policy.process_group);
+    let name = FleetName {
+        region: fleet.policy.region.clone(),
+        ..FleetName::only(app, &fleet.policy.process_group)
+    };
     for metric in &candidates.needed {
         let configured = fleet.collectors.iter().find(|one| one.metric == *metric);
         let configured = configured.with_context(|| format!("there is no metric {metric}"))?;
@@ -558,7 +567,7 @@ async fn fetch(
             Collector::new(configured, &connections).with_context(|| format!("metric {metric}"))?;
         let told = |points: usize| bar.inc(u64::try_from(points).unwrap_or_default());
         let past = collector
-            .history(app, grid, fleet.policy.timeout, told)
+            .history(fleet.subject(app), grid, fleet.policy.timeout, told)
             .await
             .with_context(|| format!("metric {metric} has no history"))?;
         let Past {
@@ -573,7 +582,7 @@ async fn fetch(
                 "metric {metric} has no history: between {} and {} its query returned nothing; the query sent was: {}",
                 Timestamp::from_second(grid.from)?,
                 Timestamp::from_second(grid.at(grid.points))?,
-                shown::excerpt(&collector.query(app), 300)
+                shown::excerpt(&collector.query(fleet.subject(app)), 300)
             );
         }
         bar.suspend(|| {
@@ -583,7 +592,10 @@ async fn fetch(
         if !spoiled.is_empty() {
             all_spoiled.insert(metric.clone(), spoiled);
         }
-        queries.insert(metric.clone(), shown_query(&collector.query(app)));
+        queries.insert(
+            metric.clone(),
+            shown_query(&collector.query(fleet.subject(app))),
+        );
     }
     bar.finish_and_clear();
     Ok(History {

@@ -4,6 +4,7 @@
 //! a pass would do by the daemon's own code.
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     check::{self, App, Fleet, Port, Reading, Report, Seen, Step},
     clock::Clock,
-    collect::{BusyQuery, Collector, Connections, collect_all},
+    collect::{BusyQuery, Collector, Connections},
     config::{Config, ConfigErrors, FleetConfig, Purpose},
     daemon,
     error_chain::chain,
@@ -111,12 +112,23 @@ fn report_of(steps: Vec<Step>) -> Report {
 struct Asker<'config> {
     config: &'config Config,
     api: Arc<Api>,
+    connections: Connections,
     fleets: Vec<Asked<'config>>,
+}
+
+impl<'config> Asked<'config> {
+    fn new(settings: Cow<'config, FleetConfig>, connections: &Connections) -> anyhow::Result<Self> {
+        Ok(Self {
+            collectors: daemon::collectors(&settings, connections)?,
+            busy: daemon::busy_query(&settings, connections)?,
+            settings,
+        })
+    }
 }
 
 /// One policy, and what asks for its metrics.
 struct Asked<'config> {
-    settings: &'config FleetConfig,
+    settings: Cow<'config, FleetConfig>,
     collectors: Vec<Collector>,
     busy: Option<BusyQuery>,
 }
@@ -145,6 +157,11 @@ async fn try_everything(config: &Config, json: bool) -> anyhow::Result<Report> {
     let mut steps = check::accepted(config, &port);
     let report = match asker.fleets.as_slice() {
         [only] if only.settings.apps.pattern.is_wildcard() => report_of(asker.apps(only).await),
+        [only] if only.settings.is_of_regions() => {
+            asker
+                .regions(only, only.settings.apps.pattern.as_str())
+                .await
+        }
         [only] => asker.app(only).await,
         _ => report_of(asker.every_fleet().await),
     };
@@ -162,18 +179,14 @@ fn prepare(config: &Config) -> anyhow::Result<(Asker<'_>, Arc<dyn Transport>)> {
     let token = config.api.token.clone().context("api token required")?;
     let api = ask::api(config, token, Arc::clone(&transport), shutdown)?;
     let connections = Connections::new(Arc::clone(&transport), extra_roots.as_deref());
-    let fleets = config.fleets.iter().map(|settings| {
-        Ok(Asked {
-            settings,
-            collectors: daemon::collectors(settings, &connections)?,
-            busy: daemon::busy_query(settings, &connections)?,
-        })
-    });
+    let fleets = config.fleets.iter();
+    let fleets = fleets.map(|settings| Asked::new(Cow::Borrowed(settings), &connections));
     let fleets = fleets.collect::<anyhow::Result<_>>()?;
     Ok((
         Asker {
             config,
             api,
+            connections,
             fleets,
         },
         transport,
@@ -188,6 +201,9 @@ impl Asker<'_> {
         for fleet in &self.fleets {
             if fleet.settings.apps.pattern.is_wildcard() {
                 steps.extend(self.apps(fleet).await);
+            } else if fleet.settings.is_of_regions() {
+                let app = fleet.settings.apps.pattern.as_str();
+                steps.extend(self.regions(fleet, app).await.steps);
             } else {
                 named.push(App {
                     name: fleet.settings.name.clone(),
@@ -220,6 +236,32 @@ impl Asker<'_> {
             asked,
         };
         self.steps(fleet, &client, now, looked).await
+    }
+
+    /// A line for each region of a group in which each has targets of its own; everything about the app where no region is
+    /// known.
+    async fn regions(&self, fleet: &Asked<'_>, app: &str) -> Report {
+        let now = Clock::System.now();
+        let client = AppClient::new(Arc::clone(&self.api), app);
+        let listed = ask::fleets_of(&fleet.settings, &client, self.deadline(now)).await;
+        let fleets = listed.unwrap_or_default();
+        let fleets = fleets
+            .into_iter()
+            .filter_map(|settings| Asked::new(Cow::Owned(settings), &self.connections).ok());
+        let fleets: Vec<Asked<'_>> = fleets.collect();
+        if fleets.is_empty() {
+            return self.app(fleet).await;
+        }
+        let mut lines = Vec::new();
+        for fleet in &fleets {
+            let region = fleet.settings.policy.region.as_deref().unwrap_or_default();
+            lines.push(App {
+                name: fleet.settings.name.clone(),
+                choice: format!("--region {region}"),
+                report: self.app(fleet).await,
+            });
+        }
+        report_of(check::of_fleets(lines))
     }
 
     /// Every app that the pattern matches.
@@ -269,9 +311,11 @@ impl Asker<'_> {
     /// Asks what a pass asks, all of it side by side.
     async fn look(&self, fleet: &Asked<'_>, client: &AppClient, now: Now) -> Answers {
         let deadline = self.deadline(now);
-        let timeout = self.config.timeout();
-        let uncounted = Metrics::new();
-        let collect = collect_all(&fleet.collectors, client.app(), now, timeout, &uncounted);
+        let collect = ask::collect(
+            (&fleet.collectors, client.app()),
+            &fleet.settings.policy,
+            now,
+        );
         let ((readings, collecting), (machines, listing), (release, asking)) = tokio::join!(
             timed(collect),
             timed(client.list_machines(deadline)),
@@ -283,8 +327,8 @@ impl Asker<'_> {
         let readings = readings.map(|((metric, result), (configured, collector))| Reading {
             metric,
             kind: collector.kind(),
-            query: collector.query(client.app()),
-            address: configured.address(client.app()),
+            query: collector.query(fleet.settings.subject(client.app())),
+            address: configured.address(fleet.settings.subject(client.app())),
             result,
         });
         Answers {
@@ -311,7 +355,7 @@ impl Asker<'_> {
             release,
             took,
         } = looked.asked;
-        let settings = fleet.settings;
+        let settings = &*fleet.settings;
         let mut release = Some(release);
         let fleet = match machines {
             Err(error) => Err(error),
@@ -322,7 +366,8 @@ impl Asker<'_> {
                         return Busyness::Unknown;
                     };
                     let until = Instant::now() + self.config.timeout();
-                    let asked = query.ask(client.app(), now, until, &Metrics::new()).await;
+                    let about = settings.subject(client.app());
+                    let asked = query.ask(about, now, until, &Metrics::new()).await;
                     asked.map_or(Busyness::Unknown, Busyness::of)
                 };
                 let asks = (answered, ask_busy);

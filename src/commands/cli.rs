@@ -115,6 +115,9 @@ pub struct Chosen {
     /// The policy, by its name or as APP/GROUP, where the file has several.
     #[arg(long, value_name = "NAME")]
     pub policy: Option<String>,
+    /// The region, where `FAS_PER_REGION` gives each targets of its own.
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
 }
 
 /// What `backtest` replays, and what it shows.
@@ -188,6 +191,9 @@ pub struct DemoOptions {
     /// How many apps there are, from 1 to 500; N times FACTOR is at most 2500.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1, MOST_APPS))]
     pub apps: u16,
+    /// Give each region targets of its own (`FAS_PER_REGION`): each keeps a spare machine.
+    #[arg(long)]
+    pub regions: bool,
     /// What the noise of the traffic and the names of machines depend on.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(0, u64::MAX))]
     pub seed: u64,

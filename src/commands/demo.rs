@@ -40,6 +40,7 @@ pub(super) fn run(options: &DemoOptions) -> anyhow::Result<ExitCode> {
         apps: options.apps,
         seed: options.seed,
         speed: options.speed,
+        regions: options.regions,
     };
     if let Err(problem) = cast.check() {
         bail!("fly-autoscaler demo: {problem}");

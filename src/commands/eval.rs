@@ -15,13 +15,12 @@ use super::{ask, block_on, cli::Chosen, extra_roots, load, say};
 use crate::{
     check::worked_out,
     clock::Clock,
-    collect::{Connections, collect_all},
+    collect::Connections,
     config::{Config, FleetConfig, Purpose},
     daemon,
     error_chain::chain,
     expr::{EvalError, Expression, Names, Values},
     machines::AppClient,
-    metrics::Metrics,
     pass_log::PassLog,
     report::explain_target,
     scaling::{Bounds, Counts, ExpressionBand, FleetName, Kind, Memory, Note, Now, Target},
@@ -107,7 +106,7 @@ impl Evaluated {
 impl Asker<'_> {
     /// Prints one object; of several fleets, one that has theirs by name.
     async fn evaluate_all(&self, explain: bool) -> anyhow::Result<()> {
-        let fleets = &self.config.fleets;
+        let fleets = &self.fleets().await?;
         let mut printed = BTreeMap::new();
         let mut explanations = Vec::new();
         let mut errors = Vec::new();
@@ -157,15 +156,51 @@ impl Asker<'_> {
         }
     }
 
+    /// The fleets that are evaluated: each region's, where each has targets of its own.
+    async fn fleets(&self) -> anyhow::Result<Vec<FleetConfig>> {
+        let mut fleets = Vec::new();
+        for fleet in &self.config.fleets {
+            if !fleet.is_of_regions() {
+                fleets.push(fleet.clone());
+                continue;
+            }
+            let app = fleet.apps.pattern.as_str();
+            let client = self.app_client(
+                app,
+                "FAS_PER_REGION without FAS_REGIONS means the regions in which there are machines",
+            );
+            let deadline = Instant::from_std(Clock::System.now().monotonic) + fleet.policy.timeout;
+            let regions = match client {
+                Ok(client) => ask::fleets_of(fleet, &client, deadline).await?,
+                Err(_) if !fleet.policy.regions.is_empty() => {
+                    let regions = fleet.policy.regions.iter();
+                    regions.map(|region| fleet.of_region(region)).collect()
+                }
+                Err(error) => return Err(error),
+            };
+            if regions.is_empty() {
+                bail!(
+                    "{app} has no machine of the group \"{}\" in any region: deploy it, or set FAS_REGIONS",
+                    fleet.policy.process_group
+                );
+            }
+            fleets.extend(regions);
+        }
+        Ok(fleets)
+    }
+
     async fn evaluate(&self, fleet: &FleetConfig) -> anyhow::Result<Evaluated> {
         let now = Clock::System.now();
         let timeout = fleet.policy.timeout;
         let deadline = Instant::from_std(now.monotonic) + timeout;
         let app = fleet.apps.pattern.as_str();
         let collectors = daemon::collectors(fleet, &self.connections)?;
-        let readings = collect_all(&collectors, app, now, timeout, &Metrics::new()).await;
+        let readings = ask::collect((&collectors, app), &fleet.policy, now).await;
         let mut log = PassLog::default();
-        let name = FleetName::only(app, &fleet.policy.process_group);
+        let name = FleetName {
+            region: fleet.policy.region.clone(),
+            ..FleetName::only(app, &fleet.policy.process_group)
+        };
         for (metric, result) in readings.iter() {
             if let Ok(sample) = result {
                 log.warn_of(&name, metric, sample.element_count, &sample.warnings);
@@ -175,7 +210,8 @@ impl Asker<'_> {
         let mut metrics = readings.into_texts();
         let counts = wanted_counts(fleet);
         if !counts.is_empty() {
-            let machines = self.app_client(app)?.list_machines(deadline).await?;
+            let client = self.app_client(app, "an expression uses a machine count")?;
+            let machines = client.list_machines(deadline).await?;
             let observed = Memory::default().note_list(machines, &fleet.policy, now);
             for (name, count) in Counts::of(&observed).by_name() {
                 if counts.contains(&name) {
@@ -195,7 +231,7 @@ impl Asker<'_> {
             };
             writeln!(explanation, "{line}")?;
             let collector = collectors.iter().find(|one| one.metric() == metric);
-            if let Some(query) = collector.map(|collector| collector.query(app)) {
+            if let Some(query) = collector.map(|collector| collector.query(fleet.subject(app))) {
                 // One of several lines stays under its metric.
                 let query = query.trim_end().replace('\n', "\n    ");
                 writeln!(explanation, "  query: {query}")?;
@@ -204,7 +240,12 @@ impl Asker<'_> {
         let evaluated = fleet.targets.evaluate(&values, now);
         for kind in Kind::ALL {
             if let Some(band) = fleet.targets.of_kind(kind) {
-                explanation.push_str(&explained(kind, band, &values, now));
+                explanation.push_str(&explained(
+                    (kind, fleet.targets.least(kind)),
+                    band,
+                    &values,
+                    now,
+                ));
             }
         }
         let needed: BTreeSet<&String> = evaluated
@@ -247,10 +288,10 @@ impl Asker<'_> {
     }
 
     /// The client that lists the machines of an app.
-    fn app_client(&self, app: &str) -> anyhow::Result<AppClient> {
-        let token = self.config.api.token.clone().context(
-            "an expression uses a machine count, and listing machines needs a token: set FAS_API_TOKEN (`fly tokens create deploy`)",
-        )?;
+    fn app_client(&self, app: &str, why: &str) -> anyhow::Result<AppClient> {
+        let token = self.config.api.token.clone().with_context(|| {
+            format!("{why}, and listing machines needs a token: set FAS_API_TOKEN (`fly tokens create deploy`)")
+        })?;
         let transport = self.connections.transport();
         let api = ask::api(self.config, token, transport, self.shutdown.clone())?;
         Ok(AppClient::new(api, app))
@@ -258,9 +299,14 @@ impl Asker<'_> {
 }
 
 /// One line for each bound: the expression, its value, the count it becomes.
-fn explained(kind: Kind, band: &ExpressionBand, values: &Values, now: Now) -> String {
+fn explained(
+    (kind, least): (Kind, u32),
+    band: &ExpressionBand,
+    values: &Values,
+    now: Now,
+) -> String {
     let line = |(bound, expression): (&str, &Arc<Expression>)| {
-        let result = worked_out(kind, expression, values, now);
+        let result = worked_out(least, expression, values, now);
         let space = if bound.is_empty() { "" } else { " " };
         format!("{kind}{space}{bound}: {} {result}\n", expression.source())
     };

@@ -20,7 +20,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use self::cli::Chosen;
@@ -93,9 +93,35 @@ fn load(path: Option<&Path>, purpose: Purpose, chosen: Chosen) -> anyhow::Result
     if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
         sources.file = Some((path.to_owned(), file::read(path)?));
     }
-    let config = Config::load(sources)?;
+    let mut config = Config::load(sources)?;
     shown::hold(&config.secrets);
+    if let Some(region) = chosen.region {
+        choose_region(&mut config.fleets, &region)?;
+    }
     Ok(config)
+}
+
+/// Leaves the fleets of one region, of those policies that have one there.
+fn choose_region(fleets: &mut Vec<FleetConfig>, region: &str) -> anyhow::Result<()> {
+    let mut per_region = fleets
+        .iter()
+        .filter(|fleet| fleet.is_of_regions())
+        .peekable();
+    if per_region.peek().is_none() {
+        bail!("--region needs FAS_PER_REGION=true: only then each region has targets of its own");
+    }
+    let in_region: Vec<FleetConfig> = per_region
+        .filter(|fleet| {
+            let regions = &fleet.policy.regions;
+            regions.is_empty() || regions.iter().any(|one| one == region)
+        })
+        .map(|fleet| fleet.of_region(region))
+        .collect();
+    if in_region.is_empty() {
+        bail!("--region {region} is none of the regions in FAS_REGIONS");
+    }
+    *fleets = in_region;
+    Ok(())
 }
 
 /// The policies' names, for who has to choose one.

@@ -1,10 +1,10 @@
-//! Addresses with `$APP_NAME`, which may hold secrets: they are filled in for each app, and never shown whole.
+//! Addresses with `$APP_NAME` and `$REGION`, which may hold secrets: they are filled in for each app, and never shown whole.
 
 use std::fmt;
 
 use url::Url;
 
-use super::{AddressTemplate, QueryTemplate};
+use super::{AddressTemplate, QueryTemplate, Subject};
 use crate::shown::{address, written_address};
 
 impl AddressTemplate {
@@ -12,16 +12,22 @@ impl AddressTemplate {
         Self(template)
     }
 
-    /// The address for `app`, with all secrets in it.
+    /// The address for an app or a region of it, with all secrets in it.
     #[must_use]
-    pub fn render(&self, app: &str) -> String {
-        self.0.render(app)
+    pub fn render<'a>(&self, about: impl Into<Subject<'a>>) -> String {
+        self.0.render(about)
     }
 
-    /// The address for `app` as it may be shown: without user, password and query string.
+    /// Whether it is another one for each region.
     #[must_use]
-    pub fn shown(&self, app: &str) -> String {
-        let written = self.render(app);
+    pub fn asks_each_region(&self) -> bool {
+        self.0.asks_each_region()
+    }
+
+    /// The address as it may be shown: without user, password and query string.
+    #[must_use]
+    pub fn shown<'a>(&self, about: impl Into<Subject<'a>>) -> String {
+        let written = self.render(about);
         Url::parse(&written).map_or_else(|_| written_address(&written), |url| address(&url))
     }
 }

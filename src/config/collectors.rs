@@ -10,9 +10,10 @@ use url::Url;
 
 use super::{
     AddressTemplate, BusyConfig, CollectorConfig, CollectorKind, CollectorSource, ConfigError,
-    Place, QueryTemplate, TemporalAddress, TemporalIdentity,
+    Place, QueryTemplate, Subject, TemporalAddress, TemporalIdentity,
     env::Environment,
-    expansion::{PROCESS_GROUP, Segment, is_of_fleet, segments},
+    expansion::{PROCESS_GROUP, Segment, is_of_fleet, names, segments},
+    per_region::is_per_region,
     postgres,
     problems::Problems,
     redis,
@@ -31,8 +32,11 @@ use crate::{
 /// The longest query or address, in bytes, once its variables are replaced.
 pub(super) const TEXT_LIMIT: usize = 1 << 20;
 
-/// What stands for an app while no pass is made, to see whether something that has its name in it can be used.
-pub(super) const SOME_APP: &str = "my-app";
+/// What stands for an app and a region while no pass is made, to see whether something that has their names in it can be used.
+pub(super) const SOME_FLEET: Subject<'static> = Subject {
+    app: "my-app",
+    region: Some("iad"),
+};
 
 /// The collectors of the file, or else those of the environment. Each metric's name must be its own.
 pub(super) fn collectors(
@@ -43,6 +47,7 @@ pub(super) fn collectors(
 ) -> Vec<CheckedCollector> {
     let of_environment = WrittenCollector::from_environment(settings);
     let group = process_group(problems, settings);
+    let per_region = is_per_region(settings);
     let written = if let Some(written) = settings.metric_collectors.take() {
         for collector in &of_environment {
             // The address stands for what belongs to it.
@@ -92,6 +97,7 @@ pub(super) fn collectors(
                 index,
                 environment,
                 group: &group,
+                per_region,
                 proxies,
             };
             let mut checked = collector(problems, &written, &context);
@@ -127,6 +133,8 @@ pub(super) struct Context<'a> {
     environment: &'a Environment,
     /// What `$PROCESS_GROUP` means.
     group: &'a str,
+    /// Whether `$REGION` means the fleet's.
+    per_region: bool,
     proxies: &'a ProxyRules,
 }
 
@@ -177,7 +185,10 @@ fn process_group(problems: &mut Problems, settings: &Settings) -> String {
         return DEFAULT_PROCESS_GROUP.to_owned();
     };
     let mut pieces = segments(value.text());
-    if pieces.any(|piece| matches!(piece, Segment::Variable { name, .. } if is_of_fleet(name))) {
+    let per_region = is_per_region(settings);
+    if pieces.any(
+        |piece| matches!(piece, Segment::Variable { name, .. } if is_of_fleet(name, per_region)),
+    ) {
         let message = format!(
             "{} contains a variable that only queries have",
             value.label()
@@ -432,10 +443,10 @@ impl Context<'_> {
     ) -> QueryTemplate {
         let environment = self.environment;
         if self.is_too_long(problems, value) {
-            return QueryTemplate::parse("", |_| None).0;
+            return self.part("");
         }
         let mut secret = Vec::new();
-        for name in referenced(problems, value) {
+        for name in self.referenced(problems, value) {
             if is_secret(problems, name, environment) {
                 secret.push(name);
             }
@@ -448,7 +459,16 @@ impl Context<'_> {
 
     /// A part of a text that was checked as a whole.
     pub(super) fn part(&self, text: &str) -> QueryTemplate {
-        QueryTemplate::parse(text, |name| self.value(name)).0
+        self.cut(text).0
+    }
+
+    fn cut(&self, text: &str) -> (QueryTemplate, Vec<String>) {
+        let value = |name: &str| self.value(name);
+        if self.per_region {
+            QueryTemplate::parse_per_region(text, value)
+        } else {
+            QueryTemplate::parse(text, value)
+        }
     }
 
     /// The address of a server of which `parse` says whether it is one, and which parameters mean nothing.
@@ -460,7 +480,7 @@ impl Context<'_> {
         parse: impl FnOnce(&str) -> Result<(Address, Vec<String>), String>,
     ) -> Option<AddressTemplate> {
         let url = self.address(problems, written)?;
-        let filled_in = url.render(SOME_APP);
+        let filled_in = url.render(SOME_FLEET);
         match parse(&filled_in) {
             Ok((_, unused)) => {
                 for parameter in unused {
@@ -496,8 +516,9 @@ impl Context<'_> {
         if self.is_too_long(problems, value) {
             return None;
         }
-        let _ = referenced(problems, value);
-        let (template, unset) = QueryTemplate::parse_address(value.text(), |name| self.value(name));
+        let _ = self.referenced(problems, value);
+        let (template, unset) =
+            QueryTemplate::parse_address(value.text(), self.per_region, |name| self.value(name));
         if !unset.is_empty() {
             // The name may be a piece of a password.
             problems.warn(format!(
@@ -519,9 +540,7 @@ impl Context<'_> {
 
     /// Refuses the group's name where there is none.
     fn refuse_every_group(&self, problems: &mut Problems, what: &str, value: &Value) {
-        let names_group =
-            |piece| matches!(piece, Segment::Variable { name, .. } if name == PROCESS_GROUP);
-        if self.group != EVERY_GROUP || !segments(value.text()).any(names_group) {
+        if self.group != EVERY_GROUP || !names(value.text(), PROCESS_GROUP) {
             return;
         }
         let message = format!(
@@ -534,7 +553,7 @@ impl Context<'_> {
     fn is_too_long(&self, problems: &mut Problems, value: &Value) -> bool {
         let lengths = segments(value.text()).map(|segment| match segment {
             Segment::Text(kept) => kept.len(),
-            Segment::Variable { name, .. } if is_of_fleet(name) => 0,
+            Segment::Variable { name, .. } if is_of_fleet(name, self.per_region) => 0,
             Segment::Variable { name, .. } => self.environment.get(name).map_or(0, str::len),
         });
         let is_too_long = lengths.sum::<usize>() > TEXT_LIMIT;
@@ -549,7 +568,7 @@ impl Context<'_> {
     }
 
     fn filled_in(&self, problems: &mut Problems, what: &str, value: &Value) -> QueryTemplate {
-        let (template, unset) = QueryTemplate::parse(value.text(), |name| self.value(name));
+        let (template, unset) = self.cut(value.text());
         self.refuse_every_group(problems, what, value);
         for name in unset {
             problems.warn(format!(
@@ -570,21 +589,21 @@ impl Context<'_> {
     ) {
         missing(problems, (self.index, collector), message, (key, example));
     }
-}
 
-/// The variables of the environment that a text names, each once.
-fn referenced<'text>(problems: &mut Problems, value: &'text Value) -> Vec<&'text str> {
-    let mut names = Vec::new();
-    for segment in segments(value.text()) {
-        if let Segment::Variable { name, .. } = segment
-            && !is_of_fleet(name)
-            && !names.contains(&name)
-        {
-            problems.referenced.insert(name.to_owned());
-            names.push(name);
+    /// The variables of the environment that a text names, each once.
+    fn referenced<'text>(&self, problems: &mut Problems, value: &'text Value) -> Vec<&'text str> {
+        let mut names = Vec::new();
+        for segment in segments(value.text()) {
+            if let Segment::Variable { name, .. } = segment
+                && !is_of_fleet(name, self.per_region)
+                && !names.contains(&name)
+            {
+                problems.referenced.insert(name.to_owned());
+                names.push(name);
+            }
         }
+        names
     }
-    names
 }
 
 /// Refuses a collector for something it lacks.
@@ -646,6 +665,7 @@ pub(super) fn busy(
         index: 0,
         environment,
         group: &group,
+        per_region: is_per_region(settings),
         proxies: &ProxyRules::default(),
     };
     let query = context.query(problems, Some(value))?;

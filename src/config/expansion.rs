@@ -9,9 +9,19 @@ pub(super) const APP_NAME: &str = "APP_NAME";
 /// The variable that is left for the query, where it means the process group that is scaled.
 pub(super) const PROCESS_GROUP: &str = "PROCESS_GROUP";
 
+/// The variable that is left for the query where each region has a fleet of its own, and means that region then.
+/// Elsewhere it is one of the environment.
+pub(super) const REGION: &str = "REGION";
+
 /// Whether a variable means something of the fleet, and nothing of the environment.
-pub(super) fn is_of_fleet(name: &str) -> bool {
-    matches!(name, APP_NAME | PROCESS_GROUP)
+pub(super) fn is_of_fleet(name: &str, per_region: bool) -> bool {
+    matches!(name, APP_NAME | PROCESS_GROUP) || (per_region && name == REGION)
+}
+
+/// Whether a text has a variable of this name.
+pub(super) fn names(text: &str, wanted: &str) -> bool {
+    segments(text)
+        .any(|segment| matches!(segment, Segment::Variable { name, .. } if name == wanted))
 }
 
 /// A piece of a text.

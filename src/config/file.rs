@@ -85,6 +85,15 @@ pub fn read(path: &Path) -> Result<String, ReadError> {
     })
 }
 
+/// A file as it is written.
+pub(super) struct Written {
+    /// Its path, as messages have it.
+    pub(super) path: String,
+    pub(super) text: String,
+    /// Whether `$REGION` in it is left for the queries ([`keeps_region`](super::per_region::keeps_region)).
+    pub(super) keeps_region: bool,
+}
+
 /// A file's text after replacement.
 pub(super) struct Expanded {
     pub(super) text: String,
@@ -115,7 +124,8 @@ impl Expanded {
     }
 }
 
-/// Replaces `$NAME` and `${NAME}` by the environment's values, an unset one by nothing, and leaves what means something of the fleet.
+/// Replaces `$NAME` and `${NAME}` by the environment's values, an unset one by nothing, and leaves what means something of the fleet;
+/// `$REGION` too if it `keeps_region`.
 ///
 /// # Errors
 /// A text that is too large, before or after.
@@ -123,14 +133,17 @@ pub(super) fn expand(
     path: &str,
     text: &str,
     environment: &Environment,
+    keeps_region: bool,
 ) -> Result<Expanded, Box<ConfigError>> {
-    expand_by(path, text, |name| environment.get(name).map(str::to_owned))
+    let lookup = |name: &str| environment.get(name).map(str::to_owned);
+    expand_by(path, text, keeps_region, lookup)
 }
 
 /// As [`expand`], with values of one's own.
 pub(super) fn expand_by(
     path: &str,
     text: &str,
+    keeps_region: bool,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<Expanded, Box<ConfigError>> {
     let place = Place::File {
@@ -157,7 +170,7 @@ pub(super) fn expand_by(
     for segment in segments(text) {
         let piece = match segment {
             Segment::Text(kept) => kept,
-            Segment::Variable { name, written } if is_of_fleet(name) => written,
+            Segment::Variable { name, written } if is_of_fleet(name, keeps_region) => written,
             Segment::Variable { name, .. } => {
                 expanded.referenced.insert(name.to_owned());
                 let value = lookup(name);
@@ -559,7 +572,7 @@ mod tests {
             ("x: 1 # $NOPE", "x: 1 # ", &["NOPE"]),
         ];
         for (text, expected, unset) in cases {
-            let expanded = expand("fas.yml", text, &environment()).unwrap();
+            let expanded = expand("fas.yml", text, &environment(), false).unwrap();
             assert_eq!(expanded.text, *expected, "{text}");
             assert_eq!(expanded.unset, *unset, "{text}");
         }
@@ -567,7 +580,13 @@ mod tests {
 
     #[test]
     fn lines_are_those_of_the_file_whatever_the_values_hold() {
-        let expanded = expand("fas.yml", "1\n2: $LINES\n3\n4: $LINES", &environment()).unwrap();
+        let expanded = expand(
+            "fas.yml",
+            "1\n2: $LINES\n3\n4: $LINES",
+            &environment(),
+            false,
+        )
+        .unwrap();
         assert_eq!(expanded.text, "1\n2: a\nb\nc\n3\n4: a\nb\nc");
         let lines: Vec<u64> = (1..=8).map(|line| expanded.file_line(line)).collect();
         assert_eq!(lines, [1, 2, 2, 2, 3, 4, 4, 4]);
@@ -577,14 +596,14 @@ mod tests {
     #[test]
     fn a_text_that_grows_without_measure_is_refused() {
         let environment = Environment::collect([("BIG".into(), "x".repeat(100_000).into())]);
-        let error = expand("fas.yml", &"$BIG\n".repeat(1_000), &environment)
+        let error = expand("fas.yml", &"$BIG\n".repeat(1_000), &environment, false)
             .err()
             .unwrap();
         assert_eq!(
             error.to_string(),
             "the file is larger than 4194304 bytes once its variables are replaced (fas.yml)"
         );
-        let error = expand("fas.yml", &"x".repeat(SIZE_LIMIT + 1), &environment)
+        let error = expand("fas.yml", &"x".repeat(SIZE_LIMIT + 1), &environment, false)
             .err()
             .unwrap();
         assert_eq!(

@@ -14,6 +14,7 @@ mod expansion;
 pub mod file;
 mod kind;
 mod pattern;
+mod per_region;
 mod postgres;
 mod problems;
 mod query;
@@ -24,6 +25,7 @@ mod secrets;
 mod server_url;
 mod settings;
 mod statement;
+mod subject;
 mod suggestion;
 mod summary;
 mod temporal_address;
@@ -40,9 +42,10 @@ use http::HeaderName;
 use secrecy::SecretString;
 use url::Url;
 
+use self::{per_region::Share, query::Piece};
 use crate::{
     expr::Names,
-    scaling::{EVERY_GROUP, Policy, TargetExpressions},
+    scaling::{Policy, TargetExpressions},
     shown::{self, Secrets},
     transport::{ProxyAddress, ProxyRules},
 };
@@ -53,6 +56,7 @@ pub use self::{
     pattern::InvalidAppPattern,
     reference::reference,
     settings::{Holds, Origin, Section, VARIABLES, Variable, YamlKey},
+    subject::Subject,
     temporal_address::TemporalAddress,
 };
 
@@ -191,6 +195,31 @@ impl FleetConfig {
         (taken, shadowed)
     }
 
+    /// The fleet of one region, where each is one.
+    #[must_use]
+    pub fn of_region(&self, region: &str) -> Self {
+        Self {
+            name: format!("{}/{region}", self.name),
+            policy: self.policy.of_region(region),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it stands for the fleets of its regions, each of which has targets of its own.
+    #[must_use]
+    pub fn is_of_regions(&self) -> bool {
+        self.policy.per_region && self.policy.region.is_none()
+    }
+
+    /// What its queries are about in an app.
+    #[must_use]
+    pub fn subject<'a>(&'a self, app: &'a str) -> Subject<'a> {
+        Subject {
+            app,
+            region: self.policy.region.as_deref(),
+        }
+    }
+
     /// The app that a wildcard leaves out: the autoscaler's own, unless another group of it is scaled.
     #[must_use]
     pub fn left_out<'own>(&self, own: &'own OwnMachine) -> Option<&'own str> {
@@ -206,11 +235,10 @@ impl FleetConfig {
         pattern.takes(app) && !is_left_out
     }
 
-    /// Whether both scale the same machines of an app that both take.
+    /// Whether both scale the same machines of an app that both take: those of a group, or of a region of it.
     #[must_use]
     pub fn meets(&self, other: &Self) -> bool {
-        let (one, other) = (&self.policy.process_group, &other.policy.process_group);
-        one == other || one == EVERY_GROUP || other == EVERY_GROUP
+        Share::from(self).meets(&other.into()).is_some()
     }
 }
 
@@ -257,21 +285,42 @@ pub struct CollectorConfig {
 }
 
 impl CollectorConfig {
-    /// The query as it was written, its variables replaced for `app`; empty where there is none.
+    /// The query as it was written, its variables replaced for an app or a region of it; empty where there is none.
     #[must_use]
-    pub fn query(&self, app: &str) -> String {
+    pub fn query<'a>(&self, about: impl Into<Subject<'a>>) -> String {
+        let about = about.into();
         match &self.source {
-            CollectorSource::Prometheus { query, .. } => query.render(app),
+            CollectorSource::Prometheus { query, .. } => query.render(about),
             CollectorSource::Temporal { query, .. } => {
-                let query = query.as_ref().map(|query| query.render(app));
+                let query = query.as_ref().map(|query| query.render(about));
                 query.unwrap_or_default()
             }
             CollectorSource::Http { value, .. } => {
-                let path = value.as_ref().map(|value| value.render(app));
+                let path = value.as_ref().map(|value| value.render(about));
                 path.unwrap_or_default()
             }
-            CollectorSource::Redis { command, .. } => command.shown(app),
-            CollectorSource::Postgres { query, .. } => query.render(app),
+            CollectorSource::Redis { command, .. } => command.shown(about),
+            CollectorSource::Postgres { query, .. } => query.render(about),
+        }
+    }
+
+    /// Whether something else is asked, or elsewhere, for each region: `$REGION` is in it, and means the fleet's.
+    #[must_use]
+    pub fn asks_each_region(&self) -> bool {
+        let is_open = |one: &Option<QueryTemplate>| {
+            let one = one.as_ref();
+            one.is_some_and(QueryTemplate::asks_each_region)
+        };
+        match &self.source {
+            CollectorSource::Prometheus { query, .. } => query.asks_each_region(),
+            CollectorSource::Temporal { query, .. } => is_open(query),
+            CollectorSource::Http { url, value, .. } => url.asks_each_region() || is_open(value),
+            CollectorSource::Redis { url, command, .. } => {
+                url.asks_each_region() || command.asks_each_region()
+            }
+            CollectorSource::Postgres { url, query, .. } => {
+                url.asks_each_region() || query.asks_each_region()
+            }
         }
     }
 
@@ -287,15 +336,15 @@ impl CollectorConfig {
         }
     }
 
-    /// Where it asks, as it may be shown, its variables replaced for `app`.
+    /// Where it asks, as it may be shown, its variables replaced for an app or a region of it.
     #[must_use]
-    pub fn address(&self, app: &str) -> String {
+    pub fn address<'a>(&self, about: impl Into<Subject<'a>>) -> String {
         match &self.source {
             CollectorSource::Prometheus { address, .. } => shown::address(address),
             CollectorSource::Temporal { address, .. } => address.to_string(),
             CollectorSource::Http { url, .. }
             | CollectorSource::Redis { url, .. }
-            | CollectorSource::Postgres { url, .. } => url.shown(app),
+            | CollectorSource::Postgres { url, .. } => url.shown(about),
         }
     }
 
@@ -323,6 +372,14 @@ pub struct BusyConfig {
     pub token: Option<SecretString>,
     /// The query.
     pub query: QueryTemplate,
+}
+
+impl BusyConfig {
+    /// Whether something else is asked for each region.
+    #[must_use]
+    pub fn asks_each_region(&self) -> bool {
+        self.query.asks_each_region()
+    }
 }
 
 impl fmt::Debug for BusyConfig {
@@ -417,7 +474,7 @@ pub struct RedisAddress {
     pub has_resp3: bool,
 }
 
-/// A command that only reads. Its arguments may have `$APP_NAME` in them.
+/// A command that only reads. Its arguments may have `$APP_NAME` and `$REGION` in them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisCommand {
     name: &'static str,
@@ -581,13 +638,13 @@ pub struct OwnMachine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppPattern(String);
 
-/// An address whose `$APP_NAME` is still open. It may hold secrets.
+/// An address whose `$APP_NAME` and `$REGION` are still open. It may hold secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AddressTemplate(QueryTemplate);
 
-/// A query whose `$APP_NAME` is still open; every other variable is already in it.
+/// A query whose `$APP_NAME` is still open, and where each region is a fleet `$REGION` as well; every other variable is already
+/// in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryTemplate {
-    /// What stands before, between and after the places of `$APP_NAME`.
-    pieces: Vec<String>,
+    pieces: Vec<Piece>,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     CollectorSource, ConfigError, PostgresAddress, SslMode,
-    collectors::{Context, SOME_APP, empty_value},
+    collectors::{Context, SOME_FLEET, empty_value},
     problems::Problems,
     server_url::ServerUrl,
     settings::WrittenCollector,
@@ -26,7 +26,7 @@ pub(super) fn collector(
     let query = context.query(problems, collector.query.as_ref());
     match (&collector.query, &query) {
         (Some(written), Some(query)) => {
-            if let Err(reason) = one_statement(&query.render(SOME_APP)) {
+            if let Err(reason) = one_statement(&query.render(SOME_FLEET)) {
                 let message = format!("{} {reason}", written.label());
                 let expected = match reason {
                     NotOneStatement::Several => "one statement",

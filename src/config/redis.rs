@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    CollectorSource, ConfigError, RedisAddress, RedisCommand,
+    CollectorSource, ConfigError, QueryTemplate, RedisAddress, RedisCommand, Subject,
     collectors::{Context, empty_value},
     problems::Problems,
     server_url::ServerUrl,
@@ -69,7 +69,7 @@ fn command(
     written: &Value,
     context: &Context<'_>,
 ) -> Option<RedisCommand> {
-    // It is checked as a whole, and cut before anything is put into it: no app's name becomes an argument of its own.
+    // It is checked as a whole, and cut before anything is put into it: no name of an app or region becomes an argument of its own.
     let _ = context.template(problems, "command", written);
     let refuse = |problems: &mut Problems, message: &str, expected: String| {
         let message = format!("{} {message}", written.label());
@@ -143,16 +143,23 @@ fn words(text: &str) -> Option<Vec<String>> {
 }
 
 impl RedisCommand {
-    /// The name and the arguments for `app`.
-    pub fn render(&self, app: &str) -> impl Iterator<Item = String> {
-        let arguments = self.arguments.iter().map(move |one| one.render(app));
+    /// The name and the arguments for an app or a region of it.
+    pub fn render<'a>(&self, about: impl Into<Subject<'a>>) -> impl Iterator<Item = String> {
+        let about = about.into();
+        let arguments = self.arguments.iter().map(move |one| one.render(about));
         std::iter::once(self.name.to_owned()).chain(arguments)
     }
 
-    /// The command for `app` on one line, as it is shown.
+    /// Whether it is another one for each region.
     #[must_use]
-    pub fn shown(&self, app: &str) -> String {
-        let words = self.render(app).map(|word| {
+    pub fn asks_each_region(&self) -> bool {
+        self.arguments.iter().any(QueryTemplate::asks_each_region)
+    }
+
+    /// The command on one line, as it is shown.
+    #[must_use]
+    pub fn shown<'a>(&self, about: impl Into<Subject<'a>>) -> String {
+        let words = self.render(about).map(|word| {
             if word.is_empty() || word.contains(|letter: char| letter.is_whitespace()) {
                 format!("{word:?}")
             } else {

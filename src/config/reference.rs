@@ -31,6 +31,15 @@ Certificates and proxies
   is not used. An invalid proxy address is an error at start. Temporal is reached through HTTPS_PROXY, which
   must then be an http:// proxy.
 
+Regions
+
+  - With per-region, each region is scaled by itself, with floor, ceiling, steps and stabilization of its own. It may
+    go down to 0 machines while the group keeps at least one. An alias of regions is refused in regions then, and
+    one listed twice counts once.
+  - $REGION in a query, a path, a command or the address of a url is asked for each region. A query of Prometheus
+    without it whose every element has a label region gives each region its own element; where a region has none,
+    FAS_PROMETHEUS_EMPTY_VALUE holds, or else the metric has failed there. Any other number holds for all regions.
+
 Prometheus
 
   - A token that begins with Fly is sent as it is, any other one as Bearer; a \"Bearer \" that was pasted along with it is
@@ -76,8 +85,9 @@ Temporal
 The YAML file
 
   - $NAME and ${NAME} are replaced from the environment before the file is parsed, except $APP_NAME and
-    $PROCESS_GROUP, in braces or not: they become the app's name and the process group in queries, paths and
-    the address of a url.
+    $PROCESS_GROUP, in braces or not: they become the app's name and the process group in queries, paths,
+    commands and the address of a url. In a file with a policy that is per-region so does $REGION: there it becomes
+    the region, and a variable of that name in the queries of other policies.
   - A variable with a secret is accepted in api-token, token, cert-data, key-data, headers, address and url
     (http://user:$PASSWORD@host). In a query, which is sent to the metrics server, it is refused. So is a Fly
     token in any other setting.

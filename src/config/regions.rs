@@ -4,17 +4,30 @@
 
 use super::suggestion::suggestion;
 
-/// Fly's regions, and the names of groups of them that the API takes for one.
-const KNOWN: [&str; 45] = [
-    "ams", "arn", "atl", "bog", "bom", "bos", "cdg", "den", "dfw", "ewr", "eze", "fra", "gdl",
-    "gig", "gru", "hkg", "iad", "jnb", "lax", "lhr", "mad", "mia", "nrt", "ord", "otp", "phx",
-    "qro", "scl", "sea", "sin", "sjc", "syd", "waw", "yul", "yyz", "any", "us", "usa", "eu", "na",
-    "sa", "apac", "asia", "af", "oc",
+/// Names of groups of regions that the API takes for one. A machine carries none of them.
+const ALIASES: [&str; 10] = [
+    "any", "us", "usa", "eu", "na", "sa", "apac", "asia", "af", "oc",
 ];
 
-/// Whether a name is that of a region, as far as this program knows.
+/// Fly's regions.
+const REGIONS: [&str; 35] = [
+    "ams", "arn", "atl", "bog", "bom", "bos", "cdg", "den", "dfw", "ewr", "eze", "fra", "gdl",
+    "gig", "gru", "hkg", "iad", "jnb", "lax", "lhr", "mad", "mia", "nrt", "ord", "otp", "phx",
+    "qro", "scl", "sea", "sin", "sjc", "syd", "waw", "yul", "yyz",
+];
+
+fn known() -> impl Iterator<Item = &'static str> {
+    REGIONS.into_iter().chain(ALIASES)
+}
+
+/// Whether a name is that of a region or an alias, as far as this program knows.
 pub(super) fn is_known(name: &str) -> bool {
-    KNOWN.contains(&name)
+    known().any(|known| known == name)
+}
+
+/// Whether a name is that of a group of regions.
+pub(super) fn is_alias(name: &str) -> bool {
+    ALIASES.contains(&name)
 }
 
 /// The warning of a name that is not known, in the setting `label`.
@@ -24,7 +37,7 @@ pub(super) fn unknown(label: &str, name: &str) -> String {
         Some(lower)
     } else if name.len() > 3 {
         // Among names of three letters nearly all are neighbours.
-        suggestion(name, KNOWN.into_iter().filter(|known| known.len() > 2))
+        suggestion(name, known().filter(|known| known.len() > 2))
     } else {
         None
     };

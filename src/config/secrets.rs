@@ -88,22 +88,29 @@ fn know(problems: &mut Problems, holds: Holds, written: &str, environment: &Envi
         Holds::Pem => problems.secrets.add_pem(written),
         Holds::Address => problems.secrets.add_address(written.trim()),
         Holds::Url => {
-            let mut expanded = String::new();
-            for segment in segments(written.trim()) {
-                let piece = match segment {
-                    Segment::Text(kept) => kept,
-                    Segment::Variable { name, written } if is_of_fleet(name) => written,
-                    Segment::Variable { name, written } => environment.get(name).unwrap_or(written),
-                };
-                // One that is longer is refused.
-                if expanded.len() + piece.len() > TEXT_LIMIT {
-                    return;
-                }
-                expanded.push_str(piece);
+            // What `$REGION` means in it, its policy says.
+            for per_region in [false, true] {
+                know_url(problems, written.trim(), environment, per_region);
             }
-            problems.secrets.add_address(&expanded);
         }
     }
+}
+
+fn know_url(problems: &mut Problems, written: &str, environment: &Environment, per_region: bool) {
+    let mut expanded = String::new();
+    for segment in segments(written) {
+        let piece = match segment {
+            Segment::Text(kept) => kept,
+            Segment::Variable { name, written } if is_of_fleet(name, per_region) => written,
+            Segment::Variable { name, written } => environment.get(name).unwrap_or(written),
+        };
+        // One that is longer is refused.
+        if expanded.len() + piece.len() > TEXT_LIMIT {
+            return;
+        }
+        expanded.push_str(piece);
+    }
+    problems.secrets.add_address(&expanded);
 }
 
 /// Warns of a token or a password (of `user:password`) that is too short to be hidden wherever it stands.
@@ -213,15 +220,15 @@ pub(super) fn refuse_secret_in_query(
 /// each secret.
 pub(super) fn refuse_secrets_expanded_in_file(
     problems: &mut Problems,
-    path: &str,
-    text: &str,
+    file: &file::Written,
     environment: &Environment,
     settings: &Settings,
 ) {
+    let (path, text) = (&*file.path, &*file.text);
     let mut secret: Vec<&str> = Vec::new();
     for segment in segments(text) {
         if let Segment::Variable { name, .. } = segment {
-            if !is_of_fleet(name)
+            if !is_of_fleet(name, file.keeps_region)
                 && !secret.contains(&name)
                 && is_secret(problems, name, environment)
             {
@@ -236,7 +243,7 @@ pub(super) fn refuse_secrets_expanded_in_file(
         let index = secret.iter().position(|secret| *secret == name)?;
         Some(format!("{TRACER}{index}x"))
     };
-    let traced = file::expand_by(path, text, |name| {
+    let traced = file::expand_by(path, text, file.keeps_region, |name| {
         tracer(name).or_else(|| environment.get(name).map(str::to_owned))
     })
     .and_then(|expanded| file::parse(path, text, &expanded, &mut Vec::new()))

@@ -412,6 +412,9 @@ settings! {
     regions: "FAS_REGIONS", OfPolicy("regions"), "", Machines, Upstream, Plain,
         "Regions or aliases for created machines, separated by commas; one listed twice gets twice as many; unset: the region of the cloned machine, else the app's other regions."
         => fleet.policy.regions, regions, Changed("regions");
+    per_region: "FAS_PER_REGION", OfPolicy("per-region"), "false", Machines, Ours, Plain,
+        "Whether each region is scaled by itself: those of FAS_REGIONS, else those in which the group has machines; the counts are then the region's."
+        => fleet.policy.per_region, boolean, Changed("per_region");
     initial_machine_state: "FAS_INITIAL_MACHINE_STATE", OfPolicy("initial-machine-state"), "started", Machines, Upstream, Plain,
         "The state of a new machine: started or stopped."
         => fleet.policy.initial_state, choice, Always("initial_machine_state");
@@ -501,7 +504,7 @@ settings! {
     prometheus_metric_name: "FAS_PROMETHEUS_METRIC_NAME", InCollector("metric-name"), "", Prometheus, Upstream, Plain,
         "The name of the query's value in expressions.";
     prometheus_query: "FAS_PROMETHEUS_QUERY", InCollector("query"), "", Prometheus, Upstream, Plain,
-        "The PromQL query; $APP_NAME is the app, other $NAME come from the environment.";
+        "The PromQL query; $APP_NAME is the app, with FAS_PER_REGION $REGION the region, and other $NAME come from the environment.";
     prometheus_token: "FAS_PROMETHEUS_TOKEN", InCollector("token"), "", Prometheus, Upstream, Token,
         "Token for Prometheus; on Fly: fly tokens create readonly.";
     prometheus_empty_value: "FAS_PROMETHEUS_EMPTY_VALUE", InCollector("empty-value"), "", Prometheus, Ours, Plain,

@@ -1,5 +1,7 @@
 //! The configuration as a whole: sources in, a `Config` or the lines of all mistakes out.
 
+mod per_region;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -140,7 +142,7 @@ fn help_settings_prints_the_table_and_the_readme_quotes_it() {
     assert_eq!(of_help, of_table);
 
     let of_readme = rows_of_readme();
-    assert_eq!(of_readme.len(), 32);
+    assert_eq!(of_readme.len(), 33);
     for row in of_readme {
         assert!(of_table.contains(&row), "{row:?}");
     }
@@ -172,7 +174,7 @@ fn the_defaults_are_those_of_the_table() {
             defaults += 1;
         }
     }
-    assert_eq!(defaults, 20);
+    assert_eq!(defaults, 21);
 
     let config = load(&[], None);
     assert_eq!(config.fleets[0].policy, Policy::default());
@@ -265,6 +267,7 @@ fn every_variable_has_its_effect() {
             ("FAS_DESTROY_RUNNING_AFTER", "0s"),
             ("FAS_STOP_ACTION", "suspend"),
             ("FAS_CLONE_VOLUMES", "TRUE"),
+            ("FAS_PER_REGION", "1"),
             ("FAS_SCALE_DOWN_STABILIZATION", "5m"),
             ("FAS_SCALE_UP_STABILIZATION", "30s"),
             ("FAS_SCALE_UP_STEP", "50%"),
@@ -284,6 +287,7 @@ fn every_variable_has_its_effect() {
     assert_eq!(
         config.warnings,
         [
+            "FAS_REGIONS lists iad more than once: with FAS_PER_REGION it counts once",
             "FAS_SCALE_DOWN_STEP is 0: no machine is ever destroyed or stopped",
             "no expression uses the metric workflows: it is only shown in /metrics",
         ]
@@ -309,7 +313,9 @@ fn every_variable_has_its_effect() {
             asks_busy: true,
             busy_limit: Some(2.5),
             process_group: "worker".to_owned(),
-            regions: vec!["iad".to_owned(), "ord".to_owned(), "iad".to_owned()],
+            regions: vec!["iad".to_owned(), "ord".to_owned()],
+            per_region: true,
+            region: None,
             initial_state: InitialState::Stopped,
             stop_action: StopAction::Suspend,
             clone_volumes: true,
@@ -429,6 +435,7 @@ fn the_file_with_every_key_means_what_it_says() {
             "busy_limit: 2.5",
             "process_group: worker",
             "regions: iad,ord",
+            "per_region: true",
             "initial_machine_state: stopped",
             "interval: 10s",
             "timeout: 1m30s",
@@ -2741,6 +2748,7 @@ fn a_misspelt_safety_switch_is_refused() {
             "FAS_MIN_CREATED_MACHINE_COUNT or FAS_MACHINE_FLOOR",
         ),
         ("FAS_PROCES_GROUP", "FAS_PROCESS_GROUP"),
+        ("FAS_PER_REGIONS", "FAS_PER_REGION"),
         ("FAS_SCALE_DOWN_STEPS", "FAS_SCALE_DOWN_STEP"),
     ];
     for (name, meant) in cases {

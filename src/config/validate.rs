@@ -20,6 +20,7 @@ use super::{
     conflicts,
     env::Environment,
     file,
+    per_region::{Overlap, Share, check_regions, keeps_region},
     problems::Problems,
     secrets::{
         know_environment, know_settings, refuse_misplaced_tokens, refuse_secrets_expanded_in_file,
@@ -41,10 +42,15 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
     let problems = &mut Problems::default();
     let environment = Environment::collect(std::mem::take(&mut sources.environment));
     let raw = environment.settings(&mut problems.errors);
-    let file = sources
-        .file
-        .take()
-        .map(|(path, text)| (path.display().to_string(), text));
+    let file = sources.file.take().map(|(path, text)| {
+        let path = path.display().to_string();
+        let keeps_region = keeps_region(&path, &text, &environment);
+        file::Written {
+            path,
+            text,
+            keeps_region,
+        }
+    });
     know_environment(problems, &environment);
     let Some(mut settings) = merge(problems, raw, file.as_ref(), &environment) else {
         // Without the file nearly everything would seem to be missing.
@@ -57,8 +63,8 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
     };
     settings.further_queries = environment.further_queries();
     know_settings(problems, &settings, &environment);
-    if let Some((path, text)) = &file {
-        refuse_secrets_expanded_in_file(problems, path, text, &environment, &settings);
+    if let Some(file) = &file {
+        refuse_secrets_expanded_in_file(problems, file, &environment, &settings);
     }
     refuse_misplaced_tokens(problems, &settings);
 
@@ -85,9 +91,9 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
     problems.tell_once();
     config.warnings = environment.unknown(problems);
     config.warnings.append(&mut problems.warnings);
-    if let Some((path, _)) = &file {
+    if let Some(file) = &file {
         for error in &mut problems.errors {
-            error.name_key(path);
+            error.name_key(&file.path);
         }
     }
 
@@ -187,39 +193,50 @@ fn name_of(settings: &Settings) -> String {
 
 /// Refuses two policies that name the same machines, and one for all groups beside another of the same app.
 fn refuse_shared_machines(problems: &mut Problems, items: &[Settings]) {
-    let named = |item: &Settings| {
-        let app = item.app_name.as_ref()?.text().to_owned();
-        let group = item.process_group.as_ref();
-        let group = group.map_or(DEFAULT_PROCESS_GROUP, Value::text).to_owned();
-        Some((app, group))
-    };
-    let mut known: Vec<(String, String, Option<&Place>)> = Vec::new();
+    let mut known: Vec<(&str, Share, &Place)> = Vec::new();
     for item in items {
-        let Some((app, group)) = named(item) else {
+        let (Some(app), Some(place)) = (&item.app_name, &item.item) else {
             continue;
         };
-        let meets = |(other, taken, _): &&(String, String, Option<&Place>)| {
-            *other == app && (*taken == group || taken == EVERY_GROUP || group == EVERY_GROUP)
-        };
-        if let (Some((_, taken, first)), Some(place)) = (known.iter().find(meets), &item.item) {
-            let first = first.map_or("", Place::label);
-            let message = if *taken == group {
-                format!("{} scales the same machines as {first}", place.label())
-            } else {
-                let (all, other) = if group == EVERY_GROUP {
-                    (place.label(), first)
-                } else {
-                    (first, place.label())
-                };
-                format!("{all} scales every process group of the app, that of {other} too")
+        let app = app.text();
+        let share = Share::written(item, DEFAULT_PROCESS_GROUP);
+        let mut others = known.iter().filter(|(other, ..)| *other == app);
+        let met = others.find_map(|(_, taken, first)| Some((first.label(), taken.meets(&share)?)));
+        let group = share.group();
+        if let Some((first, overlap)) = met {
+            let label = place.label();
+            let each_group = "an app and process group for each policy";
+            let (message, expected) = match overlap {
+                Overlap::Group => (
+                    format!("{label} scales the same machines as {first}"),
+                    each_group,
+                ),
+                Overlap::Region(common) => {
+                    let common = common.map_or("every region".to_owned(), |one| one);
+                    (
+                        format!("{label} scales the same machines as {first} in {common}"),
+                        "policies of a group that are all per-region, each with regions of its own",
+                    )
+                }
+                Overlap::EveryGroup => {
+                    let (all, other) = if group == EVERY_GROUP {
+                        (label, first)
+                    } else {
+                        (first, label)
+                    };
+                    (
+                        format!("{all} scales every process group of the app, that of {other} too"),
+                        each_group,
+                    )
+                }
             };
             problems.refuse(
                 ConfigError::new(place, message)
                     .value(&format!("{app}/{group}"))
-                    .expected("an app and process group for each policy"),
+                    .expected(expected),
             );
         }
-        known.push((app, group, item.item.as_ref()));
+        known.push((app, share, place));
     }
 }
 
@@ -257,6 +274,7 @@ fn fleet(
         collectors_in_file,
     };
     settings.read(config, &mut fleet, problems);
+    check_regions(problems, &settings, &mut fleet.policy);
     check_limits(problems, &settings, &fleet.policy);
     conflicts::warn_of_conflicts(problems, &settings, &fleet);
     // What is replayed may be other expressions than these.
@@ -272,6 +290,7 @@ fn fleet(
         .collect();
     fleet.busy = busy(problems, &settings, environment, &fleet.collectors);
     fleet.policy.asks_busy = fleet.busy.is_some();
+    fleet.targets.may_be_none = fleet.policy.per_region;
     if let Some(value) = &settings.busy_limit {
         fleet.policy.busy_limit = values::number(problems, value);
     }
@@ -346,16 +365,21 @@ fn proxies(problems: &mut Problems, environment: &Environment) -> ProxyRules {
 fn merge(
     problems: &mut Problems,
     raw: RawSettings,
-    file: Option<&(String, String)>,
+    file: Option<&file::Written>,
     environment: &Environment,
 ) -> Option<Settings> {
-    let Some((path, text)) = file else {
+    let Some(file::Written {
+        path,
+        text,
+        keeps_region,
+    }) = file
+    else {
         // Without a file there is no key to be placed.
         let locate = |key: &str, _| Place::Variable(key.to_owned());
         let file = RawSettings::default();
         return Some(Settings::merge(raw, file, &locate, &mut Vec::new()));
     };
-    let parsed = file::expand(path, text, environment).and_then(|expanded| {
+    let parsed = file::expand(path, text, environment, *keeps_region).and_then(|expanded| {
         problems.secrets.add_tokens_in(&expanded.text);
         let from_file = file::parse(path, text, &expanded, &mut problems.errors)?;
         Ok((expanded, from_file))
@@ -507,6 +531,7 @@ fn targets(
     TargetExpressions {
         created: band(problems, "created", created, names),
         started: band(problems, "started", started, names),
+        may_be_none: false,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json_path::JsonPath;
 
 use super::{
     CollectorSource, ConfigError,
-    collectors::{Context, SOME_APP, empty_value, take_user_information},
+    collectors::{Context, SOME_FLEET, empty_value, take_user_information},
     problems::Problems,
     secrets::warn_of_short_basic,
     settings::{Value, WrittenCollector},
@@ -38,7 +38,7 @@ pub(super) fn collector(
         .as_ref()
         .map(|value| context.template(problems, "path", value));
     if let (Some(written), Some(path)) = (&collector.value, &value)
-        && let Err(error) = JsonPath::parse(&path.render(SOME_APP))
+        && let Err(error) = JsonPath::parse(&path.render(SOME_FLEET))
     {
         let message = format!("{} is no JSONPath: {error}", written.label());
         problems.refuse(
@@ -60,7 +60,7 @@ pub(super) fn collector(
         return None;
     };
     let url = context.address(problems, written)?;
-    let filled_in = Value::new(url.render(SOME_APP), written.place().clone());
+    let filled_in = Value::new(url.render(SOME_FLEET), written.place().clone());
     let Some(filled_in) = filled_in else {
         let message = format!(
             "{} is empty once its variables are replaced",

@@ -57,6 +57,8 @@ pub struct Cast {
     pub seed: u64,
     /// How fast it is played.
     pub speed: Speed,
+    /// Whether each region has targets of its own.
+    pub regions: bool,
 }
 
 impl Cast {
@@ -163,6 +165,18 @@ impl Cast {
             (APP.to_owned(), None)
         };
         let surplus_lasts = self.speed.lived(Duration::from_secs(45));
+        let query = if self.regions {
+            "count(fly_instance_up{app='$APP_NAME',region='$REGION'})"
+        } else {
+            "count(fly_instance_up{app='$APP_NAME'})"
+        };
+        let of_regions = [
+            ("FAS_PER_REGION", "true"),
+            // None runs where there is only a spare.
+            ("FAS_PROMETHEUS_EMPTY_VALUE", "0"),
+        ];
+        let of_regions = of_regions.into_iter().filter(|_| self.regions);
+        let of_regions = of_regions.map(|(name, value)| (name, value.to_owned()));
         let settings = [
             ("FAS_APP_NAME", pattern),
             ("FAS_REGIONS", format!("{HOME},{FAILING}")),
@@ -172,10 +186,7 @@ impl Cast {
             ),
             ("FAS_INITIAL_MACHINE_STATE", "stopped".to_owned()),
             ("FAS_PROMETHEUS_METRIC_NAME", "running_machines".to_owned()),
-            (
-                "FAS_PROMETHEUS_QUERY",
-                "count(fly_instance_up{app='$APP_NAME'})".to_owned(),
-            ),
+            ("FAS_PROMETHEUS_QUERY", query.to_owned()),
             ("FAS_PROMETHEUS_ADDRESS", format!("{base}/prometheus/{ORG}")),
             ("FAS_PROMETHEUS_TOKEN", format!("FlyV1 {PROMETHEUS_TOKEN}")),
             ("FAS_API_TOKEN", format!("FlyV1 {API_TOKEN}")),
@@ -184,7 +195,8 @@ impl Cast {
             ("FAS_INTERVAL", milliseconds(self.speed.interval())),
             ("FAS_DESTROY_RUNNING_AFTER", milliseconds(surplus_lasts)),
         ];
-        settings.into_iter().chain(organization).collect()
+        let settings = settings.into_iter();
+        settings.chain(organization).chain(of_regions).collect()
     }
 }
 
@@ -246,6 +258,7 @@ mod tests {
             apps,
             seed: 1,
             speed: Speed::parse(speed).expect(speed),
+            regions: false,
         }
     }
 

@@ -162,6 +162,7 @@ mod tests {
             apps: 1,
             seed: 7,
             speed: Speed::parse("2.5").expect("a speed"),
+            regions: false,
         }
     }
 

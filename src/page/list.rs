@@ -138,7 +138,7 @@ pub fn list(status: &Status, query: &ListQuery, daemon: &Daemon) -> String {
     let mut rows = Vec::new();
     status.each(|fleet| {
         all += 1;
-        has_several_of_one |= !fleet.name.is_only;
+        has_several_of_one |= fleet.name.told_group().is_some();
         let condition = Condition::of(fleet);
         if let Some(count) = counts.get_mut(condition as usize) {
             *count += 1;

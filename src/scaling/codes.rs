@@ -33,7 +33,7 @@ pub const REASON_CODES: [(&str, &str); 8] = [
 ];
 
 /// Every code of a note, with what it says.
-pub const NOTE_CODES: [(&str, &str); 39] = [
+pub const NOTE_CODES: [(&str, &str); 40] = [
     (
         "minimum_capped",
         "a target's minimum came out above its maximum; the maximum is used",
@@ -112,6 +112,10 @@ pub const NOTE_CODES: [(&str, &str); 39] = [
     (
         "not_destroyable",
         "some surplus machines cannot be destroyed",
+    ),
+    (
+        "last_of_group",
+        "the last machine of the group stays, though no region wants one",
     ),
     (
         "may_be_gone",
@@ -230,6 +234,7 @@ impl Note {
             Self::WaitsForStopping { .. } => "waits_for_stopping",
             Self::UnseenSurplus { .. } => "surplus_missing_from_list",
             Self::NotDestroyable { .. } => "not_destroyable",
+            Self::LastOfGroup => "last_of_group",
             Self::MayBeGone { .. } => "may_be_gone",
             Self::MountsNotDestroyed { .. } => "volumes_not_destroyed",
             Self::DestroysFailed { .. } => "destroys_failed",

@@ -14,6 +14,8 @@ pub struct TargetExpressions {
     pub created: Option<ExpressionBand>,
     /// `FAS_STARTED_MACHINE_COUNT`, or the min and max form.
     pub started: Option<ExpressionBand>,
+    /// Whether no machine may be wanted of a fleet: one region's of a group.
+    pub may_be_none: bool,
 }
 
 /// A target's lower and upper bound.
@@ -120,6 +122,15 @@ impl TargetExpressions {
         }
     }
 
+    /// The least count that can be wanted of a kind: a group that lost its last machine could not grow again.
+    #[must_use]
+    pub fn least(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Created if !self.may_be_none => 1,
+            Kind::Created | Kind::Started => 0,
+        }
+    }
+
     /// Whether any of them reads this metric or count.
     #[must_use]
     pub fn read(&self, name: &str) -> bool {
@@ -136,7 +147,8 @@ impl TargetExpressions {
             let Some(band) = self.of_kind(kind) else {
                 return Target::Unset;
             };
-            band.evaluate(kind, values, now).unwrap_or_else(|error| {
+            let target = band.evaluate(kind, self.least(kind), values, now);
+            target.unwrap_or_else(|error| {
                 errors.push(error);
                 Target::Missing
             })
@@ -151,11 +163,17 @@ impl TargetExpressions {
 
 impl ExpressionBand {
     /// Evaluates one kind's bounds. A minimum above its maximum yields to it.
-    fn evaluate(&self, kind: Kind, values: &Values, now: Now) -> Result<Target, TargetError> {
+    fn evaluate(
+        &self,
+        kind: Kind,
+        least: u32,
+        values: &Values,
+        now: Now,
+    ) -> Result<Target, TargetError> {
         let count = |expression: &Expression| {
             let count = expression
                 .evaluate(values, now.wall)
-                .and_then(|value| to_count(kind, value));
+                .and_then(|value| to_count(least, value));
             count.map_err(|error| TargetError {
                 kind,
                 source: expression.source().to_owned(),
@@ -173,12 +191,12 @@ impl ExpressionBand {
     }
 }
 
-/// The count that an expression's value becomes: rounded half away from zero, negatives 0, created ones at least 1.
+/// The count that an expression's value becomes: rounded half away from zero, negatives 0, at least `least`.
 ///
 /// # Errors
 ///
 /// [`EvalError::OutOfRange`] where it is larger than any count: then it is refused, not cut.
-pub fn to_count(kind: Kind, value: f64) -> Result<u32, EvalError> {
+pub fn to_count(least: u32, value: f64) -> Result<u32, EvalError> {
     let rounded = value.round();
     if rounded > f64::from(u32::MAX) {
         return Err(EvalError::OutOfRange(value));
@@ -189,10 +207,7 @@ pub fn to_count(kind: Kind, value: f64) -> Result<u32, EvalError> {
         reason = "what is too large was refused, and the cast makes negatives 0"
     )]
     let count = rounded as u32;
-    Ok(match kind {
-        Kind::Created => count.max(1),
-        Kind::Started => count,
-    })
+    Ok(count.max(least))
 }
 
 #[cfg(test)]
@@ -215,16 +230,16 @@ mod tests {
             (4_294_967_295.4, u32::MAX, u32::MAX),
         ];
         for (value, created, started) in cases {
-            assert_eq!(to_count(Kind::Created, value), Ok(created), "{value}");
-            assert_eq!(to_count(Kind::Started, value), Ok(started), "{value}");
+            let expressions = TargetExpressions::default();
+            let of = |kind| to_count(expressions.least(kind), value);
+            assert_eq!(of(Kind::Created), Ok(created), "{value}");
+            assert_eq!(of(Kind::Started), Ok(started), "{value}");
         }
         let too_large = 4_294_967_295.5;
-        for kind in Kind::ALL {
-            assert_eq!(
-                to_count(kind, too_large),
-                Err(EvalError::OutOfRange(too_large))
-            );
-        }
+        assert_eq!(
+            to_count(1, too_large),
+            Err(EvalError::OutOfRange(too_large))
+        );
     }
 
     #[test]
@@ -237,6 +252,7 @@ mod tests {
                 min: compile("5"),
                 max: compile("3"),
             }),
+            may_be_none: false,
         };
         let now = Now {
             monotonic: std::time::Instant::now(),

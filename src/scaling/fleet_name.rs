@@ -11,7 +11,7 @@ pub struct FleetName {
     pub group: Arc<str>,
     /// The region, where each has a target of its own.
     pub region: Option<Arc<str>>,
-    /// Whether it is the only one of its app, so that the app's name is enough to tell which is meant.
+    /// Whether its policy is the only one of its app, so that the app's name is enough to tell which is meant.
     pub is_only: bool,
 }
 
@@ -30,7 +30,8 @@ impl FleetName {
     /// The process group, where the app alone does not tell which fleet is meant.
     #[must_use]
     pub fn told_group(&self) -> Option<&str> {
-        (!self.is_only).then_some(&*self.group)
+        let is_told = !self.is_only || self.region.is_some();
+        is_told.then_some(&*self.group)
     }
 }
 
@@ -63,7 +64,19 @@ mod tests {
             region: Some("iad".into()),
             ..one_of_several.clone()
         };
-        let names = [only, one_of_several, of_region].map(|name| name.to_string());
-        assert_eq!(names, ["my-app", "my-app/worker", "my-app/worker/iad"]);
+        let of_only_group = FleetName {
+            region: Some("iad".into()),
+            ..only.clone()
+        };
+        let names = [only, one_of_several, of_region, of_only_group].map(|name| name.to_string());
+        assert_eq!(
+            names,
+            [
+                "my-app",
+                "my-app/worker",
+                "my-app/worker/iad",
+                "my-app/app/iad"
+            ]
+        );
     }
 }

@@ -168,6 +168,8 @@ pub enum Note {
         /// How many of them have to stay: protected, busy, unreachable or the last of their kind.
         kept: u32,
     },
+    /// No region of the group wants a machine: the last one stays, without which none could be created again.
+    LastOfGroup,
     /// What may be gone already is neither counted nor tried again before a list or an answer shows what came of it.
     MayBeGone {
         /// How many such machines a surplus would otherwise reach.
@@ -557,6 +559,9 @@ impl fmt::Display for Note {
                 formatter,
                 "{}, {kept} cannot be destroyed: protected, in transition, unreachable, or the last that can be cloned",
                 Surplus(*wanted)
+            ),
+            Self::LastOfGroup => formatter.write_str(
+                "the last machine of the group stays: without one, nothing could be cloned",
             ),
             Self::UnseenSurplus { machines } => write!(
                 formatter,
@@ -1002,6 +1007,10 @@ mod tests {
             (
                 Note::NotDestroyable { wanted: 3, kept: 2 },
                 "3 surplus machines, 2 cannot be destroyed: protected, in transition, unreachable, or the last that can be cloned",
+            ),
+            (
+                Note::LastOfGroup,
+                "the last machine of the group stays: without one, nothing could be cloned",
             ),
             (
                 Note::TooFewStopped {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    Busyness, Lately, Machine, Policy, State, StateLabel, Unsettled, order::may_be_replaced,
+    Busyness, Elsewhere, Lately, Machine, Policy, State, StateLabel, Unsettled,
+    order::may_be_replaced,
 };
 
 /// How long a list may lag behind a write, and how long an unreachable machine still counts as created.
@@ -53,6 +54,8 @@ pub struct Observed {
     pub by_state: BTreeMap<StateLabel, u32>,
     /// What happened to machines lately and decides whose turn it is.
     pub lately: Lately,
+    /// What there is of the group in other regions, where each region is a fleet.
+    pub elsewhere: Elsewhere,
     /// How busy machines are; asked for only where one that runs is to go.
     pub busyness: Busyness,
 }
@@ -108,6 +111,14 @@ impl Member {
         }
     }
 
+    /// One that a list shows and of which nothing is remembered.
+    pub(super) fn listed(machine: Machine) -> Self {
+        Self {
+            pending: false,
+            ..Self::unseen(machine, Presence::Listed, false)
+        }
+    }
+
     /// Whether this pass's list shows it on a host that answers.
     #[must_use]
     pub fn is_listed(&self) -> bool {
@@ -152,6 +163,14 @@ impl Member {
 }
 
 impl Observed {
+    /// Whether there is no machine, and none that may exist: not of one that is missing from the list, on a host that does
+    /// not answer, or made by a create of unknown outcome.
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        let unseen = self.unlisted.is_empty() && self.unreachable.is_empty();
+        self.members.is_empty() && unseen && self.doubtful_creates == 0
+    }
+
     /// The member with this id.
     #[must_use]
     pub fn member(&self, id: &str) -> Option<&Member> {

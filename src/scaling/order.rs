@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    Member, Observed, Policy, ReleaseView, State, Unsettled, busy::Turn as BusyTurn,
+    Member, Observed, Policy, ReleaseView, State, Unsettled, busy::Turn as BusyTurn, count,
     machine::DestroyRank,
 };
 
 /// The machine to clone.
 ///
-/// The first by: not cordoned; not of a release that went wrong; no health check critical; newest release; started;
+/// Of the whole group, where the fleet is one region's. The first by: not cordoned; not of a release that went wrong; no health check critical; newest release; started;
 /// smallest id.
 #[must_use]
 pub fn clone_source<'observed>(
@@ -26,21 +26,24 @@ pub fn clone_source<'observed>(
         ReleaseView::Known(Some(release)) if release.went_wrong() => release.version,
         _ => None,
     };
-    observed
-        .members
-        .iter()
+    let members = observed.members.iter();
+    members
+        .chain(&observed.elsewhere.sources)
         .filter(|member| member.may_be_cloned(policy))
-        .min_by_key(|member| {
-            let machine = &member.machine;
-            (
-                machine.cordoned,
-                wrong.is_some() && machine.release == wrong,
-                machine.critical,
-                Reverse(machine.release),
-                machine.state != State::Started,
-                machine.id.as_str(),
-            )
-        })
+        .min_by_key(|member| source_order(member, wrong))
+}
+
+/// By what the machine to clone is chosen, the least first; `wrong` is a release that went wrong.
+pub(super) fn source_order(member: &Member, wrong: Option<u64>) -> impl Ord {
+    let machine = &member.machine;
+    (
+        machine.cordoned,
+        wrong.is_some() && machine.release == wrong,
+        machine.critical,
+        Reverse(machine.release),
+        machine.state != State::Started,
+        machine.id.as_str(),
+    )
 }
 
 /// Whether a machine surely exists, and goes on to, as far as lists and our own writes say.
@@ -75,15 +78,15 @@ pub(super) fn counts_as_running(observed: &Observed, member: &Member) -> bool {
 /// destroy did not remove goes last of those at rest, or of those that run: no running machine is taken in place of one
 /// at rest.
 ///
-/// Only machines that surely exist are taken, and only they are counted: neither the last of them is ever taken nor the
+/// Only machines that surely exist are taken, and only they are counted: neither the last of the group is ever taken nor its
 /// last that may be cloned; the next in order takes its turn. Nor are more working ones than are too many by themselves: a
 /// failed one that has to stay costs no other its place.
 pub(super) struct DestroyOrder<'observed> {
     observed: &'observed Observed,
     policy: &'observed Policy,
     turns: Turns<'observed>,
-    existing: usize,
-    clonable: usize,
+    existing: u32,
+    clonable: u32,
     /// How many machines that have not failed may still go.
     working_left: u32,
 }
@@ -107,8 +110,8 @@ impl<'observed> DestroyOrder<'observed> {
             observed,
             policy,
             turns: Turns::fullest_first(&observed.members),
-            existing: existing.count(),
-            clonable,
+            existing: count(existing.count()).saturating_add(observed.elsewhere.existing),
+            clonable: count(clonable).saturating_add(observed.elsewhere.clonable),
             working_left: working,
         }
     }
@@ -132,7 +135,7 @@ impl<'observed> DestroyOrder<'observed> {
             }
             *working_left -= u32::from(works);
             *existing -= 1;
-            *clonable -= usize::from(may_be_cloned);
+            *clonable -= u32::from(may_be_cloned);
             true
         })
     }

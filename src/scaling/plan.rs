@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use super::{
     Bounds, Busyness, CloneTemplate, EVERY_GROUP, Fingerprint, Kind, Limited, Machine, Member,
     Memory, Note, Now, Observed, Placement, Policy, ReleaseView, State, Unsettled, count,
+    group::Shown,
     observe::Presence,
     order::{
         DestroyOrder, clone_source, may_be_down, may_be_replaced, start_order, stop_order,
@@ -235,6 +236,20 @@ pub enum PlanFailure {
     },
 }
 
+impl PlanFailure {
+    /// There is nothing to clone in what was observed.
+    #[must_use]
+    pub fn no_source(observed: &Observed, policy: &Policy) -> Self {
+        let mut members = observed.members.iter();
+        Self::NoSource {
+            process_group: policy.process_group.clone(),
+            groups: observed.groups.clone(),
+            unlisted: count(observed.unlisted.len()),
+            flawed: members.any(|member| member.flaw().is_some()),
+        }
+    }
+}
+
 /// The longest name of a process group that is shown, in characters: whoever makes a machine chooses it.
 const GROUP_LIMIT: usize = 60;
 
@@ -443,20 +458,13 @@ impl Planner<'_> {
                 .iter()
                 .filter(|member| member.machine.has_mounts)
                 .count();
+            let with_mounts = count(with_mounts).saturating_add(observed.elsewhere.with_mounts);
             if with_mounts > 0 && !policy.clone_volumes {
                 plan.notes.push(Note::MountsNotCloned {
-                    machines: count(with_mounts),
+                    machines: with_mounts,
                 });
             }
-            plan.failure = Some(PlanFailure::NoSource {
-                process_group: policy.process_group.clone(),
-                groups: observed.groups.clone(),
-                unlisted: count(observed.unlisted.len()),
-                flawed: observed
-                    .members
-                    .iter()
-                    .any(|member| member.flaw().is_some()),
-            });
+            plan.failure = Some(PlanFailure::no_source(observed, policy));
             return 0;
         };
         let room = policy.ceiling.map_or(u32::MAX, |ceiling| {
@@ -622,7 +630,13 @@ impl Planner<'_> {
                 machines: with_mounts,
             });
         }
-        let others = kept - may_be_gone - unseen - with_mounts - busy;
+        let mut others = kept - may_be_gone - unseen - with_mounts - busy;
+        let beside = observed.elsewhere.existing;
+        if others > 0 && policy.region.is_some() && beside == 0 && existing(observed, policy).0 == 1
+        {
+            notes.push(Note::LastOfGroup);
+            others = 0;
+        }
         if others > 0 {
             notes.push(Note::NotDestroyable {
                 wanted: surplus,
@@ -816,14 +830,10 @@ fn takes_any(candidates: &[String], count: u32, failed: &[String]) -> bool {
 /// Whether a cordoned machine has a newer release than one that is not cordoned; machines without a release say nothing
 /// of a deploy.
 fn blue_green_under_way(observed: &Observed) -> bool {
+    let shown = Shown::of_group(observed);
     let releases = |cordoned: bool| {
-        observed
-            .members
-            .iter()
-            .filter(move |member| {
-                member.machine.cordoned == cordoned && member.presence != Presence::Expected
-            })
-            .filter_map(|member| member.machine.release)
+        let releases = shown.releases.iter();
+        releases.filter_map(move |(of, release)| (*of == cordoned).then_some(release))
     };
     matches!((releases(true).max(), releases(false).min()), (Some(newest), Some(oldest)) if newest > oldest)
 }

@@ -1,6 +1,6 @@
 //! What a user allows planning to do: the settings that decisions read, in one value.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The process group that stands for all of them, and for machines of none.
 pub const EVERY_GROUP: &str = "*";
@@ -13,6 +13,10 @@ pub struct Policy {
     /// `FAS_REGIONS`: where created machines may go, as what the API takes for a region, in order of preference; a name
     /// listed twice weighs twice. Empty: the source machine's region, then the others of the group.
     pub regions: Vec<String>,
+    /// `FAS_PER_REGION` (`false`): whether each region has targets of its own.
+    pub per_region: bool,
+    /// The region that is the fleet's own, where each has one: only machines there are of the fleet.
+    pub region: Option<Arc<str>>,
     /// `FAS_INITIAL_MACHINE_STATE` (`started`).
     pub initial_state: InitialState,
     /// `FAS_STOP_ACTION` (`stop`).
@@ -51,6 +55,22 @@ impl Policy {
     pub fn scales_group(&self, group: &str) -> bool {
         self.process_group == EVERY_GROUP || self.process_group == group
     }
+
+    /// Whether machines there are of the fleet, were they of its group.
+    #[must_use]
+    pub fn scales_region(&self, region: &str) -> bool {
+        self.region.as_deref().is_none_or(|own| own == region)
+    }
+
+    /// The settings of one region's fleet: what is created goes there, and only what is there is seen.
+    #[must_use]
+    pub fn of_region(&self, region: &str) -> Self {
+        Self {
+            region: Some(region.into()),
+            regions: vec![region.to_owned()],
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Policy {
@@ -58,6 +78,8 @@ impl Default for Policy {
         Self {
             process_group: "app".to_owned(),
             regions: Vec::new(),
+            per_region: false,
+            region: None,
             initial_state: InitialState::Started,
             stop_action: StopAction::Stop,
             clone_volumes: false,

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Action, Now, Observed, Presence, State};
+use super::{Action, Now, Observed, group::Shown};
 
 /// An app's current release, as GraphQL tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,22 +60,14 @@ pub enum DeploySign {
 impl DeploySign {
     /// The first sign that the machines of the group show; those that no list has shown yet show none.
     pub(super) fn of(observed: &Observed) -> Option<Self> {
-        let machines = || {
-            let shown = observed
-                .members
-                .iter()
-                .filter(|member| member.presence != Presence::Expected);
-            shown.map(|member| &member.machine)
-        };
-        let mut releases = machines().filter_map(|machine| machine.release);
+        let shown = Shown::of_group(observed);
+        let mut releases = shown.releases.iter().map(|(_, release)| release);
         let first = releases.next();
         if releases.any(|release| Some(release) != first) {
             Some(Self::SeveralReleases)
-        } else if machines().any(|machine| machine.cordoned) {
+        } else if shown.cordoned {
             Some(Self::Cordoned)
-        } else if machines()
-            .any(|machine| matches!(machine.state, State::Updating | State::Replacing))
-        {
+        } else if shown.updating {
             Some(Self::Updating)
         } else {
             None

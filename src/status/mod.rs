@@ -202,6 +202,11 @@ impl Status {
         self.board().fleets.retain(|name, _| &*name.app != app);
     }
 
+    /// A fleet of an app that is scaled on is none any longer.
+    pub fn forget_fleet(&self, name: &FleetName) {
+        self.board().fleets.remove(name);
+    }
+
     /// How many fleets there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1034,6 +1034,7 @@ fn the_demos_prometheus_has_a_history() {
         apps: 1,
         seed: 1,
         speed: Speed::parse("1").unwrap(),
+        regions: false,
     };
     let simulator = Simulator::new(&cast.options(Clock::System.now().wall));
     cast.set(&mut simulator.platform());

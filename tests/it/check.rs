@@ -947,3 +947,47 @@ async fn a_hanging_question_about_the_token_holds_nobody_up() {
     );
     assert!(began.elapsed() < Duration::from_secs(60), "{out}");
 }
+
+#[tokio::test]
+async fn each_region_is_a_line_and_one_can_be_chosen() {
+    let served = served(Options::default()).await;
+    let settings = [
+        ("FAS_PER_REGION", "true"),
+        ("FAS_CREATED_MACHINE_COUNT", "started_machine_count + 1"),
+    ];
+    {
+        let mut platform = served.platform();
+        let machine = NewMachine::in_region("lhr").config(SERVICES);
+        let machine = machine.state(MachineState::Stopped);
+        platform.add_machine(APP, machine).unwrap();
+    }
+    let output = check(&served, &["--json"], &settings).await;
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let fleets: Vec<(&str, &str)> = json["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["step"] == "app")
+        .map(|step| {
+            let told = |key: &str| step[key].as_str().unwrap();
+            (told("name"), told("sentence"))
+        })
+        .collect();
+    let names: Vec<&str> = fleets.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        names,
+        ["my-target-app/app/lhr", "my-target-app/app/ord"],
+        "{json}"
+    );
+    let output = check(&served, &["--region", "ord"], &settings).await;
+    let out = text(&output.stdout);
+    assert!(out.contains("would create 1 machine like "), "{out}");
+    assert!(out.contains("1 machine of the group app in ord: "), "{out}");
+    // A region without a machine is made from another one's.
+    let regions = [&settings[..], &[("FAS_REGIONS", "ord,syd")]].concat();
+    let output = check(&served, &["--region", "syd"], &regions).await;
+    let out = text(&output.stdout);
+    assert!(out.contains("would create 1 machine like "), "{out}");
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    assert_eq!(served.platform().writes().count(), 0);
+}

@@ -20,6 +20,7 @@ fn cast(apps: u16, seed: u64, speed: &str) -> Cast {
         apps,
         seed,
         speed: Speed::parse(speed).unwrap(),
+        regions: false,
     }
 }
 

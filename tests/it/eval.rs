@@ -197,3 +197,54 @@ policies:
         "{err}"
     );
 }
+
+#[test]
+fn each_region_is_printed_by_its_name_and_one_can_be_chosen() {
+    let address = prometheus(
+        "200 OK",
+        r#"{"status":"success","data":{"resultType":"vector","result":[
+            {"metric":{"region":"iad"},"value":[1,"3"]},{"metric":{"region":"lhr"},"value":[1,"0"]}]}}"#,
+    );
+    let regions = [("FAS_PER_REGION", "true"), ("FAS_REGIONS", "iad,lhr,syd")];
+    let (output, out, err) = eval(&address, "depth", &regions);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["web/app/iad"]["created"]["min"], 3, "{out}");
+    assert_eq!(json["web/app/lhr"]["created"]["max"], 0, "{out}");
+    assert!(json["web/app/syd"]["created"]["min"].is_null(), "{out}");
+    assert!(
+        err.contains("ERROR: web/app/syd: the created target `depth` needs depth"),
+        "{err}"
+    );
+    let chosen = ["eval", "--region", "iad"];
+    let (output, out, err) = eval_with(&chosen, &address, "depth", &regions);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(out.contains("\"min\": 3") && !out.contains("iad"), "{out}");
+    let mistakes = [
+        (
+            &["eval", "--region", "ams"][..],
+            &regions[..],
+            "--region ams is none of the regions in FAS_REGIONS",
+        ),
+        (
+            &["eval", "--region", "iad"],
+            &regions[1..],
+            "--region needs FAS_PER_REGION=true",
+        ),
+        (
+            &["eval"],
+            &regions[..1],
+            "FAS_PER_REGION without FAS_REGIONS means the regions in which there are machines, and listing machines needs a token",
+        ),
+        (
+            &["backtest"],
+            &regions,
+            "one is replayed at a time: choose it with --region NAME",
+        ),
+    ];
+    for (arguments, settings, told) in mistakes {
+        let (output, _, err) = eval_with(arguments, &address, "depth", settings);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(told), "{err}");
+    }
+}

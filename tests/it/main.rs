@@ -31,6 +31,7 @@ mod lost_answers;
 mod machine_lists;
 mod metrics;
 mod page;
+mod per_region;
 mod port;
 mod program;
 mod regions;

@@ -64,11 +64,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock", "labels", "machines", "metrics", "scaling", "waiting",
         ],
     ),
+    (
+        "app",
+        &["collect", "expr", "machines", "pass_log", "scaling"],
+    ),
     ("decide", &["machines", "scaling"]),
     (
         "reconcile",
         &[
             "act",
+            "app",
             "clock",
             "collect",
             "config",
@@ -128,6 +133,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "pool",
         &[
+            "app",
             "config",
             "error_chain",
             "health",
@@ -154,6 +160,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "admin",
+            "app",
             "clock",
             "collect",
             "config",

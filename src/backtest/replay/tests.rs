@@ -39,6 +39,7 @@ impl Scene {
         TargetExpressions {
             created: Some(ExpressionBand::Exact(self.expression(text))),
             started: None,
+            may_be_none: false,
         }
     }
 
@@ -212,6 +213,7 @@ fn a_started_target_starts_and_stops() {
     let targets = TargetExpressions {
         created: None,
         started: Some(ExpressionBand::Exact(scene.expression("depth"))),
+        may_be_none: false,
     };
     let replay = Replay {
         kind: Kind::Started,
@@ -327,6 +329,21 @@ fn a_boot_that_takes_longer_than_machines_may_be_starting_is_slow_and_not_stuck(
             .iter()
             .all(|point| point.code == "within_target")
     );
+}
+
+#[test]
+fn a_region_goes_down_to_nothing_and_comes_back() {
+    let mut scene = Scene::new(&values(&[2.0, 0.0, 0.0, 3.0]));
+    scene.policy = Policy {
+        destroy_running_after: Duration::ZERO,
+        ..scene.policy.of_region("iad")
+    };
+    let targets = TargetExpressions {
+        may_be_none: true,
+        ..scene.created("depth")
+    };
+    let outcome = scene.replay(&targets).run(|| ()).unwrap();
+    assert_eq!(created(&outcome), [2, 0, 0, 3]);
 }
 
 proptest! {

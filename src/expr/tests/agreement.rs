@@ -8,7 +8,7 @@ use super::{
     super::{EvalError, Expression, Names, Values},
     now,
 };
-use crate::scaling::{Kind, to_count};
+use crate::scaling::to_count;
 
 /// What became of one row.
 enum Outcome {
@@ -122,7 +122,7 @@ fn every_case_gives_upstreams_number_or_is_refused() {
         if let (true, Outcome::Agree, Ok(value)) = (number, &outcome, &got) {
             let count: f64 = expected.parse().expect("a count");
             let rounded = if value.abs() < 4e9 {
-                to_count(Kind::Started, *value).map_or(f64::NAN, f64::from)
+                to_count(0, *value).map_or(f64::NAN, f64::from)
             } else {
                 value.round()
             };

@@ -122,6 +122,13 @@ impl CreatePauses {
         self.regions.get(region)?.failed_in_vain()
     }
 
+    /// Whether nothing is held back, and no failure is remembered.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        let held = self.held_until.is_some_and(|until| until > now);
+        let mut earlier = self.earlier.iter().map(|(_, backoff)| backoff);
+        !held && self.app.is_idle(now) && earlier.all(|backoff| backoff.is_idle(now))
+    }
+
     /// Forgets regions of which nothing is left.
     pub(super) fn forget_idle(&mut self, now: Instant) {
         self.regions.retain(|_, backoff| !backoff.is_idle(now));

@@ -75,7 +75,7 @@ impl Memory {
     /// A host that stops answering may take the machine's configuration with it: its group is then the one it was last
     /// seen in, and a standby or scheduled machine is still one.
     pub(super) fn is_of_group(&self, machine: &Machine, policy: &Policy) -> bool {
-        if machine.standby || machine.scheduled {
+        if machine.standby || machine.scheduled || !policy.scales_region(&machine.region) {
             return false;
         }
         if machine.host_ok {
@@ -86,14 +86,16 @@ impl Memory {
         is_of_group && !self.aside.includes(&machine.id)
     }
 
-    /// Whether a machine that was seen in the group is shown without its metadata.
+    /// Whether a machine that was seen in the group is shown without its metadata, or in a region's fleet without its region.
     ///
-    /// It has not moved to another group, and nobody can read whether it is protected: it counts as what it was last seen as
+    /// It has not moved to another group or region, and nobody can read whether it is protected: it counts as what it was last seen as
     /// and is not touched, like one that the list lacks. Where all groups are scaled, one without a group is one of them.
     pub(super) fn says_nothing_of_its_group(&self, machine: &Machine, policy: &Policy) -> bool {
         let is_aside = machine.standby || machine.scheduled;
-        !policy.scales_group(&machine.process_group)
-            && machine.process_group.is_empty()
+        let no_group =
+            machine.process_group.is_empty() && !policy.scales_group(&machine.process_group);
+        let no_region = machine.region.is_empty() && policy.region.is_some();
+        (no_group || no_region)
             && machine.state.is_living()
             && !is_aside
             && self.sights.know(&machine.id)

@@ -134,6 +134,15 @@ impl Memory {
         self.sights.know(id) || self.aside.includes(id) || self.clones.include(id)
     }
 
+    /// Whether nothing is remembered that matters to a pass which begins anew: no machine, nothing that may be one, and no
+    /// pause of creating.
+    #[must_use]
+    pub fn is_blank(&self, now: Instant) -> bool {
+        self.sights.iter().next().is_none()
+            && self.unknown_creates.iter().next().is_none()
+            && self.creates.is_idle(now)
+    }
+
     /// How many passes in a row had no target of `kind`.
     #[must_use]
     pub fn missing_passes(&self, kind: Kind) -> u32 {

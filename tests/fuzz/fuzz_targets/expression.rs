@@ -5,7 +5,7 @@
 
 use fly_autoscaler::{
     expr::{Expression, Names, Values},
-    scaling::{Kind, to_count},
+    scaling::to_count,
 };
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -32,7 +32,7 @@ fuzz_target!(|source: &str| {
             for now in [Timestamp::UNIX_EPOCH, Timestamp::MIN, Timestamp::MAX] {
                 if let Ok(result) = expression.evaluate(&values, now) {
                     assert!(result.is_finite() && result < 9_223_372_036_854_775_808.0);
-                    to_count(Kind::Created, result).ok();
+                    to_count(1, result).ok();
                 }
             }
         }

@@ -1,0 +1,472 @@
+//! The fleets of one process group, where each region has targets of its own: what they have in common. From `fleets.md`.
+//!
+//! A region is cloned into from the best source of the whole group, and may go down to nothing: that one machine is left, and
+//! one that may be cloned, is asked of the group. Each plan reads what the [`Group`] says of the others as it is then, and
+//! tells it whom it takes, so that two regions cannot both rely on the other's last machine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Action, Machine, Member, Observed, Plan, Policy, Presence, State,
+    order::{source_order, surely_exists},
+};
+
+/// The most regions of a group that are fleets of their own: Fly has fewer, and a list is not ours.
+const MOST_REGIONS: usize = 100;
+
+/// The longest name of a region that is a fleet of its own, in letters.
+const REGION_LIMIT: usize = 32;
+
+/// The regions in which a list shows machines of the policy's process group, as far as their names are such: letters,
+/// digits and hyphens. They are put into queries.
+#[must_use]
+pub fn regions_of(machines: &[Machine], policy: &Policy) -> BTreeSet<String> {
+    let of_group = machines
+        .iter()
+        .filter(|machine| is_of_group(machine, policy));
+    let regions = of_group.map(|machine| machine.region.as_str());
+    let is_name = |region: &&str| {
+        let is_of_name = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'-';
+        (1..=REGION_LIMIT).contains(&region.len()) && region.bytes().all(is_of_name)
+    };
+    let regions: BTreeSet<&str> = regions.filter(is_name).collect();
+    let first = regions.into_iter().take(MOST_REGIONS);
+    first.map(str::to_owned).collect()
+}
+
+/// The listed machines of the policy's process group that are in none of these regions.
+#[must_use]
+pub fn strays_of<'list>(
+    machines: &'list [Machine],
+    policy: &Policy,
+    regions: &BTreeSet<&str>,
+) -> Vec<&'list Machine> {
+    let of_group = machines
+        .iter()
+        .filter(|machine| is_of_group(machine, policy));
+    of_group
+        .filter(|machine| machine.host_ok && !regions.contains(machine.region.as_str()))
+        .collect()
+}
+
+/// Whether a listed machine is one of the group's that may count.
+fn is_of_group(machine: &Machine, policy: &Policy) -> bool {
+    let is_aside = machine.standby || machine.scheduled;
+    !is_aside && machine.state.is_living() && policy.scales_group(&machine.process_group)
+}
+
+/// What there is of a fleet's process group in other regions; nothing for a fleet that is a whole group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// How many machines surely exist there and are not to go.
+    pub(super) existing: u32,
+    /// How many of those may be cloned.
+    pub(super) clonable: u32,
+    /// How many have mounts.
+    pub(super) with_mounts: u32,
+    /// The machines that may be cloned: of each release the best.
+    pub(super) sources: Vec<Member>,
+    /// What they show of a deploy.
+    pub(super) shown: Shown,
+}
+
+/// What machines show of a deploy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// Which releases there are, of machines that are cordoned and of others.
+    pub(super) releases: BTreeSet<(bool, u64)>,
+    /// Whether one is cordoned.
+    pub(super) cordoned: bool,
+    /// Whether one is being updated or replaced.
+    pub(super) updating: bool,
+}
+
+impl Shown {
+    /// What the members show; those that no list has shown yet show nothing.
+    pub(super) fn by(members: &[Member]) -> Self {
+        let mut shown = Self::default();
+        for member in members {
+            if member.presence == Presence::Expected {
+                continue;
+            }
+            let machine = &member.machine;
+            if let Some(release) = machine.release {
+                shown.releases.insert((machine.cordoned, release));
+            }
+            shown.cordoned |= machine.cordoned;
+            shown.updating |= matches!(machine.state, State::Updating | State::Replacing);
+        }
+        shown
+    }
+
+    /// What the machines of the group show, those of other regions too.
+    pub(super) fn of_group(observed: &Observed) -> Self {
+        let mut shown = Self::by(&observed.members);
+        shown.extend(&observed.elsewhere.shown);
+        shown
+    }
+
+    /// Adds what others show.
+    pub(super) fn extend(&mut self, others: &Self) {
+        self.releases.extend(&others.releases);
+        self.cordoned |= others.cordoned;
+        self.updating |= others.updating;
+    }
+}
+
+/// The fleets of one process group in one pass, and what machines of the group there are in regions that are not scaled.
+#[derive(Debug, Default)]
+pub struct Group {
+    parts: Vec<Elsewhere>,
+}
+
+impl Group {
+    /// What each of these fleets, by what it sees and goes by, is for the others. `strays` are listed machines of the group
+    /// that none of them has: they are left alone, and may be cloned.
+    #[must_use]
+    pub fn of<'pass>(
+        fleets: impl IntoIterator<Item = (&'pass Observed, &'pass Policy)>,
+        strays: &[Machine],
+        policy: &Policy,
+    ) -> Self {
+        let fleets = fleets.into_iter();
+        let mut parts: Vec<Elsewhere> = fleets
+            .map(|(observed, policy)| Elsewhere::part(observed, policy))
+            .collect();
+        let members = strays.iter().cloned().map(Member::listed).collect();
+        let observed = Observed {
+            members,
+            ..Observed::default()
+        };
+        parts.push(Elsewhere::part(&observed, policy));
+        Self { parts }
+    }
+
+    /// What there is beside a fleet where another region has this machine, and nobody says what else there is.
+    #[must_use]
+    pub fn with_one_elsewhere(machine: Machine, policy: &Policy) -> Elsewhere {
+        Self::of([], &[machine], policy).beside(1)
+    }
+
+    /// What there is beside the fleet at this place, as far as it is not to go.
+    #[must_use]
+    pub fn beside(&self, place: usize) -> Elsewhere {
+        let mut sum = Elsewhere::default();
+        let others = self.parts.iter().enumerate();
+        for (_, part) in others.filter(|(other, _)| *other != place) {
+            sum.existing = sum.existing.saturating_add(part.existing);
+            sum.clonable = sum.clonable.saturating_add(part.clonable);
+            sum.with_mounts = sum.with_mounts.saturating_add(part.with_mounts);
+            sum.sources.extend(part.sources.iter().cloned());
+            sum.shown.extend(&part.shown);
+        }
+        sum
+    }
+
+    /// The fleet at this place is about to do this: its victims no longer count for the others.
+    pub fn take(&mut self, place: usize, plan: &Plan, observed: &Observed, policy: &Policy) {
+        let Some(Action::Destroy { victims }) = &plan.action else {
+            return;
+        };
+        let Some(part) = self.parts.get_mut(place) else {
+            return;
+        };
+        let victims = victims
+            .iter()
+            .filter_map(|victim| observed.member(&victim.id));
+        for victim in victims {
+            part.existing = part.existing.saturating_sub(1);
+            let clonable = u32::from(victim.may_be_cloned(policy));
+            part.clonable = part.clonable.saturating_sub(clonable);
+        }
+    }
+}
+
+impl Elsewhere {
+    /// What a fleet is for others.
+    fn part(observed: &Observed, policy: &Policy) -> Self {
+        let mut part = Self {
+            shown: Shown::by(&observed.members),
+            ..Self::default()
+        };
+        let mut sources: BTreeMap<Option<u64>, &Member> = BTreeMap::new();
+        for member in &observed.members {
+            let may_be_cloned = member.may_be_cloned(policy);
+            if surely_exists(observed, member) {
+                part.existing += 1;
+                part.clonable += u32::from(may_be_cloned);
+            }
+            part.with_mounts += u32::from(member.machine.has_mounts);
+            if may_be_cloned {
+                let best = sources.entry(member.machine.release).or_insert(member);
+                if source_order(member, None) < source_order(best, None) {
+                    *best = member;
+                }
+            }
+        }
+        part.sources = sources.into_values().cloned().collect();
+        part
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scaling::{
+        Decision, Note, Release, Targets, limit,
+        tests::fleet::{Fleet, both, created, machine, started},
+    };
+
+    /// The regions of one group, each a fleet with a memory of its own, over several passes.
+    struct Regions(Vec<Fleet>);
+
+    impl Regions {
+        fn new(policy: &Policy, regions: &[&str]) -> Self {
+            let fleets = regions
+                .iter()
+                .map(|region| Fleet::new(policy.of_region(region)));
+            Self(fleets.collect())
+        }
+
+        /// What each of them would do in one pass, all of which plan before one acts, in their order.
+        fn pass(&mut self, second: u64, targets: &[Targets], list: &[&str]) -> Vec<Plan> {
+            let seen: Vec<Observed> = self
+                .0
+                .iter_mut()
+                .map(|fleet| fleet.observe(second, list))
+                .collect();
+            let policy = self.0[0].policy.clone();
+            let regions = self
+                .0
+                .iter()
+                .filter_map(|fleet| fleet.policy.region.as_deref());
+            let machines: Vec<Machine> = list.iter().map(|text| machine(text)).collect();
+            let strays = strays_of(&machines, &policy, &regions.collect());
+            let strays: Vec<Machine> = strays.into_iter().cloned().collect();
+            let policies: Vec<Policy> = self.0.iter().map(|fleet| fleet.policy.clone()).collect();
+            let mut group = Group::of(seen.iter().zip(&policies), &strays, &policy);
+            let mut plans = Vec::new();
+            for (at, mut observed) in seen.into_iter().enumerate() {
+                let fleet = &mut self.0[at];
+                observed.elsewhere = group.beside(at);
+                let now = fleet.at(second);
+                let limited = limit(
+                    targets[at],
+                    &observed,
+                    &policies[at],
+                    &mut fleet.memory,
+                    now,
+                );
+                let plan = fleet.plan_of(second, &observed, &limited);
+                group.take(at, &plan, &observed, &policies[at]);
+                plans.push(plan);
+            }
+            plans
+        }
+    }
+
+    fn at_once() -> Policy {
+        Policy {
+            destroy_running_after: std::time::Duration::ZERO,
+            per_region: true,
+            ..Policy::default()
+        }
+    }
+
+    fn victims(plan: &Plan) -> Vec<&str> {
+        match &plan.action {
+            Some(Action::Destroy { victims }) => {
+                victims.iter().map(|victim| victim.id.as_str()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_region_counts_and_grows_by_itself() {
+        let list = [
+            "a iad started",
+            "b iad started",
+            "c lhr started",
+            "x lhr started group=jobs",
+        ];
+        let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+        let plans = regions.pass(0, &[created(2, 2), created(3, 3)], &list);
+        assert_eq!(plans[0].decision(), Decision::NoScale);
+        let Some(Action::Create {
+            source,
+            count,
+            mut placement,
+        }) = plans[1].action.clone()
+        else {
+            panic!("{:?}", plans[1]);
+        };
+        assert_eq!(count, 2);
+        assert_eq!(source.id, "a", "the best of the whole group");
+        assert_eq!(placement.next_region().as_deref(), Some("lhr"));
+        assert_eq!(placement.region_count(), 1);
+    }
+
+    #[test]
+    fn a_region_is_cloned_into_from_the_best_source_of_the_group() {
+        let release = Release {
+            version: Some(9),
+            status: "failed".to_owned(),
+            created_at: None,
+        };
+        // What there is; whether release 9 went wrong; which machine is cloned into lhr.
+        let cases: [(&[&str], bool, Option<&str>); 7] = [
+            (&["a iad started"], false, Some("a")),
+            (&["a iad stopped", "b ord started"], false, Some("b")),
+            (
+                &["a iad started release=9", "b iad started release=8"],
+                false,
+                Some("a"),
+            ),
+            (
+                &["a iad started release=9", "b iad started release=8"],
+                true,
+                Some("b"),
+            ),
+            (&["a iad started", "c lhr failed"], false, Some("a")),
+            (
+                &["a iad started mounts", "x iad started group=jobs"],
+                false,
+                None,
+            ),
+            (
+                &["a iad started standby", "b ord started host-down"],
+                false,
+                None,
+            ),
+        ];
+        for (list, went_wrong, expected) in cases {
+            let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+            for fleet in &mut regions.0 {
+                fleet.release = Some(release.clone()).filter(|_| went_wrong);
+            }
+            let plans = regions.pass(0, &[created(1, 9), created(1, 1)], list);
+            let source = match &plans[1].action {
+                Some(Action::Create { source, .. }) => Some(source.id.as_str()),
+                _ => None,
+            };
+            assert_eq!(source, expected, "{list:?}");
+            assert_eq!(plans[1].failure.is_some(), expected.is_none(), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_the_group_stays_wherever_it_is() {
+        // What there is; whom the first and the second region take.
+        type Case = (
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static [&'static str],
+        );
+        let none = [created(0, 0), created(0, 0)];
+        let cases: [Case; 8] = [
+            (&["a iad stopped", "b lhr stopped"], &["a"], &[]),
+            (
+                &["a iad stopped", "b iad stopped", "c lhr started"],
+                &["a", "b"],
+                &[],
+            ),
+            (&["a iad stopped"], &[], &[]),
+            // The last that may be cloned, though another one exists.
+            (&["a iad stopped", "b lhr stopped mounts"], &[], &[]),
+            (&["a iad stopped mounts", "b lhr stopped"], &[], &[]),
+            (&["a iad failed", "b lhr stopped"], &["a"], &[]),
+            // One that is not scaled is left, and can be cloned.
+            (
+                &["a iad stopped", "b lhr stopped", "z syd started"],
+                &["a"],
+                &["b"],
+            ),
+            // What may be gone is nothing to rely on.
+            (&["a iad stopped", "b lhr started host-down"], &[], &[]),
+        ];
+        for (list, first, second) in cases {
+            let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+            let plans = regions.pass(0, &none, list);
+            assert_eq!(victims(&plans[0]), first, "{list:?}");
+            assert_eq!(victims(&plans[1]), second, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn that_the_last_one_stays_is_told_as_what_it_is() {
+        let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+        let plans = regions.pass(0, &[created(0, 0), created(0, 0)], &["a iad stopped"]);
+        assert_eq!(plans[0].notes, [Note::LastOfGroup]);
+        assert!(plans[1].notes.is_empty());
+    }
+
+    #[test]
+    fn nothing_holds_a_region_that_another_one_fills() {
+        let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+        let targets = [both((0, 0), (0, 0)), created(2, 2)];
+        let plans = regions.pass(0, &targets, &["a iad started", "b lhr started"]);
+        assert_eq!(victims(&plans[0]), ["a"]);
+        assert_eq!(plans[1].decision(), Decision::Create);
+    }
+
+    #[test]
+    fn a_deploy_shows_in_the_whole_group() {
+        let list = ["a iad started release=1", "b lhr started release=2"];
+        let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+        for fleet in &mut regions.0 {
+            fleet.no_answer = true;
+        }
+        let grows = [created(2, 2), started(1, 1)];
+        // The test's plans are those with an answer; what the fleet sees decides without one.
+        let seen: Vec<Observed> = (regions.0.iter_mut())
+            .map(|fleet| fleet.observe(0, &list))
+            .collect();
+        let policy = at_once();
+        let group = Group::of(seen.iter().map(|one| (one, &policy)), &[], &policy);
+        let alone = &seen[0];
+        let beside = Observed {
+            elsewhere: group.beside(0),
+            ..alone.clone()
+        };
+        let sign = super::super::DeploySign::of;
+        assert_eq!(sign(alone), None);
+        assert_eq!(
+            sign(&beside),
+            Some(super::super::DeploySign::SeveralReleases)
+        );
+        let green = [
+            "a iad started release=1",
+            "b iad started release=1",
+            "c lhr started release=2 cordoned",
+        ];
+        let plans =
+            Regions::new(&at_once(), &["iad", "lhr"]).pass(0, &[created(1, 1), grows[1]], &green);
+        assert!(
+            matches!(plans[0].notes[..], [Note::BlueGreen { .. }]),
+            "{plans:?}"
+        );
+    }
+
+    #[test]
+    fn regions_are_those_in_which_the_group_has_machines() {
+        let list = [
+            "a iad started",
+            "b iad stopped",
+            "c lhr failed",
+            "d ams started group=jobs",
+            "e syd destroyed",
+            "f fra started standby",
+            "g ord started host-down",
+            "h no'such started",
+        ];
+        let machines: Vec<Machine> = list.iter().map(|text| machine(text)).collect();
+        let policy = at_once();
+        let regions = regions_of(&machines, &policy);
+        assert_eq!(regions.iter().collect::<Vec<_>>(), ["iad", "lhr", "ord"]);
+        let known = BTreeSet::from(["iad"]);
+        let strays = strays_of(&machines, &policy, &known);
+        let ids: Vec<&str> = strays.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(ids, ["c", "h"]);
+    }
+}
