@@ -182,9 +182,9 @@ fn text(now: Timestamp, level: Level, fields: &Fields, colour: bool) -> String {
     let time = now.strftime("%H:%M:%S%.3f");
     let field = |name: &str| fields.others.get(name).and_then(serde_json::Value::as_str);
     // As a fleet is named.
-    let fleet = field("app").map(|app| match field("group") {
-        Some(group) => format!("{app}/{group}"),
-        None => app.to_owned(),
+    let fleet = field("app").map(|app| {
+        let parts = [Some(app), field("group"), field("region")].into_iter();
+        parts.flatten().collect::<Vec<&str>>().join("/")
     });
     // A message that is read alone names the fleet itself.
     let message = fleet
@@ -309,6 +309,15 @@ mod tests {
             let fields = fields(message, &[("app", "x".into()), ("group", "jobs".into())]);
             let line = text(now(), Level::WARN, &fields, false);
             assert_eq!(line, "03:04:05.678  WARN [x/jobs] broken");
+        }
+        for message in ["x/jobs/iad: broken", "broken"] {
+            let fleet = [
+                ("app", "x".into()),
+                ("group", "jobs".into()),
+                ("region", "iad".into()),
+            ];
+            let line = text(now(), Level::WARN, &fields(message, &fleet), false);
+            assert_eq!(line, "03:04:05.678  WARN [x/jobs/iad] broken");
         }
         assert_eq!(plain(Level::WARN, &fields("odd", &[])), "warning: odd");
         assert_eq!(plain(Level::ERROR, &fields("bad", &[])), "ERROR: bad");

@@ -150,7 +150,10 @@ pub(super) fn no_source(seen: &Seen<'_>, fleet: &Fleet, failure: &PlanFailure) -
         process_group,
         groups,
         ..
-    } = failure;
+    } = failure
+    else {
+        return "name the regions themselves: FAS_REGIONS, of fly platform regions".to_owned();
+    };
     let mounted = fleet
         .observed
         .members

@@ -1533,6 +1533,13 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
             "unknown variable, ignored",
             scene().set("FAS_PROMETHEUS_QUERRY", "up").report().steps,
         ),
+        ("no element has the region", {
+            let error = CollectError::NoRegion {
+                region: "syd".to_owned(),
+                others: "iad, lhr".to_owned(),
+            };
+            scene().metric(Err(error)).report().steps
+        }),
         (
             "did not let us in",
             of_redis(CollectError::NotLetIn {

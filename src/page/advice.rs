@@ -18,7 +18,7 @@ pub(super) fn for_error(reason: PassError) -> &'static str {
             "Without an answer about the current release nothing is destroyed or stopped. It is asked for again in the next pass."
         }
         PassError::NoSource => {
-            "New machines are copies of one that exists: deploy the app (`fly deploy`), or fix FAS_PROCESS_GROUP."
+            "New machines are copies of one that exists: deploy the app (`fly deploy`), or fix FAS_PROCESS_GROUP or FAS_REGIONS."
         }
         PassError::Write => "Fly did not do it; it is tried again, with growing pauses.",
         PassError::Unauthorized => {

@@ -234,6 +234,16 @@ pub enum PlanFailure {
         /// Whether there are machines whose configuration cannot be cloned.
         flawed: bool,
     },
+    /// What was created in the fleet's region is in another one.
+    #[error(
+        "a machine that was created in {asked} is in {found}: nothing more is created there; is {asked} a region, and not a name for several (fly platform regions)?"
+    )]
+    Strayed {
+        /// The fleet's region.
+        asked: String,
+        /// Where the machine is.
+        found: String,
+    },
 }
 
 impl PlanFailure {
@@ -447,6 +457,13 @@ impl Planner<'_> {
             release,
             now,
         } = *self;
+        if let (Some(asked), Some(found)) = (&policy.region, memory.strayed_to()) {
+            plan.failure = Some(PlanFailure::Strayed {
+                asked: asked.as_ref().to_owned(),
+                found: excerpt(found, GROUP_LIMIT),
+            });
+            return 0;
+        }
         let chosen = clone_source(observed, policy, release);
         plan.notes.extend(not_clonable(observed));
         let Some((machine, source)) = chosen.and_then(|member| {

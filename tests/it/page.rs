@@ -116,7 +116,7 @@ async fn an_app_without_machines_is_told_to_be_deployed() {
     for part in [
         "No machines, 4 wanted, but there is none to make more like it (",
         "5 passes failed in a row, none has succeeded yet: no machine available to clone",
-        "New machines are copies of one that exists: deploy the app (fly deploy), or fix FAS_PROCESS_GROUP.",
+        "New machines are copies of one that exists: deploy the app (fly deploy), or fix FAS_PROCESS_GROUP or FAS_REGIONS.",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }

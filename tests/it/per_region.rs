@@ -289,6 +289,20 @@ async fn six_regions_take_one_list_and_one_question_about_the_release() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_region_whose_machines_land_elsewhere_gets_no_more_of_them() {
+    let settings = [A_SPARE_IN_EACH, &[("FAS_REGIONS", "iad,xyz")]];
+    let mut world = world_of(&["iad"], &settings);
+    world.platform().set_region_alias("xyz", "lhr");
+    world.run_for(600).await;
+    assert_eq!(counts(&world, &["iad", "lhr"]), [2, 1]);
+    let (_, _, body) = world
+        .get(&format!("/api/status?app={APP}&region=xyz"))
+        .await;
+    let why = "a machine that was created in xyz is in lhr: nothing more is created there";
+    assert!(body.contains(why), "{body}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_region_is_named_wherever_its_fleet_is_shown() {
     let logs = Logs::capture();
     let mut world = world_of(&["iad", "lhr"], &[A_SPARE_IN_EACH]);

@@ -28,6 +28,7 @@ impl Memory {
             self.aside.note(&machine, at);
             if !self.is_of_group(&machine, policy) {
                 if !self.says_nothing_of_its_group(&machine, policy) {
+                    self.note_stray(&machine, policy);
                     self.sights.forget(&machine.id);
                 }
                 observed.others.insert(machine.id);
@@ -84,6 +85,15 @@ impl Memory {
         let is_of_group = policy.scales_group(&machine.process_group)
             || (machine.process_group.is_empty() && self.hosts.has_answered(&machine.id));
         is_of_group && !self.aside.includes(&machine.id)
+    }
+
+    /// Takes note of a clone that was asked for in the fleet's own region and is in another one.
+    fn note_stray(&mut self, machine: &Machine, policy: &Policy) {
+        let is_of_group = policy.scales_group(&machine.process_group);
+        if is_of_group && !policy.scales_region(&machine.region) && self.clones.include(&machine.id)
+        {
+            self.strayed_to = Some(machine.region.clone());
+        }
     }
 
     /// Whether a machine that was seen in the group is shown without its metadata, or in a region's fleet without its region.

@@ -55,6 +55,8 @@ pub struct Memory {
     placement: PlacementMemory,
     release: ReleaseMemory,
     volumes_aside: BTreeSet<String>,
+    /// Where a clone is that was asked for in the fleet's own region and is not there.
+    strayed_to: Option<String>,
     last_pass: Option<Instant>,
     /// How many missing machines the last pass left to be asked for.
     unasked: u32,
@@ -141,6 +143,12 @@ impl Memory {
         self.sights.iter().next().is_none()
             && self.unknown_creates.iter().next().is_none()
             && self.creates.is_idle(now)
+    }
+
+    /// Where a clone is that was asked for in the fleet's own region, and that a list shows elsewhere: another one would go
+    /// there as well, and none would ever be counted.
+    pub(super) fn strayed_to(&self) -> Option<&str> {
+        self.strayed_to.as_deref()
     }
 
     /// How many passes in a row had no target of `kind`.
