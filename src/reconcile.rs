@@ -368,10 +368,12 @@ impl Reconciler {
             .collect()
             .await;
         let mut told = false;
-        let answers = answers.into_iter().map(|(id, answer)| {
+        let answers = answers.into_iter().filter_map(|(id, answer)| {
             let answer = match answer {
                 Ok(Some(machine)) => Answer::Machine(Box::new(machine)),
                 Ok(None) => Answer::Gone,
+                // Another one took all the time: it was not asked for, and is the first in the next pass.
+                Err(error) if error.was_not_begun() => return None,
                 Err(error) => {
                     // One of them says what is wrong with all.
                     if !std::mem::replace(&mut told, true) {
@@ -380,7 +382,7 @@ impl Reconciler {
                     Answer::None
                 }
             };
-            (id, answer)
+            Some((id, answer))
         });
         let answers = answers.collect();
         let policy = Arc::clone(&fleet.policy);

@@ -497,6 +497,44 @@ async fn a_list_that_goes_on_showing_a_stopped_machine_as_started_stops_no_other
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_is_not_believed_to_have_failed_because_another_question_took_all_the_time() {
+    let settings = [
+        STARTED,
+        ("FAS_API_CONCURRENCY", "1"),
+        ("FAS_TIMEOUT", "10s"),
+    ];
+    let mut world = with_history(2.0, &settings);
+    let mut ids = world
+        .platform()
+        .add_machines(APP, 3, &stopped("ord"))
+        .unwrap();
+    ids.sort();
+    world.platform().edit_machine(APP, &ids[0], |machine| {
+        machine.state = MachineState::Started;
+    });
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    world.platform().set_list_lag(APP, Duration::from_secs(900));
+    // The list denies the start of the second one for a minute, an answer by id says that it happened, and it goes on denying.
+    world.run_for(110).await;
+    assert_eq!(world.requests(Operation::Start), 1);
+    world.platform().clear_logs();
+    // Now it lacks the first one, whose turn to be asked for it is before.
+    world.platform().set_list_lacks(APP, &[&ids[0]]);
+    let hang = Fault::new(Effect::Hang).on(Operation::Get);
+    world.platform().add_fault(hang);
+    world.run_for(20).await;
+    {
+        let platform = world.platform();
+        let mut asked = platform.requests_for(Operation::Get);
+        assert!(asked.all(|request| request.machine.as_ref() == Some(&ids[0])));
+    }
+    assert_eq!(world.requests(Operation::Start), 0);
+    // Nobody answers for it in the next passes either.
+    world.run_for(40).await;
+    assert_eq!(world.requests(Operation::Start), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_asking_by_id_told_is_what_is_cloned() {
     let mut world = with_history(0.0, &[STARTED, CREATED]);
     world.platform().add_machine(APP, stopped("ord")).unwrap();
