@@ -149,12 +149,6 @@ impl AppState {
         Arc::clone(&self.shares)
     }
 
-    /// Whether a list is needed to know which fleets there are.
-    #[must_use]
-    pub fn lacks_regions(&self) -> bool {
-        self.fleets.iter().any(FleetState::lacks_regions)
-    }
-
     /// Gives each region in which such a group has machines a fleet, and takes fleets back of regions that have none and of
     /// which nothing is remembered.
     pub fn note_regions(&mut self, listed: &ListedRegions, now: Instant) {
@@ -202,5 +196,12 @@ impl ListedRegions {
             are_listed.then(|| regions_of(machines, policy))
         });
         Self(shares.collect())
+    }
+
+    /// Whether there are any of the policy at this place.
+    #[must_use]
+    pub fn are_found(&self, share: usize) -> bool {
+        let regions = self.0.get(share).and_then(Option::as_ref);
+        regions.is_some_and(|regions| !regions.is_empty())
     }
 }

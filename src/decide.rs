@@ -51,10 +51,10 @@ impl Place {
         Self { group, at }
     }
 
-    /// What there is of the group beside the fleet, as plans leave it that were made so far.
+    /// What there is of the group beside the fleet, as plans leave it that were made so far, to one that goes by `policy`.
     #[must_use]
-    pub fn beside(&self) -> Elsewhere {
-        self.group().beside(self.at)
+    pub fn beside(&self, policy: &Policy) -> Elsewhere {
+        self.group().beside(self.at, policy)
     }
 
     fn group(&self) -> MutexGuard<'_, Group> {
@@ -118,14 +118,12 @@ impl Undecided<'_> {
         }
         // Of the plan that is carried out: nothing that runs is taken without this answer.
         if !held && self.policy.asks_busy && plan.takes_running() {
-            self.observed.busyness = ask_busy.await;
+            self.observed.busyness = ask_busy.await.about(self.observed);
             plan = self.plan(view);
         }
         if let Some(place) = self.place.filter(|_| !held) {
             // Nothing is awaited between this plan and here: no other fleet has counted its victims meanwhile.
-            place
-                .group()
-                .take(place.at, &plan, self.observed, self.policy);
+            place.group().take(place.at, &plan, self.observed);
         }
         Decided {
             plan,
@@ -136,7 +134,7 @@ impl Undecided<'_> {
 
     fn plan(&mut self, release: ReleaseView<'_>) -> Plan {
         if let Some(place) = self.place {
-            self.observed.elsewhere = place.beside();
+            self.observed.elsewhere = place.beside(self.policy);
         }
         let planner = Planner {
             observed: self.observed,

@@ -320,6 +320,10 @@ impl Pool {
         };
         for ended in Managed::take_over(&mut app.fleets, &state.fleets) {
             self.status.forget_fleet(&ended.name);
+            if ended.name.region.is_some() {
+                let fleet = &ended.name;
+                tracing::info!(app = %fleet.app, group = fleet.told_group(), region = fleet.region.as_deref(), "{fleet} is no longer scaled: there is no machine, and FAS_REGIONS does not name it");
+            }
         }
         app.state = Some(Box::new(state));
         for Managed { name, standing, .. } in &mut app.fleets {
@@ -458,7 +462,7 @@ impl Pool {
         for Shadowed { place, by } in shadowed {
             if self.told_of_shadowed.insert((place, by)) {
                 let (policy, first) = (&policies[place].name, &policies[by].name);
-                tracing::info!(app = %name, "{name}: policy {first} has the machines that {policy} would take as well; the first in the list has them");
+                tracing::info!(app = %name, "{name}: policy {policy} is left out here: {first} comes before it in the list and takes machines that it would take; those that only {policy} would take are not scaled");
             }
         }
         let shares = taken.iter().map(|place| {

@@ -84,6 +84,14 @@ struct Shared<'pass> {
     shares: &'pass [Share],
 }
 
+impl Shared<'_> {
+    /// Whether the list shows regions of a policy that has a fleet for each.
+    fn has_regions(&self, share: usize) -> bool {
+        let regions = self.regions.get();
+        regions.is_some_and(|regions| regions.are_found(share))
+    }
+}
+
 /// How busy machines are, or why nobody knows.
 type BusyAnswer = Result<Busyness, Arc<CollectError>>;
 
@@ -127,22 +135,6 @@ impl Reconciler {
         time: PassTime<'_>,
     ) -> Vec<PassReport> {
         let began = time.began;
-        // Where nobody knows which regions there are, their metrics cannot be asked for beside the list.
-        let mut listed = None;
-        if state.lacks_regions() {
-            tokio::select! {
-                biased;
-                // Nothing has been asked but the list.
-                () = self.shutdown.wait() => {}
-                list = state.client.list_machines(time.deadline) => {
-                    if let Ok(machines) = &list {
-                        let regions = ListedRegions::of(machines, &state.shares());
-                        state.note_regions(&regions, began.monotonic);
-                    }
-                    listed = Some(list);
-                }
-            }
-        }
         let was_away = std::mem::take(&mut state.was_away);
         for fleet in &mut state.fleets {
             if was_away {
@@ -173,7 +165,7 @@ impl Reconciler {
             (fleet, report)
         });
         let mut pairs: Vec<Pair<'_>> = pairs.collect();
-        self.work(&mut pairs, &shared, (listed, time)).await;
+        self.work(&mut pairs, &shared, time).await;
         let took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
         self.metrics.pass_took(took);
         let reports = pairs.into_iter().map(|(fleet, mut report)| {
@@ -190,27 +182,29 @@ impl Reconciler {
     }
 
     /// Looks, decides and acts.
-    async fn work(
-        &self,
-        pairs: &mut [Pair<'_>],
-        shared: &Shared<'_>,
-        (listed, time): (Option<List>, PassTime<'_>),
-    ) {
+    async fn work(&self, pairs: &mut [Pair<'_>], shared: &Shared<'_>, time: PassTime<'_>) {
         tokio::select! {
             biased;
             // Nothing has been written while this is awaited, so that it may be dropped at any point.
             () = self.shutdown.wait() => {}
-            observations = self.observe(pairs, shared, (listed, time)) => {
+            observations = self.observe(pairs, shared, time) => {
                 // Who had the least of the last pass takes the first turns of this one.
                 let mut turns: Vec<_> = pairs.iter_mut().zip(observations).collect();
                 turns.sort_by_key(|((fleet, _), _)| fleet.had.unwrap_or(usize::MAX));
                 let each = turns.into_iter().filter_map(|((fleet, report), observation)| {
                     let mut observation = observation?;
                     Some(async move {
-                        if fleet.lacks_regions() {
-                            Self::note_no_region(&observation, &fleet.policy, report);
+                        if fleet.lacks_regions() && shared.has_regions(fleet.share) {
+                            // They are fleets from the next pass on, which need not wait.
+                            report.reason = Reason::Inside;
+                            report.more_to_do = true;
+                        } else if fleet.lacks_regions() {
+                            let creates = fleet.wanted.targets.created.is_some();
+                            let policy = (&*fleet.policy, creates);
+                            Self::note_no_region(&observation, policy, report);
                         } else if fleet.is_over(&observation.observed) {
                             report.reason = Reason::Inside;
+                            report.notes.push(Note::RegionIsOver);
                         } else {
                             self.decide_and_act(fleet, &mut observation, (shared, time), report).await;
                         }
@@ -224,8 +218,17 @@ impl Reconciler {
         }
     }
 
-    /// A group of which each region is a fleet has none: it is without machines, and there is nothing to clone.
-    fn note_no_region(observation: &Observation, policy: &Policy, report: &mut PassReport) {
+    /// A group of which each region is a fleet has none: it is without machines, and where some are to be created there is
+    /// nothing to clone.
+    fn note_no_region(
+        observation: &Observation,
+        (policy, creates): (&Policy, bool),
+        report: &mut PassReport,
+    ) {
+        report.reason = Reason::Inside;
+        if !creates {
+            return;
+        }
         let failure = PlanFailure::no_source(&observation.observed, policy);
         report.fault(PassError::NoSource, failure.to_string());
     }
@@ -240,7 +243,7 @@ impl Reconciler {
         &self,
         pairs: &mut [Pair<'_>],
         shared: &Shared<'_>,
-        (listed, time): (Option<List>, PassTime<'_>),
+        time: PassTime<'_>,
     ) -> Vec<Option<Observation>> {
         let PassTime {
             began, deadline, ..
@@ -248,12 +251,7 @@ impl Reconciler {
         let collect = pairs
             .chunk_by(|(one, _), (next, _)| one.share == next.share)
             .map(|fleets| self.collect(fleets, began));
-        let list = async {
-            match listed {
-                Some(listed) => listed,
-                None => shared.client.list_machines(deadline).await,
-            }
-        };
+        let list = shared.client.list_machines(deadline);
         let (readings, listed) = tokio::join!(join_all(collect), list);
         if let Ok(machines) = &listed {
             let regions = ListedRegions::of(machines, shared.shares);
@@ -722,16 +720,17 @@ impl Groups {
             let seen = pairs.iter().zip(&*observations);
             let seen = seen.filter_map(|((fleet, _), observation)| {
                 let observation = observation.as_ref().filter(|_| is_of_group(fleet))?;
-                Some((&observation.observed, &*fleet.policy))
+                Some(&observation.observed)
             });
-            let group = Arc::new(Mutex::new(Group::of(seen, strays, policy)));
+            let group = Arc::new(Mutex::new(Group::of(seen, strays)));
             let fleets = pairs.iter().zip(observations.iter_mut());
             let fleets = fleets.filter_map(|((fleet, _), observation)| {
-                observation.as_mut().filter(|_| is_of_group(fleet))
+                let observation = observation.as_mut().filter(|_| is_of_group(fleet))?;
+                Some((observation, &fleet.policy))
             });
-            for (at, observation) in fleets.enumerate() {
+            for (at, (observation, policy)) in fleets.enumerate() {
                 let place = Place::new(Arc::clone(&group), at);
-                observation.observed.elsewhere = place.beside();
+                observation.observed.elsewhere = place.beside(policy);
                 observation.place = Some(place);
             }
         }

@@ -548,6 +548,7 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
             "nothing to do: they go when the surplus has lasted FAS_DESTROY_RUNNING_AFTER".to_owned()
         }
         Note::NotDestroyable { .. } => look_at_machines(app),
+        Note::RegionIsOver => "name the regions in FAS_REGIONS that are to have machines".to_owned(),
         Note::LastOfGroup => "nothing to do: another region may need a copy of it".to_owned(),
         Note::StartedAboveCreated { .. } => {
             "raise the created target, or lower the started one".to_owned()

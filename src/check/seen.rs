@@ -117,8 +117,8 @@ impl Fleet {
         });
         let mut observed = memory.note_list(machines, policy, now);
         if let Some(strays) = strays {
-            let group = Group::of([(&observed, policy)], &strays, policy);
-            observed.elsewhere = group.beside(0);
+            let group = Group::of([&observed], &strays);
+            observed.elsewhere = group.beside(0, policy);
         }
         let is_metric = |name: &str| settings.collectors.iter().any(|one| one.metric == name);
         *values = Counts::of(&observed).beside(values, is_metric);

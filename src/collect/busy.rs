@@ -114,7 +114,7 @@ pub(super) fn parse(status: StatusCode, body: &[u8]) -> Result<Vec<(String, f64)
     }
     let elements = success.result.first;
     if elements.is_empty() {
-        return Err(CollectError::Empty);
+        return Err(CollectError::NoMachine);
     }
     let sample = |element: &RawValue| {
         if !element.get().starts_with('{') {

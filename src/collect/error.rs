@@ -229,6 +229,16 @@ pub enum CollectError {
         "the query returned nothing (if nothing means 0, add `or vector(0)` to the query or set `FAS_PROMETHEUS_EMPTY_VALUE`)"
     )]
     Empty,
+    /// A query for how busy machines are matched nothing: that says nothing of any machine.
+    #[error(
+        "the query returned nothing: it needs an element for each machine that runs, with a label `instance` or `machine`"
+    )]
+    NoMachine,
+    /// Of a query's elements some say which region they are about, and some do not.
+    #[error(
+        "only some elements have a label `region`: give it to all of them, as `sum by (region) (…)` does, or to none"
+    )]
+    SomeRegions,
     /// The query has elements for regions, and none for this one, and no value is configured for that.
     #[error(
         "no element has the region `{region}`, only {others} (if nothing means 0, set `FAS_PROMETHEUS_EMPTY_VALUE`)"
@@ -514,6 +524,8 @@ impl CollectError {
         let may_be_the_querys_fault = match &self {
             Self::Empty
             | Self::NoRegion { .. }
+            | Self::NoMachine
+            | Self::SomeRegions
             | Self::Nan
             | Self::NoMachineLabel
             | Self::Api { .. }
@@ -628,14 +640,17 @@ impl CollectError {
             | Self::Encoding { .. }
             | Self::NegativeCount(_) => CollectErrorKind::Unreadable,
             Self::Partial => CollectErrorKind::Partial,
-            Self::Empty | Self::NoRegion { .. } | Self::Nothing { .. } | Self::NoHistory { .. } => {
-                CollectErrorKind::Empty
-            }
+            Self::Empty
+            | Self::NoMachine
+            | Self::NoRegion { .. }
+            | Self::Nothing { .. }
+            | Self::NoHistory { .. } => CollectErrorKind::Empty,
             Self::Matrix
             | Self::StringResult
             | Self::ResultType { .. }
             | Self::RangeResultType { .. }
             | Self::Histogram
+            | Self::SomeRegions
             | Self::NoMachineLabel
             | Self::Several { .. } => CollectErrorKind::WrongType,
             Self::NotANumber { .. } | Self::Nan => CollectErrorKind::NotANumber,

@@ -392,6 +392,7 @@ impl Collector {
             let service = self.kind.title();
             return Err(CollectError::NoHistory { service });
         };
+        let about = about.into();
         let query = query.render(about);
         let mut past = Past {
             values: Vec::with_capacity(grid.points),
@@ -403,7 +404,7 @@ impl Collector {
         while past.values.len() < grid.points {
             let part = grid.part(past.values.len(), at_once);
             let until = Instant::now() + timeout;
-            let answer = timeout_at(until, client.query_range(&query, part))
+            let answer = timeout_at(until, client.query_range(&query, about.region, part))
                 .await
                 .unwrap_or(Err(CollectError::RangeTimeout { timeout }));
             match answer {

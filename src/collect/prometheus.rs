@@ -24,7 +24,8 @@ use url::{Url, form_urlencoded};
 use super::{
     CollectError, Grid, Past, Sample, busy,
     exchange::{AGENT, Asked, authorization, exchange, uri},
-    parse_instant, parse_range,
+    parse_instant,
+    range::parse_range_of,
     regions::parse_regions,
 };
 use crate::{
@@ -143,10 +144,15 @@ impl Prometheus {
     /// # Errors
     ///
     /// Whatever keeps the query from having a history; points without a value are none.
-    pub(super) async fn query_range(&self, query: &str, grid: Grid) -> Result<Past, CollectError> {
+    pub(super) async fn query_range(
+        &self,
+        query: &str,
+        region: Option<&str>,
+        grid: Grid,
+    ) -> Result<Past, CollectError> {
         let form = Form::of_range(query, grid);
         let answer = self.ask(&self.range_endpoint, &form).await?;
-        parse_range(answer.status(), answer.body(), grid)
+        parse_range_of(region, answer.status(), answer.body(), grid)
     }
 
     /// Sends the form by the method that the server takes.
@@ -445,7 +451,7 @@ mod tests {
             step_s: 60,
             points: 3,
         };
-        let past = prometheus.query_range("up + 1", grid).await.unwrap();
+        let past = prometheus.query_range("up + 1", None, grid).await.unwrap();
         assert_eq!(past.values, [None, Some(2.0), None]);
         let posted = transport.take_request();
         let form = "query=up+%2B+1&start=0&end=120&step=60&nocache=1";

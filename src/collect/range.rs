@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::{
     CollectError,
     instant::{Head, Success, malformed, number, other_type, read, read_success},
+    regions::region_of,
 };
 use crate::json::Object;
 
@@ -102,13 +103,48 @@ pub struct Past {
 ///
 /// Every answer that does not hold a history has its own variant. One without any sample is none of them.
 pub fn parse_range(status: StatusCode, body: &[u8], grid: Grid) -> Result<Past, CollectError> {
-    read_range(status, body, grid).map_err(CollectError::of_range)
+    parse_range_of(None, status, body, grid)
 }
 
-fn read_range(status: StatusCode, body: &[u8], grid: Grid) -> Result<Past, CollectError> {
+/// As [`parse_range`], of one region: where every series has a label `region`, of those of this one, as in life.
+///
+/// # Errors
+///
+/// Those of [`parse_range`], and where only some series have such a label.
+pub(super) fn parse_range_of(
+    region: Option<&str>,
+    status: StatusCode,
+    body: &[u8],
+    grid: Grid,
+) -> Result<Past, CollectError> {
+    read_range(region, status, body, grid).map_err(CollectError::of_range)
+}
+
+/// Leaves the series of a region, where they are told apart by it.
+fn keep_region(region: &str, series: &mut Vec<&RawValue>) -> Result<(), CollectError> {
+    let regions = series.iter().copied().map(region_of);
+    let regions: Vec<Option<String>> = regions.collect::<Result<_, _>>()?;
+    let with = regions.iter().flatten().count();
+    if with == 0 {
+        return Ok(());
+    }
+    if with < regions.len() {
+        return Err(CollectError::SomeRegions);
+    }
+    let mut regions = regions.into_iter();
+    series.retain(|_| regions.next().flatten().as_deref() == Some(region));
+    Ok(())
+}
+
+fn read_range(
+    region: Option<&str>,
+    status: StatusCode,
+    body: &[u8],
+    grid: Grid,
+) -> Result<Past, CollectError> {
     let Success {
         result_type,
-        result,
+        mut result,
         mut warnings,
     } = read_success::<Head<&RawValue, SERIES_LIMIT>>(status, body)?;
     match &*result_type {
@@ -116,6 +152,10 @@ fn read_range(status: StatusCode, body: &[u8], grid: Grid) -> Result<Past, Colle
         "string" => return Err(CollectError::StringResult),
         "" => return Err(malformed("`data.resultType` is missing")),
         found => return Err(other_type(found)),
+    }
+    if let Some(region) = region {
+        keep_region(region, &mut result.first)?;
+        result.count = result.first.len();
     }
     let mut asked = Points::new(grid.points);
     // Should it have none of the times asked for.
@@ -245,6 +285,32 @@ mod tests {
 
     fn parse(body: &str) -> Result<Past, CollectError> {
         parse_range(StatusCode::OK, body.as_bytes(), GRID)
+    }
+
+    #[test]
+    fn a_region_has_the_history_of_its_own_series() {
+        let of = |region: &str, series: &str| {
+            let body = matrix(series);
+            parse_range_of(Some(region), StatusCode::OK, body.as_bytes(), GRID)
+        };
+        let each = r#"{"metric":{"region":"iad"},"values":[[1000,"1"]]},{"metric":{"region":"lhr"},"values":[[1000,"2"],[1060,"3"]]}"#;
+        let cases = [
+            ("iad", [Some(1.0), None, None, None], 1),
+            ("lhr", [Some(2.0), Some(3.0), None, None], 1),
+            ("syd", [None; 4], 0),
+        ];
+        for (region, expected, series) in cases {
+            let past = of(region, each).unwrap();
+            assert_eq!(
+                (past.values.as_slice(), past.series_count),
+                (&expected[..], series),
+                "{region}"
+            );
+        }
+        let of_all = r#"{"metric":{"app":"a"},"values":[[1000,"1"]]}"#;
+        assert_eq!(of("iad", of_all).unwrap().values[0], Some(1.0));
+        let some = format!("{each},{of_all}");
+        assert!(matches!(of("iad", &some), Err(CollectError::SomeRegions)));
     }
 
     #[test]

@@ -39,7 +39,7 @@ struct Own<'body> {
 /// The number of each of `regions` in an answer, in their order.
 ///
 /// A vector in which every element has a label `region` gives each region its own: the first of several, and `empty_value`
-/// where there is none. What any other answer says holds for all of them.
+/// where there is none. One in which only some have it is an error; what any other answer says holds for all of them.
 ///
 /// # Errors
 ///
@@ -77,7 +77,17 @@ pub(super) fn parse_regions(
     Ok(regions.iter().map(of_region).collect())
 }
 
-/// The elements by their regions; `None` if this is no vector whose elements all have one.
+/// The region that an element of a vector or matrix is about. A label without a value is none.
+pub(super) fn region_of(element: &RawValue) -> Result<Option<String>, CollectError> {
+    if !element.get().starts_with('{') {
+        return Err(malformed("an element of the vector is not an object"));
+    }
+    let Object(Element { metric }) = read(element)?;
+    let region = metric.and_then(|Object(labels)| labels.region);
+    Ok(region.filter(|region| !region.is_empty()))
+}
+
+/// The elements by their regions; `None` if this is no vector whose elements have one.
 fn by_region<'body>(
     success: &Success<Head<&'body RawValue, ELEMENTS>>,
 ) -> Result<Option<HashMap<String, Own<'body>>>, CollectError> {
@@ -86,21 +96,24 @@ fn by_region<'body>(
         return Ok(None);
     }
     let mut by_region: HashMap<String, Own<'body>> = HashMap::new();
+    let mut without = 0_usize;
     for element in &elements.first {
-        if !element.get().starts_with('{') {
-            return Err(malformed("an element of the vector is not an object"));
-        }
-        let Object(Element { metric }) = read(element)?;
-        let region = metric.and_then(|Object(labels)| labels.region);
-        // A label without a value is none.
-        let Some(region) = region.filter(|region| !region.is_empty()) else {
-            return Ok(None);
+        let Some(region) = region_of(element)? else {
+            without += 1;
+            continue;
         };
         let own = by_region.entry(region);
         own.and_modify(|own| own.count += 1).or_insert(Own {
             first: element,
             count: 1,
         });
+    }
+    if by_region.is_empty() {
+        return Ok(None);
+    }
+    // The one without may be the sum of all, or what is not known of any.
+    if without > 0 {
+        return Err(CollectError::SomeRegions);
     }
     if elements.count > elements.first.len() {
         // Whether the rest is about regions decides what all of it means.
@@ -246,14 +259,19 @@ mod tests {
         let no_labels = answer("vector", r#"[{"value":[1,"6"]}]"#);
         let cases = [
             (vector(&[("", "\"4\"")]), "4 of 1"),
-            (mixed, "1 of 3"),
-            (blank, "1 of 2"),
-            (null, "1 of 2"),
+            (
+                vector(&[("", "\"4\""), (r#""app":"a""#, "\"5\"")]),
+                "4 of 2",
+            ),
             (no_labels, "6 of 1"),
             (answer("scalar", r#"[1767323045.1,"9"]"#), "9 of 1"),
         ];
         for (body, expected) in cases {
             assert_eq!(shown(&body, None), [expected; 2], "{body}");
+        }
+        for body in [mixed, blank, null] {
+            let refused = CollectError::SomeRegions.to_string();
+            assert_eq!(shown(&body, Some(1.0)), [refused], "{body}");
         }
         for body in [
             answer("vector", "[]"),

@@ -496,9 +496,9 @@ impl Context<'_> {
                     "{} is not the address of a {service} server",
                     written.label()
                 );
+                // What is no address as it should be may have its password anywhere.
                 problems.refuse(
                     ConfigError::new(written.place(), message)
-                        .value(&written_address(&filled_in))
                         .expected(expected)
                         .example(example),
                 );

@@ -71,11 +71,11 @@ fn command(
 ) -> Option<RedisCommand> {
     // It is checked as a whole, and cut before anything is put into it: no name of an app or region becomes an argument of its own.
     let _ = context.template(problems, "command", written);
-    let refuse = |problems: &mut Problems, message: &str, expected: String| {
+    let refuse = |problems: &mut Problems, shown: &str, message: &str, expected: String| {
         let message = format!("{} {message}", written.label());
         problems.refuse(
             ConfigError::new(written.place(), message)
-                .value(written.text())
+                .value(shown)
                 .expected(expected)
                 .example(COMMAND_EXAMPLE),
         );
@@ -83,7 +83,8 @@ fn command(
     };
     let Some(words) = words(written.text()) else {
         let expected = "a closing quote, with white space or nothing behind it".to_owned();
-        return refuse(problems, "has an open quote", expected);
+        let shown = written.text().split_whitespace().next().unwrap_or_default();
+        return refuse(problems, shown, "has an open quote", expected);
     };
     let (name, arguments) = words.split_first()?;
     let name = name.to_ascii_uppercase();
@@ -91,7 +92,8 @@ fn command(
     let Some((name, least, most)) = known else {
         let names: Vec<&str> = COMMANDS.iter().map(|(name, _, _)| *name).collect();
         let expected = format!("one that only reads: {}", names.join(", "));
-        return refuse(problems, "is no command that may be asked", expected);
+        // The arguments of AUTH and CONFIG are passwords.
+        return refuse(problems, &name, "is no command that may be asked", expected);
     };
     if !(*least..=*most).contains(&arguments.len()) {
         let expected = match (least, most) {
@@ -100,7 +102,7 @@ fn command(
             (least, _) => least.to_string(),
         };
         let message = format!("has {} arguments", arguments.len());
-        return refuse(problems, &message, expected);
+        return refuse(problems, written.text(), &message, expected);
     }
     Some(RedisCommand {
         name,

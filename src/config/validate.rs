@@ -145,6 +145,7 @@ fn policies(problems: &mut Problems, settings: &mut Settings, sources: &Sources)
     };
     let items: Vec<Settings> = items.into_iter().map(whole).collect();
     refuse_shared_machines(problems, &items);
+    refuse_shared_names(problems, &items);
     let takes = |item: &Settings, app: &str| {
         let pattern = item.app_name.as_ref();
         let pattern = pattern.and_then(|value| AppPattern::parse(value.text()).ok());
@@ -155,7 +156,7 @@ fn policies(problems: &mut Problems, settings: &mut Settings, sources: &Sources)
         let by_name = sources
             .policy
             .as_deref()
-            .is_none_or(|name| name_of(item) == name);
+            .is_none_or(|name| name_of(item) == name || machines_of(item) == name);
         by_app && by_name
     };
     let (chosen, others): (Vec<_>, Vec<_>) = items.into_iter().partition(is_chosen);
@@ -176,19 +177,39 @@ fn policies(problems: &mut Problems, settings: &mut Settings, sources: &Sources)
 
 /// What messages call a policy.
 fn name_of(settings: &Settings) -> String {
+    let name = settings.name.as_ref();
+    name.map_or_else(|| machines_of(settings), |name| name.text().to_owned())
+}
+
+/// Which machines a policy names: `APP/GROUP`.
+fn machines_of(settings: &Settings) -> String {
     let text = |value: &Option<Value>, default: &str| {
         value.as_ref().map_or(default, Value::text).to_owned()
     };
-    settings.name.as_ref().map_or_else(
-        || {
-            let app = text(&settings.app_name, "");
-            format!(
-                "{app}/{}",
-                text(&settings.process_group, DEFAULT_PROCESS_GROUP)
-            )
-        },
-        |name| name.text().to_owned(),
-    )
+    let app = text(&settings.app_name, "");
+    let group = text(&settings.process_group, DEFAULT_PROCESS_GROUP);
+    format!("{app}/{group}")
+}
+
+/// Refuses two policies of one name.
+fn refuse_shared_names(problems: &mut Problems, items: &[Settings]) {
+    let mut known: Vec<(&str, &Place)> = Vec::new();
+    for item in items {
+        let (Some(name), Some(place)) = (&item.name, &item.item) else {
+            continue;
+        };
+        let first = known.iter().find(|(other, _)| *other == name.text());
+        if let Some((_, first)) = first {
+            let message = format!("{} has the name of {}", place.label(), first.label());
+            problems.refuse(
+                ConfigError::new(name.place(), message)
+                    .value(name.text())
+                    .expected("a name for each policy, or none"),
+            );
+        } else {
+            known.push((name.text(), place));
+        }
+    }
 }
 
 /// Refuses two policies that name the same machines, and one for all groups beside another of the same app.

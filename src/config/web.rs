@@ -28,6 +28,9 @@ const OURS: [&str; 8] = [
     "upgrade",
 ];
 
+/// How often a path may look below everything: each time multiplies what there is to look at.
+const DESCENTS: usize = 3;
+
 pub(super) fn collector(
     problems: &mut Problems,
     collector: &WrittenCollector,
@@ -37,6 +40,21 @@ pub(super) fn collector(
         .value
         .as_ref()
         .map(|value| context.template(problems, "path", value));
+    if let Some(written) = &collector.value
+        && written.text().matches("..").count() > DESCENTS
+    {
+        let message = format!(
+            "{} looks at too many places: it has `..` more than {DESCENTS} times",
+            written.label()
+        );
+        problems.refuse(
+            ConfigError::new(written.place(), message)
+                .value(written.text())
+                .expected("a path that names what is on the way")
+                .example("$.queues.default"),
+        );
+        return None;
+    }
     if let (Some(written), Some(path)) = (&collector.value, &value)
         && let Err(error) = JsonPath::parse(&path.render(SOME_FLEET))
     {

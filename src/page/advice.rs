@@ -6,7 +6,7 @@ use crate::labels::PassError;
 pub(super) fn for_error(reason: PassError) -> &'static str {
     match reason {
         PassError::Metric => {
-            "Nothing is destroyed or stopped without the metric. Check FAS_PROMETHEUS_ADDRESS, its token and the query: `fly-autoscaler check` tries each."
+            "Nothing is destroyed or stopped without the metric. Check the server's address, its token or password, and the query: `fly-autoscaler check` tries each."
         }
         PassError::Expression => {
             "Nothing is destroyed or stopped without a target. `fly-autoscaler eval --explain` shows each value."

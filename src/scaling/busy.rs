@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
-use super::{Member, Policy, State};
+use super::{Member, Observed, Policy, State};
 
 /// What a pass knows of how busy machines are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,6 +75,22 @@ impl Busyness {
             Self::Unknown
         } else {
             Self::Known(loads)
+        }
+    }
+
+    /// What an answer says of the machines that run: one without a sample of any of them is none. It may be about other
+    /// things altogether, such as addresses in place of machines.
+    #[must_use]
+    pub fn about(self, observed: &Observed) -> Self {
+        let Self::Known(loads) = &self else {
+            return self;
+        };
+        let running = |member: &Member| member.machine.state == State::Started;
+        let mut members = observed.members.iter().filter(|member| running(member));
+        if members.any(|member| loads.contains_key(&member.machine.id)) {
+            self
+        } else {
+            Self::Unknown
         }
     }
 
@@ -184,6 +200,21 @@ mod tests {
         let mut fleet = Fleet::new(policy(None));
         let (ids, _) = taken(&mut fleet, started(1, 1), known(&loads));
         assert_eq!(ids, ["b", "c", "d"]);
+    }
+
+    #[test]
+    fn an_answer_about_other_things_is_none() {
+        let mut fleet = Fleet::new(policy(None));
+        let observed = fleet.observe(0, &FIVE);
+        let about = |loads: &[(&str, f64)]| known(loads).about(&observed);
+        assert_eq!(
+            about(&[("10.0.0.1:9100", 0.0), ("x", 1.0)]),
+            Busyness::Unknown
+        );
+        assert_eq!(about(&[("e", 0.0)]), Busyness::Unknown, "it does not run");
+        let one = [("a", 0.0), ("x", 1.0)];
+        assert_eq!(about(&one), known(&one));
+        assert_eq!(Busyness::NotAsked.about(&observed), Busyness::NotAsked);
     }
 
     #[test]

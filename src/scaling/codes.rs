@@ -33,7 +33,7 @@ pub const REASON_CODES: [(&str, &str); 8] = [
 ];
 
 /// Every code of a note, with what it says.
-pub const NOTE_CODES: [(&str, &str); 40] = [
+pub const NOTE_CODES: [(&str, &str); 41] = [
     (
         "minimum_capped",
         "a target's minimum came out above its maximum; the maximum is used",
@@ -112,6 +112,10 @@ pub const NOTE_CODES: [(&str, &str); 40] = [
     (
         "not_destroyable",
         "some surplus machines cannot be destroyed",
+    ),
+    (
+        "region_is_over",
+        "the last machine of a region is gone, and `FAS_REGIONS` does not name it",
     ),
     (
         "last_of_group",
@@ -235,6 +239,7 @@ impl Note {
             Self::UnseenSurplus { .. } => "surplus_missing_from_list",
             Self::NotDestroyable { .. } => "not_destroyable",
             Self::LastOfGroup => "last_of_group",
+            Self::RegionIsOver => "region_is_over",
             Self::MayBeGone { .. } => "may_be_gone",
             Self::MountsNotDestroyed { .. } => "volumes_not_destroyed",
             Self::DestroysFailed { .. } => "destroys_failed",

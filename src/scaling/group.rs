@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Action, Machine, Member, Observed, Plan, Policy, Presence, State,
+    machine::DestroyRank,
     order::{source_order, surely_exists},
 };
 
@@ -60,11 +61,12 @@ fn is_of_group(machine: &Machine, policy: &Policy) -> bool {
 pub struct Elsewhere {
     /// How many machines surely exist there and are not to go.
     pub(super) existing: u32,
-    /// How many of those may be cloned.
+    /// How many of those may be cloned by the fleet that asks.
     pub(super) clonable: u32,
     /// How many have mounts.
     pub(super) with_mounts: u32,
-    /// The machines that may be cloned: of each release the best.
+    /// The machines that may be cloned, should the one that asks clone volumes: of each release the best, with mounts and
+    /// without.
     pub(super) sources: Vec<Member>,
     /// What they show of a deploy.
     pub(super) shown: Shown,
@@ -117,45 +119,54 @@ impl Shown {
 /// The fleets of one process group in one pass, and what machines of the group there are in regions that are not scaled.
 #[derive(Debug, Default)]
 pub struct Group {
-    parts: Vec<Elsewhere>,
+    parts: Vec<Part>,
+}
+
+/// What one of them is for the others. Those may go by other settings, of which what may be cloned depends on one.
+#[derive(Debug, Default)]
+struct Part {
+    existing: u32,
+    /// How many without mounts may be cloned, and how many with.
+    clonable: [u32; 2],
+    with_mounts: u32,
+    sources: Vec<Member>,
+    shown: Shown,
 }
 
 impl Group {
-    /// What each of these fleets, by what it sees and goes by, is for the others. `strays` are listed machines of the group
-    /// that none of them has: they are left alone, and may be cloned.
+    /// What each of these fleets is for the others by what it sees. `strays` are listed machines of the group that none of
+    /// them has: they are left alone, and may be cloned.
     #[must_use]
     pub fn of<'pass>(
-        fleets: impl IntoIterator<Item = (&'pass Observed, &'pass Policy)>,
+        fleets: impl IntoIterator<Item = &'pass Observed>,
         strays: &[Machine],
-        policy: &Policy,
     ) -> Self {
-        let fleets = fleets.into_iter();
-        let mut parts: Vec<Elsewhere> = fleets
-            .map(|(observed, policy)| Elsewhere::part(observed, policy))
-            .collect();
+        let mut parts: Vec<Part> = fleets.into_iter().map(Part::of).collect();
         let members = strays.iter().cloned().map(Member::listed).collect();
         let observed = Observed {
             members,
             ..Observed::default()
         };
-        parts.push(Elsewhere::part(&observed, policy));
+        parts.push(Part::of(&observed));
         Self { parts }
     }
 
     /// What there is beside a fleet where another region has this machine, and nobody says what else there is.
     #[must_use]
     pub fn with_one_elsewhere(machine: Machine, policy: &Policy) -> Elsewhere {
-        Self::of([], &[machine], policy).beside(1)
+        Self::of([], &[machine]).beside(1, policy)
     }
 
-    /// What there is beside the fleet at this place, as far as it is not to go.
+    /// What there is beside the fleet at this place, which goes by `policy`, as far as it is not to go.
     #[must_use]
-    pub fn beside(&self, place: usize) -> Elsewhere {
+    pub fn beside(&self, place: usize, policy: &Policy) -> Elsewhere {
         let mut sum = Elsewhere::default();
         let others = self.parts.iter().enumerate();
         for (_, part) in others.filter(|(other, _)| *other != place) {
+            let [without, with] = part.clonable;
+            let clonable = without + if policy.clone_volumes { with } else { 0 };
             sum.existing = sum.existing.saturating_add(part.existing);
-            sum.clonable = sum.clonable.saturating_add(part.clonable);
+            sum.clonable = sum.clonable.saturating_add(clonable);
             sum.with_mounts = sum.with_mounts.saturating_add(part.with_mounts);
             sum.sources.extend(part.sources.iter().cloned());
             sum.shown.extend(&part.shown);
@@ -164,7 +175,7 @@ impl Group {
     }
 
     /// The fleet at this place is about to do this: its victims no longer count for the others.
-    pub fn take(&mut self, place: usize, plan: &Plan, observed: &Observed, policy: &Policy) {
+    pub fn take(&mut self, place: usize, plan: &Plan, observed: &Observed) {
         let Some(Action::Destroy { victims }) = &plan.action else {
             return;
         };
@@ -176,29 +187,33 @@ impl Group {
             .filter_map(|victim| observed.member(&victim.id));
         for victim in victims {
             part.existing = part.existing.saturating_sub(1);
-            let clonable = u32::from(victim.may_be_cloned(policy));
-            part.clonable = part.clonable.saturating_sub(clonable);
+            if may_be_cloned_by_anybody(victim) {
+                let clonable = &mut part.clonable[usize::from(victim.machine.has_mounts)];
+                *clonable = clonable.saturating_sub(1);
+            }
         }
     }
 }
 
-impl Elsewhere {
+impl Part {
     /// What a fleet is for others.
-    fn part(observed: &Observed, policy: &Policy) -> Self {
+    fn of(observed: &Observed) -> Self {
         let mut part = Self {
             shown: Shown::by(&observed.members),
             ..Self::default()
         };
-        let mut sources: BTreeMap<Option<u64>, &Member> = BTreeMap::new();
+        let mut sources: BTreeMap<(Option<u64>, bool), &Member> = BTreeMap::new();
         for member in &observed.members {
-            let may_be_cloned = member.may_be_cloned(policy);
-            if surely_exists(observed, member) {
+            let (may_be_cloned, has_mounts) =
+                (may_be_cloned_by_anybody(member), member.machine.has_mounts);
+            if surely_exists(observed, member) && !may_be_going(observed, member) {
                 part.existing += 1;
-                part.clonable += u32::from(may_be_cloned);
+                part.clonable[usize::from(has_mounts)] += u32::from(may_be_cloned);
             }
-            part.with_mounts += u32::from(member.machine.has_mounts);
+            part.with_mounts += u32::from(has_mounts);
             if may_be_cloned {
-                let best = sources.entry(member.machine.release).or_insert(member);
+                let kind = (member.machine.release, has_mounts);
+                let best = sources.entry(kind).or_insert(member);
                 if source_order(member, None) < source_order(best, None) {
                     *best = member;
                 }
@@ -209,11 +224,28 @@ impl Elsewhere {
     }
 }
 
+/// Whether a machine is on its way down, or was stopped to be destroyed: what becomes of it is its own fleet's business, and
+/// no other fleet can rely on it.
+fn may_be_going(observed: &Observed, member: &Member) -> bool {
+    let rank = member.machine.state.destroy_rank();
+    let is_victim = || observed.lately.stopped_victims.contains(&member.machine.id);
+    rank == Some(DestroyRank::OnItsWayDown) || is_victim()
+}
+
+/// Whether a machine may be cloned by a fleet that clones volumes.
+fn may_be_cloned_by_anybody(member: &Member) -> bool {
+    let policy = Policy {
+        clone_volumes: true,
+        ..Policy::default()
+    };
+    member.may_be_cloned(&policy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scaling::{
-        Decision, Note, Release, Targets, limit,
+        Decision, Effect, Note, Release, Targets, limit,
         tests::fleet::{Fleet, both, created, machine, started},
     };
 
@@ -244,11 +276,11 @@ mod tests {
             let strays = strays_of(&machines, &policy, &regions.collect());
             let strays: Vec<Machine> = strays.into_iter().cloned().collect();
             let policies: Vec<Policy> = self.0.iter().map(|fleet| fleet.policy.clone()).collect();
-            let mut group = Group::of(seen.iter().zip(&policies), &strays, &policy);
+            let mut group = Group::of(&seen, &strays);
             let mut plans = Vec::new();
             for (at, mut observed) in seen.into_iter().enumerate() {
                 let fleet = &mut self.0[at];
-                observed.elsewhere = group.beside(at);
+                observed.elsewhere = group.beside(at, &policies[at]);
                 let now = fleet.at(second);
                 let limited = limit(
                     targets[at],
@@ -258,7 +290,7 @@ mod tests {
                     now,
                 );
                 let plan = fleet.plan_of(second, &observed, &limited);
-                group.take(at, &plan, &observed, &policies[at]);
+                group.take(at, &plan, &observed);
                 plans.push(plan);
             }
             plans
@@ -394,6 +426,51 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_goes_down_is_nothing_to_rely_on() {
+        let none = [created(0, 0), created(0, 0)];
+        for going in ["a iad stopping", "a iad suspending", "a iad destroying"] {
+            let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+            let plans = regions.pass(0, &none, &[going, "b lhr started"]);
+            assert_eq!(victims(&plans[1]), [""; 0], "{going}");
+        }
+        // One that was stopped to be destroyed, and rests by now.
+        let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+        let list = ["a iad started", "b lhr started"];
+        let plans = regions.pass(0, &none, &list);
+        assert_eq!(victims(&plans[0]), ["a"]);
+        let observed = regions.0[0].observe(0, &list);
+        let stopped = Effect::VictimStopped { id: "a".to_owned() };
+        regions.0[0].record(0, &observed, &[stopped]);
+        for second in [5, 15] {
+            let list = ["a iad stopped updated=2", "b lhr started"];
+            let plans = regions.pass(second, &none, &list);
+            assert_eq!(victims(&plans[0]), ["a"], "{second}");
+            assert_eq!(victims(&plans[1]), [""; 0], "{second}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_cloned_is_asked_by_the_settings_of_who_asks() {
+        let list = [
+            "a iad stopped mounts",
+            "b lhr stopped",
+            "c lhr stopped mounts",
+        ];
+        let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+        regions.0[0].policy.clone_volumes = true;
+        let plans = regions.pass(0, &[created(1, 1), created(0, 0)], &list);
+        assert_eq!(victims(&plans[1]), [""; 0], "lhr could clone no other");
+        let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
+        regions.0[0].policy.clone_volumes = true;
+        let list = ["a iad started mounts", "b iad stopped"];
+        let plans = regions.pass(0, &[created(1, 9), created(1, 1)], &list);
+        let Some(Action::Create { source, .. }) = &plans[1].action else {
+            panic!("{:?}", plans[1]);
+        };
+        assert_eq!(source.id, "b");
+    }
+
+    #[test]
     fn that_the_last_one_stays_is_told_as_what_it_is() {
         let mut regions = Regions::new(&at_once(), &["iad", "lhr"]);
         let plans = regions.pass(0, &[created(0, 0), created(0, 0)], &["a iad stopped"]);
@@ -423,10 +500,10 @@ mod tests {
             .map(|fleet| fleet.observe(0, &list))
             .collect();
         let policy = at_once();
-        let group = Group::of(seen.iter().map(|one| (one, &policy)), &[], &policy);
+        let group = Group::of(&seen, &[]);
         let alone = &seen[0];
         let beside = Observed {
-            elsewhere: group.beside(0),
+            elsewhere: group.beside(0, &policy),
             ..alone.clone()
         };
         let sign = super::super::DeploySign::of;

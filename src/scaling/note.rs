@@ -170,6 +170,8 @@ pub enum Note {
     },
     /// No region of the group wants a machine: the last one stays, without which none could be created again.
     LastOfGroup,
+    /// A region that is not set has no machine any longer: nobody asked for one there.
+    RegionIsOver,
     /// What may be gone already is neither counted nor tried again before a list or an answer shows what came of it.
     MayBeGone {
         /// How many such machines a surplus would otherwise reach.
@@ -278,6 +280,7 @@ impl Note {
                 | Self::MountsNotCloned { .. }
                 | Self::NotClonable { .. }
                 | Self::MountsNotDestroyed { .. }
+                | Self::RegionIsOver
                 | Self::DestroysFailed { .. }
                 | Self::StartsFailed { .. }
                 | Self::StopsFailed { .. }
@@ -559,6 +562,9 @@ impl fmt::Display for Note {
                 formatter,
                 "{}, {kept} cannot be destroyed: protected, in transition, unreachable, or the last that can be cloned",
                 Surplus(*wanted)
+            ),
+            Self::RegionIsOver => formatter.write_str(
+                "its last machine is gone, and FAS_REGIONS does not name the region: nothing is created there",
             ),
             Self::LastOfGroup => formatter.write_str(
                 "the last machine of the group stays: without one, nothing could be cloned",
@@ -1007,6 +1013,10 @@ mod tests {
             (
                 Note::NotDestroyable { wanted: 3, kept: 2 },
                 "3 surplus machines, 2 cannot be destroyed: protected, in transition, unreachable, or the last that can be cloned",
+            ),
+            (
+                Note::RegionIsOver,
+                "its last machine is gone, and FAS_REGIONS does not name the region: nothing is created there",
             ),
             (
                 Note::LastOfGroup,

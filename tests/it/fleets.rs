@@ -180,7 +180,7 @@ policies:
     world.run_for(60).await;
     assert_eq!(living(&world, "app"), 2);
     assert_eq!(world.platform().living("another", "app"), 3);
-    let said = "my-target-app: policy targets has the machines that all would take as well; the first in the list has them";
+    let said = "my-target-app: policy all is left out here: targets comes before it in the list and takes machines that it would take; those that only all would take are not scaled";
     assert_eq!(logs.with(said).len(), 1, "{:?}", logs.lines());
 }
 
