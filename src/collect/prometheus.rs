@@ -2,7 +2,7 @@
 //! authorization.
 //!
 //! The query goes out as a POST form, so that its length is no matter; a server that refuses the method is asked by
-//! GET, and by GET first from then on. Reading the answer is [`parse_instant`]'s and [`parse_range`]'s. Nothing is repeated
+//! GET, and by GET first from then on. Reading the answer is [`parse_instant`]'s and [`parse_range_of`]'s. Nothing is repeated
 //! otherwise.
 
 use std::{

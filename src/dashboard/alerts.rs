@@ -91,14 +91,14 @@ pub fn rules() -> Vec<Rule> {
         critical(
             "FlyAutoscalerNoSuccess",
             format!("time() - {LAST_SUCCESS} > 300"),
-            "{{ $labels.app }}/{{ $labels.group }}: no pass has succeeded for 5 minutes",
+            "{{ $labels.app }}/{{ $labels.group }}{{ with $labels.region }}/{{ . }}{{ end }}: no pass has succeeded for 5 minutes",
             "The app is not scaled: its passes fail, none ever succeeded, or the autoscaler has stalled. The log and the page \
              say why. With an FAS_INTERVAL above a minute, raise the 300 to five intervals.",
         ),
         critical(
             "FlyAutoscalerPassesFail",
             format!("{FAILING_PASSES} > 10"),
-            "{{ $labels.app }}/{{ $labels.group }}: {{ $value }} passes in a row have failed",
+            "{{ $labels.app }}/{{ $labels.group }}{{ with $labels.region }}/{{ . }}{{ end }}: {{ $value }} passes in a row have failed",
             "The app is not scaled, or not wholly. The log and the page say why: most often a metric that has no value, or a \
              server that does not answer.",
         ),

@@ -7,7 +7,7 @@ use crate::{
         API_REQUEST_DURATION, API_REQUESTS, APP, BUILD_INFO, CREATES, DESTROYS, DRY_RUN_ACTIONS,
         FAILING_PASSES, GROUP, LAST_SUCCESS, MACHINES, METRIC_VALUE, PASS_DURATION, PASS_ERRORS,
         PROCESS_CPU, PROCESS_MAX_FILES, PROCESS_MEMORY, PROCESS_OPEN_FILES, PROCESS_START,
-        PROCESS_THREADS, RECONCILES, STARTS, STOPS, Series, TARGET_MACHINES,
+        PROCESS_THREADS, RECONCILES, REGION, STARTS, STOPS, Series, TARGET_MACHINES,
     },
     scaling::{State, StateLabel},
 };
@@ -193,8 +193,8 @@ fn machines() -> Row {
                 look: Look::Lines,
                 unit: Unit::Any,
                 queries: vec![query(
-                    format!("topk(50, max by ({APP}, {GROUP}, metric) ({values}))"),
-                    "{{app}}/{{group}} {{metric}}",
+                    format!("topk(50, max by ({APP}, {GROUP}, {REGION}, metric) ({values}))"),
+                    "{{app}}/{{group}} {{region}} {{metric}}",
                 )],
             },
             Panel {
@@ -229,8 +229,8 @@ fn passes() -> Row {
                 look: Look::Lines,
                 unit: Unit::Count,
                 queries: vec![query(
-                    format!("topk(20, max by ({APP}, {GROUP}) ({failing})) > 0"),
-                    "{{app}}/{{group}}",
+                    format!("topk(20, max by ({APP}, {GROUP}, {REGION}) ({failing})) > 0"),
+                    "{{app}}/{{group}} {{region}}",
                 )],
             },
             Panel {

@@ -6,7 +6,10 @@ use super::{alerts, dashboard, rows, rules};
 use crate::{
     metrics::{
         Metrics,
-        series::{self, ALL, MACHINES, OF_PROCESS, PROCESS_VIRTUAL_MEMORY, Series, SeriesKind},
+        series::{
+            self, ALL, GROUP, MACHINES, OF_PROCESS, PROCESS_VIRTUAL_MEMORY, REGION, Series,
+            SeriesKind,
+        },
     },
     scaling::StateLabel,
 };
@@ -155,6 +158,8 @@ fn each_expression_names_only_series_and_labels_that_there_are() {
             for label in named.grouping.iter().map(String::as_str) {
                 let is_known = series.labels.contains(&label)
                     || OF_PROMETHEUS.contains(&label)
+                    // Fleets of regions have it.
+                    || (label == REGION && series.labels.contains(&GROUP))
                     // `and on (…)` stands between two series.
                     || named.series.len() > 1;
                 assert!(is_known, "{expression}: {name} has no label {label}");
