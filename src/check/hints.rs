@@ -140,6 +140,12 @@ pub(super) fn unreachable(app: &str) -> String {
     format!("wait until Fly has its hosts back, or deploy to others: fly machine list -a {app}")
 }
 
+/// Nobody says how busy machines are.
+pub(super) fn busy() -> String {
+    "try FAS_PROMETHEUS_BUSY_QUERY where its server shows graphs: each element needs a label instance or machine"
+        .to_owned()
+}
+
 pub(super) fn clone_volumes() -> String {
     "let each clone have volumes of its own: FAS_CLONE_VOLUMES=true".to_owned()
 }
@@ -561,10 +567,7 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
         Note::TooFewStopped { .. } => {
             "there are not enough stopped machines: create some (fly scale count), or use FAS_CREATED_MACHINE_COUNT".to_owned()
         }
-        Note::BusyUnknown { .. } => {
-            "try FAS_PROMETHEUS_BUSY_QUERY where its server shows graphs: each element needs a label instance or machine"
-                .to_owned()
-        }
+        Note::BusyUnknown { .. } => busy(),
         Note::Unreachable { .. } => look_at_machines(app),
         Note::NoMachines => deploy_first(app),
         Note::StoodStill => {

@@ -20,14 +20,47 @@ const QUERY_LIMIT: usize = 300;
 /// An age below this is what asking takes, and says nothing.
 const AGE_WORTH_TELLING: f64 = 2.0;
 
-/// What each metric came to.
+/// What each metric came to, and how busy machines are said to be.
 pub(super) fn steps(seen: &Seen<'_>) -> Vec<Step> {
     if seen.metrics.is_empty() {
         let why = "none is configured: the expressions use the built-in machine counts and the time alone";
         return vec![Step::skipped(StepKind::Metric, why)];
     }
     let each = seen.metrics.iter().map(|reading| one(seen, reading));
-    each.flatten().collect()
+    each.flatten().chain(busy(seen)).collect()
+}
+
+/// How busy machines are: a pass asks only when one is to go, which would be late to learn that the query is wrong.
+fn busy(seen: &Seen<'_>) -> Option<Step> {
+    let step = match seen.busy.as_ref()? {
+        Err(error) => {
+            let sentence = format!(
+                "{}: no machine that runs is stopped or destroyed",
+                chain(error)
+            );
+            Step::failed(StepKind::Metric, sentence).hint(hints::busy())
+        }
+        Ok(busyness) => {
+            let observed = seen.fleet.as_ref().ok().map(|fleet| &fleet.observed);
+            match observed.map(|observed| busyness.covers(observed)) {
+                None | Some((_, 0)) => Step::ok(StepKind::Metric, "it is answered"),
+                Some((0, _)) => Step::failed(
+                    StepKind::Metric,
+                    "no element is about a machine that runs: none of those is stopped or destroyed",
+                )
+                .hint(hints::busy()),
+                Some((covered, 1)) => Step::ok(
+                    StepKind::Metric,
+                    format!("{covered} of the 1 machine that runs has a value"),
+                ),
+                Some((covered, running)) => Step::ok(
+                    StepKind::Metric,
+                    format!("{covered} of the {running} machines that run have a value"),
+                ),
+            }
+        }
+    };
+    Some(step.named("busy"))
 }
 
 fn one(seen: &Seen<'_>, reading: &Reading) -> Vec<Step> {

@@ -41,6 +41,8 @@ pub struct Seen<'seen> {
     pub about: Result<AppAbout, ApiError>,
     /// Each metric, in the order of the collectors.
     pub metrics: Vec<Reading>,
+    /// How busy machines are, where the policy wants to know.
+    pub busy: Option<Result<Busyness, CollectError>>,
     /// The values that expressions read: the metrics', and the counts' where the machines are known.
     pub values: Values,
     /// The machines and what comes of them.

@@ -28,6 +28,8 @@ struct Scene {
     took: Duration,
     /// What the metrics come from.
     asked: CollectorKind,
+    /// How busy machines are said to be.
+    busy: Option<Result<Busyness, CollectError>>,
 }
 
 /// An app with one started machine, scaled by `queue_depth`, which is 10.
@@ -60,6 +62,7 @@ fn scene() -> Scene {
         may_be_empty: false,
         took: Duration::from_secs(1),
         asked: CollectorKind::Prometheus,
+        busy: None,
     }
 }
 
@@ -204,6 +207,7 @@ impl Scene {
             scope: call(Operation::CurrentTokens, self.scope),
             about: call(Operation::GetApp, self.about),
             metrics,
+            busy: self.busy,
             values,
             fleet,
             release,
@@ -1724,4 +1728,36 @@ fn what_a_peer_says_is_bounded_and_on_one_line() {
             _ => None,
         });
     assert!(hint.is_some_and(|hint| hint.contains("can this machine reach it?")));
+}
+
+#[test]
+fn how_busy_machines_are_is_tried_though_none_is_to_go() {
+    let busy = |answer: Result<Busyness, CollectError>| {
+        let mut scene = scene().machines(vec![machine("m1", State::Started)]);
+        scene.busy = Some(answer);
+        let report = scene.report();
+        let steps = report.steps.into_iter();
+        let mut steps = steps.filter(|step| step.name.as_deref() == Some("busy"));
+        let step = steps.next().expect("there is a step");
+        assert!(step.status == Status::Ok || step.hint.is_some(), "{step:?}");
+        format!("{}: {}", step.status.as_str(), step.sentence)
+    };
+    let known = |id: &str| Busyness::of([(id.to_owned(), 2.0)]);
+    assert_eq!(
+        busy(Ok(known("m1"))),
+        "ok: 1 of the 1 machine that runs has a value"
+    );
+    assert_eq!(
+        busy(Ok(known("10.0.0.1:9100"))),
+        "failed: no element is about a machine that runs: none of those is stopped or destroyed"
+    );
+    let refused = busy(Err(CollectError::NoMachine));
+    assert!(
+        refused.starts_with("failed: the query returned nothing"),
+        "{refused}"
+    );
+    assert!(
+        refused.ends_with(": no machine that runs is stopped or destroyed"),
+        "{refused}"
+    );
 }

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     check::{self, App, Fleet, Port, Reading, Report, Seen, Step},
     clock::Clock,
-    collect::{BusyQuery, Collector, Connections},
+    collect::{BusyQuery, CollectError, Collector, Connections},
     config::{Config, ConfigErrors, FleetConfig, Purpose},
     daemon,
     error_chain::chain,
@@ -316,7 +316,14 @@ impl Asker<'_> {
             &fleet.settings.policy,
             now,
         );
-        let ((readings, collecting), (machines, listing), (release, asking)) = tokio::join!(
+        let about = fleet.settings.subject(client.app());
+        let busy = async {
+            let asked = fleet.busy.as_ref()?;
+            let samples = asked.ask(about, now, deadline, &Metrics::new()).await;
+            Some(samples.map(Busyness::of))
+        };
+        let (busy, (readings, collecting), (machines, listing), (release, asking)) = tokio::join!(
+            busy,
             timed(collect),
             timed(client.list_machines(deadline)),
             timed(client.current_release(deadline, deadline)),
@@ -333,6 +340,7 @@ impl Asker<'_> {
         });
         Answers {
             readings: readings.collect(),
+            busy,
             values,
             machines,
             release,
@@ -350,6 +358,7 @@ impl Asker<'_> {
     ) -> Report {
         let Answers {
             readings,
+            busy,
             mut values,
             machines,
             release,
@@ -361,15 +370,8 @@ impl Asker<'_> {
             Err(error) => Err(error),
             Ok(machines) => {
                 let answered = async { Arc::new(release.take().unwrap_or(Ok(None))) };
-                let ask_busy = async {
-                    let Some(query) = &fleet.busy else {
-                        return Busyness::Unknown;
-                    };
-                    let until = Instant::now() + self.config.timeout();
-                    let about = settings.subject(client.app());
-                    let asked = query.ask(about, now, until, &Metrics::new()).await;
-                    asked.map_or(Busyness::Unknown, Busyness::of)
-                };
+                let known = busy.as_ref().and_then(|busy| busy.as_ref().ok());
+                let ask_busy = async { known.cloned().unwrap_or(Busyness::Unknown) };
                 let asks = (answered, ask_busy);
                 Ok(Fleet::of(settings, machines, &mut values, now, asks).await)
             }
@@ -384,6 +386,7 @@ impl Asker<'_> {
             scope: looked.scope,
             about: looked.about,
             metrics: readings,
+            busy,
             values,
             fleet,
             release,
@@ -402,6 +405,7 @@ struct Looked {
 /// What a pass asks, and was answered.
 struct Answers {
     readings: Vec<Reading>,
+    busy: Option<Result<Busyness, CollectError>>,
     values: Values,
     machines: Result<Vec<Machine>, ApiError>,
     release: Result<Option<Release>, ApiError>,

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
-use super::{Member, Observed, Policy, State};
+use super::{Member, Observed, Policy, State, count};
 
 /// What a pass knows of how busy machines are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,16 +82,22 @@ impl Busyness {
     /// things altogether, such as addresses in place of machines.
     #[must_use]
     pub fn about(self, observed: &Observed) -> Self {
-        let Self::Known(loads) = &self else {
-            return self;
-        };
-        let running = |member: &Member| member.machine.state == State::Started;
-        let mut members = observed.members.iter().filter(|member| running(member));
-        if members.any(|member| loads.contains_key(&member.machine.id)) {
-            self
-        } else {
-            Self::Unknown
+        match (&self, self.covers(observed)) {
+            (Self::Known(_), (0, _)) => Self::Unknown,
+            _ => self,
         }
+    }
+
+    /// How many of the machines that run have a sample, and how many run.
+    #[must_use]
+    pub fn covers(&self, observed: &Observed) -> (u32, u32) {
+        let running = observed.members.iter();
+        let running = running.filter(|member| member.machine.state == State::Started);
+        let covered = running.clone().filter(|member| match self {
+            Self::Known(loads) => loads.contains_key(&member.machine.id),
+            Self::NotAsked | Self::Unknown => false,
+        });
+        (count(covered.count()), count(running.count()))
     }
 
     /// A running machine's turn among others of its rank.
