@@ -1,25 +1,15 @@
-//! Asking Postgres for a number: one statement in a read-only transaction, over a connection that all collectors of the
-//! database share.
+//! Asking Postgres for a number: one statement in a read-only transaction, over a connection that it has for itself until the
+//! answer is there.
 //!
 //! The statement is sent by the simple query protocol, together with what makes the transaction read-only and limits its
 //! time: one message, one answer, no prepared statement that a pooler would have to know, and whatever goes wrong, the
 //! server itself ends the transaction. Values come as text. What an answer means is apart from asking ([`reading`]).
 
-use std::{
-    io,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::Instant,
-};
+use tokio::{net::TcpStream, time::Instant};
 use tokio_postgres::{
     Client, Config, Error, SimpleQueryMessage,
     config::SslMode as Negotiation,
@@ -30,7 +20,9 @@ use tokio_rustls::{TlsConnector, client};
 
 use super::{
     CollectError, Found, Sample,
-    connection::{Doubt, Driver, Meter, Metered, Open, Slots, dial, within_connect_timeout},
+    connection::{
+        Driver, Framing, Meter, Metered, Open, Slots, Watch, Watched, dial, within_connect_timeout,
+    },
     instant::number,
     tls,
 };
@@ -63,16 +55,17 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// The connections to databases.
 pub(super) type Servers = Slots<PostgresAddress, Connection>;
 
-/// An open connection. Requests of several collectors are answered on it one after the other.
+/// An open connection.
 pub(super) struct Connection {
     client: Client,
     driver: Driver,
     meter: Meter,
+    watch: Watch<Talk>,
 }
 
 impl Open for Connection {
-    fn is_open(&self) -> bool {
-        self.driver.is_running() && !self.client.is_closed()
+    fn is_ready(&mut self) -> bool {
+        self.driver.catch_up() && !self.client.is_closed() && self.watch.is_at_rest()
     }
 }
 
@@ -99,14 +92,16 @@ pub(super) async fn ask(
     empty_value: Option<f64>,
 ) -> Result<Sample, CollectError> {
     let slot = databases.servers.of(address.clone());
-    let connection = slot.get(open(address, databases)).await?;
-    let doubt = Doubt::of(&connection.driver);
+    let mut lease = slot.get(Box::pin(open(address, databases))).await?;
+    let connection = &mut lease.connection;
     let left = until.saturating_duration_since(Instant::now());
     let message = message(statement, left);
-    let rows = match rows(&connection, &message).await {
+    connection.watch.framing().asked += 1;
+    let asking = rows(&connection.client, &message);
+    let rows = match connection.driver.until(asking).await {
         Ok(rows) => Ok(rows),
-        // The server's own word; it goes on with the next statement.
-        Err(error) if error.as_db_error().is_some() && connection.is_open() => {
+        // The server's own word; it goes on with the next statement, or closes the connection.
+        Err(error) if error.as_db_error().is_some() => {
             Err(failed(address, error, Asked::Statement))
         }
         Err(error) => {
@@ -115,7 +110,7 @@ pub(super) async fn ask(
         }
     };
     connection.meter.reset();
-    doubt.settle();
+    lease.give_back();
     reading(&rows?, empty_value)
 }
 
@@ -134,11 +129,22 @@ struct Rows {
     first: Vec<Option<String>>,
 }
 
-async fn rows(connection: &Connection, message: &str) -> Result<Rows, Error> {
+async fn rows(client: &Client, message: &str) -> Result<Rows, Error> {
     let mut rows = Rows::default();
-    let answer = connection.client.simple_query_raw(message).await?;
+    let answer = client.simple_query_raw(message).await?;
     let mut answer = pin!(answer);
-    while let Some(part) = answer.try_next().await? {
+    let mut said = None;
+    loop {
+        let part = match answer.try_next().await {
+            Ok(None) => return said.map_or(Ok(rows), Err),
+            Ok(Some(part)) => part,
+            // The answer ends with another message, or with the connection.
+            Err(error) if said.is_none() && error.as_db_error().is_some() => {
+                said = Some(error);
+                continue;
+            }
+            Err(error) => return Err(said.unwrap_or(error)),
+        };
         match part {
             SimpleQueryMessage::RowDescription(columns) => rows.columns = columns.len(),
             SimpleQueryMessage::Row(row) => {
@@ -152,7 +158,6 @@ async fn rows(connection: &Connection, message: &str) -> Result<Rows, Error> {
             _ => {}
         }
     }
-    Ok(rows)
 }
 
 /// The number that the rows are.
@@ -211,7 +216,7 @@ async fn open(
     databases: &Databases,
 ) -> Result<Connection, CollectError> {
     let peer = peer(address);
-    let meter = Meter::default();
+    let (meter, watch) = (Meter::default(), Watch::new(Talk::of(address.mode)));
     let mut config = Config::new();
     config
         .user(&address.user)
@@ -241,7 +246,7 @@ async fn open(
     };
     let opening = async {
         let stream = dial(&address.host, address.port, &peer).await?;
-        let stream = Metered::new(stream, meter.clone());
+        let stream = Watched::new(Metered::new(stream, meter.clone()), watch.clone());
         config
             .connect_raw(stream, encryption)
             .await
@@ -250,12 +255,90 @@ async fn open(
     let (client, connection) = within_connect_timeout(&peer, opening).await?;
     meter.reset();
     // What is said between answers is of no use, and an error of the connection reaches whoever asks.
-    let driver = Driver::spawn(connection.map(drop));
+    let mut driver = Driver::new(connection.map(drop));
+    driver.catch_up();
+    if !watch.is_at_rest() {
+        return Err(CollectError::NotItsProtocol { peer });
+    }
     Ok(Connection {
         client,
         driver,
         meter,
+        watch,
     })
+}
+
+/// The messages of a server, of which the last one of an answer says that it waits for the next question.
+struct Talk {
+    /// What precedes the messages, in bytes: whether there will be encryption.
+    preface: usize,
+    /// How many answers there should be; the welcome is the first.
+    asked: u64,
+    answered: u64,
+    is_in_answer: bool,
+    /// The beginning of a message: its kind and its length.
+    header: [u8; 5],
+    /// How many bytes of that have come.
+    begun: usize,
+    /// How many bytes of the message are still to come.
+    left: usize,
+}
+
+impl Talk {
+    fn of(mode: SslMode) -> Self {
+        Self {
+            preface: usize::from(mode != SslMode::Disable),
+            asked: 1,
+            answered: 0,
+            is_in_answer: false,
+            header: [0; 5],
+            begun: 0,
+            left: 0,
+        }
+    }
+
+    fn step(&mut self, byte: u8) {
+        if self.preface > 0 {
+            self.preface -= 1;
+            return;
+        }
+        if self.begun < self.header.len() {
+            self.header[self.begun] = byte;
+            self.begun += 1;
+            if self.begun < self.header.len() {
+                // A notice, a parameter or a notification comes at any time.
+                self.is_in_answer |= !matches!(self.header[0], b'N' | b'S' | b'A');
+                return;
+            }
+            let [_, length @ ..] = self.header;
+            let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+            // It counts itself.
+            self.left = length.saturating_sub(4);
+        } else {
+            self.left -= 1;
+        }
+        if self.left == 0 {
+            self.begun = 0;
+            if self.header[0] == b'Z' {
+                self.answered += 1;
+                self.is_in_answer = false;
+            }
+        }
+    }
+}
+
+impl Framing for Talk {
+    fn went(&mut self, _: &[u8]) {}
+
+    fn came(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.step(*byte);
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.asked == self.answered && !self.is_in_answer
+    }
 }
 
 /// What was going on when something failed.
@@ -341,58 +424,34 @@ struct Encryption {
     config: Arc<ClientConfig>,
 }
 
-impl TlsConnect<Metered<TcpStream>> for Encryption {
+/// A connection that is not encrypted, or not yet.
+type Plain = Watched<Metered<TcpStream>, Talk>;
+
+/// An encrypted connection.
+type Encrypted = Watched<client::TlsStream<Metered<TcpStream>>, Talk>;
+
+impl TlsConnect<Plain> for Encryption {
     type Stream = Encrypted;
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Encrypted>>;
 
-    fn connect(self, stream: Metered<TcpStream>) -> Self::Future {
+    fn connect(self, stream: Plain) -> Self::Future {
         Box::pin(async move {
             let name = self
                 .name
                 .ok_or_else(|| io::Error::other("no name to check"))?;
+            let (stream, watch) = stream.into_parts();
             let stream = TlsConnector::from(self.config)
                 .connect(name, stream)
                 .await?;
-            Ok(Encrypted(stream))
+            Ok(Watched::new(stream, watch))
         })
     }
 }
 
-/// An encrypted connection.
-struct Encrypted(client::TlsStream<Metered<TcpStream>>);
-
 impl TlsStream for Encrypted {
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
-    }
-}
-
-impl AsyncRead for Encrypted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Encrypted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
 
@@ -401,23 +460,30 @@ impl AsyncWrite for Encrypted {
 mod tests {
     use std::{
         net::Ipv4Addr,
-        sync::{
-            Mutex,
-            atomic::{AtomicUsize, Ordering},
-        },
+        sync::atomic::{AtomicUsize, Ordering},
     };
 
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
+        sync::{Notify, watch},
+        task::JoinHandle,
         time::timeout,
     };
 
-    use super::{super::CollectErrorKind as Kind, *};
+    use super::{
+        super::{
+            CollectErrorKind as Kind,
+            connection::{AT_ONCE, KEPT},
+        },
+        *,
+    };
 
     /// What a fake server does when asked something.
     enum Reply {
         Bytes(Vec<u8>),
+        /// The first bytes at once, the others when it is told to.
+        Later(Vec<u8>, Arc<Notify>, Vec<u8>),
         Nothing,
         Close,
     }
@@ -433,6 +499,10 @@ mod tests {
 
     /// An answer of one column.
     fn rows_of(values: &[Option<&str>]) -> Reply {
+        Reply::Bytes(bytes_of(values))
+    }
+
+    fn bytes_of(values: &[Option<&str>]) -> Vec<u8> {
         let mut answer = message_of(b'C', b"SET\0");
         answer.extend(message_of(b'C', b"SET\0"));
         let column = [&1_u16.to_be_bytes()[..], b"n\0", &[0; 18]].concat();
@@ -450,7 +520,7 @@ mod tests {
         }
         answer.extend(message_of(b'C', b"SELECT\0"));
         answer.extend(ready());
-        Reply::Bytes(answer)
+        answer
     }
 
     fn error_of(code: &str, text: &str) -> Vec<u8> {
@@ -461,8 +531,9 @@ mod tests {
     /// A server that lets everybody in, or not, and answers queries as it is told to.
     struct Fake {
         port: u16,
-        queries: Arc<Mutex<Vec<String>>>,
+        queries: watch::Sender<Vec<String>>,
         connections: Arc<AtomicUsize>,
+        open: watch::Sender<usize>,
     }
 
     impl Fake {
@@ -479,45 +550,26 @@ mod tests {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             let fake = Self {
                 port: listener.local_addr().unwrap().port(),
-                queries: Arc::default(),
+                queries: watch::Sender::default(),
                 connections: Arc::default(),
+                open: watch::Sender::default(),
             };
             let reply = Arc::new(reply);
-            let (queries, connections) = (Arc::clone(&fake.queries), Arc::clone(&fake.connections));
+            let (queries, connections) = (fake.queries.clone(), Arc::clone(&fake.connections));
+            let open = fake.open.clone();
             tokio::spawn(async move {
-                while let Ok((mut stream, _)) = listener.accept().await {
+                while let Ok((stream, _)) = listener.accept().await {
                     let nth = connections.fetch_add(1, Ordering::Relaxed) + 1;
-                    let (queries, reply) = (Arc::clone(&queries), Arc::clone(&reply));
-                    let welcome = welcome.clone();
+                    let (queries, reply) = (queries.clone(), Arc::clone(&reply));
+                    let (welcome, open) = (welcome.clone(), open.clone());
+                    open.send_modify(|open| *open += 1);
                     tokio::spawn(async move {
-                        // The first message has no tag; the request for TLS is one of eight bytes.
-                        loop {
-                            let length = stream.read_u32().await.ok()?;
-                            let mut body = vec![0; usize::try_from(length).ok()? - 4];
-                            stream.read_exact(&mut body).await.ok()?;
-                            if length > 8 {
-                                break;
-                            }
-                            stream.write_all(b"N").await.ok()?;
-                        }
-                        stream.write_all(&welcome).await.ok()?;
-                        while let Ok(tag) = stream.read_u8().await {
-                            let length = stream.read_u32().await.ok()?;
-                            let mut body = vec![0; usize::try_from(length).ok()? - 4];
-                            stream.read_exact(&mut body).await.ok()?;
-                            if tag != b'Q' {
-                                continue;
-                            }
-                            body.pop();
-                            let query = String::from_utf8(body).ok()?;
-                            queries.lock().unwrap().push(query.clone());
-                            match reply(&query, nth) {
-                                Reply::Bytes(bytes) => stream.write_all(&bytes).await.ok()?,
-                                Reply::Nothing => {}
-                                Reply::Close => return None,
-                            }
-                        }
-                        Some(())
+                        let reply = |query: &str| {
+                            queries.send_modify(|all| all.push(query.to_owned()));
+                            reply(query, nth)
+                        };
+                        let _ = serve(stream, &welcome, reply).await;
+                        open.send_modify(|open| *open -= 1);
                     });
                 }
             });
@@ -531,17 +583,76 @@ mod tests {
         fn connections(&self) -> usize {
             self.connections.load(Ordering::Relaxed)
         }
+
+        /// Until it has been asked so often.
+        async fn until_asked(&self, statement: &str, count: usize) {
+            let is_it = |one: &&String| one.ends_with(statement);
+            let mut queries = self.queries.subscribe();
+            let asked = queries.wait_for(|all| all.iter().filter(is_it).count() >= count);
+            soon(asked).await.unwrap();
+        }
+
+        /// Until no more connections are open than so many.
+        async fn until_open(&self, count: usize) {
+            let mut open = self.open.subscribe();
+            soon(open.wait_for(|open| *open <= count)).await.unwrap();
+        }
     }
 
-    struct Asker(Databases);
+    async fn serve(
+        mut stream: TcpStream,
+        welcome: &[u8],
+        reply: impl Fn(&str) -> Reply,
+    ) -> Option<()> {
+        // The first message has no tag; the request for TLS is one of eight bytes.
+        loop {
+            let length = stream.read_u32().await.ok()?;
+            let mut body = vec![0; usize::try_from(length).ok()? - 4];
+            stream.read_exact(&mut body).await.ok()?;
+            if length > 8 {
+                break;
+            }
+            stream.write_all(b"N").await.ok()?;
+        }
+        stream.write_all(welcome).await.ok()?;
+        while let Ok(tag) = stream.read_u8().await {
+            let length = stream.read_u32().await.ok()?;
+            let mut body = vec![0; usize::try_from(length).ok()? - 4];
+            stream.read_exact(&mut body).await.ok()?;
+            if tag != b'Q' {
+                continue;
+            }
+            body.pop();
+            let query = String::from_utf8(body).ok()?;
+            match reply(&query) {
+                Reply::Bytes(bytes) => stream.write_all(&bytes).await.ok()?,
+                Reply::Later(first, told, bytes) => {
+                    stream.write_all(&first).await.ok()?;
+                    told.notified().await;
+                    stream.write_all(&bytes).await.ok()?;
+                }
+                Reply::Nothing => {}
+                Reply::Close => return None,
+            }
+        }
+        Some(())
+    }
+
+    /// Something that a test expects to go on at once.
+    async fn soon<T>(it: impl Future<Output = T>) -> T {
+        timeout(Duration::from_secs(20), it).await.unwrap()
+    }
+
+    #[derive(Clone)]
+    struct Asker(Arc<Databases>);
 
     impl Asker {
         fn new() -> Self {
-            Self(Databases {
+            Self(Arc::new(Databases {
                 servers: Arc::default(),
                 verified: tls::verified(None).unwrap(),
                 encrypted_only: tls::encrypted_only(),
-            })
+            }))
         }
 
         async fn ask(&self, url: &str, statement: &str) -> Result<f64, CollectError> {
@@ -549,6 +660,18 @@ mod tests {
             let until = Instant::now() + Duration::from_secs(15);
             let asked = ask(&self.0, &address, statement, until, None);
             Ok(asked.await?.value)
+        }
+
+        /// The answer, which should come at once.
+        async fn number(&self, url: &str, statement: &str) -> String {
+            let value = soon(self.ask(url, statement)).await.unwrap();
+            value.to_string()
+        }
+
+        /// Asks beside what the test does.
+        fn begin(&self, url: &str, statement: &str) -> JoinHandle<Result<f64, CollectError>> {
+            let (asker, url, statement) = (self.clone(), url.to_owned(), statement.to_owned());
+            tokio::spawn(async move { asker.ask(&url, &statement).await })
         }
     }
 
@@ -650,7 +773,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn collectors_of_one_database_share_a_connection() {
+    async fn collectors_of_one_database_take_turns_on_a_connection() {
         let fake = Fake::new(|query, _| {
             let value = if query.ends_with("SELECT 1") {
                 "1"
@@ -662,13 +785,10 @@ mod tests {
         .await;
         let asker = Asker::new();
         let url = fake.url();
-        let (a, b) = tokio::join!(asker.ask(&url, "SELECT 1"), asker.ask(&url, "SELECT 2.5"));
-        assert_eq!(
-            (a.unwrap().to_bits(), b.unwrap().to_bits()),
-            (1.0_f64.to_bits(), 2.5_f64.to_bits())
-        );
+        assert_eq!(asker.number(&url, "SELECT 1").await, "1");
+        assert_eq!(asker.number(&url, "SELECT 2.5").await, "2.5");
         assert_eq!(fake.connections(), 1);
-        let queries = fake.queries.lock().unwrap();
+        let queries = fake.queries.borrow();
         let are_limited = queries.iter().all(|query| {
             query.starts_with("SET LOCAL statement_timeout = 14")
                 && query.contains("; SET TRANSACTION READ ONLY; SELECT ")
@@ -791,5 +911,161 @@ mod tests {
         }
         asker.ask(&url, "SELECT 1").await.unwrap();
         assert_eq!(fake.connections(), 5);
+    }
+
+    /// Answers `hang` with nothing, `slow` when told to, `b` with 9 and all others with 1.
+    fn reply_of(query: &str, told: &Arc<Notify>) -> Reply {
+        match query.rsplit_once(' ').unwrap().1 {
+            "hang" => Reply::Nothing,
+            "slow" => Reply::Later(Vec::new(), Arc::clone(told), bytes_of(&[Some("2")])),
+            "b" => rows_of(&[Some("9")]),
+            _ => rows_of(&[Some("1")]),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_that_hangs_holds_up_and_hurts_no_other() {
+        let told = Arc::new(Notify::new());
+        let at = Arc::clone(&told);
+        let fake = Fake::new(move |query, _| reply_of(query, &at)).await;
+        let (asker, url) = (Asker::new(), fake.url());
+        let hung = asker.begin(&url, "SELECT hang");
+        fake.until_asked("hang", 1).await;
+        let slow = asker.begin(&url, "SELECT slow");
+        fake.until_asked("slow", 1).await;
+        assert_eq!(asker.number(&url, "SELECT a").await, "1");
+        hung.abort();
+        fake.until_open(2).await;
+        told.notify_one();
+        let slow = soon(slow).await.unwrap().unwrap();
+        assert_eq!(slow.to_string(), "2");
+        assert_eq!(asker.number(&url, "SELECT a").await, "1");
+        assert_eq!(fake.connections(), 3);
+    }
+
+    #[tokio::test]
+    async fn more_queries_than_connections_take_turns() {
+        let told = Arc::new(Notify::new());
+        let at = Arc::clone(&told);
+        let fake = Fake::new(move |query, _| reply_of(query, &at)).await;
+        let (asker, url) = (Asker::new(), fake.url());
+        let begin = |statement: &str| asker.begin(&url, statement);
+        let hung: Vec<_> = (1..AT_ONCE).map(|_| begin("SELECT hang")).collect();
+        fake.until_asked("hang", AT_ONCE - 1).await;
+        let slow = begin("SELECT slow");
+        fake.until_asked("slow", 1).await;
+        let others: Vec<_> = (0..20).map(|_| begin("SELECT a")).collect();
+        told.notify_one();
+        for other in others {
+            assert_eq!(soon(other).await.unwrap().unwrap().to_string(), "1");
+        }
+        assert_eq!(soon(slow).await.unwrap().unwrap().to_string(), "2");
+        assert_eq!(fake.connections(), AT_ONCE);
+        hung.iter().for_each(JoinHandle::abort);
+        fake.until_open(1).await;
+        assert_eq!(asker.number(&url, "SELECT b").await, "9");
+    }
+
+    #[tokio::test]
+    async fn connections_are_used_again_pass_by_pass_and_none_is_left_open() {
+        let fake = Fake::new(|query, _| reply_of(query, &Arc::default())).await;
+        let (asker, url) = (Asker::new(), fake.url());
+        for _ in 0..50 {
+            let one = || asker.number(&url, "SELECT a");
+            tokio::join!(one(), one(), one());
+        }
+        let before = fake.connections();
+        assert!(before <= 3, "{before}");
+        for pass in 1..=20 {
+            let hung = asker.begin(&url, "SELECT hang");
+            fake.until_asked("hang", pass).await;
+            assert_eq!(asker.number(&url, "SELECT b").await, "9");
+            hung.abort();
+            fake.until_open(KEPT).await;
+        }
+        // A query that hangs costs its own connection, and the first time those that are as old.
+        let after = fake.connections();
+        assert!(after <= before + 21, "{before}, then {after}");
+        drop(asker);
+        fake.until_open(0).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_too_many_is_nobody_elses() {
+        let notice = message_of(b'N', b"SNOTICE\0C00000\0Mhello\0\0");
+        let setting = message_of(b'S', b"application_name\0x\0");
+        let rests: [(Vec<u8>, bool); 6] = [
+            (bytes_of(&[Some("8")]), false),
+            (bytes_of(&[Some("8")])[..7].to_vec(), false),
+            (b"T".to_vec(), false),
+            (ready(), false),
+            (error_of("57P01", "terminating connection"), false),
+            ([notice, setting].concat(), true),
+        ];
+        for (rest, is_fine) in rests {
+            let shown = String::from_utf8_lossy(&rest).into_owned();
+            let fake = Fake::new(move |query, _| {
+                if query.ends_with('a') {
+                    Reply::Bytes([bytes_of(&[Some("7")]), rest.clone()].concat())
+                } else {
+                    rows_of(&[Some("1")])
+                }
+            })
+            .await;
+            let (asker, url) = (Asker::new(), fake.url());
+            for pass in 1..=3 {
+                assert_eq!(asker.number(&url, "SELECT a").await, "7", "{shown:?}");
+                assert_eq!(asker.number(&url, "SELECT b").await, "1", "{shown:?}");
+                let expected = if is_fine { 1 } else { pass + 1 };
+                assert_eq!(fake.connections(), expected, "{shown:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_that_comes_before_the_end_of_its_answer_costs_no_connection() {
+        let told = Arc::new(Notify::new());
+        told.notify_one();
+        let fake = Fake::new(move |query, _| {
+            if query.ends_with('a') {
+                let error = error_of("42P01", "relation \"jobs\" does not exist");
+                Reply::Later(error, Arc::clone(&told), ready())
+            } else {
+                rows_of(&[Some("1")])
+            }
+        })
+        .await;
+        let (asker, url) = (Asker::new(), fake.url());
+        let error = soon(asker.ask(&url, "SELECT a")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Query, "{error}");
+        assert_eq!(asker.number(&url, "SELECT b").await, "1");
+        assert_eq!(fake.connections(), 1);
+    }
+
+    #[test]
+    fn messages_are_told_apart_wherever_they_are_split() {
+        let notice = message_of(b'N', b"SNOTICE\0\0");
+        let answer = bytes_of(&[Some("Z"), None]);
+        for mode in [SslMode::Disable, SslMode::Prefer] {
+            let mut talk = Talk::of(mode);
+            if mode == SslMode::Prefer {
+                talk.step(b'N');
+            }
+            for byte in [message_of(b'R', &[0; 4]), ready()].concat() {
+                assert!(!talk.is_at_rest());
+                talk.step(byte);
+            }
+            for byte in &notice {
+                assert!(talk.is_at_rest());
+                talk.step(*byte);
+            }
+            talk.asked += 1;
+            for byte in [notice.clone(), answer.clone(), notice.clone()].concat() {
+                talk.step(byte);
+            }
+            assert!(talk.is_at_rest());
+            talk.came(&answer);
+            assert!(!talk.is_at_rest());
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Asking Redis for a number: one command that reads, over a connection that all collectors of the server share.
+//! Asking Redis for a number: one command that reads, over a connection that it has for itself until the answer is there.
 //!
 //! A key that has moved to another node of a cluster is followed once. What an answer means is apart from asking
 //! ([`reading`]), and is pure.
@@ -15,7 +15,9 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     CollectError, Found, Sample,
-    connection::{Doubt, Driver, Meter, Metered, Open, Slot, Slots, dial, within_connect_timeout},
+    connection::{
+        Driver, Framing, Meter, Metered, Open, Slots, Watch, Watched, dial, within_connect_timeout,
+    },
     instant::number,
     tls as encryption,
 };
@@ -42,16 +44,17 @@ const VALUE_LIMIT: usize = 60;
 /// The connections to Redis servers.
 pub(super) type Servers = Slots<RedisAddress, Connection>;
 
-/// An open connection. Requests of several collectors go over it side by side.
+/// An open connection.
 pub(super) struct Connection {
     commands: MultiplexedConnection,
     driver: Driver,
     meter: Meter,
+    watch: Watch<Talk>,
 }
 
 impl Open for Connection {
-    fn is_open(&self) -> bool {
-        self.driver.is_running()
+    fn is_ready(&mut self) -> bool {
+        self.driver.catch_up() && self.watch.is_at_rest()
     }
 }
 
@@ -104,11 +107,11 @@ async fn once(
     address: &RedisAddress,
     command: &Cmd,
 ) -> Result<Answer, CollectError> {
-    let slot: Arc<Slot<Connection>> = servers.of(address.clone());
-    let connection = slot.get(open(address, tls)).await?;
-    let doubt = Doubt::of(&connection.driver);
-    let mut commands = connection.commands.clone();
-    let result = match commands.send_packed_command(command).await {
+    let slot = servers.of(address.clone());
+    let mut lease = slot.get(Box::pin(open(address, tls))).await?;
+    let connection = &mut lease.connection;
+    let asking = connection.commands.send_packed_command(command);
+    let result = match connection.driver.until(asking).await {
         Ok(Value::ServerError(error)) => Err(RedisError::from(error)),
         result => result,
     };
@@ -121,7 +124,7 @@ async fn once(
         Err(error) => return Err(connection.meter.or_oversized(failed(address, error))),
     };
     connection.meter.reset();
-    doubt.settle();
+    lease.give_back();
     result
 }
 
@@ -132,7 +135,7 @@ fn peer(address: &RedisAddress) -> String {
 /// Makes a connection: TLS, password and database included.
 async fn open(address: &RedisAddress, tls: &Arc<ClientConfig>) -> Result<Connection, CollectError> {
     let peer = peer(address);
-    let meter = Meter::default();
+    let (meter, watch) = (Meter::default(), Watch::new(Talk::default()));
     let opening = async {
         let stream = dial(&address.host, address.port, &peer).await?;
         let stream: Box<dyn Stream> = if address.has_tls {
@@ -149,7 +152,7 @@ async fn open(address: &RedisAddress, tls: &Arc<ClientConfig>) -> Result<Connect
         } else {
             Box::new(stream)
         };
-        let stream = Metered::new(stream, meter.clone());
+        let stream = Watched::new(Metered::new(stream, meter.clone()), watch.clone());
         let info = RedisConnectionInfo {
             db: i64::from(address.database),
             username: address.user.clone(),
@@ -167,11 +170,151 @@ async fn open(address: &RedisAddress, tls: &Arc<ClientConfig>) -> Result<Connect
     };
     let (commands, driving) = within_connect_timeout(&peer, opening).await?;
     meter.reset();
+    let mut driver = Driver::new(driving);
+    // One that turns us away may say why before it is asked anything: that is left for the answer.
+    if watch.framing().commands.count > 0 {
+        driver.catch_up();
+    }
+    if !watch.is_at_rest() {
+        return Err(CollectError::NotItsProtocol { peer });
+    }
     Ok(Connection {
         commands,
-        driver: Driver::spawn(driving),
+        driver,
         meter,
+        watch,
     })
+}
+
+/// The commands and the answers of a connection.
+#[derive(Default)]
+struct Talk {
+    commands: Values,
+    answers: Values,
+}
+
+impl Framing for Talk {
+    fn went(&mut self, bytes: &[u8]) {
+        self.commands.go_over(bytes);
+    }
+
+    fn came(&mut self, bytes: &[u8]) {
+        self.answers.go_over(bytes);
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.commands.count == self.answers.count && self.answers.is_between()
+    }
+}
+
+/// Counts the values of a stream, of RESP2 or RESP3.
+#[derive(Default)]
+struct Values {
+    /// How many are complete. What is pushed is none: nobody asked for it.
+    count: u64,
+    /// How many more belong to the one that has begun, itself included.
+    wanted: u64,
+    is_pushed: bool,
+    place: Place,
+}
+
+/// Where in a value it is.
+#[derive(Default)]
+enum Place {
+    /// Before its first byte.
+    #[default]
+    Begin,
+    /// In its first line, which for many kinds is all of it.
+    Line {
+        kind: u8,
+        /// A length: of bytes, or of values.
+        number: u64,
+        is_negative: bool,
+        is_ending: bool,
+    },
+    /// In the bytes that follow, the end of their line included.
+    Bytes { left: u64 },
+}
+
+impl Values {
+    /// Whether the last one is complete. What is pushed may come at any time, and be on its way.
+    fn is_between(&self) -> bool {
+        self.wanted == 0 || self.is_pushed
+    }
+
+    fn go_over(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.step(*byte);
+        }
+    }
+
+    fn step(&mut self, byte: u8) {
+        match &mut self.place {
+            Place::Begin => {
+                if self.wanted == 0 {
+                    self.wanted = 1;
+                    self.is_pushed = byte == b'>';
+                }
+                self.place = Place::Line {
+                    kind: byte,
+                    number: 0,
+                    is_negative: false,
+                    is_ending: false,
+                };
+            }
+            Place::Line {
+                kind,
+                number,
+                is_negative,
+                is_ending,
+            } => {
+                if *is_ending && byte == b'\n' {
+                    let length = if *is_negative { None } else { Some(*number) };
+                    let kind = *kind;
+                    self.end_line(kind, length);
+                    return;
+                }
+                *is_ending = byte == b'\r';
+                match byte {
+                    b'-' => *is_negative = true,
+                    b'0'..=b'9' => {
+                        let digit = u64::from(byte - b'0');
+                        *number = number.saturating_mul(10).saturating_add(digit);
+                    }
+                    _ => {}
+                }
+            }
+            Place::Bytes { left: 1 } => self.complete_one(0),
+            Place::Bytes { left } => *left -= 1,
+        }
+    }
+
+    /// After the first line of a value. Where its length is missing, it is a null.
+    fn end_line(&mut self, kind: u8, length: Option<u64>) {
+        match (kind, length) {
+            (b'$' | b'!' | b'=', Some(length)) => {
+                self.place = Place::Bytes {
+                    left: length.saturating_add(2),
+                };
+            }
+            (b'*' | b'~' | b'>', Some(length)) => self.complete_one(length),
+            (b'%', Some(length)) => self.complete_one(length.saturating_mul(2)),
+            // Attributes come before the value that they belong to.
+            (b'|', Some(length)) => {
+                self.complete_one(length.saturating_mul(2).saturating_add(1));
+            }
+            _ => self.complete_one(0),
+        }
+    }
+
+    /// One value is complete but for the ones in it.
+    fn complete_one(&mut self, inner: u64) {
+        self.place = Place::Begin;
+        self.wanted = self.wanted.saturating_sub(1).saturating_add(inner);
+        if self.wanted == 0 && !self.is_pushed {
+            self.count += 1;
+        }
+    }
 }
 
 /// The node that an error sends us to: the same server in everything but its place.
@@ -298,24 +441,31 @@ fn several(found: String) -> CollectError {
 mod tests {
     use std::{
         net::Ipv4Addr,
-        sync::{
-            Mutex,
-            atomic::{AtomicUsize, Ordering},
-        },
+        sync::atomic::{AtomicUsize, Ordering},
         time::Duration,
     };
 
     use tokio::{
-        io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+        io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, duplex},
         net::{TcpListener, TcpStream},
+        sync::{Notify, watch},
+        task::JoinHandle,
         time::timeout,
     };
 
-    use super::{super::CollectErrorKind as Kind, *};
+    use super::{
+        super::{
+            CollectErrorKind as Kind,
+            connection::{AT_ONCE, KEPT},
+        },
+        *,
+    };
 
     /// What a fake server does when asked something.
     enum Reply {
         Bytes(Vec<u8>),
+        /// When it is told to.
+        Later(Arc<Notify>, Vec<u8>),
         Nothing,
         Close,
     }
@@ -327,8 +477,9 @@ mod tests {
     /// A server that answers as it is told to; it knows nothing of Redis but how a command is written.
     struct Fake {
         port: u16,
-        commands: Arc<Mutex<Vec<String>>>,
+        commands: watch::Sender<Vec<String>>,
         connections: Arc<AtomicUsize>,
+        open: watch::Sender<usize>,
     }
 
     impl Fake {
@@ -336,30 +487,38 @@ mod tests {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             let fake = Self {
                 port: listener.local_addr().unwrap().port(),
-                commands: Arc::default(),
+                commands: watch::Sender::default(),
                 connections: Arc::default(),
+                open: watch::Sender::default(),
             };
             let reply = Arc::new(reply);
-            let (commands, connections) =
-                (Arc::clone(&fake.commands), Arc::clone(&fake.connections));
+            let (commands, connections) = (fake.commands.clone(), Arc::clone(&fake.connections));
+            let open = fake.open.clone();
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     let nth = connections.fetch_add(1, Ordering::Relaxed) + 1;
-                    let (commands, reply) = (Arc::clone(&commands), Arc::clone(&reply));
+                    let (commands, reply) = (commands.clone(), Arc::clone(&reply));
+                    let open = open.clone();
+                    open.send_modify(|open| *open += 1);
                     tokio::spawn(async move {
                         let mut stream = BufReader::new(stream);
                         while let Some(command) = read(&mut stream).await {
-                            commands.lock().unwrap().push(command.clone());
-                            match reply(&command, nth) {
-                                Reply::Bytes(bytes) => {
-                                    if stream.write_all(&bytes).await.is_err() {
-                                        return;
-                                    }
+                            commands.send_modify(|all| all.push(command.clone()));
+                            let bytes = match reply(&command, nth) {
+                                Reply::Bytes(bytes) => bytes,
+                                Reply::Later(told, bytes) => {
+                                    told.notified().await;
+                                    bytes
                                 }
-                                Reply::Nothing => {}
-                                Reply::Close => return,
+                                Reply::Nothing => continue,
+                                Reply::Close => break,
+                            };
+                            if stream.write_all(&bytes).await.is_err() {
+                                break;
                             }
                         }
+                        drop(stream);
+                        open.send_modify(|open| *open -= 1);
                     });
                 }
             });
@@ -371,12 +530,31 @@ mod tests {
         }
 
         fn commands(&self) -> Vec<String> {
-            std::mem::take(&mut *self.commands.lock().unwrap())
+            self.commands.send_replace(Vec::new())
+        }
+
+        /// Until it has been asked so often.
+        async fn until_asked(&self, command: &str, count: usize) {
+            let is_it = |one: &&String| *one == command;
+            let mut commands = self.commands.subscribe();
+            let asked = commands.wait_for(|all| all.iter().filter(is_it).count() >= count);
+            soon(asked).await.unwrap();
+        }
+
+        /// Until no more connections are open than so many.
+        async fn until_open(&self, count: usize) {
+            let mut open = self.open.subscribe();
+            soon(open.wait_for(|open| *open <= count)).await.unwrap();
         }
 
         fn connections(&self) -> usize {
             self.connections.load(Ordering::Relaxed)
         }
+    }
+
+    /// Something that a test expects to go on at once.
+    async fn soon<T>(it: impl Future<Output = T>) -> T {
+        timeout(Duration::from_secs(20), it).await.unwrap()
     }
 
     async fn read(stream: &mut BufReader<TcpStream>) -> Option<String> {
@@ -398,15 +576,16 @@ mod tests {
         (read > 0).then(|| line.trim_end().to_owned())
     }
 
+    #[derive(Clone)]
     struct Asker {
-        servers: Servers,
+        servers: Arc<Servers>,
         tls: Arc<ClientConfig>,
     }
 
     impl Asker {
         fn new() -> Self {
             Self {
-                servers: Servers::default(),
+                servers: Arc::default(),
                 tls: encryption::verified(None).unwrap(),
             }
         }
@@ -416,6 +595,17 @@ mod tests {
             let words = command.split(' ').map(str::to_owned);
             let sample = ask(&self.servers, &self.tls, &address, words, None).await?;
             Ok(sample.value)
+        }
+
+        /// The answer, which should come at once.
+        async fn number(&self, url: &str, command: &str) -> String {
+            soon(self.ask(url, command)).await.unwrap().to_string()
+        }
+
+        /// Asks beside what the test does.
+        fn begin(&self, url: &str, command: &str) -> JoinHandle<Result<f64, CollectError>> {
+            let (asker, url, command) = (self.clone(), url.to_owned(), command.to_owned());
+            tokio::spawn(async move { asker.ask(&url, &command).await })
         }
     }
 
@@ -479,7 +669,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn user_and_database_are_the_addresss_and_the_connection_is_shared() {
+    async fn user_and_database_are_the_addresss_and_the_connection_is_kept() {
         let fake = Fake::new(|command, _| match command {
             "AUTH me s3cret" | "SELECT 2" => say("+OK"),
             "LLEN a" => say(":3"),
@@ -488,11 +678,8 @@ mod tests {
         .await;
         let url = format!("redis://me:s3cret@127.0.0.1:{}/2", fake.port);
         let asker = Asker::new();
-        let (a, b) = tokio::join!(asker.ask(&url, "LLEN a"), asker.ask(&url, "GET b"));
-        assert_eq!(
-            (a.unwrap().to_bits(), b.unwrap().to_bits()),
-            (3.0_f64.to_bits(), 41.0_f64.to_bits())
-        );
+        assert_eq!(asker.number(&url, "LLEN a").await, "3");
+        assert_eq!(asker.number(&url, "GET b").await, "41");
         assert_eq!(
             fake.commands(),
             ["AUTH me s3cret", "SELECT 2", "LLEN a", "GET b"]
@@ -614,6 +801,196 @@ mod tests {
         assert_eq!(error.kind(), Kind::Unreadable, "{error}");
         asker.ask(&url, "LLEN a").await.unwrap();
         assert_eq!(fake.connections(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_holds_up_and_hurts_no_other() {
+        let told = Arc::new(Notify::new());
+        let at = Arc::clone(&told);
+        let fake = Fake::new(move |command, _| match command {
+            "LLEN hang" => Reply::Nothing,
+            "LLEN slow" => Reply::Later(Arc::clone(&at), b":2\r\n".to_vec()),
+            _ => say(":1"),
+        })
+        .await;
+        let (asker, url) = (Asker::new(), fake.url());
+        let hung = asker.begin(&url, "LLEN hang");
+        fake.until_asked("LLEN hang", 1).await;
+        let slow = asker.begin(&url, "LLEN slow");
+        fake.until_asked("LLEN slow", 1).await;
+        assert_eq!(asker.number(&url, "LLEN a").await, "1");
+        hung.abort();
+        fake.until_open(2).await;
+        told.notify_one();
+        let slow = soon(slow).await.unwrap().unwrap();
+        assert_eq!(slow.to_string(), "2");
+        assert_eq!(asker.number(&url, "LLEN a").await, "1");
+        assert_eq!(fake.connections(), 3);
+    }
+
+    #[tokio::test]
+    async fn more_commands_than_connections_take_turns() {
+        let told = Arc::new(Notify::new());
+        let at = Arc::clone(&told);
+        let fake = Fake::new(move |command, _| match command {
+            "LLEN hang" => Reply::Nothing,
+            "LLEN slow" => Reply::Later(Arc::clone(&at), b":2\r\n".to_vec()),
+            _ => say(":1"),
+        })
+        .await;
+        let (asker, url) = (Asker::new(), fake.url());
+        let hung: Vec<_> = (1..AT_ONCE)
+            .map(|_| asker.begin(&url, "LLEN hang"))
+            .collect();
+        fake.until_asked("LLEN hang", AT_ONCE - 1).await;
+        let slow = asker.begin(&url, "LLEN slow");
+        fake.until_asked("LLEN slow", 1).await;
+        // All wait for what is left by those that hang.
+        let others: Vec<_> = (0..20).map(|_| asker.begin(&url, "LLEN a")).collect();
+        tokio::task::yield_now().await;
+        assert_eq!(fake.connections(), AT_ONCE);
+        told.notify_one();
+        for other in others {
+            assert_eq!(soon(other).await.unwrap().unwrap().to_string(), "1");
+        }
+        assert_eq!(soon(slow).await.unwrap().unwrap().to_string(), "2");
+        assert_eq!(fake.connections(), AT_ONCE);
+        hung.iter().for_each(JoinHandle::abort);
+        fake.until_open(1).await;
+        assert_eq!(asker.number(&url, "LLEN a").await, "1");
+    }
+
+    #[tokio::test]
+    async fn connections_are_used_again_pass_by_pass_and_none_is_left_open() {
+        let fake = Fake::new(|command, _| match command {
+            "LLEN hang" => Reply::Nothing,
+            _ => say(":1"),
+        })
+        .await;
+        let (asker, url) = (Asker::new(), fake.url());
+        for _ in 0..50 {
+            let one = || asker.number(&url, "LLEN a");
+            tokio::join!(one(), one(), one());
+        }
+        assert!(fake.connections() <= 3, "{}", fake.connections());
+        let before = fake.connections();
+        for pass in 1..=20 {
+            let hung = asker.begin(&url, "LLEN hang");
+            fake.until_asked("LLEN hang", pass).await;
+            assert_eq!(asker.number(&url, "LLEN a").await, "1");
+            hung.abort();
+            fake.until_open(KEPT).await;
+        }
+        // A command that hangs costs its own connection, and the first time those that are as old.
+        assert!(fake.connections() <= before + 21, "{}", fake.connections());
+        drop(asker);
+        fake.until_open(0).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_too_many_is_nobody_elses() {
+        for rest in [":9\r\n", ":", "$5\r\n12", "+OK\r\n:7", "-ERR no\r\n"] {
+            let fake = Fake::new(move |command, _| match command {
+                "LLEN a" => Reply::Bytes(format!(":7\r\n{rest}").into_bytes()),
+                _ => say(":1"),
+            })
+            .await;
+            let (asker, url) = (Asker::new(), fake.url());
+            for pass in 1..=3 {
+                assert_eq!(asker.number(&url, "LLEN a").await, "7", "{rest}");
+                assert_eq!(asker.number(&url, "LLEN b").await, "1", "{rest}");
+                assert_eq!(fake.connections(), pass + 1, "{rest}");
+            }
+        }
+        // What is pushed is no answer.
+        let fake = Fake::new(move |command, _| match command {
+            "HELLO 3" => say("%1\r\n+proto\r\n:3\r\n>2\r\n+invalidate\r\n*0"),
+            "LLEN a" => say(":7\r\n>2\r\n$10\r\ninvalidate\r\n_"),
+            _ => say(":1"),
+        })
+        .await;
+        let (asker, url) = (Asker::new(), format!("{}?protocol=3", fake.url()));
+        for _ in 0..3 {
+            assert_eq!(asker.number(&url, "LLEN a").await, "7");
+            assert_eq!(asker.number(&url, "LLEN b").await, "1");
+        }
+        assert_eq!(fake.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_too_many_to_the_password_is_said() {
+        let fake = Fake::new(|command, _| match command {
+            "AUTH me hunter2" => say("+OK\r\n+OK"),
+            _ => say(":1"),
+        })
+        .await;
+        let url = format!("redis://me:hunter2@127.0.0.1:{}", fake.port);
+        let error = soon(Asker::new().ask(&url, "LLEN a")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unreadable, "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_nobody_asks_spoils_a_connection() {
+        for (late, is_fine) in [(":9\r\n", false), (":", false), (">1\r\n+x\r\n", true)] {
+            let (mut server, client) = duplex(64);
+            let (meter, watch) = (Meter::default(), Watch::new(Talk::default()));
+            let stream = Watched::new(Metered::new(client, meter.clone()), watch.clone());
+            let info = RedisConnectionInfo::default();
+            let config = AsyncConnectionConfig::new();
+            let opened = MultiplexedConnection::new_with_config(&info, stream, config).await;
+            let (commands, driving) = opened.unwrap();
+            let mut connection = Connection {
+                commands,
+                driver: Driver::new(driving),
+                meter,
+                watch,
+            };
+            server.write_all(b":7\r\n").await.unwrap();
+            let mut command = Cmd::new();
+            command.arg("DBSIZE");
+            let asking = connection.commands.send_packed_command(&command);
+            let answer = soon(connection.driver.until(asking)).await.unwrap();
+            assert!(matches!(answer, Value::Int(7)), "{answer:?}");
+            assert!(connection.is_ready());
+            server.write_all(late.as_bytes()).await.unwrap();
+            assert_eq!(connection.is_ready(), is_fine, "{late}");
+            drop(server);
+            assert!(!connection.is_ready());
+        }
+    }
+
+    #[test]
+    fn values_are_counted_wherever_they_are_split() {
+        let values = [
+            "+OK\r\n",
+            "-ERR a $3\r\n",
+            ":-7\r\n",
+            "$-1\r\n",
+            "$0\r\n\r\n",
+            "$4\r\n\r\n:1\r\n",
+            "*-1\r\n",
+            "*0\r\n",
+            "*3\r\n:1\r\n*1\r\n$1\r\na\r\n_\r\n",
+            "%2\r\n+a\r\n:1\r\n+b\r\n~1\r\n,1.5\r\n",
+            "|1\r\n+ttl\r\n:3\r\n$2\r\nab\r\n",
+            "=5\r\ntxt:a\r\n",
+            "(123\r\n",
+            "#t\r\n",
+            "!5\r\nERR a\r\n",
+        ];
+        for value in values {
+            let parsed = redis::parse_redis_value(value.as_bytes());
+            assert!(parsed.is_ok(), "{value:?}");
+            for pushed in ["", ">2\r\n+a\r\n*1\r\n:1\r\n"] {
+                let mut counted = Values::default();
+                counted.go_over(pushed.as_bytes());
+                for (at, byte) in value.bytes().enumerate() {
+                    assert!(counted.is_between() == (at == 0) && counted.count == 0);
+                    counted.step(byte);
+                }
+                assert!(counted.is_between() && counted.count == 1, "{value:?}");
+            }
+        }
     }
 
     #[tokio::test]
