@@ -25,8 +25,8 @@ use crate::{
     clock::Watch,
     labels::{MachineWrite, Operation},
     machines::{
-        ApiError, ApiErrorCause, AppClient, Chosen, CreateWindow, NewClone, PassVolumes, Verdict,
-        WriteWindow,
+        ApiError, ApiErrorCause, AppClient, Chosen, CreateWindow, NewClone, PassVolumes, Turn,
+        Verdict, WriteWindow,
     },
     metrics::Metrics,
     scaling::{
@@ -173,18 +173,25 @@ impl Executor<'_> {
             }
             let begins = has_work && !stopped && calls.len() < self.concurrency;
             // A clone with volumes takes its turn when it has them.
-            let turn = async { template.has_mounts() || self.client.wait_turn(window).await };
+            let turn = async {
+                if template.has_mounts() {
+                    return Some(None);
+                }
+                self.client.wait_turn(window).await.map(Some)
+            };
             let (region, reused, result) = tokio::select! {
                 biased;
                 // Cancel safe: a turn is taken at the very end.
-                has_turn = turn, if begins => {
+                turn = turn, if begins => {
                     if Instant::now() >= begin_before {
                         stopped = true;
                         outcome.out_of_time = true;
-                    } else if let Some(region) = placement.next_region().filter(|_| has_turn) {
+                    } else if let Some(turn) = turn
+                        && let Some(region) = placement.next_region()
+                    {
                         missing -= 1;
                         attempts_left -= 1;
-                        calls.push(self.create_one(template, region, &made, window));
+                        calls.push(self.create_one(template, (region, turn), &made, window));
                     }
                     continue;
                 }
@@ -224,7 +231,7 @@ impl Executor<'_> {
     async fn create_one(
         &self,
         template: &CloneTemplate,
-        region: String,
+        (region, mut turn): (String, Option<Turn<'_>>),
         made: &Mutex<BTreeSet<String>>,
         window: CreateWindow<'_>,
     ) -> (String, Vec<String>, Result<String, ApiError>) {
@@ -238,7 +245,7 @@ impl Executor<'_> {
         };
         if template.has_mounts() {
             // One that must not begin any more takes no turn; the client refuses it.
-            self.client.wait_turn(window).await;
+            turn = self.client.wait_turn(window).await;
         }
         self.watch.stood_still();
         let new = NewClone {
@@ -251,7 +258,7 @@ impl Executor<'_> {
             let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
             !self.was_there(id) && made.insert(id.to_owned())
         };
-        let result = self.client.create_machine(new, window, is_new).await;
+        let result = self.client.create_machine(new, turn, window, is_new).await;
         (region, reused, result)
     }
 

@@ -15,7 +15,10 @@ use http::{HeaderMap, Method, Request, Response, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use url::Url;
 
 use super::{
@@ -97,6 +100,10 @@ pub struct AppClient {
     machine_pace: CreatePace,
     volume_pace: CreatePace,
 }
+
+/// A turn of an app's pace of creates, and a place among its calls in flight.
+#[derive(Debug)]
+pub struct Turn<'client>(SemaphorePermit<'client>);
 
 /// When a create may be made.
 #[derive(Debug, Clone, Copy)]
@@ -279,12 +286,23 @@ impl Api {
         deadline: Instant,
         read: impl Fn(&[u8]) -> Result<T, ApiErrorCause>,
     ) -> Result<T, ApiError> {
+        self.make_in(None, call, deadline, read).await
+    }
+
+    /// As [`Self::make`], with a place for the first attempt.
+    async fn make_in<T>(
+        &self,
+        mut place: Option<SemaphorePermit<'_>>,
+        call: &Call<'_>,
+        deadline: Instant,
+        read: impl Fn(&[u8]) -> Result<T, ApiErrorCause>,
+    ) -> Result<T, ApiError> {
         let begin_before = call.begin_before.unwrap_or(deadline);
         let mut pauses = pauses(self.jitter.next()).build();
         let mut after_unknown = false;
         let mut before = None;
         loop {
-            let failure = match self.attempt(call, deadline, &read).await {
+            let failure = match self.attempt(place.take(), call, deadline, &read).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -309,10 +327,11 @@ impl Api {
                 return Err(error);
             };
             pause(self.shutdown.clone(), length).await;
-            if let Some(pace) = call.pace {
+            if let (Some(pace), Some(places)) = (call.pace, call.in_flight) {
                 let is_open = || !self.shutdown.is_set() && !call.is_halted();
+                place = pace.wait_turn(places, begin_before, is_open).await;
                 // Where it may not be made any more at all the attempt says why.
-                if !pace.wait_turn(begin_before, is_open).await && is_open() {
+                if place.is_none() && is_open() {
                     return Err(error);
                 }
             }
@@ -323,14 +342,15 @@ impl Api {
 
     async fn attempt<T>(
         &self,
+        place: Option<SemaphorePermit<'_>>,
         call: &Call<'_>,
         deadline: Instant,
         read: &impl Fn(&[u8]) -> Result<T, ApiErrorCause>,
     ) -> Result<T, Failure> {
         // It is never closed.
-        let _in_flight = match call.in_flight {
-            Some(places) => places.acquire().await.ok(),
-            None => None,
+        let _in_flight = match (place, call.in_flight) {
+            (None, Some(places)) => places.acquire().await.ok(),
+            (place, _) => place,
         };
         let begun = Instant::now();
         let not_made = |cause| {
@@ -498,18 +518,20 @@ impl AppClient {
         self.api.make(&call, deadline, graphql::answer).await
     }
 
-    /// Waits for the next turn to create a machine and takes it; whether there is one within the `window`.
+    /// Waits for the next turn to create a machine and takes it, if there is one within the `window`.
     ///
     /// Cancel safe: a turn is taken at the very end.
-    pub async fn wait_turn(&self, window: CreateWindow<'_>) -> bool {
+    pub async fn wait_turn(&self, window: CreateWindow<'_>) -> Option<Turn<'_>> {
         let is_open = || window.is_open();
         self.machine_pace
-            .wait_turn(window.begin_before, is_open)
+            .wait_turn(&self.in_flight, window.begin_before, is_open)
             .await
+            .map(Turn)
     }
 
     /// Creates one machine and returns its id, which has to be one that `is_new`. Repeated only where it surely did not happen, each time with a turn of the
-    /// pace as [`AppClient::wait_turn`] gives it for the first attempt, and begun only within the `window`.
+    /// pace as [`AppClient::wait_turn`] gives it for the first attempt, and begun only within the `window`: who has no turn
+    /// because that is closed is told so.
     ///
     /// # Errors
     ///
@@ -517,6 +539,7 @@ impl AppClient {
     pub async fn create_machine(
         &self,
         new: NewClone<'_>,
+        turn: Option<Turn<'_>>,
         window: CreateWindow<'_>,
         is_new: impl Fn(&str) -> bool,
     ) -> Result<String, ApiError> {
@@ -532,7 +555,8 @@ impl AppClient {
             Err(message) => return Err(call.refused(message)),
         };
         let read = |body: &[u8]| made("machine", body, &is_new);
-        self.api.make(&call, window.deadline, read).await
+        let place = turn.map(|turn| turn.0);
+        self.api.make_in(place, &call, window.deadline, read).await
     }
 
     /// Starts or resumes one machine.
@@ -650,7 +674,7 @@ impl AppClient {
                     query.append_pair("instance_id", instance_id);
                 }
             }
-            let attempt = self.api.attempt(&call, until + WAIT_ANSWER, &unread);
+            let attempt = self.api.attempt(None, &call, until + WAIT_ANSWER, &unread);
             let Err(Failure { cause, request_id }) = attempt.await else {
                 return Ok(true);
             };
@@ -749,12 +773,15 @@ impl AppClient {
             Err(error) => return Err(call.refused(error.to_string())),
         };
         let is_open = || window.is_open();
-        let pace = &self.volume_pace;
-        if !pace.wait_turn(window.begin_before, is_open).await {
+        let turn = self
+            .volume_pace
+            .wait_turn(&self.in_flight, window.begin_before, is_open);
+        let Some(place) = turn.await else {
             return Err(call.bare_error(ApiErrorCause::NotBegun));
-        }
+        };
         let read = |body: &[u8]| made("volume", body, &is_new);
-        self.api.make(&call, window.begin_before, read).await
+        let until = window.begin_before;
+        self.api.make_in(Some(place), &call, until, read).await
     }
 
     async fn write(
@@ -1045,7 +1072,7 @@ mod tests {
         };
         let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
-        let create = client.create_machine(new_clone(&template), window, |_| true);
+        let create = client.create_machine(new_clone(&template), None, window, |_| true);
         let error = create.await.expect_err("it is refused");
         assert_eq!(error.verdict(), Verdict::RateLimited, "{error}");
     }
@@ -1066,7 +1093,7 @@ mod tests {
         };
         let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
-        let create = client.create_machine(new_clone(&template), window, |_| true);
+        let create = client.create_machine(new_clone(&template), None, window, |_| true);
         let outcomes = [
             create.await.map(|_| ()),
             client.start_machine("m", writes).await,

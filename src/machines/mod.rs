@@ -16,7 +16,7 @@ mod token;
 mod volumes;
 mod wire;
 
-pub use client::{Api, ApiOptions, AppClient, CreateWindow, WriteWindow};
+pub use client::{Api, ApiOptions, AppClient, CreateWindow, Turn, WriteWindow};
 pub use clone::NewClone;
 pub use error::{ApiError, ApiErrorCause, Verdict};
 pub use scope::{AppAbout, TokenScope};

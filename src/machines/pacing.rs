@@ -12,6 +12,10 @@ use governor::{
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout_at,
+};
 
 use super::error::ApiErrorCause;
 
@@ -112,25 +116,35 @@ impl CreatePace {
         ))
     }
 
-    /// Waits for the next turn and takes it; whether one came before `begin_before`. None is taken once `is_open` no longer
-    /// holds.
+    /// Waits for one of `places` and for the next turn, and takes both; `None` where there were none before `begin_before`,
+    /// or once `is_open` no longer holds.
+    ///
+    /// A turn is taken by who has a place: turns that wait for places would come all at once when these become free.
     ///
     /// Cancel safe: a turn is taken at the very end.
-    pub(super) async fn wait_turn(
+    pub(super) async fn wait_turn<'places>(
         &self,
+        places: &'places Semaphore,
         begin_before: tokio::time::Instant,
         is_open: impl Fn() -> bool,
-    ) -> bool {
-        loop {
+    ) -> Option<SemaphorePermit<'places>> {
+        while is_open() {
+            let place = timeout_at(begin_before, places.acquire())
+                .await
+                .ok()?
+                .ok()?;
             let now = tokio::time::Instant::now();
             if !is_open() || now >= begin_before {
-                return false;
+                return None;
             }
             let Some(wait) = self.turn() else {
-                return true;
+                return Some(place);
             };
+            // For other calls meanwhile.
+            drop(place);
             tokio::time::sleep_until(begin_before.min(now + wait)).await;
         }
+        None
     }
 
     /// Takes the next turn: how long to wait for it, `None` when it is now.

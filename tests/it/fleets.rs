@@ -89,6 +89,20 @@ async fn creates_of_all_fleets_keep_the_one_pace_of_their_app() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn creates_keep_their_pace_also_after_all_fleets_have_waited_for_one_call() {
+    let file = format!("api-concurrency: 1\n{TWO_GROUPS}");
+    let mut world = world_of(&["web", "worker"], &file);
+    set(&world, "web_load", Some(5.0));
+    set(&world, "jobs", Some(5.0));
+    let slow = Fault::new(Effect::SlowAnswer(Duration::from_millis(2500)));
+    let slow = slow.on(Operation::Create).once();
+    world.platform().add_fault(slow);
+    world.run_for(10).await;
+    let created = world.seconds_of(Operation::Create);
+    assert_eq!(created, [0, 2, 2, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_fleets_failure_is_its_own() {
     let mut world = world_of(&["web", "worker"], TWO_GROUPS);
     set(&world, "web_load", Some(3.0));
