@@ -3,7 +3,7 @@
 //! Each seed picks a few kinds of trouble and leaves the others out, so that some runs are nearly calm and others are
 //! bad in one way only: a rule that guards against one thing is hidden by too many others at once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use bytes::Bytes;
 use fly_autoscaler::sim::{
@@ -70,10 +70,10 @@ impl Formula {
         Some((min.min(max), max))
     }
 
-    fn settings(&self, kind: &str, settings: &mut Vec<(String, String)>) {
+    fn settings(&self, kind: &str, metric: &str, settings: &mut Vec<(String, String)>) {
         let metric = match self.missing {
-            Some(value) => format!("(load ?? {value})"),
-            None => "load".to_owned(),
+            Some(value) => format!("({metric} ?? {value})"),
+            None => metric.to_owned(),
         };
         let min = format!(
             "max({}, min({metric} + ({}), {}))",
@@ -81,14 +81,14 @@ impl Formula {
         );
         let max = match self.max {
             Max::Same => {
-                settings.push((format!("FAS_{kind}_MACHINE_COUNT"), min));
+                settings.push((format!("{kind}_MACHINE_COUNT"), min));
                 return;
             }
             Max::Above(width) => format!("{min} + {width}"),
             Max::Fixed(max) => max.to_string(),
         };
-        settings.push((format!("FAS_MIN_{kind}_MACHINE_COUNT"), min));
-        settings.push((format!("FAS_MAX_{kind}_MACHINE_COUNT"), max));
+        settings.push((format!("MIN_{kind}_MACHINE_COUNT"), min));
+        settings.push((format!("MAX_{kind}_MACHINE_COUNT"), max));
     }
 }
 
@@ -116,7 +116,31 @@ impl Step {
     }
 }
 
-/// The configuration, as the oracle judges by it.
+/// Which machines of an app a fleet has.
+#[derive(Debug, Clone)]
+pub(super) struct Which {
+    pub(super) group: String,
+    /// Of one region only, where each has a target of its own.
+    pub(super) region: Option<String>,
+}
+
+impl Which {
+    pub(super) fn takes(&self, group: Option<&str>, region: &str) -> bool {
+        group == Some(&*self.group) && self.region.as_deref().is_none_or(|own| own == region)
+    }
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.group)?;
+        match &self.region {
+            Some(region) => write!(formatter, "/{region}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The configuration of a fleet, as the oracle judges by it; interval, timeout and concurrency are those of all.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) interval: Duration,
@@ -138,7 +162,7 @@ pub(super) struct Rules {
     pub(super) concurrency: usize,
     pub(super) destroy_running_after: Duration,
     pub(super) deploy_timeout: Duration,
-    pub(super) group: String,
+    pub(super) which: Which,
     pub(super) clone_volumes: bool,
     /// Which of the fleet is the daemon's own machine.
     pub(super) own: Option<usize>,
@@ -175,7 +199,11 @@ impl Start {
 /// Something that happens at a moment. Machines and hosts are chosen by a number among those that there are then.
 #[derive(Debug, Clone)]
 pub(super) enum Event {
-    Load(f64),
+    /// The number that a fleet goes by; none from now on.
+    Load {
+        fleet: usize,
+        load: Option<f64>,
+    },
     MetricsSilent(bool),
     Host {
         which: u64,
@@ -490,20 +518,66 @@ impl Freezes {
     }
 }
 
+/// What each fleet of an app goes by, in their order; none is a part of another one.
+const GAUGES: [&str; 3] = ["load", "demand", "backlog"];
+
+/// One fleet of an app: what one policy says of it.
+pub(super) struct FleetScene {
+    /// Those of all apps, and what is of this one's machines alone.
+    pub(super) rules: Rules,
+    /// The metric that it goes by.
+    pub(super) gauge: &'static str,
+    /// How many processors each machine of its group has, and none of another group.
+    cpus: u64,
+    /// What that is at the beginning and after the end of all trouble; none: it always fails.
+    pub(super) load: Option<f64>,
+}
+
 /// One app at the beginning.
 pub(super) struct Scene {
     /// None is a part of another one.
     pub(super) name: String,
-    /// Those of all apps, and what is of this one's machines alone.
-    pub(super) rules: Rules,
-    pub(super) fleet: Vec<Start>,
+    /// At least one; no two have the same machines.
+    pub(super) fleets: Vec<FleetScene>,
+    /// Those of all fleets, and of none.
+    pub(super) machines: Vec<Start>,
     pub(super) release: Option<u64>,
-    pub(super) load: f64,
+}
+
+impl Scene {
+    /// The fleet that a machine belongs to.
+    pub(super) fn fleet_of(&self, group: Option<&str>, region: &str) -> Option<usize> {
+        let mut fleets = self.fleets.iter();
+        fleets.position(|fleet| fleet.rules.which.takes(group, region))
+    }
+
+    /// The fleet whose metric a query asks for.
+    pub(super) fn fleet_of_query(&self, query: &[u8]) -> usize {
+        let names = |gauge: &str| {
+            query
+                .windows(gauge.len())
+                .any(|part| part == gauge.as_bytes())
+        };
+        let named = self.fleets.iter().position(|fleet| names(fleet.gauge));
+        // One that counts what runs names no gauge, and its app has one fleet.
+        named.unwrap_or(0)
+    }
+
+    /// The fleet that asks for a new volume in this region for a machine with so many processors.
+    pub(super) fn fleet_of_volume(&self, cpus: u64, region: &str) -> Option<usize> {
+        self.fleets.iter().position(|fleet| {
+            let which = &fleet.rules.which;
+            fleet.cpus == cpus && which.takes(Some(&which.group), region)
+        })
+    }
 }
 
 /// Everything about one seed.
 pub(super) struct Scenario {
+    /// The environment.
     pub(super) settings: Vec<(String, String)>,
+    /// The YAML file, which lists the policies where there are several.
+    pub(super) file: Option<String>,
     pub(super) options: Options,
     /// At least one.
     pub(super) apps: Vec<Scene>,
@@ -539,6 +613,14 @@ impl Scenario {
                     .any(|part| part == name.as_bytes())
         };
         self.apps.iter().position(|scene| named(&scene.name))
+    }
+
+    /// How much longer than alone a pass may have to wait for its place; `None`: it never has to.
+    pub(super) fn waits_for_others(&self) -> Option<Duration> {
+        let others = (self.apps.len() - 1).div_ceil(self.concurrency);
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        let waits = self.apps.len() > self.concurrency;
+        waits.then(|| self.apps[0].fleets[0].rules.timeout * others)
     }
 
     /// How far a list may lag behind at most.
@@ -696,25 +778,35 @@ impl Scenario {
             },
             ..RateLimits::default()
         };
-        let mut settings = settings(&rules, metric_is_instances);
+        let mut settings = daemon_settings(&rules);
         let mut apps = vec![Scene {
             name: "web".to_owned(),
-            rules: rules.clone(),
-            fleet,
+            fleets: vec![FleetScene {
+                rules,
+                gauge: GAUGES[0],
+                cpus: 1,
+                load: Some(random.below(9) as f64),
+            }],
+            machines: fleet,
             release,
-            load: random.below(9) as f64,
         }];
         let concurrency = neighbours(more, &mut apps, &mut events, &mut settings);
         for (app, scene) in apps.iter_mut().enumerate() {
             scene.cast(more);
-            let ending = endings(more, &scene.rules);
+            let ending = endings(more, &scene.fleets[0].rules);
             events.extend(ending.into_iter().map(|(at, event)| (at, app, event)));
         }
+        let several = &mut Random::new(seed ^ 0x00f1_ee75);
+        if !metric_is_instances && several.chance(0.25) {
+            further_fleets(several, &mut apps, &mut events);
+        }
+        let file = policies(&apps[0], metric_is_instances, &mut settings);
         let freezes = freezes(more, &mut events);
         chaos.before_freezes = freezes.0.iter().map(|(from, _)| *from).collect();
         events.sort_by_key(|(at, ..)| *at);
         Self {
             settings,
+            file,
             options,
             apps,
             concurrency,
@@ -731,18 +823,19 @@ impl Scenario {
 impl Scene {
     /// Gives a few apps failed machines from the beginning, or makes their machines workers that end by themselves.
     fn cast(&mut self, random: &mut Random) {
-        let group = self.rules.group.clone();
+        let rules = &mut self.fleets[0].rules;
+        let group = rules.which.group.clone();
         let of_group = |start: &&mut Start| start.group == group;
         if random.chance(0.1) {
-            for start in self.fleet.iter_mut().skip(1).filter(of_group) {
+            for start in self.machines.iter_mut().skip(1).filter(of_group) {
                 if random.chance(0.5) {
                     start.state = MachineState::Failed;
                 }
             }
         }
         if random.chance(0.1) {
-            self.rules.workers = true;
-            for start in self.fleet.iter_mut().filter(of_group) {
+            rules.workers = true;
+            for start in self.machines.iter_mut().filter(of_group) {
                 start.config["auto_destroy"] = json!(true);
             }
         }
@@ -786,7 +879,7 @@ fn neighbours(
         let mut rules = Rules {
             own: None,
             protects: false,
-            ..apps[0].rules.clone()
+            ..apps[0].fleets[0].rules.clone()
         };
         let mut fleet = fleet(random, &mut rules);
         rules.own = None;
@@ -809,12 +902,77 @@ fn neighbours(
         apps.push(Scene {
             name: format!("web-{number}"),
             release: release(random, &fleet),
-            rules,
-            fleet,
-            load: random.below(9) as f64,
+            fleets: vec![FleetScene {
+                rules,
+                gauge: GAUGES[0],
+                cpus: 1,
+                load: Some(random.below(9) as f64),
+            }],
+            machines: fleet,
         });
     }
     concurrency
+}
+
+/// One or two policies more, for process groups of their own, with machines of these in each app and what happens to them.
+fn further_fleets(
+    random: &mut Random,
+    apps: &mut [Scene],
+    events_of_all: &mut Vec<(Duration, usize, Event)>,
+) {
+    let groups = ["mail", "cron"];
+    let count = 1 + random.index(groups.len());
+    for (number, group) in (1..).zip(groups.into_iter().take(count)) {
+        let daemon = &apps[0].fleets[0].rules;
+        let policy = Rules {
+            interval: daemon.interval,
+            timeout: daemon.timeout,
+            concurrency: daemon.concurrency,
+            which: Which {
+                group: group.to_owned(),
+                region: None,
+            },
+            ..rules(random)
+        };
+        for (app, scene) in apps.iter_mut().enumerate() {
+            let mut rules = policy.clone();
+            let mut machines = fleet(random, &mut rules);
+            machines.retain(|start| start.group == group);
+            let cpus = 1 + number as u64;
+            for start in &mut machines {
+                start.config["guest"]["cpus"] = json!(cpus);
+            }
+            rules.own = None;
+            // From when on its metric fails for good.
+            let fails = random
+                .chance(0.15)
+                .then(|| random.between(Duration::ZERO, CALM));
+            let happening = events(random, &rules, &mut machines);
+            events_of_all.extend(happening.into_iter().filter_map(|(at, event)| {
+                let event = match event {
+                    Event::Load { load, .. } => Event::Load {
+                        fleet: number,
+                        load: load.filter(|_| fails.is_none_or(|from| at < from)),
+                    },
+                    Event::Lease { .. }
+                    | Event::Exit { .. }
+                    | Event::Protect { .. }
+                    | Event::Deploy(_) => event,
+                    // What else there is happens to all fleets of the app.
+                    _ => return None,
+                };
+                Some((at, app, event))
+            }));
+            let load = random.below(9) as f64;
+            scene.fleets.push(FleetScene {
+                rules,
+                gauge: GAUGES[number],
+                cpus,
+                load: fails.is_none().then_some(load),
+            });
+            scene.machines.extend(machines);
+        }
+    }
 }
 
 /// Machines that die soon after each start, and workers that end when their job is done.
@@ -969,7 +1127,10 @@ fn rules(random: &mut Random) -> Rules {
         concurrency: pick(random, &[1, 2, 8, 8]),
         destroy_running_after: seconds(pick(random, &[0, 20, 45, 45, 90])),
         deploy_timeout: seconds(pick(random, &[120, 300, 600])),
-        group: pick(random, &["app", "app", "worker"]).to_owned(),
+        which: Which {
+            group: pick(random, &["app", "app", "worker"]).to_owned(),
+            region: None,
+        },
         clone_volumes: random.chance(0.4),
         own: None,
         workers: false,
@@ -977,32 +1138,79 @@ fn rules(random: &mut Random) -> Rules {
     }
 }
 
-fn settings(rules: &Rules, metric_is_instances: bool) -> Vec<(String, String)> {
-    let mut settings = Vec::new();
-    let mut set = |name: &str, value: String| settings.push((format!("FAS_{name}"), value));
-    set(
-        "PROMETHEUS_ADDRESS",
-        "http://simulator/prometheus/acme".to_owned(),
-    );
-    set("PROMETHEUS_TOKEN", "FlyV1 fm2_metrics".to_owned());
-    set("PROMETHEUS_METRIC_NAME", "load".to_owned());
-    set(
-        "PROMETHEUS_QUERY",
+fn span(duration: Duration) -> String {
+    format!("{}s", duration.as_secs())
+}
+
+/// What holds for all fleets, which only the top of a file and the environment have.
+fn daemon_settings(rules: &Rules) -> Vec<(String, String)> {
+    let settings = [
+        ("INTERVAL", span(rules.interval)),
+        ("TIMEOUT", span(rules.timeout)),
+        ("API_CONCURRENCY", rules.concurrency.to_string()),
+    ];
+    let named = settings.map(|(name, value)| (format!("FAS_{name}"), value));
+    named.into()
+}
+
+/// Tells what the fleets of an app go by: a single policy by the environment, several by a file, whose text is returned.
+fn policies(
+    scene: &Scene,
+    metric_is_instances: bool,
+    settings: &mut Vec<(String, String)>,
+) -> Option<String> {
+    let query = |gauge: &str| {
         if metric_is_instances {
             "count(fly_instance_up{app='$APP_NAME'})".to_owned()
         } else {
-            "sum(load{app='$APP_NAME'})".to_owned()
-        },
-    );
-    let span = |duration: Duration| format!("{}s", duration.as_secs());
-    set("INTERVAL", span(rules.interval));
-    set("TIMEOUT", span(rules.timeout));
+            format!("sum({gauge}{{app='$APP_NAME'}})")
+        }
+    };
+    let collector = |gauge: &str| {
+        [
+            ("ADDRESS", "http://simulator/prometheus/acme".to_owned()),
+            ("TOKEN", "FlyV1 fm2_metrics".to_owned()),
+            ("METRIC_NAME", gauge.to_owned()),
+            ("QUERY", query(gauge)),
+        ]
+    };
+    if let [only] = &*scene.fleets {
+        let of_collector = collector(only.gauge).map(|(name, value)| {
+            let name = format!("FAS_PROMETHEUS_{name}");
+            (name, value)
+        });
+        let of_policy = policy_settings(&only.rules, only.gauge).into_iter();
+        settings.extend(of_policy.map(|(name, value)| (format!("FAS_{name}"), value)));
+        settings.extend(of_collector);
+        return None;
+    }
+    let key = |name: &str| name.to_lowercase().replace('_', "-");
+    let policies = scene.fleets.iter().map(|fleet| {
+        let settings = policy_settings(&fleet.rules, fleet.gauge).into_iter();
+        let mut policy: serde_json::Map<_, _> = settings
+            .map(|(name, value)| (key(&name), json!(value)))
+            .collect();
+        let mut collector: serde_json::Map<_, _> = collector(fleet.gauge)
+            .map(|(name, value)| (key(name), json!(value)))
+            .into_iter()
+            .collect();
+        collector.insert("type".to_owned(), json!("prometheus"));
+        policy.insert("metric-collectors".to_owned(), json!([collector]));
+        policy
+    });
+    let policies: Vec<_> = policies.collect();
+    Some(json!({ "policies": policies }).to_string())
+}
+
+/// What a policy says, by the names of the settings without what all begin with.
+fn policy_settings(rules: &Rules, metric: &str) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    let mut set = |name: &str, value: String| settings.push((name.to_owned(), value));
     set("SCALE_UP_STABILIZATION", span(rules.up_window));
     set("SCALE_DOWN_STABILIZATION", span(rules.down_window));
     set("DESTROY_RUNNING_AFTER", span(rules.destroy_running_after));
     set("DEPLOY_TIMEOUT", span(rules.deploy_timeout));
-    set("API_CONCURRENCY", rules.concurrency.to_string());
-    set("PROCESS_GROUP", rules.group.clone());
+    set("PROCESS_GROUP", rules.which.group.clone());
     set("REGIONS", rules.regions.join(","));
     set("CLONE_VOLUMES", rules.clone_volumes.to_string());
     set(
@@ -1033,7 +1241,7 @@ fn settings(rules: &Rules, metric_is_instances: bool) -> Vec<(String, String)> {
     }
     for (kind, formula) in [("CREATED", &rules.created), ("STARTED", &rules.started)] {
         if let Some(formula) = formula {
-            formula.settings(kind, &mut settings);
+            formula.settings(kind, metric, &mut settings);
         }
     }
     settings
@@ -1122,7 +1330,11 @@ fn chaos(random: &mut Random, lost_creates: bool, longest_delay: Duration) -> Ch
 
 fn fleet(random: &mut Random, rules: &mut Rules) -> Vec<Start> {
     let size = 1 + random.below(7);
-    let other = if rules.group == "app" { "jobs" } else { "app" };
+    let other = if rules.which.group == "app" {
+        "jobs"
+    } else {
+        "app"
+    };
     let mixed_releases = random.chance(0.3);
     let mounts = random.chance(0.15);
     let odd = pick(random, &[0.0, 0.0, 0.15, 0.35]);
@@ -1147,7 +1359,11 @@ fn fleet(random: &mut Random, rules: &mut Rules) -> Vec<Start> {
             state = pick(random, &[MachineState::Started, MachineState::Stopped]);
         }
         let mut metadata = json!({ "fly_platform_version": "v2" });
-        let group = if kind == "other" { other } else { &rules.group };
+        let group = if kind == "other" {
+            other
+        } else {
+            &rules.which.group
+        };
         metadata["fly_process_group"] = json!(group);
         let release = maybe(random, 0.95, |random| {
             if mixed_releases {
@@ -1213,7 +1429,8 @@ fn events(random: &mut Random, rules: &Rules, fleet: &mut [Start]) -> Vec<(Durat
     let mut at = Duration::ZERO;
     while at < CALM {
         at += random.between(seconds(pace / 2), seconds(pace * 2));
-        events.push((at.min(CALM), Event::Load(random.below(12) as f64)));
+        let load = Some(random.below(12) as f64);
+        events.push((at.min(CALM), Event::Load { fleet: 0, load }));
     }
     if random.chance(0.35) {
         for from in moments(random, 3) {
@@ -1286,7 +1503,7 @@ fn events(random: &mut Random, rules: &Rules, fleet: &mut [Start]) -> Vec<(Durat
         if let Some(start) = fleet
             .iter_mut()
             .skip(1)
-            .find(|start| start.group == rules.group)
+            .find(|start| start.group == rules.which.group)
         {
             start.cordoned = true;
             start.release = Some(9);
@@ -1353,7 +1570,7 @@ fn events(random: &mut Random, rules: &Rules, fleet: &mut [Start]) -> Vec<(Durat
         let settings = ProxySettings {
             soft_limit: 5.0,
             autostop: pick(random, &[Autostop::Off, Autostop::Stop, Autostop::Suspend]),
-            group: rules.group.clone(),
+            group: rules.which.group.clone(),
             stop_every: seconds(pick(random, &[20, 60, 180])),
             ..ProxySettings::default()
         };
@@ -1392,7 +1609,7 @@ fn deploy(random: &mut Random, rules: &Rules) -> Deploy {
         pace: random.between(seconds(1), seconds(15)),
         leases: random.chance(0.8),
         group: if random.chance(0.5) {
-            rules.group.clone()
+            rules.which.group.clone()
         } else {
             String::new()
         },

@@ -1,4 +1,4 @@
-//! The judge: what a careful operator would demand, worked out from what happened and not from the program's code.
+//! The judge of a fleet: what a careful operator would demand, worked out from what happened and not from the program's code.
 //!
 //! It knows the truth (the simulator's changes) and what the daemon was told (its exchanges), and asks of each request
 //! whether it was allowed, and of each change whether it was too much. Where the daemon cannot know better, as behind a
@@ -18,10 +18,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Ended, Exchange, Pass, Seen, View, Wire,
     generator::{CALM, Event, Freezes, Rules, SETTLED, Scenario, seconds},
-    is_mine,
     tally::Tally,
+    wire::{Ended, Exchange, Pass, Seen, View, Wire, is_mine, is_of, seen},
 };
 
 /// How long a list may lag behind, and how long a machine counts after its host was lost.
@@ -30,7 +29,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// Timers go by whole milliseconds.
 pub(super) const SLACK: Duration = Duration::from_millis(3);
 
-type Verdict = Result<(), String>;
+pub(super) type Verdict = Result<(), String>;
 
 macro_rules! demand {
     ($holds:expr, $($text:tt)+) => {
@@ -40,6 +39,7 @@ macro_rules! demand {
         }
     };
 }
+pub(super) use demand;
 
 /// A machine as it truly is.
 #[derive(Debug)]
@@ -92,7 +92,6 @@ struct Failing {
 }
 
 pub(super) struct Oracle {
-    app: usize,
     name: String,
     rules: Rules,
     metric_is_instances: bool,
@@ -121,10 +120,9 @@ pub(super) struct Oracle {
     failing: Failing,
     /// When somebody else last made a machine of the group.
     others_created: Option<Duration>,
-    /// Tokens left of the pace of creates, and when that was worked out.
-    pace: (f64, Duration),
+    /// Of each pass that is over, whether it has left something that the next one does at once.
+    hurries: Vec<bool>,
     life: u32,
-    alive_since: Duration,
     tally: Tally,
     trace: Option<Vec<(Duration, String)>>,
 }
@@ -133,14 +131,12 @@ impl Oracle {
     pub(super) fn new(
         scenario: &Scenario,
         app: usize,
+        fleet: usize,
         platform: &Platform,
         own: Option<Arc<str>>,
     ) -> Self {
         let scene = &scenario.apps[app];
-        let rules = scene.rules.clone();
-        let others = (scenario.apps.len() - 1).div_ceil(scenario.concurrency);
-        let others = u32::try_from(others).unwrap_or(u32::MAX);
-        let waits = scenario.apps.len() > scenario.concurrency;
+        let rules = scene.fleets[fleet].rules.clone();
         let machines = platform
             .app(&scene.name)
             .into_iter()
@@ -161,9 +157,8 @@ impl Oracle {
             })
             .collect();
         Self {
-            app,
             name: scene.name.clone(),
-            waits_for_others: waits.then(|| rules.timeout * others),
+            waits_for_others: scenario.waits_for_others(),
             freezes: scenario.freezes.clone(),
             recent: SETTLE + scenario.longest_lag(),
             rules,
@@ -183,9 +178,8 @@ impl Oracle {
             leaving: BTreeMap::new(),
             failing: Failing::default(),
             others_created: None,
-            pace: (3.0, Duration::ZERO),
+            hurries: Vec::new(),
             life: 0,
-            alive_since: Duration::ZERO,
             tally: Tally::default(),
             trace: None,
         }
@@ -197,15 +191,16 @@ impl Oracle {
     }
 
     pub(super) fn into_trace(self) -> Vec<(Duration, String)> {
-        let (app, lines) = (self.app, self.trace.unwrap_or_default());
-        lines
-            .into_iter()
-            .map(|(at, line)| (at, format!("{app} {line}")))
-            .collect()
+        self.trace.unwrap_or_default()
     }
 
-    pub(super) fn tally(&self) -> Tally {
-        self.tally.clone()
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether the next pass after one that is over may begin at once.
+    pub(super) fn hurries(&self, pass: usize) -> bool {
+        self.hurries.get(pass).is_some_and(|hurries| *hurries)
     }
 
     fn tell(&mut self, at: Duration, line: impl FnOnce() -> String) {
@@ -215,20 +210,12 @@ impl Oracle {
     }
 
     /// Something happens to the scene.
-    pub(super) fn event(&mut self, now: Duration, app: usize, event: &Event) {
-        if app != self.app && !matches!(event, Event::Restart | Event::Freeze(_)) {
-            return;
-        }
+    pub(super) fn event(&mut self, now: Duration, event: &Event) {
         self.tell(now, || format!("       ** {event:?}"));
-        match event {
-            Event::Restart => self.alive_since = now,
-            Event::Freeze(_) => self.tally.note("freezes"),
-            _ => {}
-        }
     }
 
     /// Judges everything that happened since the last look.
-    pub(super) fn look(&mut self, platform: &Platform, wire: &Wire, alive: bool) -> Verdict {
+    pub(super) fn look(&mut self, platform: &Platform, wire: &Wire) -> Verdict {
         for record in platform.requests().since(self.seen_requests) {
             let Some(ordinal) = wire.index(record.ordinal) else {
                 continue;
@@ -248,7 +235,7 @@ impl Oracle {
         let changes: Vec<Change> = platform
             .changes()
             .since(self.seen_changes)
-            .filter(|change| *change.app == *self.name)
+            .filter(|change| *change.app == *self.name && is_of(&change.machine, &self.rules))
             .cloned()
             .collect();
         self.seen_changes = platform.changes().total();
@@ -270,28 +257,6 @@ impl Oracle {
         for change in changes {
             self.change(wire, change)?;
         }
-        let now = platform.now();
-        if alive {
-            let last = wire.passes.last().map_or(Duration::ZERO, |pass| pass.start);
-            // A daemon that was just started knows no app before it could list them, which it tries once in an interval;
-            // their first passes are spread over the next.
-            let unlisted = wire
-                .apps_unlisted
-                .filter(|at| *at >= self.alive_since)
-                .map(|at| at + self.rules.interval);
-            let last = if last < self.alive_since {
-                unlisted.unwrap_or(self.alive_since)
-            } else {
-                last
-            };
-            let patience = self.rules.interval.max(self.rules.timeout)
-                + self.waits_for_others.unwrap_or_default()
-                + seconds(1);
-            demand!(
-                now <= self.freezes.after(last, patience),
-                "no pass has begun since {last:?}"
-            );
-        }
         Ok(())
     }
 
@@ -300,9 +265,7 @@ impl Oracle {
         let pass = &wire.passes[exchange.pass];
         if pass.life != self.life {
             self.life = pass.life;
-            self.pace = (3.0, exchange.at);
             self.failing = Failing::default();
-            self.tally.note("lives");
         }
         self.tell(exchange.at, || {
             let about = match exchange.operation {
@@ -431,27 +394,14 @@ impl Oracle {
             missing.next().is_some()
         });
         let tally = &mut self.tally;
-        tally.note_if(exchange.effect.is_some(), "faults");
-        tally.note_if(
-            exchange.names_another(),
-            "creates answered with another machine",
-        );
-        tally.note_if(
-            exchange.operation == Operation::List && exchange.lag > SETTLE,
-            "lists that lag for longer than they should",
-        );
         tally.note_if(missing, "lists that lack machines");
         match (exchange.operation, exchange.ended) {
             (Operation::Query, _) => {
-                tally.note("passes");
-                tally.note_if(self.app > 0, "passes of other apps");
                 let both = self.rules.created.is_some() && self.rules.started.is_some();
                 tally.note_if(both, "passes with two targets");
                 tally.note_if(pass.metric.is_none(), "passes without a metric");
             }
             (Operation::List, _) => {
-                tally.note_if(!exchange.lag.is_zero(), "lists that lag");
-                tally.note_if(pass.view.is_none(), "lists that do not come");
                 let view = pass.view.iter().flat_map(|view| view.machines.values());
                 let failed = view.clone().any(|seen| {
                     seen.mine
@@ -465,12 +415,6 @@ impl Oracle {
                 tally.note_if(lost, "lists with unreachable machines");
             }
             (Operation::Get, _) => tally.note("questions about one machine"),
-            (Operation::Graphql, _) => {
-                let running = pass.release.as_ref();
-                let running = running.is_some_and(|release| release.running_since.is_some());
-                tally.note_if(running, "releases under way");
-                tally.note_if(pass.release.is_none(), "releases without an answer");
-            }
             (operation, Some((_, Ended::Status(status)))) if operation.is_write() => match status {
                 401 | 403 => tally.note("writes with a refused token"),
                 409 => tally.note("writes to leased machines"),
@@ -529,19 +473,6 @@ impl Oracle {
                 "a deploy has been under way for {age:?}"
             );
         }
-        let in_flight = wire.exchanges[..ordinal]
-            .iter()
-            .rev()
-            .take_while(|other| other.pass == exchange.pass)
-            .filter(|other| {
-                (other.operation.is_write() || other.operation == Operation::Wait)
-                    && other.ended.is_none_or(|(ended, _)| ended > exchange.at)
-            })
-            .count();
-        demand!(
-            in_flight < self.rules.concurrency,
-            "{in_flight} calls were in flight already"
-        );
         let refused_token = wire.exchanges[..ordinal]
             .iter()
             .rev()
@@ -672,14 +603,6 @@ impl Oracle {
                 "another create was begun after one of unknown outcome"
             );
         }
-        // The documented rate, ahead of the server and repetitions included.
-        let (tokens, since) = self.pace;
-        let tokens = (tokens + exchange.at.saturating_sub(since).as_secs_f64()).min(3.0);
-        demand!(
-            tokens > 0.99,
-            "creates come faster than one a second after three"
-        );
-        self.pace = (tokens - 1.0, exchange.at);
         let config = self.configs.get(&ordinal).cloned().unwrap_or_default();
         if config == self.failing.config {
             demand!(
@@ -2010,43 +1933,10 @@ impl Oracle {
     /// Judges a pass that is over.
     fn close(&mut self, wire: &Wire, index: usize) -> Verdict {
         let pass = &wire.passes[index];
-        let next = &wire.passes[index + 1];
         let context = |problem: String| format!("pass {index} at {:?}: {problem}", pass.start);
         let own = wire.of_pass(index);
-        for exchange in own {
-            let frozen = exchange.ended.map_or(Duration::ZERO, |(ended, _)| {
-                self.freezes.longest_within(exchange.at, ended)
-            });
-            self.tally.note_if(
-                frozen >= seconds(7),
-                "requests during which the process stood still",
-            );
-            let in_time = exchange.ended.is_some_and(|(ended, _)| {
-                ended <= self.freezes.awake(pass.start + self.rules.timeout) + SLACK
-            });
-            if !in_time {
-                return Err(context(format!(
-                    "{:?} was still under way after the deadline: {:?}",
-                    exchange.operation, exchange.ended
-                )));
-            }
-        }
-        if next.life == pass.life {
-            let due = pass.start + self.rules.interval;
-            let late = self.freezes.awake(due.max(pass.start + self.rules.timeout)) + SLACK;
-            if next.start > late && self.waits_for_others.is_none() {
-                return Err(context(format!(
-                    "the next one came only at {:?}",
-                    next.start
-                )));
-            }
-            if next.start + SLACK < due && !self.may_be_followed_at_once(wire, index) {
-                return Err(context(format!(
-                    "the next one came already at {:?}",
-                    next.start
-                )));
-            }
-        }
+        let hurries = self.may_be_followed_at_once(wire, index);
+        self.hurries.push(hurries);
         let attempts = |operation: Operation| {
             own.iter()
                 .filter(|exchange| exchange.operation == operation)
@@ -2303,7 +2193,7 @@ impl Oracle {
             .app(&self.name)
             .into_iter()
             .flat_map(App::machines)
-            .map(|machine| (machine, super::seen(machine, &self.rules)))
+            .map(|machine| (machine, seen(machine, &self.rules)))
             .filter(|(_, seen)| seen.mine && seen.state.is_living())
             .collect();
         let count = |pick: &dyn Fn(&Seen) -> bool| {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use fly_autoscaler::sim::Operation;
+
 use super::{
-    Pass, Wire,
     generator::{Freezes, Scenario},
     oracle::SLACK,
     tally::Tally,
+    wire::{Pass, Talk, Wire},
 };
 
 /// Who holds a place of `FAS_CONCURRENCY`, and since when.
@@ -22,7 +24,7 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let rules = &scenario.apps[0].rules;
+        let rules = &scenario.apps[0].fleets[0].rules;
         Self {
             concurrency: scenario.concurrency,
             interval: rules.interval,
@@ -38,11 +40,12 @@ impl Places {
     }
 
     /// Judges passes that have begun so long ago that whoever held a place then has ended.
-    pub(super) fn look(&mut self, apps: &[Wire], now: Duration) -> Result<(), String> {
+    pub(super) fn look(&mut self, apps: &[Talk], now: Duration) -> Result<(), String> {
         if apps.len() == 1 {
             return Ok(());
         }
-        for (app, wire) in apps.iter().enumerate() {
+        for (app, talk) in apps.iter().enumerate() {
+            let wire = &talk.whole;
             while wire.passes.get(self.judged[app] + 1).is_some_and(|next| {
                 let known = self.freezes.after(next.start, self.timeout) + SLACK;
                 known < now
@@ -55,8 +58,8 @@ impl Places {
     }
 
     /// Whether the pass after this one began in time.
-    fn judge(&mut self, apps: &[Wire], app: usize, index: usize) -> Result<(), String> {
-        let wire = &apps[app];
+    fn judge(&mut self, apps: &[Talk], app: usize, index: usize) -> Result<(), String> {
+        let wire = &apps[app].whole;
         let (pass, next) = (&wire.passes[index], &wire.passes[index + 1]);
         if pass.life != next.life {
             return Ok(());
@@ -73,7 +76,8 @@ impl Places {
                 .iter()
                 .enumerate()
                 .filter(|(other, _)| *other != app)
-                .filter_map(|(_, other)| {
+                .filter_map(|(_, talk)| {
+                    let other = &talk.whole;
                     let running = other
                         .passes
                         .partition_point(|pass| pass.start <= waited + SLACK);
@@ -104,10 +108,7 @@ impl Places {
         let mut acted = false;
         let mut asks_again = false;
         for exchange in wire.of_pass(index) {
-            acted |= !matches!(
-                exchange.operation,
-                super::Operation::Query | super::Operation::List
-            );
+            acted |= !matches!(exchange.operation, Operation::Query | Operation::List);
             last = last.max(exchange.ended.map_or(at_most, |(ended, _)| ended));
             asks_again |= !exchange.accepted();
         }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 pub(super) struct Tally(BTreeMap<&'static str, u64>);
 
 /// What has to happen in every thousand of the default seeds, and how often at least: about a third of what does.
-const WANTED: [(&str, u64); 37] = [
+const WANTED: [(&str, u64); 42] = [
+    ("apps with several fleets", 80),
     ("clones that fail", 500),
     ("creates", 4500),
     ("creates answered with another machine", 80),
@@ -25,7 +26,11 @@ const WANTED: [(&str, u64); 37] = [
     ("lists with unreachable machines", 2000),
     ("lives", 1300),
     ("passes", 150_000),
+    ("passes in which a fleet fails and one acts", 1100),
+    ("passes in which several fleets act", 1100),
+    ("passes in which several fleets create", 120),
     ("passes of other apps", 12_000),
+    ("passes of several fleets", 18_000),
     ("passes with two targets", 33_000),
     ("passes without a metric", 10_000),
     ("questions about one machine", 3000),
