@@ -438,6 +438,10 @@ impl Reconciler {
         let fleet_place = (fleet.share, &fleet.name, &*wanted);
         let busy_error = OnceLock::new();
         let ask_busy = async {
+            // Of a pass in which nothing is begun any more, as is said below.
+            if watch.stood_still() {
+                return Busyness::NotAsked;
+            }
             let answer = self.ask_busy(fleet_place, (shared, time)).await;
             answer.unwrap_or_else(|error| {
                 let _ = busy_error.set(error);

@@ -68,6 +68,38 @@ async fn a_pass_that_was_frozen_destroys_nothing_by_what_it_saw_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pass_that_was_frozen_does_not_ask_how_busy_machines_are() {
+    let settings = [
+        CREATED,
+        ("FAS_PROMETHEUS_BUSY_QUERY", "busy_workers{app='$APP_NAME'}"),
+        ("FAS_DESTROY_RUNNING_AFTER", "0s"),
+    ];
+    let mut world = World::queue(2.0, &settings);
+    let machine = NewMachine::in_region("ord");
+    let ids = world.platform().add_machines(APP, 2, &machine).unwrap();
+    for id in ids {
+        let labels = [("app", APP), ("instance", &*id)];
+        let idle = Some(0.0);
+        world.platform().set_series("busy_workers", &labels, idle);
+    }
+    world.run_for(10).await;
+    world.depth(1.0);
+    let slow = Fault::new(Effect::SlowAnswer(Duration::from_secs(6)));
+    world
+        .platform()
+        .add_fault(slow.on(Operation::Graphql).once());
+    world.run_for(7).await;
+    let logs = Logs::capture();
+    // Beyond the deadline of the pass.
+    tokio::time::advance(Duration::from_secs(40)).await;
+    world.run_for(20).await;
+    let told = logs.with("the process was suspended or starved of CPU");
+    assert_eq!(told.len(), 1);
+    assert!(world.all_pass_errors().is_empty());
+    assert_eq!(world.created(), 1, "the next pass asked, and was told");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pass_that_was_frozen_between_its_victims_takes_no_further_one() {
     for slow in [Operation::Stop, Operation::Wait] {
         let (mut world, _) = world(CREATED, &MachineState::Started, (6.0, 3.0), slow).await;
