@@ -170,6 +170,15 @@ pub(super) struct Rules {
     pub(super) workers: bool,
     /// Whether machines of the fleet are protected, and protection comes and goes.
     pub(super) protects: bool,
+    /// What holds where running machines are asked for how busy they are.
+    pub(super) busy: Option<Busy>,
+}
+
+/// How busy a running machine may be that is taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Busy {
+    /// None: whatever it is.
+    pub(super) limit: Option<u32>,
 }
 
 /// One machine of the fleet at the beginning.
@@ -521,6 +530,9 @@ impl Freezes {
 /// What each fleet of an app goes by, in their order; none is a part of another one.
 const GAUGES: [&str; 3] = ["load", "demand", "backlog"];
 
+/// What the query for busy machines has before the gauge of its fleet.
+pub(super) const BUSY: &str = "busy_";
+
 /// One fleet of an app: what one policy says of it.
 pub(super) struct FleetScene {
     /// Those of all apps, and what is of this one's machines alone.
@@ -551,7 +563,7 @@ impl Scene {
         fleets.position(|fleet| fleet.rules.which.takes(group, region))
     }
 
-    /// The fleet whose metric a query asks for.
+    /// The fleet whose metric, or how busy whose machines are, a query asks for.
     pub(super) fn fleet_of_query(&self, query: &[u8]) -> usize {
         let names = |gauge: &str| {
             query
@@ -800,6 +812,7 @@ impl Scenario {
         if !metric_is_instances && several.chance(0.25) {
             further_fleets(several, &mut apps, &mut events);
         }
+        ask_for_busy_machines(&mut Random::new(seed ^ 0x0b05_1e55), &mut apps);
         let file = policies(&apps[0], metric_is_instances, &mut settings);
         let freezes = freezes(more, &mut events);
         chaos.before_freezes = freezes.0.iter().map(|(from, _)| *from).collect();
@@ -975,6 +988,18 @@ fn further_fleets(
     }
 }
 
+/// Makes some of the policies ask how busy running machines are before these go.
+fn ask_for_busy_machines(random: &mut Random, apps: &mut [Scene]) {
+    for fleet in 0..apps[0].fleets.len() {
+        let busy = maybe(random, 0.3, |random| Busy {
+            limit: pick(random, &[None, Some(0), Some(1), Some(3)]),
+        });
+        for scene in &mut *apps {
+            scene.fleets[fleet].rules.busy = busy;
+        }
+    }
+}
+
 /// Machines that die soon after each start, and workers that end when their job is done.
 fn endings(random: &mut Random, rules: &Rules) -> Vec<(Duration, Event)> {
     let mut endings = Vec::new();
@@ -1135,6 +1160,7 @@ fn rules(random: &mut Random) -> Rules {
         own: None,
         workers: false,
         protects: false,
+        busy: None,
     }
 }
 
@@ -1174,19 +1200,29 @@ fn policies(
             ("QUERY", query(gauge)),
         ]
     };
+    let policy_settings = |fleet: &FleetScene| {
+        let mut settings = policy_settings(&fleet.rules, fleet.gauge);
+        if let Some(busy) = fleet.rules.busy {
+            let query = format!("{BUSY}{}{{app='$APP_NAME'}}", fleet.gauge);
+            settings.push(("PROMETHEUS_BUSY_QUERY".to_owned(), query));
+            let limit = busy.limit.map(|limit| limit.to_string());
+            settings.extend(limit.map(|limit| ("BUSY_LIMIT".to_owned(), limit)));
+        }
+        settings
+    };
     if let [only] = &*scene.fleets {
         let of_collector = collector(only.gauge).map(|(name, value)| {
             let name = format!("FAS_PROMETHEUS_{name}");
             (name, value)
         });
-        let of_policy = policy_settings(&only.rules, only.gauge).into_iter();
+        let of_policy = policy_settings(only).into_iter();
         settings.extend(of_policy.map(|(name, value)| (format!("FAS_{name}"), value)));
         settings.extend(of_collector);
         return None;
     }
     let key = |name: &str| name.to_lowercase().replace('_', "-");
     let policies = scene.fleets.iter().map(|fleet| {
-        let settings = policy_settings(&fleet.rules, fleet.gauge).into_iter();
+        let settings = policy_settings(fleet).into_iter();
         let mut policy: serde_json::Map<_, _> = settings
             .map(|(name, value)| (key(&name), json!(value)))
             .collect();

@@ -1,13 +1,15 @@
 //! Deterministic simulation: the real loop against the simulated platform, an hour at a time, under random trouble.
 //!
-//! A seed stands for a configuration, a fleet, events and faults (`generator`), and is repeated exactly by its number.
-//! What the daemon was told and what it sent is recorded at the transport, what came of it by the simulator; `oracle`
-//! judges both by rules of its own after every step, and whether the fleet has settled in the end.
+//! A seed stands for a configuration, fleets, events and faults (`generator`), and is repeated exactly by its number.
+//! What the daemon was told and what it sent is recorded at the transport (`wire`), what came of it by the simulator; `app`
+//! and, for each fleet of an app, `oracle` judge both by rules of their own after every step, and whether the fleets have
+//! settled in the end.
 //!
 //! `cargo test simulation` runs the default seeds. `FAS_SIMULATION_SEEDS=20000` runs so many, from
 //! `FAS_SIMULATION_FIRST` on; `FAS_SIMULATION_SEED=7` runs just that one and shows what happened in it.
 
 mod app;
+mod busy;
 mod generator;
 mod oracle;
 mod places;
@@ -52,7 +54,7 @@ use self::{
 /// How many seeds `cargo test` runs.
 const DEFAULT_SEEDS: u64 = 1000;
 
-/// How often the oracle looks.
+/// How often the judges look.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// One seed's world.

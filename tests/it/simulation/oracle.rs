@@ -269,6 +269,7 @@ impl Oracle {
         }
         self.tell(exchange.at, || {
             let about = match exchange.operation {
+                Operation::Query if exchange.busy => format!("{:?}", pass.loads),
                 Operation::Query => format!("pass {}, {:?}", exchange.pass, pass.metric),
                 Operation::List => format!("{}", Fleet(pass.view.as_ref(), exchange.lag)),
                 Operation::Graphql => format!("{:?}", pass.release),
@@ -310,6 +311,9 @@ impl Oracle {
         {
             let earlier = self.questions.entry(Arc::clone(machine)).or_default();
             earlier.push(ordinal);
+        }
+        if exchange.busy {
+            self.ask_for_busy(wire, ordinal).map_err(context)?;
         }
         if !exchange.operation.is_write() && exchange.operation != Operation::Wait {
             return Ok(());
@@ -359,7 +363,9 @@ impl Oracle {
             .rev()
             .take_while(|other| other.pass == exchange.pass)
             .filter(|other| {
-                other.operation == exchange.operation && other.machine == exchange.machine
+                other.operation == exchange.operation
+                    && other.machine == exchange.machine
+                    && other.busy == exchange.busy
             })
             .collect();
         demand!(
@@ -396,6 +402,13 @@ impl Oracle {
         let tally = &mut self.tally;
         tally.note_if(missing, "lists that lack machines");
         match (exchange.operation, exchange.ended) {
+            (Operation::Query, _) if exchange.busy => {
+                tally.note("questions about busy machines");
+                tally.note_if(
+                    pass.loads.is_none(),
+                    "questions about busy machines without an answer",
+                );
+            }
             (Operation::Query, _) => {
                 let both = self.rules.created.is_some() && self.rules.started.is_some();
                 tally.note_if(both, "passes with two targets");
@@ -424,6 +437,35 @@ impl Oracle {
             },
             _ => {}
         }
+    }
+
+    /// Counts what came of questions about busy machines.
+    fn count_busy(&mut self, pass: &Pass, view: &View, own: &[Exchange]) {
+        let (Some(busy), Some(loads)) = (self.rules.busy, &pass.loads) else {
+            return;
+        };
+        let running = view.machines.iter().filter(|(id, seen)| {
+            let state = Self::known_state(pass, id, seen);
+            seen.mine && seen.host_ok && state == "started" && !self.is_protected(pass, id, seen)
+        });
+        let load = |id: &Arc<str>| loads.by_machine.get(id).copied();
+        let over = |load: f64| busy.limit.is_some_and(|limit| load > f64::from(limit));
+        let (mut busy_ones, mut untold) = (0, 0);
+        for (id, _) in running {
+            busy_ones += u32::from(load(id).is_some_and(over));
+            untold += u32::from(load(id).is_none() && busy.limit.is_some());
+        }
+        let stops = own
+            .iter()
+            .any(|exchange| matches!(exchange.operation, Operation::Stop | Operation::Suspend));
+        let tally = &mut self.tally;
+        tally.note_if(busy_ones > 0, "answers that spare a busy machine");
+        tally.note_if(untold > 0, "answers that lack a running machine");
+        tally.note_if(stops, "passes that take running machines by their loads");
+        tally.note_if(
+            stops && busy_ones > 0,
+            "passes that take one machine and spare a busy one",
+        );
     }
 
     /// Counts what became of machines by themselves.
@@ -465,13 +507,8 @@ impl Oracle {
         if release.is_none() {
             self.without_answer(wire, ordinal, view)?;
         }
-        if let Some(since) = release.and_then(|release| release.running_since) {
-            let began = self.epoch + pass.start;
-            let age = Duration::try_from(began.duration_since(since)).unwrap_or_default();
-            demand!(
-                age >= self.rules.deploy_timeout,
-                "a deploy has been under way for {age:?}"
-            );
+        if release.is_some() {
+            self.deploy(pass, exchange.at)?;
         }
         let refused_token = wire.exchanges[..ordinal]
             .iter()
@@ -513,6 +550,24 @@ impl Oracle {
             Operation::Start => self.start(wire, ordinal, machine)?,
             Operation::Wait => {}
             other => return Err(format!("{other:?} is none of the daemon's business")),
+        }
+        Ok(())
+    }
+
+    /// It was said by then that no deploy is under way, or only one that is believed no longer.
+    fn deploy(&self, pass: &Pass, at: Duration) -> Verdict {
+        let release = pass
+            .release
+            .as_ref()
+            .filter(|release| release.completed <= at)
+            .ok_or("nobody has said whether a deploy is under way")?;
+        if let Some(since) = release.running_since {
+            let began = self.epoch + pass.start;
+            let age = Duration::try_from(began.duration_since(since)).unwrap_or_default();
+            demand!(
+                age >= self.rules.deploy_timeout,
+                "a deploy has been under way for {age:?}"
+            );
         }
         Ok(())
     }
@@ -670,6 +725,7 @@ impl Oracle {
         let exchange = &wire.exchanges[ordinal];
         let state = Self::known_state(&wire.passes[exchange.pass], machine, seen);
         demand!(state == "started", "it is {state} and not started");
+        self.not_busy(&wire.passes[exchange.pass], exchange, machine)?;
         let started = self.target(wire, exchange.pass, false);
         demand!(
             started.is_some() || self.most(wire, exchange.pass).is_some(),
@@ -679,6 +735,58 @@ impl Oracle {
             self.running_victim(wire, ordinal, machine)?;
         }
         self.not_twice(wire, ordinal, machine, exchange.operation)
+    }
+
+    /// It is asked how busy machines are where the policy wants to know it, once in a pass, and only where one that runs is
+    /// to be stopped or destroyed and no deploy is in the way of that.
+    fn ask_for_busy(&self, wire: &Wire, ordinal: usize) -> Verdict {
+        let exchange = &wire.exchanges[ordinal];
+        let pass = &wire.passes[exchange.pass];
+        demand!(self.rules.busy.is_some(), "nobody wants to know that");
+        let mut earlier = wire.exchanges[..ordinal].iter().rev();
+        let again = earlier.any(|other| other.busy && other.pass == exchange.pass);
+        demand!(!again, "it was asked before");
+        let view = pass.view.as_ref().ok_or("there is no list of this pass")?;
+        self.deploy(pass, exchange.at)?;
+        let runs = view.machines.iter().any(|(id, seen)| {
+            seen.mine
+                && seen.host_ok
+                && Self::known_state(pass, id, seen) == "started"
+                && !self.is_protected(pass, id, seen)
+                && !self.is_gone(wire, id, exchange.at)
+        });
+        demand!(runs, "none runs that may be taken");
+        let counted = self.at_most_counted(wire, exchange.pass, pass.start);
+        let most = self.most(wire, exchange.pass);
+        let victim = most.is_some_and(|most| counted > most as usize)
+            && self.surplus_lasted(wire, exchange.pass).is_ok();
+        let stops = self
+            .target(wire, exchange.pass, false)
+            .and_then(|(_, max)| self.highest(wire, exchange.pass, false, max))
+            .is_some_and(|max| self.at_most_running(wire, exchange.pass, view) > max);
+        demand!(victim || stops, "nothing that runs is to go");
+        Ok(())
+    }
+
+    /// Of what a policy wants to know how busy it is, nothing is taken that nobody has told of, or that is too busy.
+    fn not_busy(&self, pass: &Pass, exchange: &Exchange, machine: &Arc<str>) -> Verdict {
+        let Some(busy) = self.rules.busy else {
+            return Ok(());
+        };
+        let loads = pass
+            .loads
+            .as_ref()
+            .filter(|loads| loads.completed <= exchange.at)
+            .ok_or("nobody has said how busy machines are")?;
+        let Some(limit) = busy.limit else {
+            return Ok(());
+        };
+        let load = loads.by_machine.get(machine);
+        demand!(
+            load.is_some_and(|load| *load <= f64::from(limit)),
+            "its load is {load:?}, and the limit {limit}"
+        );
+        Ok(())
     }
 
     fn start(&mut self, wire: &Wire, ordinal: usize, machine: &Arc<str>) -> Verdict {
@@ -1952,6 +2060,7 @@ impl Oracle {
         let Some(view) = &pass.view else {
             return Ok(());
         };
+        self.count_busy(pass, view, own);
         for (id, seen) in &view.machines {
             let shown = self.leaving.get(id);
             let is_known = shown.is_some_and(|(life, _)| *life == pass.life);
@@ -2054,6 +2163,31 @@ impl Oracle {
         };
     }
 
+    /// The most machines that a pass may have counted as started.
+    fn at_most_running(&self, wire: &Wire, index: usize, view: &View) -> u32 {
+        let start = wire.passes[index].start;
+        let listed = view.machines.iter().filter(|(id, seen)| {
+            let state = Self::known_state(&wire.passes[index], id, seen);
+            let is_new = matches!(&*state, "created" | "creating");
+            let runs = is_up_or_new(&state) && (self.rules.initial_started || !is_new);
+            seen.mine && seen.host_ok && runs
+        });
+        let hidden = self.machines.iter().filter(|(id, truth)| {
+            let made = truth.ours.is_some_and(|at| at + self.recent > start)
+                && !view.machines.contains_key(*id);
+            made || view.machines.contains_key(*id)
+                && self.touched(wire, id, start.saturating_sub(self.recent), index)
+        });
+        let unknown = self
+            .creates
+            .iter()
+            .rev()
+            .map(|ordinal| wire.exchanges[*ordinal].pass)
+            .take_while(|pass| pass + 3 >= index)
+            .count();
+        u32::try_from(listed.count() + hidden.count() + unknown).unwrap_or(0)
+    }
+
     /// Starts and stops do not overshoot.
     fn started(&self, wire: &Wire, index: usize, view: &View) -> Verdict {
         let own = wire.of_pass(index);
@@ -2115,25 +2249,7 @@ impl Oracle {
             let Some(max) = self.highest(wire, index, false, max) else {
                 return Err("something was stopped before the window was filled".to_owned());
             };
-            let listed = count(&|id, seen| {
-                let state = Self::known_state(&wire.passes[index], id, seen);
-                let is_new = matches!(&*state, "created" | "creating");
-                is_up_or_new(&state) && (self.rules.initial_started || !is_new)
-            });
-            let hidden = self.machines.iter().filter(|(id, truth)| {
-                let made = truth.ours.is_some_and(|at| at + self.recent > start)
-                    && !view.machines.contains_key(*id);
-                made || view.machines.contains_key(*id)
-                    && self.touched(wire, id, start.saturating_sub(self.recent), index)
-            });
-            let unknown = self
-                .creates
-                .iter()
-                .rev()
-                .map(|ordinal| wire.exchanges[*ordinal].pass)
-                .take_while(|pass| pass + 3 >= index)
-                .count();
-            let most = listed + u32::try_from(hidden.count() + unknown).unwrap_or(0);
+            let most = self.at_most_running(wire, index, view);
             demand!(
                 stops <= most.saturating_sub(max),
                 "{stops} of at most {most} were stopped, and {max} may run"
@@ -2177,7 +2293,7 @@ impl Oracle {
             .filter(|exchange| exchange.at > SETTLED)
         {
             demand!(
-                matches!(exchange.operation, Operation::Query | Operation::List)
+                matches!(exchange.operation, Operation::Query | Operation::List) && !exchange.busy
                     // One that ended by itself before, and that nobody has needed to know of.
                     || exchange.operation == Operation::Get
                         && matches!(exchange.ended, Some((_, Ended::Status(404)))),

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 pub(super) struct Tally(BTreeMap<&'static str, u64>);
 
 /// What has to happen in every thousand of the default seeds, and how often at least: about a third of what does.
-const WANTED: [(&str, u64); 42] = [
+const WANTED: [(&str, u64); 48] = [
+    ("answers that lack a running machine", 300),
+    ("answers that spare a busy machine", 400),
     ("apps with several fleets", 80),
     ("clones that fail", 500),
     ("creates", 4500),
@@ -31,8 +33,12 @@ const WANTED: [(&str, u64); 42] = [
     ("passes in which several fleets create", 120),
     ("passes of other apps", 12_000),
     ("passes of several fleets", 18_000),
+    ("passes that take one machine and spare a busy one", 300),
+    ("passes that take running machines by their loads", 650),
     ("passes with two targets", 33_000),
     ("passes without a metric", 10_000),
+    ("questions about busy machines", 1100),
+    ("questions about busy machines without an answer", 320),
     ("questions about one machine", 3000),
     ("releases under way", 450),
     ("requests during which the process stood still", 50),

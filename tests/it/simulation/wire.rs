@@ -23,7 +23,10 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::generator::{Rules, Scenario, Scene};
+use super::{
+    busy::{self, Loads, loads_of},
+    generator::{BUSY, Rules, Scenario, Scene},
+};
 
 /// How an exchange ended, as the daemon saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub(super) struct Exchange {
     pub(super) machine: Option<Arc<str>>,
     pub(super) query: String,
     pub(super) whose: Whose,
+    /// Whether it asks how busy machines are.
+    pub(super) busy: bool,
     /// The pass it belongs to.
     pub(super) pass: usize,
     pub(super) effect: Option<Effect>,
@@ -129,6 +134,8 @@ pub(super) struct Pass {
     /// Whether the metric was asked for.
     pub(super) asked: bool,
     pub(super) metric: Option<f64>,
+    /// What was told of how busy machines are.
+    pub(super) loads: Option<Loads>,
     pub(super) view: Option<View>,
     /// What was told of machines that were asked for by id.
     pub(super) answers: BTreeMap<Arc<str>, Answer>,
@@ -142,6 +149,7 @@ impl Pass {
             life,
             asked: false,
             metric: None,
+            loads: None,
             view: None,
             answers: BTreeMap::new(),
             release: None,
@@ -278,7 +286,8 @@ impl Line {
         let effect = effect.or_else(|| self.lie(app, request));
         let whose = self.whose(app, request, &body);
         let talk = &mut self.apps[app];
-        if let (Operation::Query, Whose::Fleet(fleet)) = (request.operation, whose) {
+        let busy = request.operation == Operation::Query && asks_busy(&body);
+        if let (Operation::Query, Whose::Fleet(fleet), false) = (request.operation, whose, busy) {
             talk.ask_for_metric(fleet, request.at, self.life);
         }
         for wire in talk.concerned(whose) {
@@ -289,6 +298,7 @@ impl Line {
                 machine: request.machine.clone(),
                 query: request.query.clone(),
                 whose,
+                busy,
                 pass: wire.passes.len().saturating_sub(1),
                 effect: effect.clone(),
                 lag: Duration::ZERO,
@@ -451,6 +461,10 @@ impl Transport for Recorder {
                 Some(result) => result,
                 None => call.await,
             };
+            let result = match &open {
+                Some(open) => self.with_loads(open, result),
+                None => result,
+            };
             if let Some(open) = open {
                 self.note(&open, &result);
             }
@@ -464,6 +478,28 @@ impl Transport for Recorder {
 }
 
 impl Recorder {
+    /// The answer to a question about busy machines, which the platform does not know, unless it goes wrong.
+    fn with_loads(
+        &self,
+        open: &Open<'_>,
+        result: Result<Response<Bytes>, CallError>,
+    ) -> Result<Response<Bytes>, CallError> {
+        let platform = self.simulator.platform();
+        let line = self.shared.line();
+        let wire = &line.apps[open.app].whole;
+        let asked = wire.index(open.ordinal).map(|place| &wire.exchanges[place]);
+        let goes_well = asked.is_some_and(|asked| {
+            asked.busy && matches!(asked.effect, None | Some(Effect::SlowAnswer(_)))
+        });
+        match platform.app(&line.scenario.apps[open.app].name) {
+            Some(app) if goes_well && result.is_ok() => {
+                let (seed, now) = (line.scenario.options.seed, self.began.elapsed());
+                Ok(busy::answer(seed, app, now, line.calm))
+            }
+            _ => result,
+        }
+    }
+
     /// Keeps what the daemon learns by an answer.
     fn note(&self, open: &Open<'_>, result: &Result<Response<Bytes>, CallError>) {
         let now = self.began.elapsed();
@@ -551,6 +587,9 @@ impl Recorder {
                         pass.answers.insert(Arc::clone(id), told);
                     }
                 }
+                Operation::Query if exchange.busy => {
+                    pass.loads = loads_of(response.body(), now);
+                }
                 Operation::Query => pass.metric = metric_of(response.body()),
                 Operation::Graphql => {
                     pass.release = release_of(response.body(), now).or(pass.release.take());
@@ -570,6 +609,13 @@ impl Recorder {
             }
         }
     }
+}
+
+/// Whether a query asks how busy machines are.
+fn asks_busy(query: &[u8]) -> bool {
+    query
+        .windows(BUSY.len())
+        .any(|part| part == BUSY.as_bytes())
 }
 
 /// What the answer about one machine says.
