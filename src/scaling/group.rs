@@ -18,13 +18,15 @@ const MOST_REGIONS: usize = 100;
 /// The longest name of a region that is a fleet of its own, in letters.
 const REGION_LIMIT: usize = 32;
 
-/// The regions in which a list shows machines of the policy's process group, as far as their names are such: letters,
-/// digits and hyphens. They are put into queries.
+/// The regions in which a list shows machines of the policy's process group on hosts that answer, as far as their names are
+/// such: letters, digits and hyphens. They are put into queries.
+///
+/// Whether a machine on another host is a standby or scheduled nobody can read: it would make its region one to be filled.
 #[must_use]
 pub fn regions_of(machines: &[Machine], policy: &Policy) -> BTreeSet<String> {
     let of_group = machines
         .iter()
-        .filter(|machine| is_of_group(machine, policy));
+        .filter(|machine| machine.host_ok && is_of_group(machine, policy));
     let regions = of_group.map(|machine| machine.region.as_str());
     let is_name = |region: &&str| {
         let is_of_name = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'-';
@@ -540,7 +542,7 @@ mod tests {
         let machines: Vec<Machine> = list.iter().map(|text| machine(text)).collect();
         let policy = at_once();
         let regions = regions_of(&machines, &policy);
-        assert_eq!(regions.iter().collect::<Vec<_>>(), ["iad", "lhr", "ord"]);
+        assert_eq!(regions.iter().collect::<Vec<_>>(), ["iad", "lhr"]);
         let known = BTreeSet::from(["iad"]);
         let strays = strays_of(&machines, &policy, &known);
         let ids: Vec<&str> = strays.iter().map(|one| one.id.as_str()).collect();

@@ -1,9 +1,9 @@
 //! `FAS_PER_REGION`: each region is a fleet by its own numbers, one pass over an app, and the group never without a machine.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use fly_autoscaler::sim::{
-    Canned, Effect, Fault, Machine, MachineState, NewMachine, Operation, Options,
+    Canned, Effect, Fault, HostStatus, Machine, MachineState, NewMachine, Operation, Options,
 };
 use serde_json::Value;
 
@@ -231,6 +231,26 @@ async fn fleets_come_with_the_machines_of_a_region_and_go_after_them() {
     assert_eq!(counts(&world, &["lhr"]), [0], "nobody asked for one there");
     assert_eq!(names(&world).await, [format!("{APP}/app/iad")]);
     assert!(!world.admin.metrics_text().contains(lhr));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_nobody_can_read_founds_no_region() {
+    let mut world = world_of(&["iad"], &[A_SPARE_IN_EACH]);
+    let config = r#"{"image":"i","schedule":"daily","metadata":{"fly_process_group":"app"}}"#;
+    let scheduled = NewMachine::in_region("lhr").config(config);
+    let id = world.platform().add_machine(APP, scheduled).unwrap();
+    world.run_for(40).await;
+    let host = {
+        let platform = world.platform();
+        Arc::clone(&platform.machine(APP, &id).unwrap().host)
+    };
+    let set = |world: &World, status| world.platform().set_host_status(&host, status);
+    set(&world, HostStatus::Unreachable);
+    world.run_for(120).await;
+    set(&world, HostStatus::Ok);
+    world.run_for(40).await;
+    assert_eq!(counts(&world, &["iad", "lhr"]), [2, 1]);
+    assert_eq!(names(&world).await, [format!("{APP}/app/iad")]);
 }
 
 #[tokio::test(start_paused = true)]
