@@ -6,8 +6,9 @@ use fly_autoscaler::sim::{Operation, Platform};
 use serde_json::Value;
 
 use super::{
-    generator::{Event, Freezes, Scenario, seconds},
-    oracle::{Oracle, SLACK, Verdict, demand},
+    generator::{Asks, Event, Freezes, Scenario, seconds},
+    group::Group,
+    oracle::{Known, Oracle, SLACK, Verdict, demand},
     tally::Tally,
     wire::{Exchange, Pass, Talk, Whose, Wire},
 };
@@ -19,6 +20,10 @@ pub(super) struct Judge {
     app: usize,
     /// The judge of each fleet, and what the fleet is called.
     fleets: Vec<(String, Oracle)>,
+    /// The policies, with the places of their fleets.
+    policies: BTreeMap<usize, (Asks, Vec<usize>)>,
+    /// The judge of each group whose regions are fleets.
+    groups: Vec<Group>,
     interval: Duration,
     timeout: Duration,
     /// How many calls about the app may be in flight.
@@ -47,8 +52,15 @@ impl Judge {
     ) -> Self {
         let fleets = &scenario.apps[app].fleets;
         let rules = &fleets[0].rules;
+        let mut policies: BTreeMap<usize, (Asks, Vec<usize>)> = BTreeMap::new();
+        for (place, fleet) in fleets.iter().enumerate() {
+            let policy = policies.entry(fleet.policy);
+            policy.or_insert((fleet.asks, Vec::new())).1.push(place);
+        }
+        let groups = Group::of(&scenario.apps[app]);
         let mut tally = Tally::default();
-        tally.note_if(fleets.len() > 1, "apps with several fleets");
+        tally.note_if(policies.len() > 1, "apps with several fleets");
+        tally.note_if(!groups.is_empty(), "apps with regions");
         Self {
             app,
             interval: rules.interval,
@@ -64,6 +76,8 @@ impl Judge {
                     (fleet.rules.which.to_string(), oracle)
                 })
                 .collect(),
+            policies,
+            groups,
             seen_requests: 0,
             seen_exchanges: 0,
             closed: 0,
@@ -95,6 +109,9 @@ impl Judge {
         let mut tally = self.tally.clone();
         for (_, fleet) in &self.fleets {
             tally.add(fleet.tally());
+        }
+        for group in &self.groups {
+            tally.add(group.tally());
         }
         tally
     }
@@ -135,6 +152,9 @@ impl Judge {
             }
         }
         self.seen_requests = platform.requests().total();
+        for group in &mut self.groups {
+            group.look(&mut self.fleets, talk)?;
+        }
         for place in self.seen_exchanges..wire.exchanges.len() {
             let exchange = &wire.exchanges[place];
             while self.closed < exchange.pass {
@@ -203,6 +223,9 @@ impl Judge {
             "it is about none of the fleets"
         );
         Self::answered_once(wire, place)?;
+        if exchange.operation == Operation::Query {
+            self.asked_once(talk, place)?;
+        }
         if exchange.operation.is_write() || exchange.operation == Operation::Wait {
             self.in_flight(wire, place)?;
         }
@@ -231,6 +254,41 @@ impl Judge {
         demand!(
             Self::before(wire, place).find(answered).is_none(),
             "it was answered before"
+        );
+        Ok(())
+    }
+
+    /// A metric is asked for once in a pass; and how busy the machines of all fleets of a policy are, where one of them needs it.
+    fn asked_once(&self, talk: &Talk, place: usize) -> Verdict {
+        let exchange = &talk.whole.exchanges[place];
+        if !exchange.busy {
+            let is_same = |other: &&Exchange| {
+                let is_metric = other.operation == Operation::Query && !other.busy;
+                is_metric && other.whose == exchange.whose
+            };
+            let again = Self::before(&talk.whole, place).find(is_same);
+            demand!(again.is_none(), "the metric was asked for before");
+        }
+        let Whose::Policy(policy) = exchange.whose else {
+            return Ok(());
+        };
+        let fleets = &self.policies[&policy].1;
+        if exchange.busy {
+            let needs = |place: &usize| {
+                let (oracle, wire) = (&self.fleets[*place].1, &talk.fleets[*place]);
+                let ordinal = wire.index(exchange.ordinal).unwrap_or_default();
+                oracle.ask_for_busy(wire, ordinal)
+            };
+            let mut problems = fleets.iter().map(needs);
+            demand!(
+                problems.any(|problem| problem.is_ok()),
+                "no region of its policy needs that"
+            );
+        }
+        let is_known = |place: &usize| self.fleets[*place].1.known(exchange.pass) != Known::Never;
+        demand!(
+            fleets.iter().any(is_known),
+            "there is no machine in any region of its policy"
         );
         Ok(())
     }
@@ -322,9 +380,9 @@ impl Judge {
     fn close(&mut self, talk: &Talk, index: usize) -> Verdict {
         let wire = &talk.whole;
         let (pass, next) = (&wire.passes[index], &wire.passes[index + 1]);
-        for ((name, _), fleet) in self.fleets.iter().zip(&talk.fleets) {
+        for ((name, oracle), fleet) in self.fleets.iter().zip(&talk.fleets) {
             demand!(
-                fleet.passes[index].asked,
+                fleet.passes[index].asked || oracle.known(index) != Known::Now,
                 "nobody asked for the metric of {name}"
             );
         }
@@ -358,12 +416,47 @@ impl Judge {
             next.start
         );
         let mut fleets = self.fleets.iter();
+        let finds = self.finds_regions(talk, index);
         demand!(
-            next.start + SLACK >= due || fleets.any(|(_, fleet)| fleet.hurries(index)),
+            next.start + SLACK >= due
+                || finds.is_some()
+                || fleets.any(|(_, fleet)| fleet.hurries(index)),
             "the next one came already at {:?}",
             next.start
         );
+        let own = wire.of_pass(index).iter();
+        let ends = own.filter_map(|exchange| exchange.ended.map(|(ended, _)| ended));
+        let end = ends.max().unwrap_or(pass.start);
+        // Fleets of other policies may have had more to do.
+        let mut own = wire.of_pass(index).iter();
+        let only_looks =
+            own.all(|exchange| matches!(exchange.operation, Operation::Query | Operation::List));
+        demand!(
+            finds != Some(true)
+                || !only_looks
+                || self.waits_for_others.is_some()
+                || next.start <= self.freezes.awake(end) + SLACK,
+            "it found regions, and the next one came only at {:?}",
+            next.start
+        );
         Ok(())
+    }
+
+    /// Whether a pass is the first, or may be, that finds regions of a policy for which none are set.
+    fn finds_regions(&self, talk: &Talk, index: usize) -> Option<bool> {
+        let finds = self.policies.values().filter_map(|(_, fleets)| {
+            let known = fleets
+                .iter()
+                .map(|place| self.fleets[*place].1.known(index));
+            let shows = fleets.iter().any(|place| {
+                let view = talk.fleets[*place].passes[index].view.as_ref();
+                view.is_some_and(Oracle::founds)
+            });
+            let is_first = known.clone().all(|known| known == Known::Never);
+            let may_be = known.clone().all(|known| known != Known::Now);
+            (shows && may_be).then_some(is_first)
+        });
+        finds.max()
     }
 
     /// Counts what a pass had of trouble, and which of the fleets acted in it.
@@ -383,7 +476,7 @@ impl Judge {
         let failing = talk
             .fleets
             .iter()
-            .filter(|wire| wire.passes[index].metric.is_none())
+            .filter(|wire| wire.passes[index].asked && wire.passes[index].metric.is_none())
             .count();
         tally.note_if(talk.fleets.len() > 1, "passes of several fleets");
         tally.note_if(acting > 1, "passes in which several fleets act");
@@ -395,6 +488,11 @@ impl Judge {
             failing > 0 && acting > 0 && talk.fleets.len() > 1,
             "passes in which a fleet fails and one acts",
         );
+        let finds = self.finds_regions(talk, index) == Some(true);
+        self.tally.note_if(finds, "passes that find regions");
+        for group in &mut self.groups {
+            group.count(&self.fleets, talk, index);
+        }
     }
 
     /// After the end of all trouble each fleet is as it should be, as far as it can be, and nothing is written.
@@ -402,6 +500,9 @@ impl Judge {
         for ((name, fleet), wire) in self.fleets.iter_mut().zip(&talk.fleets) {
             let judged = fleet.settled(platform, wire);
             judged.map_err(|problem| format!("fleet {name}: {problem}"))?;
+        }
+        for group in &mut self.groups {
+            group.settled(&self.fleets, platform, talk)?;
         }
         Ok(())
     }

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use bytes::Bytes;
 use fly_autoscaler::sim::{
-    Autostop, Canned, Deploy, Effect, Endings, MachineState, Operation, Options, Outcome,
-    ProxySettings, Random, RateLimits, RetryAfter, Strategy, Timing,
+    Autostop, Canned, Deploy, Effect, Endings, MachineState, NewMachine, Operation, Options,
+    Outcome, Platform, ProxySettings, Random, RateLimits, RetryAfter, Strategy, Timing,
 };
 use http::Request;
 use serde_json::json;
@@ -126,7 +126,12 @@ pub(super) struct Which {
 
 impl Which {
     pub(super) fn takes(&self, group: Option<&str>, region: &str) -> bool {
-        group == Some(&*self.group) && self.region.as_deref().is_none_or(|own| own == region)
+        self.is_kin(group) && self.region.as_deref().is_none_or(|own| own == region)
+    }
+
+    /// Whether a machine is of the same process group, in whichever region it is.
+    pub(super) fn is_kin(&self, group: Option<&str>) -> bool {
+        group == Some(&*self.group)
     }
 }
 
@@ -163,6 +168,8 @@ pub(super) struct Rules {
     pub(super) destroy_running_after: Duration,
     pub(super) deploy_timeout: Duration,
     pub(super) which: Which,
+    /// Whether its region is a fleet only because there are machines, and not because it is set.
+    pub(super) found: bool,
     pub(super) clone_volumes: bool,
     /// Which of the fleet is the daemon's own machine.
     pub(super) own: Option<usize>,
@@ -247,6 +254,15 @@ pub(super) enum Event {
     },
     Proxy(Option<ProxySettings>),
     Traffic(f64),
+    /// Somebody makes a machine of a fleet's group in its region.
+    Appear(usize),
+    /// Somebody takes every machine of a fleet, unless these are all of its group.
+    Vanish(usize),
+    /// The number of a policy comes with one about no region in particular beside it.
+    Unlabelled {
+        fleet: usize,
+        on: bool,
+    },
     Kill,
     Stop,
     Restart,
@@ -527,22 +543,55 @@ impl Freezes {
     }
 }
 
-/// What each fleet of an app goes by, in their order; none is a part of another one.
-const GAUGES: [&str; 3] = ["load", "demand", "backlog"];
+/// What each policy goes by, in their order; none is a part of another one, nor has a region's name as a part.
+const GAUGES: [&str; 4] = ["load", "demand", "backlog", "depth"];
+
+/// Where machines are.
+pub(super) const REGIONS: [&str; 3] = ["ord", "iad", "fra"];
 
 /// What the query for busy machines has before the gauge of its fleet.
 pub(super) const BUSY: &str = "busy_";
 
-/// One fleet of an app: what one policy says of it.
+/// Whose numbers a query asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// Those of a whole group; of all regions the same, where each is a fleet.
+    Whole,
+    /// Each region's by a query of its own.
+    EachRegion,
+    /// Those of all regions at once, told apart by a label.
+    ByLabel,
+}
+
+/// One fleet of an app: what one policy says of it, or of one region of it.
+#[derive(Clone)]
 pub(super) struct FleetScene {
+    /// Which of the policies that is.
+    pub(super) policy: usize,
     /// Those of all apps, and what is of this one's machines alone.
     pub(super) rules: Rules,
-    /// The metric that it goes by.
+    /// The metric that the policy goes by.
     pub(super) gauge: &'static str,
+    pub(super) asks: Asks,
+    /// Whether one question about busy machines is about all fleets of the policy.
+    busy_at_once: bool,
     /// How many processors each machine of its group has, and none of another group.
     cpus: u64,
     /// What that is at the beginning and after the end of all trouble; none: it always fails.
     pub(super) load: Option<f64>,
+}
+
+impl FleetScene {
+    /// Says what the number is that the fleet goes by.
+    pub(super) fn set_load(&self, platform: &mut Platform, app: &str, load: Option<f64>) {
+        match (self.asks, &self.rules.which.region) {
+            (Asks::EachRegion | Asks::ByLabel, Some(region)) => {
+                let labels = [("app", app), ("region", region.as_str())];
+                platform.set_series(self.gauge, &labels, load);
+            }
+            _ => platform.set_gauge(app, self.gauge, load),
+        }
+    }
 }
 
 /// One app at the beginning.
@@ -563,16 +612,29 @@ impl Scene {
         fleets.position(|fleet| fleet.rules.which.takes(group, region))
     }
 
-    /// The fleet whose metric, or how busy whose machines are, a query asks for.
-    pub(super) fn fleet_of_query(&self, query: &[u8]) -> usize {
-        let names = |gauge: &str| {
-            query
-                .windows(gauge.len())
-                .any(|part| part == gauge.as_bytes())
+    /// The policy whose metric, or how busy whose machines are, a query asks for, and the fleet where it is about one alone.
+    pub(super) fn asked_by(&self, query: &[u8]) -> (usize, Option<usize>) {
+        let names = |name: &str| {
+            let mut parts = query.windows(name.len());
+            parts.any(|part| part == name.as_bytes())
         };
-        let named = self.fleets.iter().position(|fleet| names(fleet.gauge));
+        let named = self.fleets.iter().find(|fleet| names(fleet.gauge));
         // One that counts what runs names no gauge, and its app has one fleet.
-        named.unwrap_or(0)
+        let policy = named.map_or(0, |fleet| fleet.policy);
+        let is_alone = |fleet: &FleetScene| {
+            let region = fleet.rules.which.region.as_deref();
+            fleet.policy == policy && region.is_none_or(names)
+        };
+        (policy, self.fleets.iter().position(is_alone))
+    }
+
+    /// What somebody makes who makes a machine of a fleet's group.
+    pub(super) fn by_hand(&self, fleet: usize) -> Option<NewMachine> {
+        let which = &self.fleets[fleet].rules.which;
+        let mut machines = self.machines.iter();
+        let model = machines.find(|start| which.is_kin(Some(&start.group)))?;
+        let region = which.region.as_deref().unwrap_or(&model.region);
+        Some(NewMachine::in_region(region).config(&model.config(None)))
     }
 
     /// The fleet that asks for a new volume in this region for a machine with so many processors.
@@ -794,8 +856,11 @@ impl Scenario {
         let mut apps = vec![Scene {
             name: "web".to_owned(),
             fleets: vec![FleetScene {
+                policy: 0,
                 rules,
                 gauge: GAUGES[0],
+                asks: Asks::Whole,
+                busy_at_once: false,
                 cpus: 1,
                 load: Some(random.below(9) as f64),
             }],
@@ -813,6 +878,10 @@ impl Scenario {
             further_fleets(several, &mut apps, &mut events);
         }
         ask_for_busy_machines(&mut Random::new(seed ^ 0x0b05_1e55), &mut apps);
+        let regional = &mut Random::new(seed ^ 0x4e61_0215);
+        if !metric_is_instances && regional.chance(0.18) {
+            fleets_of_regions(regional, &mut apps, &mut events);
+        }
         let file = policies(&apps[0], metric_is_instances, &mut settings);
         let freezes = freezes(more, &mut events);
         chaos.before_freezes = freezes.0.iter().map(|(from, _)| *from).collect();
@@ -916,8 +985,11 @@ fn neighbours(
             name: format!("web-{number}"),
             release: release(random, &fleet),
             fleets: vec![FleetScene {
+                policy: 0,
                 rules,
                 gauge: GAUGES[0],
+                asks: Asks::Whole,
+                busy_at_once: false,
                 cpus: 1,
                 load: Some(random.below(9) as f64),
             }],
@@ -978,14 +1050,171 @@ fn further_fleets(
             }));
             let load = random.below(9) as f64;
             scene.fleets.push(FleetScene {
+                policy: number,
                 rules,
                 gauge: GAUGES[number],
+                asks: Asks::Whole,
+                busy_at_once: false,
                 cpus,
                 load: fails.is_none().then_some(load),
             });
             scene.machines.extend(machines);
         }
     }
+}
+
+/// Gives each region of the first policy, and of some others, a target of its own, with what happens to it.
+fn fleets_of_regions(
+    random: &mut Random,
+    apps: &mut [Scene],
+    events: &mut Vec<(Duration, usize, Event)>,
+) {
+    for policy in 0..apps[0].fleets.len() {
+        if policy > 0 && random.chance(0.6) {
+            continue;
+        }
+        let found = random.chance(0.5);
+        let mut regions = REGIONS.to_vec();
+        if !found && random.chance(0.6) {
+            regions.swap_remove(random.index(regions.len()));
+        }
+        let first = &apps[0].fleets[policy].rules;
+        let own = regional_rules(random, first);
+        // One of them may be the only one of a policy of its own.
+        let policies = apps[0].fleets.iter().map(|fleet| fleet.policy);
+        let next = policies.max().unwrap_or(0) + 1;
+        let apart = !found && next < GAUGES.len() && random.chance(0.3);
+        let others = apart.then(|| {
+            let rules = Rules {
+                interval: first.interval,
+                timeout: first.timeout,
+                concurrency: first.concurrency,
+                which: first.which.clone(),
+                busy: first.busy,
+                ..rules(random)
+            };
+            (regional_rules(random, &rules), next)
+        });
+        let choices = [Asks::EachRegion, Asks::ByLabel, Asks::Whole];
+        let asks = [pick(random, &choices), pick(random, &choices)];
+        let busy_at_once = random.chance(0.5);
+        for (app, scene) in apps.iter_mut().enumerate() {
+            let whole = scene.fleets[policy].clone();
+            let load = random.below(5) as f64;
+            let mut places = Vec::new();
+            for (number, region) in regions.iter().enumerate() {
+                let other = others.as_ref().filter(|_| number == 0);
+                let (rules, place) = other.map_or((&own, policy), |(rules, place)| (rules, *place));
+                let asks = asks[usize::from(other.is_some())];
+                let load = if asks == Asks::Whole {
+                    load
+                } else {
+                    pick(random, &[0.0, 0.0, 1.0, 2.0, 4.0])
+                };
+                let fleet = FleetScene {
+                    policy: place,
+                    rules: Rules {
+                        which: Which {
+                            region: Some((*region).to_owned()),
+                            ..whole.rules.which.clone()
+                        },
+                        found,
+                        regions: vec![(*region).to_owned()],
+                        own: whole.rules.own,
+                        workers: whole.rules.workers,
+                        protects: whole.rules.protects,
+                        ..rules.clone()
+                    },
+                    gauge: GAUGES[place],
+                    asks,
+                    busy_at_once,
+                    load: whole.load.map(|_| load),
+                    ..whole.clone()
+                };
+                places.push(if number == 0 {
+                    scene.fleets[policy] = fleet;
+                    policy
+                } else {
+                    scene.fleets.push(fleet);
+                    scene.fleets.len() - 1
+                });
+            }
+            let fails = whole.load.is_none();
+            let of_policy =
+                |event: &Event| matches!(event, Event::Load { fleet, .. } if *fleet == policy);
+            events.retain(|(_, other, event)| *other != app || !of_policy(event));
+            let happening = events_of_regions(random, &places, fails);
+            events.extend(happening.into_iter().map(|(at, event)| (at, app, event)));
+        }
+    }
+}
+
+/// What holds for each region of a group of which `rules` would hold: smaller numbers, of which each may be none.
+fn regional_rules(random: &mut Random, rules: &Rules) -> Rules {
+    let mut formula = |least| {
+        let formula = formula(random, least);
+        Formula {
+            offset: pick(random, &[-2, -1, 0, 0, 0, 0, 1]),
+            high: formula.low + small(random, 1, 3),
+            ..formula
+        }
+    };
+    let created = rules.created.is_some().then(|| formula(0));
+    let started = rules.started.is_some().then(|| formula(0));
+    Rules {
+        created,
+        started,
+        floor: rules.floor.filter(|_| random.chance(0.3)),
+        fallback_created: rules.fallback_created.map(|count| count.min(3)),
+        ..rules.clone()
+    }
+}
+
+/// What happens to the fleets of one group alone: their numbers change, one loses all of its machines, one gets some.
+fn events_of_regions(random: &mut Random, fleets: &[usize], fails: bool) -> Vec<(Duration, Event)> {
+    let mut events = Vec::new();
+    for fleet in fleets.iter().copied() {
+        let pace = pick(random, &[15, 30, 60, 120, 300]);
+        let mut at = Duration::ZERO;
+        while at < CALM {
+            at += random.between(seconds(pace / 2), seconds(pace * 2));
+            let load = pick(random, &[0.0, 0.0, 0.0, 1.0, 2.0, 3.0, 5.0]);
+            let load = (!fails).then_some(load);
+            events.push((at.min(CALM), Event::Load { fleet, load }));
+        }
+    }
+    let moments = |random: &mut Random, chance: f64, most: u64| -> Vec<Duration> {
+        let count = if random.chance(chance) {
+            1 + random.below(most)
+        } else {
+            0
+        };
+        let latest = CALM.saturating_sub(seconds(60));
+        (0..count)
+            .map(|_| random.between(seconds(1), latest))
+            .collect()
+    };
+    // Where all of them want none, each could rely on another one's last.
+    for at in moments(random, 0.6, 8) {
+        let load = pick(random, &[0.0, 0.0, 0.0, 1.0, 3.0]);
+        for fleet in fleets.iter().copied() {
+            let load = (!fails).then_some(load);
+            events.push((at, Event::Load { fleet, load }));
+        }
+    }
+    for at in moments(random, 0.4, 3) {
+        events.push((at, Event::Appear(pick(random, fleets))));
+    }
+    for at in moments(random, 0.4, 3) {
+        events.push((at, Event::Vanish(pick(random, fleets))));
+    }
+    for at in moments(random, 0.2, 3) {
+        let fleet = pick(random, fleets);
+        let until = (at + random.between(seconds(15), seconds(200))).min(CALM);
+        events.push((at, Event::Unlabelled { fleet, on: true }));
+        events.push((until, Event::Unlabelled { fleet, on: false }));
+    }
+    events
 }
 
 /// Makes some of the policies ask how busy running machines are before these go.
@@ -1156,6 +1385,7 @@ fn rules(random: &mut Random) -> Rules {
             group: pick(random, &["app", "app", "worker"]).to_owned(),
             region: None,
         },
+        found: false,
         clone_volumes: random.chance(0.4),
         own: None,
         workers: false,
@@ -1185,33 +1415,53 @@ fn policies(
     metric_is_instances: bool,
     settings: &mut Vec<(String, String)>,
 ) -> Option<String> {
-    let query = |gauge: &str| {
-        if metric_is_instances {
-            "count(fly_instance_up{app='$APP_NAME'})".to_owned()
-        } else {
-            format!("sum({gauge}{{app='$APP_NAME'}})")
-        }
+    let query = |FleetScene { gauge, asks, .. }: &FleetScene| match asks {
+        Asks::Whole if metric_is_instances => "count(fly_instance_up{app='$APP_NAME'})".to_owned(),
+        Asks::Whole => format!("sum({gauge}{{app='$APP_NAME'}})"),
+        Asks::EachRegion => format!("sum({gauge}{{app='$APP_NAME',region='$REGION'}})"),
+        Asks::ByLabel => format!("{gauge}{{app='$APP_NAME'}}"),
     };
-    let collector = |gauge: &str| {
+    let collector = |fleet: &FleetScene| {
         [
             ("ADDRESS", "http://simulator/prometheus/acme".to_owned()),
             ("TOKEN", "FlyV1 fm2_metrics".to_owned()),
-            ("METRIC_NAME", gauge.to_owned()),
-            ("QUERY", query(gauge)),
+            ("METRIC_NAME", fleet.gauge.to_owned()),
+            ("QUERY", query(fleet)),
         ]
     };
-    let policy_settings = |fleet: &FleetScene| {
+    let policy_settings = |fleets: &&[&FleetScene]| {
+        let fleet = fleets[0];
         let mut settings = policy_settings(&fleet.rules, fleet.gauge);
+        let is_regional = fleet.rules.which.region.is_some();
+        let regions = fleets.iter().flat_map(|fleet| &fleet.rules.regions);
+        let regions: Vec<&str> = regions
+            .filter(|_| !fleet.rules.found)
+            .map(String::as_str)
+            .collect();
+        settings.push(("REGIONS".to_owned(), regions.join(",")));
+        if is_regional {
+            settings.push(("PER_REGION".to_owned(), "true".to_owned()));
+        }
         if let Some(busy) = fleet.rules.busy {
-            let query = format!("{BUSY}{}{{app='$APP_NAME'}}", fleet.gauge);
+            let region = if is_regional && !fleet.busy_at_once {
+                ",region='$REGION'"
+            } else {
+                ""
+            };
+            let query = format!("{BUSY}{}{{app='$APP_NAME'{region}}}", fleet.gauge);
             settings.push(("PROMETHEUS_BUSY_QUERY".to_owned(), query));
             let limit = busy.limit.map(|limit| limit.to_string());
             settings.extend(limit.map(|limit| ("BUSY_LIMIT".to_owned(), limit)));
         }
         settings
     };
-    if let [only] = &*scene.fleets {
-        let of_collector = collector(only.gauge).map(|(name, value)| {
+    let mut by_policy: BTreeMap<usize, Vec<&FleetScene>> = BTreeMap::new();
+    for fleet in &scene.fleets {
+        by_policy.entry(fleet.policy).or_default().push(fleet);
+    }
+    let by_policy: Vec<&[&FleetScene]> = by_policy.values().map(Vec::as_slice).collect();
+    if let [only] = &*by_policy {
+        let of_collector = collector(only[0]).map(|(name, value)| {
             let name = format!("FAS_PROMETHEUS_{name}");
             (name, value)
         });
@@ -1221,12 +1471,12 @@ fn policies(
         return None;
     }
     let key = |name: &str| name.to_lowercase().replace('_', "-");
-    let policies = scene.fleets.iter().map(|fleet| {
-        let settings = policy_settings(fleet).into_iter();
+    let policies = by_policy.iter().map(|fleets| {
+        let settings = policy_settings(fleets).into_iter();
         let mut policy: serde_json::Map<_, _> = settings
             .map(|(name, value)| (key(&name), json!(value)))
             .collect();
-        let mut collector: serde_json::Map<_, _> = collector(fleet.gauge)
+        let mut collector: serde_json::Map<_, _> = collector(fleets[0])
             .map(|(name, value)| (key(name), json!(value)))
             .into_iter()
             .collect();
@@ -1247,7 +1497,6 @@ fn policy_settings(rules: &Rules, metric: &str) -> Vec<(String, String)> {
     set("DESTROY_RUNNING_AFTER", span(rules.destroy_running_after));
     set("DEPLOY_TIMEOUT", span(rules.deploy_timeout));
     set("PROCESS_GROUP", rules.which.group.clone());
-    set("REGIONS", rules.regions.join(","));
     set("CLONE_VOLUMES", rules.clone_volumes.to_string());
     set(
         "STOP_ACTION",

@@ -1,9 +1,9 @@
 //! Deterministic simulation: the real loop against the simulated platform, an hour at a time, under random trouble.
 //!
 //! A seed stands for a configuration, fleets, events and faults (`generator`), and is repeated exactly by its number.
-//! What the daemon was told and what it sent is recorded at the transport (`wire`), what came of it by the simulator; `app`
-//! and, for each fleet of an app, `oracle` judge both by rules of their own after every step, and whether the fleets have
-//! settled in the end.
+//! What the daemon was told and what it sent is recorded at the transport (`wire`), what came of it by the simulator; `app`,
+//! for each fleet of an app `oracle`, and for each group whose regions are fleets `group`, judge both by rules of their own
+//! after every step, and whether the fleets have settled in the end.
 //!
 //! `cargo test simulation` runs the default seeds. `FAS_SIMULATION_SEEDS=20000` runs so many, from
 //! `FAS_SIMULATION_FIRST` on; `FAS_SIMULATION_SEED=7` runs just that one and shows what happened in it.
@@ -11,6 +11,7 @@
 mod app;
 mod busy;
 mod generator;
+mod group;
 mod oracle;
 mod places;
 mod tally;
@@ -37,7 +38,7 @@ use fly_autoscaler::{
     daemon::assemble,
     metrics::Metrics,
     shutdown::{ShutdownTrigger, shutdown},
-    sim::{Failures, HostStatus, MachineState, NewMachine, NewVolume, Platform, Simulator},
+    sim::{App, Failures, HostStatus, MachineState, NewMachine, NewVolume, Platform, Simulator},
 };
 use http::Request;
 use tokio::{task::JoinHandle, time::Instant};
@@ -45,7 +46,7 @@ use tower::ServiceExt as _;
 
 use self::{
     app::Judge,
-    generator::{END, Event, Scenario, Scene, seconds},
+    generator::{Asks, END, Event, REGIONS, Scenario, Scene, seconds},
     places::Places,
     tally::Tally,
     wire::{Recorder, Shared},
@@ -215,7 +216,24 @@ impl Run {
         match event {
             Event::Load { fleet, load } => {
                 if !self.scenario.metric_is_instances {
-                    platform.set_gauge(app, scene.fleets[*fleet].gauge, *load);
+                    scene.fleets[*fleet].set_load(&mut platform, app, *load);
+                }
+            }
+            Event::Unlabelled { fleet, on } => {
+                let fleet = &scene.fleets[*fleet];
+                if fleet.asks == Asks::ByLabel {
+                    platform.set_gauge(app, fleet.gauge, on.then_some(9.0));
+                }
+            }
+            Event::Appear(fleet) => {
+                if let Some(machine) = scene.by_hand(*fleet) {
+                    // There may be no room.
+                    let _ = platform.add_machine(app, machine);
+                }
+            }
+            Event::Vanish(fleet) => {
+                for id in vanishing(&platform, scene, *fleet) {
+                    platform.remove_machine(app, &id);
                 }
             }
             Event::MetricsSilent(silent) => {
@@ -301,7 +319,7 @@ impl Run {
                 }
                 platform.set_failures(app, Failures::default(), Failures::default());
                 platform.set_endings(app, &[]);
-                for region in ["ord", "iad", "fra"] {
+                for region in REGIONS {
                     platform.set_region_capacity(region, None);
                 }
                 platform.set_machine_limit(None);
@@ -309,7 +327,10 @@ impl Run {
                 platform.set_metrics(self.scenario.options.metrics);
                 if !self.scenario.metric_is_instances {
                     for fleet in &scene.fleets {
-                        platform.set_gauge(app, fleet.gauge, fleet.load);
+                        if fleet.asks == Asks::ByLabel {
+                            platform.set_gauge(app, fleet.gauge, None);
+                        }
+                        fleet.set_load(&mut platform, app, fleet.load);
                     }
                 }
             }
@@ -360,6 +381,20 @@ fn hosts_back(platform: &mut Platform) {
     }
 }
 
+/// The machines of a fleet, unless there are no others of its group.
+fn vanishing(platform: &Platform, scene: &Scene, fleet: usize) -> Vec<Arc<str>> {
+    let which = &scene.fleets[fleet].rules.which;
+    let machines = platform
+        .app(&scene.name)
+        .into_iter()
+        .flat_map(App::machines);
+    let kin = machines.filter(|machine| machine.state.is_living() && which.is_kin(machine.group()));
+    let (own, others): (Vec<_>, Vec<_>) =
+        kin.partition(|machine| which.takes(machine.group(), &machine.region));
+    let own = own.iter().filter(|_| !others.is_empty());
+    own.map(|machine| Arc::clone(&machine.id)).collect()
+}
+
 /// Puts the machines there; says which machine is the daemon's own.
 fn settle(platform: &mut Platform, scene: &Scene) -> Option<Arc<str>> {
     let app = scene.name.as_str();
@@ -394,7 +429,7 @@ fn settle(platform: &mut Platform, scene: &Scene) -> Option<Arc<str>> {
     });
     platform.set_release(app, release);
     for fleet in &scene.fleets {
-        platform.set_gauge(app, fleet.gauge, fleet.load);
+        fleet.set_load(platform, app, fleet.load);
     }
     own
 }

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::{
     generator::{CALM, Event, Freezes, Rules, SETTLED, Scenario, seconds},
     tally::Tally,
-    wire::{Ended, Exchange, Pass, Seen, View, Wire, is_mine, is_of, seen},
+    wire::{Ended, Exchange, Pass, Seen, View, Whose, Wire, is_mine, is_of, seen},
 };
 
 /// How long a list may lag behind, and how long a machine counts after its host was lost.
@@ -83,6 +83,88 @@ fn essence(config: &Value) -> String {
     config.to_string()
 }
 
+/// Whether lists of this life have shown machines in a region that is a fleet only for these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    Never,
+    /// An earlier one did.
+    Once,
+    /// The last one did, or it is a fleet whatever lists show.
+    Now,
+}
+
+/// What machines show of a deploy.
+#[derive(Debug, Default)]
+pub(super) struct Signs {
+    pub(super) releases: BTreeSet<u64>,
+    /// Whether one is cordoned, or being updated or replaced.
+    pub(super) turned: bool,
+}
+
+impl Signs {
+    pub(super) fn extend(&mut self, other: Self) {
+        self.releases.extend(other.releases);
+        self.turned |= other.turned;
+    }
+
+    pub(super) fn show_one(&self) -> bool {
+        self.releases.len() > 1 || self.turned
+    }
+}
+
+/// The newest release of machines that are cordoned, and the oldest of others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Halves {
+    pub(super) cordoned: Option<u64>,
+    pub(super) other: Option<u64>,
+}
+
+impl Halves {
+    /// Those of all whose own halves these are.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            cordoned: self.cordoned.max(other.cordoned),
+            other: match (self.other, other.other) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            },
+        }
+    }
+
+    /// Those of machines as a list shows them.
+    pub(super) fn of<'view>(machines: impl Iterator<Item = &'view Seen>) -> Self {
+        let there = machines.filter(|seen| seen.host_ok && seen.state.is_living());
+        there.fold(Self::default(), |halves, seen| {
+            let own = if seen.cordoned {
+                Self {
+                    cordoned: seen.release,
+                    other: None,
+                }
+            } else {
+                Self {
+                    cordoned: None,
+                    other: seen.release,
+                }
+            };
+            halves.and(own)
+        })
+    }
+
+    /// Whether a blue-green deploy is half done.
+    pub(super) fn are_turned(self) -> bool {
+        self.other.is_some() && self.cordoned > self.other
+    }
+}
+
+/// A machine of a region's fleet that one of our destroys took.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) id: Arc<str>,
+    pub(super) at: Duration,
+    /// The pass that sent it.
+    pub(super) pass: usize,
+}
+
 /// Creates that failed one pass after the other.
 #[derive(Debug, Default)]
 struct Failing {
@@ -93,6 +175,7 @@ struct Failing {
 
 pub(super) struct Oracle {
     name: String,
+    policy: usize,
     rules: Rules,
     metric_is_instances: bool,
     /// How much longer than alone a pass may have to wait for its place; `None`: it never has to.
@@ -122,6 +205,12 @@ pub(super) struct Oracle {
     others_created: Option<Duration>,
     /// Of each pass that is over, whether it has left something that the next one does at once.
     hurries: Vec<bool>,
+    /// Of each pass, whether there was a fleet at its beginning.
+    known: Vec<Known>,
+    /// Machines of a region's fleet that were taken, which its group has not judged yet.
+    taken: Vec<Taken>,
+    /// How many machines above the maximum a region has kept in the end that could go by its own rules.
+    kept: u32,
     life: u32,
     tally: Tally,
     trace: Option<Vec<(Duration, String)>>,
@@ -158,6 +247,7 @@ impl Oracle {
             .collect();
         Self {
             name: scene.name.clone(),
+            policy: scene.fleets[fleet].policy,
             waits_for_others: scenario.waits_for_others(),
             freezes: scenario.freezes.clone(),
             recent: SETTLE + scenario.longest_lag(),
@@ -179,6 +269,9 @@ impl Oracle {
             failing: Failing::default(),
             others_created: None,
             hurries: Vec::new(),
+            known: Vec::new(),
+            taken: Vec::new(),
+            kept: 0,
             life: 0,
             tally: Tally::default(),
             trace: None,
@@ -203,6 +296,56 @@ impl Oracle {
         self.hurries.get(pass).is_some_and(|hurries| *hurries)
     }
 
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Whether there was a fleet when a pass began.
+    pub(super) fn known(&self, pass: usize) -> Known {
+        self.known.get(pass).copied().unwrap_or(Known::Never)
+    }
+
+    /// The machines taken since this was asked last.
+    pub(super) fn take_taken(&mut self) -> Vec<Taken> {
+        std::mem::take(&mut self.taken)
+    }
+
+    /// How many machines above its maximum a region has kept in the end.
+    pub(super) fn kept(&self) -> u32 {
+        self.kept
+    }
+
+    fn is_region(&self) -> bool {
+        self.rules.which.region.is_some()
+    }
+
+    /// Says of passes that have begun whether there was a fleet by then.
+    fn note_known(&mut self, wire: &Wire) {
+        for pass in self.known.len()..wire.passes.len() {
+            let life = wire.passes[pass].life;
+            let earlier = wire.passes[..pass].iter().rev();
+            let mut lists = earlier
+                .take_while(|earlier| earlier.life == life)
+                .filter_map(|earlier| earlier.view.as_ref());
+            let is_shown = lists.next().is_some_and(Self::founds);
+            let follows = pass > 0 && wire.passes[pass - 1].life == life;
+            let known = if !self.rules.found || is_shown {
+                Known::Now
+            } else if follows && self.known(pass - 1) != Known::Never {
+                Known::Once
+            } else {
+                Known::Never
+            };
+            self.known.push(known);
+        }
+    }
+
+    /// Whether a list shows a machine that makes its region a fleet where none is set: of the group, on a host that answers.
+    pub(super) fn founds(view: &View) -> bool {
+        let mut machines = view.machines.values();
+        machines.any(|seen| seen.mine && seen.host_ok && seen.state.is_living())
+    }
+
     fn tell(&mut self, at: Duration, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push((at, line()));
@@ -216,6 +359,7 @@ impl Oracle {
 
     /// Judges everything that happened since the last look.
     pub(super) fn look(&mut self, platform: &Platform, wire: &Wire) -> Verdict {
+        self.note_known(wire);
         for record in platform.requests().since(self.seen_requests) {
             let Some(ordinal) = wire.index(record.ordinal) else {
                 continue;
@@ -312,7 +456,12 @@ impl Oracle {
             let earlier = self.questions.entry(Arc::clone(machine)).or_default();
             earlier.push(ordinal);
         }
-        if exchange.busy {
+        if let (Operation::Query, Whose::Fleet(_)) = (exchange.operation, exchange.whose) {
+            if self.known(exchange.pass) == Known::Never {
+                return Err(context("there is no machine in its region".to_owned()));
+            }
+        }
+        if exchange.busy && exchange.whose != Whose::Policy(self.policy) {
             self.ask_for_busy(wire, ordinal).map_err(context)?;
         }
         if !exchange.operation.is_write() && exchange.operation != Operation::Wait {
@@ -593,40 +742,48 @@ impl Oracle {
             ),
             "nobody says whether a deploy is under way, and it shrinks"
         );
+        demand!(
+            !self
+                .signs(wire, exchange.pass, view, exchange.at)
+                .show_one(),
+            "nobody says whether a deploy is under way, and the machines show one"
+        );
+        self.tally
+            .note("growth without an answer about the release");
+        Ok(())
+    }
+
+    /// What machines of the fleet show of a deploy, as far as a pass knows at this moment.
+    pub(super) fn signs(&self, wire: &Wire, pass: usize, view: &View, at: Duration) -> Signs {
         let machines = || {
             view.machines.iter().filter(|(id, seen)| {
-                let gone = self.is_gone(wire, id, exchange.at);
+                let gone = self.is_gone(wire, id, at);
                 seen.mine && seen.host_ok && seen.state.is_living() && !gone
             })
         };
-        let releases: BTreeSet<u64> = machines().filter_map(|(_, seen)| seen.release).collect();
         let turns = |state: &str| matches!(state, "updating" | "replacing");
         // What asking for a machine told less than a minute ago is newer than a list from before that; and so is a write to it
         // that was accepted, for it was not on its way then.
         let has_turned = |id: &Arc<str>| {
-            let now = wire.passes[exchange.pass].start;
+            let now = wire.passes[pass].start;
             let accepted = self
                 .writes_to(wire, id)
                 .any(|write| write.accepted() && write.at > view.of && write.at + SETTLE > now);
-            let passes = wire.passes[..=exchange.pass].iter().rev();
+            let passes = wire.passes[..=pass].iter().rev();
             accepted
                 || passes
-                    .take_while(|pass| pass.start + SETTLE > wire.passes[exchange.pass].start)
+                    .take_while(|pass| pass.start + SETTLE > now)
                     .take_while(|pass| pass.start > view.of)
                     .any(|pass| {
                         let told = pass.answers.get(id);
                         told.is_some_and(|told| !turns(&told.state))
                     })
         };
-        let turned = machines()
-            .any(|(id, seen)| seen.cordoned || turns(seen.state.as_str()) && !has_turned(id));
-        demand!(
-            releases.len() < 2 && !turned,
-            "nobody says whether a deploy is under way, and the machines show one"
-        );
-        self.tally
-            .note("growth without an answer about the release");
-        Ok(())
+        Signs {
+            releases: machines().filter_map(|(_, seen)| seen.release).collect(),
+            turned: machines()
+                .any(|(id, seen)| seen.cordoned || turns(seen.state.as_str()) && !has_turned(id)),
+        }
     }
 
     fn create(&mut self, wire: &Wire, ordinal: usize, _view: &View) -> Verdict {
@@ -635,6 +792,10 @@ impl Oracle {
         demand!(
             self.create_bound(wire, exchange.pass).is_some(),
             "no target, floor or fallback asks for a machine"
+        );
+        demand!(
+            !self.rules.found || self.may_have_any(wire, exchange.pass),
+            "its region has no machine any longer"
         );
         let kept_free = seconds(5).min(self.rules.timeout / 4);
         demand!(
@@ -670,6 +831,53 @@ impl Oracle {
         Ok(())
     }
 
+    /// Whether there may be a machine of the fleet, as far as a pass knows: one that a list has shown or we have made and of
+    /// which nobody has said that it is gone, or what a create of unknown outcome has made.
+    fn may_have_any(&self, wire: &Wire, pass: usize) -> bool {
+        let this = &wire.passes[pass];
+        let Some(view) = &this.view else { return true };
+        let is_there =
+            |seen: &Seen| (seen.mine || seen.of_fleet && !seen.host_ok) && seen.state.is_living();
+        if view.machines.values().any(is_there) {
+            return true;
+        }
+        let patience = SETTLE + (self.rules.interval + self.rules.timeout) * 3;
+        // While lists lack one of the fleet's machines, they may lack what a create made as well.
+        let questions = self.questions.values().flatten();
+        let mut questions = questions.map(|ordinal| &wire.exchanges[*ordinal]);
+        let lacked_lately = questions.any(|asked| {
+            let is_gone = |(at, how)| how == Ended::Status(404) && at + patience > this.start;
+            asked.ended.is_some_and(is_gone)
+        });
+        let in_doubt = self.creates.iter().map(|ordinal| &wire.exchanges[*ordinal]);
+        let mut in_doubt = in_doubt.filter(|create| {
+            let is_young = create.at + patience > this.start;
+            let is_young = is_young || lacked_lately || self.rules.ceiling.is_some();
+            wire.passes[create.pass].life == this.life && is_young && !create.surely_refused()
+        });
+        if in_doubt.any(|create| !create.accepted()) {
+            return true;
+        }
+        let leaves =
+            |state: &str| matches!(state, "destroying" | "destroyed" | "replaced" | "migrated");
+        self.machines.iter().any(|(id, truth)| {
+            let is_ours = truth
+                .made_by
+                .is_some_and(|ordinal| wire.passes[wire.exchanges[ordinal].pass].life == this.life);
+            let was_seen = Self::last_sight(wire, pass, id).is_some();
+            let questions = self.questions.get(id).into_iter().flatten();
+            let questions = questions.map(|ordinal| &wire.exchanges[*ordinal]);
+            let mut said = self.writes_to(wire, id).chain(questions);
+            let is_gone = said.any(|told| {
+                let is_destroy = told.operation == Operation::Destroy && told.accepted();
+                is_destroy || matches!(told.ended, Some((_, Ended::Status(404))))
+            });
+            let told = this.told(id).map(|told| &*told.state);
+            let last = told.or_else(|| Self::last_state(wire, pass, id));
+            truth.mine && (is_ours || was_seen) && !is_gone && !last.is_some_and(leaves)
+        })
+    }
+
     fn destroy(&mut self, wire: &Wire, ordinal: usize, machine: &Arc<str>, seen: &Seen) -> Verdict {
         let exchange = &wire.exchanges[ordinal];
         for word in ["force", "kill"] {
@@ -684,7 +892,7 @@ impl Oracle {
             "no target asks for fewer machines"
         );
         demand!(
-            !view.is_some_and(|view| self.half_turned(wire, exchange.pass, view)),
+            !view.is_some_and(|view| self.halves(wire, exchange.pass, view).are_turned()),
             "a blue-green deploy is half done"
         );
         let state = Self::known_state(&wire.passes[exchange.pass], machine, seen);
@@ -710,7 +918,7 @@ impl Oracle {
     }
 
     /// What a pass was told last of a machine: by its id, or else by the list.
-    fn known_state(pass: &Pass, machine: &Arc<str>, seen: &Seen) -> String {
+    pub(super) fn known_state(pass: &Pass, machine: &Arc<str>, seen: &Seen) -> String {
         let told = pass.told(machine).map(|told| told.state.clone());
         told.unwrap_or_else(|| seen.state.to_string())
     }
@@ -739,7 +947,7 @@ impl Oracle {
 
     /// It is asked how busy machines are where the policy wants to know it, once in a pass, and only where one that runs is
     /// to be stopped or destroyed and no deploy is in the way of that.
-    fn ask_for_busy(&self, wire: &Wire, ordinal: usize) -> Verdict {
+    pub(super) fn ask_for_busy(&self, wire: &Wire, ordinal: usize) -> Verdict {
         let exchange = &wire.exchanges[ordinal];
         let pass = &wire.passes[exchange.pass];
         demand!(self.rules.busy.is_some(), "nobody wants to know that");
@@ -1100,9 +1308,10 @@ impl Oracle {
         Ok(())
     }
 
-    /// Whether a cordoned machine has a newer release than one that is not cordoned; one without a release has no part in
-    /// this. What asking for one told in this pass is newer than the list.
-    fn half_turned(&self, wire: &Wire, pass: usize, view: &View) -> bool {
+    /// Which releases the fleet's machines have that are cordoned, and others: a deploy is half done where a cordoned one has a
+    /// newer release than another; one without a release has no part in this. What asking for one told in this pass is newer
+    /// than the list.
+    pub(super) fn halves(&self, wire: &Wire, pass: usize, view: &View) -> Halves {
         let known = |id: &Arc<str>, seen: &Seen| {
             let told = wire.passes[pass].told(id);
             told.map_or((seen.cordoned, seen.release), |told| {
@@ -1121,7 +1330,10 @@ impl Oracle {
                     release.filter(|_| is_cordoned == cordoned)
                 })
         };
-        releases(true).max() > releases(false).min() && releases(false).next().is_some()
+        Halves {
+            cordoned: releases(true).max(),
+            other: releases(false).min(),
+        }
     }
 
     /// The bounds that the metric of a pass asks for, within floor and ceiling.
@@ -1131,7 +1343,8 @@ impl Oracle {
         if !created {
             return self.rules.started.as_ref()?.bounds(pass.metric, 0);
         }
-        let (min, max) = self.rules.created.as_ref()?.bounds(pass.metric, 1)?;
+        let least = u32::from(!self.is_region());
+        let (min, max) = self.rules.created.as_ref()?.bounds(pass.metric, least)?;
         let within = |count: u32| {
             count
                 .min(self.rules.ceiling.unwrap_or(u32::MAX))
@@ -1194,10 +1407,18 @@ impl Oracle {
         if self.rules.up_window.is_zero() {
             return Some(min);
         }
+        // What was before may have been forgotten with the fleet.
+        let unknown = (0..=pass)
+            .rev()
+            .find(|pass| self.known(*pass) != Known::Now);
+        let founded = unknown.map_or(Duration::ZERO, |unknown| {
+            let first = wire.passes.get(unknown + 1);
+            first.map_or(start, |first| first.start)
+        });
         let lowest = self
             .history(wire, pass, true)
             .into_iter()
-            .filter(|(at, _)| *at + self.rules.up_window >= start)
+            .filter(|(at, _)| *at + self.rules.up_window >= start && *at >= founded)
             .map(|(_, (min, _))| min)
             .min();
         Some(min.min(lowest.unwrap_or(min)))
@@ -1229,7 +1450,7 @@ impl Oracle {
     }
 
     /// What was written to a machine, and each wait for it, in order.
-    fn writes_to<'wire>(
+    pub(super) fn writes_to<'wire>(
         &self,
         wire: &'wire Wire,
         machine: &Arc<str>,
@@ -1240,7 +1461,18 @@ impl Oracle {
 
     /// Whether one of our destroys had taken a machine by then, a write to it or a question about it was told that it is
     /// gone, or a list has shown it on its way out.
-    fn is_gone(&self, wire: &Wire, machine: &Arc<str>, by: Duration) -> bool {
+    pub(super) fn is_gone(&self, wire: &Wire, machine: &Arc<str>, by: Duration) -> bool {
+        self.is_gone_as_told(wire, machine, by, by)
+    }
+
+    /// As [`Self::is_gone`], by what was done until then, and what was told by another moment.
+    pub(super) fn is_gone_as_told(
+        &self,
+        wire: &Wire,
+        machine: &Arc<str>,
+        by: Duration,
+        told_by: Duration,
+    ) -> bool {
         let Some(truth) = self.machines.get(machine) else {
             return false;
         };
@@ -1248,7 +1480,7 @@ impl Oracle {
             let questions = self.questions.get(machine).into_iter().flatten();
             self.writes_to(wire, machine)
                 .chain(questions.map(|ordinal| &wire.exchanges[*ordinal]))
-                .any(|told| matches!(told.ended, Some((at, Ended::Status(404))) if at <= by))
+                .any(|told| matches!(told.ended, Some((at, Ended::Status(404))) if at <= told_by))
         };
         // A destroy is accepted of a machine too that somebody else has sent on its way already.
         let was_accepted = || {
@@ -1259,7 +1491,7 @@ impl Oracle {
         };
         let was_shown_leaving = || {
             let shown = self.leaving.get(machine);
-            shown.is_some_and(|(life, at)| *life == self.life && *at <= by)
+            shown.is_some_and(|(life, at)| *life == self.life && *at <= told_by)
         };
         truth.destroyed.is_some_and(|at| at <= by)
             || (!truth.living && (was_told() || was_accepted() || was_shown_leaving()))
@@ -1916,6 +2148,12 @@ impl Oracle {
                 left - failed
             );
         }
+        if self.is_region() {
+            // Whether it was the last is asked of the group.
+            let id = Arc::clone(&machine.id);
+            self.taken.push(Taken { id, at, pass });
+            return Ok(());
+        }
         let left = |clonable: bool, before: bool| {
             view.machines
                 .iter()
@@ -1975,7 +2213,11 @@ impl Oracle {
                     | "stopping"
                     | "suspending"
             );
-            seen.mine && seen.host_ok && may_be_cloned && (!seen.mounts || self.rules.clone_volumes)
+            // What is known of those of other regions is their own fleets' business.
+            let is_elsewhere = seen.kin && !seen.mine && seen.state.is_living();
+            (seen.mine && may_be_cloned || is_elsewhere)
+                && seen.host_ok
+                && (!seen.mounts || self.rules.clone_volumes)
         });
         if !has_source {
             return false;
@@ -1984,7 +2226,7 @@ impl Oracle {
         for (id, seen) in &view.machines {
             // That one is a standby or scheduled has to have been read while its host answered.
             let is_read = || seen.host_ok || Self::was_read(wire, pass, id);
-            if !seen.mine && (!seen.of_group || is_read()) {
+            if !seen.mine && (!seen.of_fleet || is_read()) {
                 continue;
             }
             if !seen.host_ok {
@@ -2305,25 +2547,32 @@ impl Oracle {
         let Some(last) = wire.passes.len().checked_sub(2) else {
             return Err("there were no passes".to_owned());
         };
-        let machines: Vec<(&Machine, Seen)> = platform
+        let (machines, others): (Vec<(&Machine, Seen)>, Vec<_>) = platform
             .app(&self.name)
             .into_iter()
             .flat_map(App::machines)
             .map(|machine| (machine, seen(machine, &self.rules)))
-            .filter(|(_, seen)| seen.mine && seen.state.is_living())
-            .collect();
+            .filter(|(_, seen)| seen.kin && seen.state.is_living())
+            .partition(|(_, seen)| seen.mine);
+        if self.rules.found && (machines.is_empty() || self.known(last) != Known::Now) {
+            // There is no such fleet.
+            return Ok(());
+        }
         let count = |pick: &dyn Fn(&Seen) -> bool| {
             let picked = machines.iter().filter(|(_, seen)| pick(seen)).count();
             u32::try_from(picked).unwrap_or(0)
         };
         let expendable =
             |seen: &Seen, id: &Arc<str>| !seen.protected && self.own.as_ref() != Some(id);
-        let clonable = count(&|seen| {
-            !matches!(
-                seen.state,
-                MachineState::Failed | MachineState::LaunchFailed
-            ) && (!seen.mounts || self.rules.clone_volumes)
-        });
+        let may_be_cloned = |seen: &Seen| {
+            let works = !is_broken(&seen.state);
+            works && (!seen.mounts || self.rules.clone_volumes)
+        };
+        let elsewhere = others
+            .iter()
+            .filter(|(_, seen)| may_be_cloned(seen))
+            .count();
+        let clonable = count(&may_be_cloned) + u32::try_from(elsewhere).unwrap_or(0);
         let created = count(&|_| true);
         let working = count(&|seen| !is_broken(&seen.state));
         let no_room = self.rules.ceiling.is_some_and(|ceiling| created >= ceiling);
@@ -2332,10 +2581,10 @@ impl Oracle {
             .rules
             .down_step
             .is_some_and(|step| step.of(created) == 0);
-        let half_turned = wire.passes[last]
-            .view
-            .as_ref()
-            .is_some_and(|view| self.half_turned(wire, last, view));
+        let half_turned = wire.passes[last].view.as_ref().is_some_and(|view| {
+            let kin = Halves::of(view.machines.values().filter(|seen| seen.kin && !seen.mine));
+            kin.and(self.halves(wire, last, view)).are_turned()
+        });
         if let Some((min, max)) = self.target(wire, last, true) {
             // A failed one that has to stay may hold the last place under the ceiling.
             let stays = half_turned
@@ -2368,6 +2617,10 @@ impl Oracle {
                 })
                 .count();
             let counted = working + u32::try_from(failed_spare).unwrap_or(0);
+            if self.is_region() && !held_down && !half_turned {
+                let surplus = counted.saturating_sub(max);
+                self.kept = surplus.min(u32::try_from(victims).unwrap_or(0));
+            }
             demand!(
                 counted <= max || held_down || half_turned || spare <= kept_source,
                 "{created} machines in the end, at most {max} wanted, and {spare} to spare"

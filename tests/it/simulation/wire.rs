@@ -21,7 +21,10 @@ use http::{Method, Request, Response};
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{
+    task::{self, Id},
+    time::Instant,
+};
 
 use super::{
     busy::{self, Loads, loads_of},
@@ -44,9 +47,30 @@ pub(super) enum Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
     Fleet(usize),
+    /// It is asked once for all fleets of this policy.
+    Policy(usize),
     /// It is asked once for all of them.
     All,
     Nobody,
+}
+
+/// What a create asks for, as far as it tells what is cloned.
+#[derive(Debug, Clone)]
+pub(super) struct Sought {
+    pub(super) origin: Option<String>,
+    pub(super) release: Option<u64>,
+}
+
+impl Sought {
+    fn by(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let release = body["config"]["metadata"]["fly_release_version"].as_str();
+        Self {
+            origin: origin_of(&text),
+            release: release.and_then(|release| release.parse().ok()),
+        }
+    }
 }
 
 /// One request, as the daemon sent it.
@@ -61,6 +85,8 @@ pub(super) struct Exchange {
     pub(super) whose: Whose,
     /// Whether it asks how busy machines are.
     pub(super) busy: bool,
+    /// What a create asks for.
+    pub(super) sought: Option<Sought>,
     /// The pass it belongs to.
     pub(super) pass: usize,
     pub(super) effect: Option<Effect>,
@@ -99,14 +125,19 @@ pub(super) struct Seen {
     pub(super) state: MachineState,
     /// Of the group, and neither a standby nor scheduled.
     pub(super) mine: bool,
-    /// Of the group, which is all that a list says of a machine whose host does not answer.
-    pub(super) of_group: bool,
+    /// Of the group and region, which is all that a list says of a machine whose host does not answer.
+    pub(super) of_fleet: bool,
     pub(super) host_ok: bool,
     pub(super) protected: bool,
     pub(super) auto_destroy: bool,
     pub(super) cordoned: bool,
     pub(super) mounts: bool,
     pub(super) release: Option<u64>,
+    pub(super) region: Arc<str>,
+    /// Of the fleet's process group, in whichever region it is, and neither a standby nor scheduled.
+    pub(super) kin: bool,
+    /// What tells its descent, where regions are fleets.
+    pub(super) origin: Option<String>,
 }
 
 /// One list.
@@ -123,9 +154,11 @@ pub(super) struct View {
 pub(super) struct Release {
     pub(super) completed: Duration,
     pub(super) running_since: Option<Timestamp>,
+    /// Which one it is, where it went wrong.
+    pub(super) wrong: Option<u64>,
 }
 
-/// One pass: it begins with the queries of the fleets' metrics.
+/// One pass.
 #[derive(Debug)]
 pub(super) struct Pass {
     pub(super) start: Duration,
@@ -209,6 +242,10 @@ pub(super) struct Talk {
     /// What concerns each fleet: what is about its machines and its metric, and what is asked for all. The passes are the same
     /// in each.
     pub(super) fleets: Vec<Wire>,
+    /// The policy of each.
+    policies: Vec<usize>,
+    /// The task of the daemon's that the last pass is.
+    task: Option<Id>,
     /// When the list of all apps was last asked for and met with a fault.
     pub(super) apps_unlisted: Option<Duration>,
 }
@@ -218,33 +255,33 @@ impl Talk {
         Self {
             whole: Wire::default(),
             fleets: scene.fleets.iter().map(|_| Wire::default()).collect(),
+            policies: scene.fleets.iter().map(|fleet| fleet.policy).collect(),
+            task: None,
             apps_unlisted: None,
         }
     }
 
     /// All that a request belongs to.
     fn concerned(&mut self, whose: Whose) -> impl Iterator<Item = &mut Wire> {
-        let fleets = self.fleets.iter_mut().enumerate();
-        let concerned = fleets.filter(move |(fleet, _)| match whose {
+        let fleets = self.fleets.iter_mut().zip(&self.policies).enumerate();
+        let concerned = fleets.filter(move |(fleet, (_, policy))| match whose {
             Whose::Fleet(one) => *fleet == one,
+            Whose::Policy(one) => **policy == one,
             Whose::All => true,
             Whose::Nobody => false,
         });
         [&mut self.whole]
             .into_iter()
-            .chain(concerned.map(|(_, wire)| wire))
+            .chain(concerned.map(|(_, (wire, _))| wire))
     }
 
-    /// Notes that the metric of a fleet is asked for: a pass begins with the first of them.
-    fn ask_for_metric(&mut self, fleet: usize, at: Duration, life: u32) {
-        let last = self.fleets[fleet].passes.last();
-        if last.is_none_or(|last| last.asked || last.life != life) {
+    /// A pass begins with the first request of each task that the daemon works in.
+    fn begin(&mut self, task: Option<Id>, at: Duration, life: u32) {
+        if self.task != task || self.whole.passes.is_empty() {
+            self.task = task;
             for wire in self.concerned(Whose::All) {
                 wire.passes.push(Pass::begun(at, life));
             }
-        }
-        if let Some(pass) = self.fleets[fleet].passes.last_mut() {
-            pass.asked = true;
         }
     }
 }
@@ -287,10 +324,13 @@ impl Line {
         let whose = self.whose(app, request, &body);
         let talk = &mut self.apps[app];
         let busy = request.operation == Operation::Query && asks_busy(&body);
-        if let (Operation::Query, Whose::Fleet(fleet), false) = (request.operation, whose, busy) {
-            talk.ask_for_metric(fleet, request.at, self.life);
-        }
+        talk.begin(task::try_id(), request.at, self.life);
+        let creates = request.operation == Operation::Create;
+        let sought = creates.then(|| Sought::by(&body));
         for wire in talk.concerned(whose) {
+            if let Some(pass) = wire.passes.last_mut() {
+                pass.asked |= request.operation == Operation::Query && !busy;
+            }
             wire.exchanges.push(Exchange {
                 ordinal: request.ordinal,
                 at: request.at,
@@ -299,6 +339,7 @@ impl Line {
                 query: request.query.clone(),
                 whose,
                 busy,
+                sought: sought.clone(),
                 pass: wire.passes.len().saturating_sub(1),
                 effect: effect.clone(),
                 lag: Duration::ZERO,
@@ -332,7 +373,13 @@ impl Line {
             (Operation::List | Operation::Graphql | Operation::ListVolumes, _) => {
                 return Whose::All;
             }
-            (Operation::Query, _) => Some(scene.fleet_of_query(body)),
+            (Operation::Query, _) => {
+                let (policy, fleet) = scene.asked_by(body);
+                if fleet.is_none() {
+                    return Whose::Policy(policy);
+                }
+                fleet
+            }
             (Operation::Create, _) => {
                 let body = json();
                 let group = body["config"]["metadata"]["fly_process_group"].as_str();
@@ -590,7 +637,10 @@ impl Recorder {
                 Operation::Query if exchange.busy => {
                     pass.loads = loads_of(response.body(), now);
                 }
-                Operation::Query => pass.metric = metric_of(response.body()),
+                Operation::Query => {
+                    let region = fleet.rules.which.region.as_deref();
+                    pass.metric = metric_of(response.body(), region);
+                }
                 Operation::Graphql => {
                     pass.release = release_of(response.body(), now).or(pass.release.take());
                 }
@@ -632,12 +682,29 @@ pub(super) fn told_of(body: &[u8]) -> Option<Answer> {
     })
 }
 
-pub(super) fn metric_of(body: &[u8]) -> Option<f64> {
+/// The number of a fleet: of the element about its region where each element is about one, and of none where only some are.
+pub(super) fn metric_of(body: &[u8], region: Option<&str>) -> Option<f64> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let result = &answer["data"]["result"];
-    let value = match answer["data"]["resultType"].as_str()? {
-        "vector" => &result[0]["value"][1],
-        _ => &result[1],
+    let value = if answer["data"]["resultType"].as_str()? == "vector" {
+        let of_element = |element: &Value| element["metric"]["region"].as_str().map(str::to_owned);
+        let elements = result.as_array()?;
+        let regions: Vec<_> = elements.iter().map(of_element).collect();
+        let labelled = regions.iter().flatten().count();
+        let own = match region {
+            Some(region) if labelled > 0 => {
+                let own = || {
+                    regions
+                        .iter()
+                        .position(|one| one.as_deref() == Some(region))
+                };
+                (labelled == regions.len()).then(own)??
+            }
+            _ => 0,
+        };
+        &elements.get(own)?["value"][1]
+    } else {
+        &result[1]
     };
     let value: f64 = value.as_str()?.parse().ok()?;
     (!value.is_nan()).then_some(value)
@@ -648,10 +715,12 @@ pub(super) fn release_of(body: &[u8], completed: Duration) -> Option<Release> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let release = answer["data"]["app"].as_object()?.get("currentRelease")?;
     let began = || release["createdAt"].as_str()?.parse().ok();
-    let running = release["status"] == "running";
+    let status = release["status"].as_str();
+    let went_wrong = matches!(status, Some("failed" | "interrupted"));
     Some(Release {
         completed,
-        running_since: running.then(began).flatten(),
+        running_since: (status == Some("running")).then(began).flatten(),
+        wrong: release["version"].as_u64().filter(|_| went_wrong),
     })
 }
 
@@ -660,15 +729,27 @@ pub(super) fn is_of(machine: &Machine, rules: &Rules) -> bool {
 }
 
 pub(super) fn is_mine(machine: &Machine, rules: &Rules) -> bool {
+    is_of(machine, rules) && is_kin(machine, rules)
+}
+
+fn is_kin(machine: &Machine, rules: &Rules) -> bool {
     let text = machine.config.text();
-    is_of(machine, rules) && !text.contains(r#""standbys""#) && !text.contains(r#""schedule""#)
+    let is_aside = text.contains(r#""standbys""#) || text.contains(r#""schedule""#);
+    rules.which.is_kin(machine.group()) && !is_aside
+}
+
+/// What a configuration has in its environment that tells its descent.
+fn origin_of(config: &str) -> Option<String> {
+    let (_, value) = config.split_once(r#""ORIGIN":""#)?;
+    let (value, _) = value.split_once('"')?;
+    Some(value.to_owned())
 }
 
 pub(super) fn seen(machine: &Machine, rules: &Rules) -> Seen {
     Seen {
         state: machine.state.clone(),
         mine: is_mine(machine, rules),
-        of_group: is_of(machine, rules),
+        of_fleet: is_of(machine, rules),
         host_ok: machine.host_status == HostStatus::Ok,
         protected: machine
             .config
@@ -679,5 +760,12 @@ pub(super) fn seen(machine: &Machine, rules: &Rules) -> Seen {
         cordoned: machine.cordoned,
         mounts: !machine.config.volumes().is_empty(),
         release: machine.config.release_version(),
+        region: Arc::clone(&machine.region),
+        kin: is_kin(machine, rules),
+        origin: rules
+            .which
+            .region
+            .as_ref()
+            .and_then(|_| origin_of(machine.config.text())),
     }
 }
