@@ -10,7 +10,7 @@ use fly_autoscaler::sim::{
 use serde_json::{Value, json};
 
 use crate::{
-    program::{Daemon, Served, until},
+    program::{Daemon, Served, signal, until},
     world::{APP, QUEUE},
 };
 
@@ -829,11 +829,7 @@ async fn it_ends_by_the_timeout_whatever_hangs_and_at_once_when_it_is_interrupte
     program.stderr(std::process::Stdio::piped());
     let child = program.spawn().unwrap();
     until("it asks", || served.requests(Operation::List) > asked).await;
-    let id = child.id().unwrap().to_string();
-    let sent = std::process::Command::new("kill")
-        .args(["-INT", &id])
-        .status();
-    assert!(sent.unwrap().success());
+    signal(child.id().unwrap(), "INT");
     let ended = tokio::time::timeout(Duration::from_secs(5), child.wait_with_output());
     let output = ended.await.expect("it ends").unwrap();
     assert_eq!(output.status.code(), Some(130));

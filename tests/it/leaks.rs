@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    program::{Daemon, Served, run, until},
+    program::{Daemon, Served, run, signal, until},
     world::{APP, Logs, QUEUE, World},
 };
 
@@ -78,11 +78,7 @@ async fn a_reader_of_standard_error_that_stalls_delays_nothing() {
                 text
             })
         });
-        let id = child.id().unwrap().to_string();
-        let sent = std::process::Command::new("kill")
-            .args(["-TERM", &id])
-            .status();
-        assert!(sent.unwrap().success());
+        signal(child.id().unwrap(), "TERM");
         let status = tokio::time::timeout(Duration::from_secs(5), child.wait())
             .await
             .expect("it ends within 5 s")

@@ -47,6 +47,15 @@ pub(crate) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     panic!("it has not come true: {what}");
 }
 
+/// Sends a signal to a process, by what every shell can do itself: a small system has no `kill`.
+pub(crate) fn signal(id: u32, name: &str) {
+    let status = Command::new("/bin/sh")
+        .args(["-c", &format!("kill -{name} {id}")])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
 /// A simulator on a socket, which ends with this.
 pub(crate) struct Served {
     pub(crate) simulator: Simulator,
@@ -187,12 +196,7 @@ impl Daemon {
 
     /// Sends a signal: `INT`, `TERM`, `KILL`.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().unwrap().to_string();
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &id])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        signal(self.id(), name);
     }
 
     /// Waits for the end, for at most five seconds, and for the last of its log.
