@@ -25,6 +25,7 @@ mod eval;
 mod failure;
 mod fleets;
 mod hostile;
+mod image;
 mod leaks;
 mod lost_answers;
 #[path = "../fuzz/checks/machines.rs"]
