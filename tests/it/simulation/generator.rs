@@ -924,6 +924,33 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// Leaves nothing of a group in a region but machines that are not scaled, and at least one of them if there are others.
+    fn leave_aside(&mut self, which: &Which, region: &str) {
+        let kin = self
+            .machines
+            .iter_mut()
+            .filter(|start| which.is_kin(Some(&start.group)));
+        let elsewhere = REGIONS.into_iter().find(|other| *other != region);
+        let (mut first, mut last) = (None, None);
+        for start in kin {
+            if start.config["schedule"].is_null() && start.config["standbys"].is_null() {
+                elsewhere.unwrap_or(region).clone_into(&mut start.region);
+                if first.is_some() {
+                    last = Some(start);
+                } else {
+                    first = Some(start);
+                }
+            }
+        }
+        if let Some(start) = last {
+            start.config["schedule"] = json!("daily");
+            start.mounts = false;
+            region.clone_into(&mut start.region);
+        }
+    }
+}
+
 fn release(random: &mut Random, fleet: &[Start]) -> Option<u64> {
     random.chance(0.85).then(|| {
         fleet
@@ -1098,8 +1125,12 @@ fn fleets_of_regions(
         let choices = [Asks::EachRegion, Asks::ByLabel, Asks::Whole];
         let asks = [pick(random, &choices), pick(random, &choices)];
         let busy_at_once = random.chance(0.5);
+        let leaves_aside = found && random.chance(0.4);
         for (app, scene) in apps.iter_mut().enumerate() {
             let whole = scene.fleets[policy].clone();
+            if leaves_aside {
+                scene.leave_aside(&whole.rules.which, pick(random, &REGIONS));
+            }
             let load = random.below(5) as f64;
             let mut places = Vec::new();
             for (number, region) in regions.iter().enumerate() {

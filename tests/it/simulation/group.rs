@@ -133,6 +133,11 @@ impl Group {
                     "a blue-green deploy of the group is half done"
                 );
             }
+            // A victim is stopped first, unless the started target stops it.
+            Operation::Stop if oracle.rules().started.is_none() => {
+                let id = exchange.machine.as_ref().ok_or("it names no machine")?;
+                Self::left(parts, part, id, (exchange.pass, exchange.at))?;
+            }
             Operation::Create => {
                 Self::from_the_best(parts, part, exchange, view)?;
                 let is_there = |(_, seen): (&Arc<str>, &Seen)| seen.mine && seen.state.is_living();
@@ -195,10 +200,11 @@ impl Group {
         let mut best = None;
         let mut chosen = None;
         for (id, seen) in &view.machines {
-            if !may_be_cloned(seen, oracle.rules()) {
+            let owner = Self::owner(parts, seen);
+            let state = Self::state(owner, exchange.pass, id, seen);
+            if !may_be_cloned(&state, seen, oracle.rules()) {
                 continue;
             }
-            let owner = Self::owner(parts, seen);
             let told = owner.and_then(|(_, _, wire)| wire.passes[exchange.pass].told(id));
             let listed = rank(seen.cordoned, seen.release);
             let ranks = [
@@ -236,18 +242,26 @@ impl Group {
             .find(|(_, oracle, _)| oracle.rules().which.region.as_deref() == Some(&*seen.region))
     }
 
-    /// One machine of the group is left that surely goes on to exist, and one that may be cloned.
+    /// What a pass was told last of a machine, by its fleet or else by the list.
+    fn state(owner: Option<&Part<'_>>, pass: usize, id: &Arc<str>, seen: &Seen) -> String {
+        let told = owner.map(|(_, _, wire)| Oracle::known_state(&wire.passes[pass], id, seen));
+        told.unwrap_or_else(|| seen.state.to_string())
+    }
+
+    /// One machine of the group is left beside this one that surely goes on to exist, and one that may be cloned, as far as
+    /// a pass knows and by what we have done until then. Returns how many exist, and how many of those in other regions.
     ///
     /// What is on its way down in another region, or was stopped there to be destroyed, is nothing to rely on.
-    fn taken(&mut self, parts: &[Part<'_>], part: Part<'_>, taken: &Taken) -> Verdict {
-        let (fleet, oracle, wire) = part;
-        let pass = &wire.passes[taken.pass];
-        let Some(view) = &pass.view else {
-            return Ok(());
-        };
+    fn left(
+        parts: &[Part<'_>],
+        (fleet, oracle, wire): Part<'_>,
+        own: &Arc<str>,
+        (pass, at): (usize, Duration),
+    ) -> Result<(u32, u32), String> {
+        let view = wire.passes[pass].view.as_ref().ok_or("there is no list")?;
         // One that arrives late finds what was made meanwhile.
-        let later = wire.passes[taken.pass..].iter();
-        let later = later.take_while(|later| later.start <= taken.at);
+        let later = wire.passes[pass..].iter();
+        let later = later.take_while(|later| later.start <= at);
         let mut others: BTreeMap<&Arc<str>, &Seen> = BTreeMap::new();
         for later in later.filter_map(|later| later.view.as_ref()) {
             others.extend(later.machines.iter());
@@ -255,13 +269,15 @@ impl Group {
         others.extend(view.machines.iter());
         let (mut existing, mut clonable, mut elsewhere) = (0, 0, 0);
         for (id, seen) in others {
-            if *id == taken.id || !seen.kin || !seen.host_ok || !seen.state.is_living() {
+            if id == own || !seen.kin || !seen.host_ok || !seen.state.is_living() {
                 continue;
             }
-            if let Some((other, oracle, wire)) = Self::owner(parts, seen) {
-                let is_gone = oracle.is_gone_as_told(wire, id, taken.at, view.completed);
+            let owner = Self::owner(parts, seen);
+            let state = Self::state(owner, pass, id, seen);
+            if let Some((other, oracle, wire)) = owner {
+                let is_gone = oracle.is_gone_as_told(wire, id, at, view.completed);
                 let is_elsewhere = *other != fleet;
-                if is_gone || is_elsewhere && may_be_going(oracle, wire, id, seen, taken) {
+                if is_gone || is_elsewhere && may_be_going(oracle, wire, (id, seen), (pass, at)) {
                     continue;
                 }
                 elsewhere += u32::from(is_elsewhere);
@@ -269,15 +285,27 @@ impl Group {
                 continue;
             }
             existing += 1;
-            clonable += u32::from(may_be_cloned(seen, oracle.rules()));
+            clonable += u32::from(may_be_cloned(&state, seen, oracle.rules()));
         }
-        let own = view.machines.get(&taken.id);
         demand!(existing > 0, "it was the last machine of the group");
+        let could_be_cloned = view.machines.get(own).is_some_and(|seen| {
+            let state = Oracle::known_state(&wire.passes[pass], own, seen);
+            may_be_cloned(&state, seen, oracle.rules())
+        });
         demand!(
-            clonable > 0 || !own.is_some_and(|own| may_be_cloned(own, oracle.rules())),
+            clonable > 0 || !could_be_cloned,
             "it was the last machine of the group that may be cloned"
         );
-        let is_last = !view.machines.iter().any(|(id, seen)| {
+        Ok((existing, elsewhere))
+    }
+
+    /// Judges that a machine went.
+    fn taken(&mut self, parts: &[Part<'_>], part: Part<'_>, taken: &Taken) -> Verdict {
+        let (_, oracle, wire) = part;
+        let (existing, elsewhere) = Self::left(parts, part, &taken.id, (taken.pass, taken.at))?;
+        let machines = wire.passes[taken.pass].view.iter();
+        let mut machines = machines.flat_map(|view| &view.machines);
+        let is_last = !machines.any(|(id, seen)| {
             let is_gone = oracle.is_gone(wire, id, taken.at);
             *id != taken.id && seen.mine && seen.state.is_living() && !is_gone
         });
@@ -369,7 +397,8 @@ impl Group {
                     continue;
                 }
                 existing += 1;
-                clonable += u32::from(may_be_cloned(&seen, oracle.rules()));
+                let state = seen.state.as_str();
+                clonable += u32::from(may_be_cloned(state, &seen, oracle.rules()));
             }
             demand!(
                 kept <= 2 && (existing <= 1 || clonable <= 1),
@@ -381,21 +410,21 @@ impl Group {
     }
 }
 
-/// Whether a machine may be cloned by a fleet that goes by these rules, as far as a list says.
-fn may_be_cloned(seen: &Seen, rules: &Rules) -> bool {
+/// Whether a machine in this state may be cloned by a fleet that goes by these rules, as far as a list says what it is.
+fn may_be_cloned(state: &str, seen: &Seen, rules: &Rules) -> bool {
     let works = matches!(
-        seen.state,
-        MachineState::Started
-            | MachineState::Starting
-            | MachineState::Restarting
-            | MachineState::Updating
-            | MachineState::Replacing
-            | MachineState::Stopped
-            | MachineState::Suspended
-            | MachineState::Creating
-            | MachineState::Created
-            | MachineState::Stopping
-            | MachineState::Suspending
+        state,
+        "started"
+            | "starting"
+            | "restarting"
+            | "updating"
+            | "replacing"
+            | "stopped"
+            | "suspended"
+            | "creating"
+            | "created"
+            | "stopping"
+            | "suspending"
     );
     seen.kin && seen.host_ok && works && (!seen.mounts || rules.clone_volumes)
 }
@@ -406,16 +435,21 @@ fn is_on_its_way_down(state: &str) -> bool {
 
 /// Whether a machine of another region is nothing to rely on: on its way down, or stopped to be destroyed, and nobody has
 /// started it or shown it to run since.
-fn may_be_going(oracle: &Oracle, wire: &Wire, id: &Arc<str>, seen: &Seen, taken: &Taken) -> bool {
-    let pass = &wire.passes[taken.pass];
-    if is_on_its_way_down(&Oracle::known_state(pass, id, seen)) {
+fn may_be_going(
+    oracle: &Oracle,
+    wire: &Wire,
+    (id, seen): (&Arc<str>, &Seen),
+    (pass, at): (usize, Duration),
+) -> bool {
+    let this = &wire.passes[pass];
+    if is_on_its_way_down(&Oracle::known_state(this, id, seen)) {
         return true;
     }
     // What the started target stops stays.
     if oracle.rules().started.is_some() {
         return false;
     }
-    let before = |exchange: &&Exchange| exchange.at < taken.at;
+    let before = |exchange: &&Exchange| exchange.at < at;
     let last = oracle.writes_to(wire, id).rfind(before);
     let Some(stop) = last.filter(|last| last.operation == Operation::Stop && last.accepted())
     else {
@@ -430,7 +464,7 @@ fn may_be_going(oracle: &Oracle, wire: &Wire, id: &Arc<str>, seen: &Seen, taken:
             )
         })
     };
-    let since = &wire.passes[stop.pass..=taken.pass.max(stop.pass)];
-    let is_recent = stop.at + Duration::from_secs(600) > taken.at;
-    wire.passes[stop.pass].life == pass.life && is_recent && !since.iter().skip(1).any(runs)
+    let since = &wire.passes[stop.pass..=pass.max(stop.pass)];
+    let is_recent = stop.at + Duration::from_secs(600) > at;
+    wire.passes[stop.pass].life == this.life && is_recent && !since.iter().skip(1).any(runs)
 }

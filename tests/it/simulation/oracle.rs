@@ -794,6 +794,10 @@ impl Oracle {
             "no target, floor or fallback asks for a machine"
         );
         demand!(
+            self.known(exchange.pass) != Known::Never,
+            "no list has shown a machine in its region"
+        );
+        demand!(
             !self.rules.found || self.may_have_any(wire, exchange.pass),
             "its region has no machine any longer"
         );
