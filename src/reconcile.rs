@@ -29,9 +29,9 @@ use crate::{
     pass_log::PassLog,
     report::{About, Limits, PassReport},
     scaling::{
-        ActingPass, Action, Answer, Busyness, Decision, Effect, Evaluation, FleetName, Group,
-        Machine, Note, Now, Observed, Plan, PlanFailure, Policy, Pulse, Reason, ids_to_ask, limit,
-        strays_of,
+        ActingPass, Action, Answer, Busyness, Decision, Effect, Evaluation, FleetName, Group, Ids,
+        Machine, MachineList, Note, Now, Observed, Plan, PlanFailure, Policy, Pulse, Reason,
+        ids_to_ask, limit, strays_of,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -665,25 +665,36 @@ struct PassTime<'pass> {
 
 /// The machines that were listed, for each of several fleets that look at them, or why they could not be.
 struct Listed {
-    listed: Result<Vec<Machine>, ApiError>,
+    machines: List,
+    /// Of all of them; only where there are several fleets.
+    ids: Option<Arc<Ids>>,
     left: usize,
 }
 
 impl Listed {
-    fn new(listed: Result<Vec<Machine>, ApiError>, fleets: usize) -> Self {
+    fn new(list: List, fleets: usize) -> Self {
+        let machines = list.as_ref().ok().filter(|_| fleets > 1);
+        let ids = machines.map(|machines| {
+            let ids = machines.iter().map(|machine| machine.id.as_str().into());
+            Arc::new(ids.collect())
+        });
         Self {
-            listed,
+            machines: list,
+            ids,
             left: fleets,
         }
     }
 
-    /// All of them for the next fleet; the last one's are no copy.
-    fn next(&mut self) -> Result<Vec<Machine>, &ApiError> {
+    /// All of them for the next fleet, which copies what is its own; the last one takes them.
+    fn next(&mut self) -> Result<MachineList<'_>, &ApiError> {
         self.left = self.left.saturating_sub(1);
-        match &mut self.listed {
-            Ok(machines) if self.left == 0 => Ok(std::mem::take(machines)),
-            Ok(machines) => Ok(machines.clone()),
-            Err(error) => Err(error),
+        match (&mut self.machines, &self.ids) {
+            (Err(error), _) => Err(error),
+            (Ok(machines), None) => Ok(std::mem::take(machines).into()),
+            (Ok(machines), Some(ids)) if self.left == 0 => {
+                Ok(MachineList::shared(std::mem::take(machines), ids))
+            }
+            (Ok(machines), Some(ids)) => Ok(MachineList::shared(&machines[..], ids)),
         }
     }
 }

@@ -67,8 +67,8 @@ pub struct Elsewhere {
     pub(super) clonable: u32,
     /// How many have mounts.
     pub(super) with_mounts: u32,
-    /// The machines that may be cloned, should the one that asks clone volumes: of each release the best, with mounts and
-    /// without.
+    /// The machines that may be cloned, should the one that asks clone volumes: of each release the best of all regions, with
+    /// mounts and without.
     pub(super) sources: Vec<Member>,
     /// What they show of a deploy.
     pub(super) shown: Shown,
@@ -163,6 +163,7 @@ impl Group {
     #[must_use]
     pub fn beside(&self, place: usize, policy: &Policy) -> Elsewhere {
         let mut sum = Elsewhere::default();
+        let mut sources = Sources::default();
         let others = self.parts.iter().enumerate();
         for (_, part) in others.filter(|(other, _)| *other != place) {
             let [without, with] = part.clonable;
@@ -170,9 +171,10 @@ impl Group {
             sum.existing = sum.existing.saturating_add(part.existing);
             sum.clonable = sum.clonable.saturating_add(clonable);
             sum.with_mounts = sum.with_mounts.saturating_add(part.with_mounts);
-            sum.sources.extend(part.sources.iter().cloned());
+            part.sources.iter().for_each(|source| sources.add(source));
             sum.shown.extend(&part.shown);
         }
+        sum.sources = sources.into_members();
         sum
     }
 
@@ -197,6 +199,24 @@ impl Group {
     }
 }
 
+/// The best machines to clone: of each release one with mounts and one without.
+#[derive(Default)]
+struct Sources<'members>(BTreeMap<(Option<u64>, bool), &'members Member>);
+
+impl<'members> Sources<'members> {
+    fn add(&mut self, member: &'members Member) {
+        let kind = (member.machine.release, member.machine.has_mounts);
+        let best = self.0.entry(kind).or_insert(member);
+        if source_order(member, None) < source_order(best, None) {
+            *best = member;
+        }
+    }
+
+    fn into_members(self) -> Vec<Member> {
+        self.0.into_values().cloned().collect()
+    }
+}
+
 impl Part {
     /// What a fleet is for others.
     fn of(observed: &Observed) -> Self {
@@ -204,7 +224,7 @@ impl Part {
             shown: Shown::by(&observed.members),
             ..Self::default()
         };
-        let mut sources: BTreeMap<(Option<u64>, bool), &Member> = BTreeMap::new();
+        let mut sources = Sources::default();
         for member in &observed.members {
             let (may_be_cloned, has_mounts) =
                 (may_be_cloned_by_anybody(member), member.machine.has_mounts);
@@ -214,14 +234,10 @@ impl Part {
             }
             part.with_mounts += u32::from(has_mounts);
             if may_be_cloned {
-                let kind = (member.machine.release, has_mounts);
-                let best = sources.entry(kind).or_insert(member);
-                if source_order(member, None) < source_order(best, None) {
-                    *best = member;
-                }
+                sources.add(member);
             }
         }
-        part.sources = sources.into_values().cloned().collect();
+        part.sources = sources.into_members();
         part
     }
 }
@@ -246,8 +262,10 @@ fn may_be_cloned_by_anybody(member: &Member) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use crate::scaling::{
-        Decision, Effect, Note, Release, Targets, limit,
+        Decision, Effect, Ids, MachineList, Memory, Note, Release, Targets, limit,
         tests::fleet::{Fleet, both, created, machine, started},
     };
 
@@ -470,6 +488,36 @@ mod tests {
             panic!("{:?}", plans[1]);
         };
         assert_eq!(source.id, "b");
+    }
+
+    #[test]
+    fn no_region_keeps_what_is_of_the_others() {
+        let regions: Vec<String> = (0..50).map(|number| format!("r{number:02}")).collect();
+        let machines: Vec<Machine> = (0..1000)
+            .map(|number| {
+                let region = &regions[number % regions.len()];
+                machine(&format!(
+                    "m{number:04} {region} started release={}",
+                    number % 3
+                ))
+            })
+            .collect();
+        let ids: Arc<Ids> = Arc::new(machines.iter().map(|one| one.id.as_str().into()).collect());
+        let policy = at_once();
+        let now = Fleet::new(policy.clone()).at(0);
+        let seen: Vec<Observed> = regions
+            .iter()
+            .map(|region| {
+                let list = MachineList::shared(&machines[..], &ids);
+                Memory::default().note_list(list, &policy.of_region(region), now)
+            })
+            .collect();
+        let group = Group::of(&seen, &[]);
+        for (at, observed) in seen.iter().enumerate() {
+            assert_eq!(observed.members.len(), 20);
+            assert!(Arc::ptr_eq(&observed.others, &ids), "one for all");
+            assert_eq!(group.beside(at, &policy).sources.len(), 3, "one a release");
+        }
     }
 
     #[test]

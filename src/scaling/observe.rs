@@ -3,11 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use super::{
-    Busyness, Elsewhere, Lately, Machine, Policy, State, StateLabel, Unsettled,
+    Busyness, Elsewhere, Ids, Lately, Machine, Policy, State, StateLabel, Unsettled,
     order::may_be_replaced,
 };
 
@@ -48,8 +49,9 @@ pub struct Observed {
     pub assumed_creates: u32,
     /// Every process group with machines in the list, for the message of one who chose the wrong group.
     pub groups: BTreeSet<String>,
-    /// The machines in the list that are not of the group: no create of ours makes one of them.
-    pub others: BTreeSet<String>,
+    /// The machines in the list that are not of the group, or, where several fleets share them, all in the list: no create of
+    /// ours makes one of them.
+    pub others: Arc<Ids>,
     /// The group's machines in the list by state.
     pub by_state: BTreeMap<StateLabel, u32>,
     /// What happened to machines lately and decides whose turn it is.

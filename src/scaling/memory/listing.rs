@@ -1,18 +1,29 @@
 //! Taking note of a machine list, and what it shows beside what is remembered.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 
 use super::{Memory, clones::Verdict};
 use crate::scaling::{
-    InitialState, Machine, Member, Now, Observed, Policy, Presence, State, StateLabel,
+    Ids, InitialState, Machine, MachineList, Member, Now, Observed, Policy, Presence, State,
+    StateLabel,
 };
 
 impl Memory {
     /// Takes note of a list of machines, and puts it and what is remembered together; the order of the list makes no
     /// difference.
-    pub fn note_list(&mut self, list: Vec<Machine>, policy: &Policy, now: Now) -> Observed {
+    pub fn note_list<'list>(
+        &mut self,
+        list: impl Into<MachineList<'list>>,
+        policy: &Policy,
+        now: Now,
+    ) -> Observed {
+        let MachineList {
+            machines: list,
+            ids,
+        } = list.into();
+        let mut others = Ids::new();
         let at = now.monotonic;
         self.forget_expired(at);
         let mut observed = Observed::default();
@@ -21,7 +32,7 @@ impl Memory {
         let mut first_seen_unreachable = Vec::new();
         let changes = self.unknown_creates.last_changes(&list);
         self.sights.begin_list();
-        for machine in list {
+        for machine in MachineList::into_machines(list) {
             if !machine.process_group.is_empty() {
                 observed.groups.insert(machine.process_group.clone());
             }
@@ -31,9 +42,12 @@ impl Memory {
                     self.note_stray(&machine, policy);
                     self.sights.forget(&machine.id);
                 }
-                observed.others.insert(machine.id);
+                if ids.is_none() {
+                    others.insert(machine.id.as_str().into());
+                }
                 continue;
             }
+            let machine = machine.into_owned();
             if !machine.state.is_living() {
                 leaving.push(machine.id.clone());
             }
@@ -47,6 +61,7 @@ impl Memory {
                 self.list_member(machine, &mut observed, policy, now);
             }
         }
+        observed.others = ids.unwrap_or_else(|| Arc::new(others));
         self.sights.miss_unlisted(at);
         self.settle_unknown_creates(new, &changes, policy, at);
         // After that: one that a create of ours made was on a host that answered, and counts for its minute.

@@ -1,5 +1,8 @@
 use super::*;
-use crate::scaling::tests::fleet::{Fleet, created, ids, machine};
+use crate::scaling::{
+    Machine,
+    tests::fleet::{Fleet, created, ids, machine},
+};
 
 fn refused(region: &str) -> Effect {
     Effect::CreateRefused {
@@ -361,7 +364,7 @@ fn a_change_in_the_second_of_the_pass_is_believed_and_one_before_it_is_not() {
                 wall: fleet.at(10).wall + fraction,
             };
             let list = [format!("b ord {before} updated=-100")];
-            let list = list.iter().map(|text| machine(text)).collect();
+            let list: Vec<Machine> = list.iter().map(|text| machine(text)).collect();
             let observed = fleet.memory.note_list(list, &fleet.policy, began);
             let known = began.monotonic + Duration::from_millis(40);
             let pass = ActingPass {

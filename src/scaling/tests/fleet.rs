@@ -67,7 +67,7 @@ impl Fleet {
     }
 
     pub(in crate::scaling) fn observe(&mut self, second: u64, machines: &[&str]) -> Observed {
-        let list = machines.iter().map(|text| machine(text)).collect();
+        let list: Vec<Machine> = machines.iter().map(|text| machine(text)).collect();
         let now = self.at(second);
         self.memory.note_list(list, &self.policy, now)
     }
