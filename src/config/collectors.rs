@@ -13,12 +13,14 @@ use super::{
     Place, QueryTemplate, Subject, TemporalAddress, TemporalIdentity,
     env::Environment,
     expansion::{PROCESS_GROUP, Segment, is_of_fleet, names, segments},
+    file,
     per_region::is_per_region,
     postgres,
     problems::Problems,
     redis,
     secrets::{is_secret, refuse_secret_in_query, warn_of_short_basic},
     settings::{Settings, Value, WrittenCollector},
+    traces,
     validate::DEFAULT_PROCESS_GROUP,
     values, web,
 };
@@ -424,26 +426,104 @@ pub(super) fn empty_value(problems: &mut Problems, collector: &WrittenCollector)
     values::number(problems, value)
 }
 
+/// Refuses what asks a web server, Redis or Postgres and has a hole in it, because the file names a variable that is not set.
+pub(super) fn refuse_unset_in_file(
+    problems: &mut Problems,
+    file: &file::Written,
+    environment: &Environment,
+    settings: &Settings,
+) {
+    let unset = traces::variables(file);
+    let unset: Vec<&str> = unset
+        .into_iter()
+        .filter(|name| environment.get(name).is_none())
+        .collect();
+    let Some(traced) = traces::read(file, environment, &unset) else {
+        return;
+    };
+    for (written, traced) in settings.collectors().zip(traced.collectors()) {
+        let kind = written.kind.as_ref().map(Value::text);
+        let kind = kind.and_then(CollectorKind::named);
+        if matches!(
+            kind,
+            None | Some(CollectorKind::Prometheus | CollectorKind::Temporal)
+        ) {
+            continue;
+        }
+        let keys = [
+            ("query", &written.query, &traced.query),
+            ("command", &written.command, &traced.command),
+            ("path", &written.value, &traced.value),
+        ];
+        for (what, written, traced) in keys {
+            let Some(traced) = traced else { continue };
+            for (number, name) in unset.iter().enumerate() {
+                if !traces::shows(traced, number) {
+                    continue;
+                }
+                if let Some(value) = written {
+                    refuse_hole(problems, what, value, name);
+                }
+            }
+        }
+    }
+}
+
+/// Refuses to ask what lacks a part.
+fn refuse_hole(problems: &mut Problems, what: &str, value: &Value, name: &str) {
+    let message = format!(
+        "the {what} of {} uses ${name}, which is not set",
+        value.label()
+    );
+    problems.refuse(
+        ConfigError::new(value.place(), message)
+            .expected("variables that are set: with a hole in it, it asks for something else"),
+    );
+}
+
 impl Context<'_> {
-    /// A query, or whatever else is sent to the server as it is: no secret is put into it.
+    /// A query that is sent as it is: no secret is put into it. One with a variable that is not set has nothing in its place, and
+    /// is warned of, as upstream has it.
     pub(super) fn query(
         &self,
         problems: &mut Problems,
         value: Option<&Value>,
     ) -> Option<QueryTemplate> {
-        Some(self.template(problems, "query", value?))
+        let value = value?;
+        let (template, unset) = self.sent(problems, "query", value);
+        for name in unset {
+            problems.warn(format!(
+                "the query of {} uses ${name}, which is not set; it was replaced by an empty string",
+                value.label()
+            ));
+        }
+        Some(template)
     }
 
-    /// As [`Self::query`], under another name.
+    /// What else is sent to a server as it is: no secret is put into it, and every variable in it has to be set.
     pub(super) fn template(
         &self,
         problems: &mut Problems,
         what: &str,
         value: &Value,
     ) -> QueryTemplate {
+        let (template, unset) = self.sent(problems, what, value);
+        for name in unset {
+            refuse_hole(problems, what, value, &name);
+        }
+        template
+    }
+
+    /// A text with its variables replaced, and which of them are not set.
+    fn sent(
+        &self,
+        problems: &mut Problems,
+        what: &str,
+        value: &Value,
+    ) -> (QueryTemplate, Vec<String>) {
         let environment = self.environment;
         if self.is_too_long(problems, value) {
-            return self.part("");
+            return (self.part(""), Vec::new());
         }
         let mut secret = Vec::new();
         for name in self.referenced(problems, value) {
@@ -454,7 +534,8 @@ impl Context<'_> {
         for name in secret {
             refuse_secret_in_query(problems, &format!("the {what}"), value, name);
         }
-        self.filled_in(problems, what, value)
+        self.refuse_every_group(problems, what, value);
+        self.cut(value.text())
     }
 
     /// A part of a text that was checked as a whole.
@@ -565,18 +646,6 @@ impl Context<'_> {
             problems.refuse(ConfigError::new(value.place(), message));
         }
         is_too_long
-    }
-
-    fn filled_in(&self, problems: &mut Problems, what: &str, value: &Value) -> QueryTemplate {
-        let (template, unset) = self.cut(value.text());
-        self.refuse_every_group(problems, what, value);
-        for name in unset {
-            problems.warn(format!(
-                "the {what} of {} uses ${name}, which is not set; it was replaced by an empty string",
-                value.label()
-            ));
-        }
-        template
     }
 
     /// Refuses a collector for something it lacks: `key` is what the file calls it, and `example` a value for it.

@@ -31,6 +31,7 @@ mod summary;
 mod temporal_address;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod validate;
 mod values;
 mod web;

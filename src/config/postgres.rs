@@ -23,7 +23,8 @@ pub(super) fn collector(
     collector: &WrittenCollector,
     context: &Context<'_>,
 ) -> Option<CollectorSource> {
-    let query = context.query(problems, collector.query.as_ref());
+    let query = collector.query.as_ref();
+    let query = query.map(|written| context.template(problems, "query", written));
     match (&collector.query, &query) {
         (Some(written), Some(query)) => {
             if let Err(reason) = one_statement(&query.render(SOME_FLEET)) {

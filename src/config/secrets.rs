@@ -13,9 +13,8 @@ use super::{
     expansion::{Segment, is_of_fleet, segments},
     file,
     problems::Problems,
-    settings::{
-        Holds, RawSettings, Settings, VARIABLES, Value, WrittenCollector, held_by, variable,
-    },
+    settings::{Holds, Settings, VARIABLES, Value, WrittenCollector, held_by, variable},
+    traces,
 };
 use crate::shown::has_token_shape;
 
@@ -31,9 +30,6 @@ const PROXIES: &[&str] = &[
 
 /// Fewer characters are part of too many words to be hidden in all of them.
 const SHORT: usize = 4;
-
-/// What a variable with a secret is replaced by to see where it gets to; each followed by its number and an `x`.
-const TRACER: &str = "fas-traced-secret-";
 
 /// Adds the environment's secrets.
 pub(super) fn know_environment(problems: &mut Problems, environment: &Environment) {
@@ -215,44 +211,19 @@ pub(super) fn refuse_secret_in_query(
 }
 
 /// Refuses what of the file is sent to a metrics server and has a secret in it that came out of a variable.
-///
-/// The variables are replaced before the text is parsed, so that it is parsed once more with a mark in the place of
-/// each secret.
 pub(super) fn refuse_secrets_expanded_in_file(
     problems: &mut Problems,
     file: &file::Written,
     environment: &Environment,
     settings: &Settings,
 ) {
-    let (path, text) = (&*file.path, &*file.text);
-    let mut secret: Vec<&str> = Vec::new();
-    for segment in segments(text) {
-        if let Segment::Variable { name, .. } = segment {
-            if !is_of_fleet(name, file.keeps_region)
-                && !secret.contains(&name)
-                && is_secret(problems, name, environment)
-            {
-                secret.push(name);
-            }
-        }
-    }
-    if secret.is_empty() {
-        return;
-    }
-    let tracer = |name: &str| {
-        let index = secret.iter().position(|secret| *secret == name)?;
-        Some(format!("{TRACER}{index}x"))
-    };
-    let traced = file::expand_by(path, text, file.keeps_region, |name| {
-        tracer(name).or_else(|| environment.get(name).map(str::to_owned))
-    })
-    .and_then(|expanded| file::parse(path, text, &expanded, &mut Vec::new()))
-    .map(|raw| {
-        let locate = |_: &str, _| super::Place::Option("");
-        Settings::merge(RawSettings::default(), raw, &locate, &mut Vec::new())
-    });
+    let secret = traces::variables(file);
+    let secret: Vec<&str> = secret
+        .into_iter()
+        .filter(|name| is_secret(problems, name, environment))
+        .collect();
+    let traced = traces::read(file, environment, &secret);
     let written = all_sent(settings);
-    let traced = traced.ok();
     let traced = traced.as_ref().map(all_sent);
     let traced = traced.filter(|traced| traced.len() == written.len());
     for (index, values) in written.into_iter().enumerate() {
@@ -260,11 +231,11 @@ pub(super) fn refuse_secrets_expanded_in_file(
         for (key, value) in values {
             let mut of_key = traced.into_iter().flatten();
             let traced = of_key.find(|(other, _)| *other == key);
-            for name in &secret {
-                let is_expanded = match (traced, tracer(name)) {
-                    (Some((_, traced)), Some(tracer)) => traced.text().contains(&tracer),
+            for (number, name) in secret.iter().enumerate() {
+                let is_expanded = match traced {
+                    Some((_, traced)) => traces::shows(traced, number),
                     // The mark changed the file's shape; the value itself tells.
-                    _ => environment
+                    None => environment
                         .get(name)
                         .is_some_and(|secret| value.text().contains(secret.trim())),
                 };

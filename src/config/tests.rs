@@ -1933,6 +1933,72 @@ fn a_command_of_redis_reads_and_has_its_arguments() {
 }
 
 #[test]
+fn a_variable_that_is_not_set_leaves_no_hole_in_what_other_servers_are_asked() {
+    let refused = |what: &str, name: &str, line: &str| {
+        format!(
+            "the {what} uses ${name}, which is not set; expected variables that are set: with a hole in it, it asks for \
+             something else{line}"
+        )
+    };
+    let of_environment = [
+        ("FAS_REDIS_URL", "redis://h"),
+        ("FAS_REDIS_METRIC_NAME", "jobs"),
+        ("FAS_REDIS_COMMAND", "LLEN queue:$NOPE"),
+        ("FAS_POSTGRES_URL", "postgres://me:s3cret@h/d"),
+        ("FAS_POSTGRES_METRIC_NAME", "rows"),
+        ("FAS_POSTGRES_QUERY", "SELECT a FROM b WHERE c = '${NOPE}'"),
+        ("FAS_HTTP_URL", "http://h/"),
+        ("FAS_HTTP_METRIC_NAME", "depth"),
+        ("FAS_HTTP_VALUE", "$.depth['$NOPE']"),
+    ];
+    assert_eq!(
+        mistakes(&of_environment, None),
+        [
+            refused("path of FAS_HTTP_VALUE", "NOPE", ""),
+            refused("command of FAS_REDIS_COMMAND", "NOPE", ""),
+            refused("query of FAS_POSTGRES_QUERY", "NOPE", ""),
+        ]
+    );
+    let file = "
+metric-collectors:
+  - {type: prometheus, metric-name: load, address: 'http://h', query: 'up{a=\"$NOPE\"}'}
+policies:
+  - created-machine-count: load
+  - process-group: worker
+    created-machine-count: jobs + rows
+    # Not $COMMENTED.
+    metric-collectors:
+      - {type: redis, metric-name: jobs, url: 'redis://h', command: 'LLEN queue:$NOPE:$SET'}
+      - type: postgres
+        metric-name: rows
+        url: postgres://me:s3cret@h/d
+        query: |
+          SELECT a FROM b
+          WHERE c = '$OTHER'
+";
+    let changes = [("SET", "x"), ("FAS_CREATED_MACHINE_COUNT", "")];
+    let item = "policies[1].metric-collectors";
+    assert_eq!(
+        mistakes(&changes, Some(file)),
+        [
+            refused(
+                &format!("command of {item}[0].command"),
+                "NOPE",
+                &format!(" ({item}[0].command, line 10 of fas.yml)")
+            ),
+            refused(
+                &format!("query of {item}[1].query"),
+                "OTHER",
+                &format!(" ({item}[1].query, line 15 of fas.yml)")
+            ),
+        ]
+    );
+    let changes = [&changes[..], &[("NOPE", "n"), ("OTHER", "o")]].concat();
+    let config = load(&changes, Some(file));
+    assert_eq!(config.fleets[1].collectors[0].query("a"), "LLEN queue:n:x");
+}
+
+#[test]
 fn a_statement_is_one_and_reads() {
     let settings = |query: &'static str| {
         [

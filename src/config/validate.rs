@@ -16,7 +16,7 @@ use url::Url;
 use super::{
     ApiConfig, AppPattern, AppSelection, Config, ConfigError, ConfigErrors, FleetConfig, LogFormat,
     MetricsAddress, OwnMachine, Place, Purpose, Sources,
-    collectors::{CheckedCollector, busy, collectors},
+    collectors::{CheckedCollector, busy, collectors, refuse_unset_in_file},
     conflicts,
     env::Environment,
     file,
@@ -65,6 +65,7 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
     know_settings(problems, &settings, &environment);
     if let Some(file) = &file {
         refuse_secrets_expanded_in_file(problems, file, &environment, &settings);
+        refuse_unset_in_file(problems, file, &environment, &settings);
     }
     refuse_misplaced_tokens(problems, &settings);
 
