@@ -230,7 +230,8 @@ pub fn busy_query(
 ) -> anyhow::Result<Option<BusyQuery>> {
     let busy = settings.busy.as_ref();
     let query = busy.map(|busy| BusyQuery::new(busy, connections.transport()));
-    query.transpose().context("FAS_PROMETHEUS_BUSY_QUERY")
+    let setting = busy.map_or("", |busy| &busy.setting);
+    query.transpose().with_context(|| setting.to_owned())
 }
 
 /// Different machines jitter differently; one machine, always alike.

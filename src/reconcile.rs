@@ -17,7 +17,7 @@ use crate::{
     act::{Executor, Outcome, creates_close},
     app::{AppState, FleetState, ListedRegions, Share, Wanted},
     clock::{Clock, Watch},
-    collect::{CollectError, Readings, collect_all, collect_each_region},
+    collect::{BusyQuery, CollectError, Readings, collect_all, collect_each_region},
     config::Subject,
     decide::{Decided, Place, ReleaseAnswer, Undecided},
     error_chain::chain,
@@ -458,7 +458,8 @@ impl Reconciler {
         };
         let decided = undecided.decide(ask, ask_busy).await;
         if let Some(error) = busy_error.into_inner() {
-            report.metric_fault("FAS_PROMETHEUS_BUSY_QUERY", &error);
+            let setting = wanted.busy.as_ref().map_or("", BusyQuery::setting);
+            report.metric_fault(setting, &error);
         }
         if let Some(error) = decided.refusal() {
             report.api_fault(PassError::Release, error, About::Pass);

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     collect::{CollectError, CollectErrorKind},
-    config::{AppSelection, CollectorKind, Config, ConfigError},
+    config::{AppSelection, CollectorKind, Config, ConfigError, Spelling},
     expr::EvalError,
     machines::{ApiError, ApiErrorCause, Verdict},
     scaling::{EVERY_GROUP, Kind, Note, PlanFailure},
@@ -18,6 +18,9 @@ use super::{Fleet, Reading, Seen, seen::NAME_LIMIT, source_hints};
 
 /// What is shown for the autoscaler's own app where it is not known.
 const SOME_AUTOSCALER: &str = "my-autoscaler";
+
+/// What the query is mostly called that says how busy machines are.
+const BUSY_QUERY: &str = "FAS_PROMETHEUS_BUSY_QUERY";
 
 fn own(config: &Config) -> &str {
     config.own.app.as_deref().unwrap_or(SOME_AUTOSCALER)
@@ -141,9 +144,15 @@ pub(super) fn unreachable(app: &str) -> String {
 }
 
 /// Nobody says how busy machines are.
-pub(super) fn busy() -> String {
-    "try FAS_PROMETHEUS_BUSY_QUERY where its server shows graphs: each element needs a label instance or machine"
-        .to_owned()
+pub(super) fn busy(seen: &Seen<'_>) -> String {
+    let busy = seen.settings.busy.as_ref();
+    busy_by(busy.map_or(BUSY_QUERY, |busy| &busy.setting))
+}
+
+fn busy_by(setting: &str) -> String {
+    format!(
+        "try {setting} where its server shows graphs: each element needs a label instance or machine"
+    )
 }
 
 pub(super) fn clone_volumes() -> String {
@@ -178,90 +187,77 @@ pub(super) fn no_source(seen: &Seen<'_>, fleet: &Fleet, failure: &PlanFailure) -
 }
 
 /// A collector as it was configured: by the variables of its kind, or as an item of the file.
-struct Written {
-    /// Its place in the file's list.
-    item: Option<usize>,
+struct Written<'seen> {
+    kind: CollectorKind,
+    spelling: &'seen Spelling,
 }
 
-impl Written {
-    fn of(seen: &Seen<'_>, metric: &str) -> Self {
+impl<'seen> Written<'seen> {
+    fn of(seen: &'seen Seen<'_>, reading: &Reading) -> Self {
+        static AS_VARIABLES: Spelling = Spelling::Variables { query: None };
         let mut collectors = seen.settings.collectors.iter();
-        let at = collectors.position(|collector| collector.metric == metric);
+        let collector = collectors.find(|collector| collector.metric == reading.metric);
         Self {
-            item: at.filter(|_| seen.settings.collectors_in_file),
+            kind: reading.kind,
+            spelling: collector.map_or(&AS_VARIABLES, |collector| &collector.spelling),
+        }
+    }
+
+    fn item(&self) -> Option<&'seen str> {
+        match self.spelling {
+            Spelling::Item(item) => Some(item),
+            Spelling::Variables { .. } => None,
         }
     }
 
     /// How a setting of it is called.
-    fn setting(&self, variable: &str, key: &str) -> String {
-        match self.item {
+    fn setting(&self, key: &str) -> String {
+        self.spelling.setting(self.kind, key)
+    }
+
+    /// As [`Self::setting`], where the variable that is mostly used for it is another one.
+    fn setting_or(&self, variable: &str, key: &str) -> String {
+        match self.item() {
             None => variable.to_owned(),
-            Some(item) => format!("metric-collectors[{item}].{key}"),
+            Some(_) => self.setting(key),
         }
     }
 
     /// A number as it is set: `FAS_PROMETHEUS_EMPTY_VALUE=0`.
     fn empty_value(&self) -> String {
-        match self.item {
-            None => "FAS_PROMETHEUS_EMPTY_VALUE=0".to_owned(),
-            Some(item) => format!("`empty-value: 0` at metric-collectors[{item}]"),
+        match self.item() {
+            None => format!("{}=0", self.setting("empty-value")),
+            Some(item) => format!("`empty-value: 0` at {item}"),
         }
     }
 
     /// Where a query is set: what a sentence goes on with before the line that sets it.
     fn place(&self) -> String {
-        match self.item {
+        match self.item() {
             None => "in fly.toml".to_owned(),
-            Some(item) => format!("in the file, at metric-collectors[{item}]"),
+            Some(item) => format!("in the file, at {item}"),
         }
     }
 
     /// The line that sets a query.
     fn query(&self, query: &str) -> String {
-        match self.item {
-            None => format!("FAS_PROMETHEUS_QUERY = {}", toml(query)),
+        match self.item() {
+            None => format!("{} = {}", self.setting("query"), toml(query)),
             // A text in quotes as JSON has them is one of YAML too.
             Some(_) => format!("query: {}", serde_json::Value::from(query)),
         }
     }
 }
 
-/// What is said of a metric, where the file has its collector: the names of variables in it are those of keys.
-pub(super) fn as_written(seen: &Seen<'_>, metric: &str, sentence: String) -> String {
-    let written = Written::of(seen, metric);
-    if written.item.is_none() {
-        return sentence;
-    }
-    let keys = [
-        ("`FAS_PROMETHEUS_EMPTY_VALUE`", "empty-value"),
-        ("`FAS_PROMETHEUS_TOKEN`", "token"),
-        ("`TEMPORAL_TLS_CERT_DATA`", "cert-data"),
-        ("`TEMPORAL_TLS_KEY_DATA`", "key-data"),
-        ("`FAS_HTTP_EMPTY_VALUE`", "empty-value"),
-        ("`FAS_HTTP_TOKEN`", "token"),
-        ("`FAS_REDIS_EMPTY_VALUE`", "empty-value"),
-        ("`FAS_REDIS_URL`", "url"),
-        ("`FAS_POSTGRES_EMPTY_VALUE`", "empty-value"),
-        ("`FAS_POSTGRES_URL`", "url"),
-    ];
-    keys.iter().fold(sentence, |sentence, (variable, key)| {
-        sentence.replace(variable, &format!("`{}`", written.setting("", key)))
-    })
-}
-
 /// What the setting of a metric's empty value is called.
 pub(super) fn empty_value_setting(seen: &Seen<'_>, reading: &Reading) -> String {
-    let variable = reading.kind.variable("empty-value").unwrap_or_default();
-    Written::of(seen, &reading.metric).setting(variable, "empty-value")
+    Written::of(seen, reading).setting("empty-value")
 }
 
 /// A metric that has no value.
 pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -> String {
-    let written = Written::of(seen, &reading.metric);
-    let setting = |key: &str| {
-        let variable = reading.kind.variable(key).unwrap_or_default();
-        written.setting(variable, key)
-    };
+    let written = Written::of(seen, reading);
+    let setting = |key: &str| written.setting(key);
     if let Some(hint) = source_hints::metric(reading, error, setting) {
         return hint;
     }
@@ -270,14 +266,14 @@ pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -
     match error.kind() {
         CollectErrorKind::Unauthorized if is_temporal => format!(
             "check {} and {}, and that the namespace accepts this certificate",
-            written.setting("TEMPORAL_TLS_CERT_DATA", "cert-data"),
-            written.setting("TEMPORAL_TLS_KEY_DATA", "key-data"),
+            written.setting_or("TEMPORAL_TLS_CERT_DATA", "cert-data"),
+            written.setting_or("TEMPORAL_TLS_KEY_DATA", "key-data"),
         ),
         CollectErrorKind::Unauthorized => {
             let org = fly_organization(&reading.address)
                 .or(seen.settings.apps.org.as_deref())
                 .unwrap_or("my-org");
-            let key = match written.item {
+            let key = match written.item() {
                 None => String::new(),
                 Some(_) => format!(
                     "\nand {}: token: $FAS_PROMETHEUS_TOKEN",
@@ -298,15 +294,15 @@ pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -
         CollectErrorKind::WrongType => aggregate(seen, reading),
         CollectErrorKind::Query if is_temporal => format!(
             "correct {}: try it in Temporal's web interface",
-            written.setting("FAS_TEMPORAL_QUERY", "query")
+            setting("query")
         ),
         CollectErrorKind::Query => format!(
             "correct {}: try the query in Grafana",
-            written.setting("FAS_PROMETHEUS_QUERY", "query")
+            setting("query")
         ),
         CollectErrorKind::Namespace => format!(
             "is {} right? The names are in: temporal operator namespace list",
-            written.setting("FAS_TEMPORAL_NAMESPACE", "namespace")
+            setting("namespace")
         ),
         CollectErrorKind::Timeout => {
             "half of FAS_TIMEOUT is for metrics: raise it, or make the query cheaper".to_owned()
@@ -345,7 +341,7 @@ fn fly_organization(address: &str) -> Option<&str> {
 }
 
 pub(super) fn aggregate(seen: &Seen<'_>, reading: &Reading) -> String {
-    let written = Written::of(seen, &reading.metric);
+    let written = Written::of(seen, reading);
     let query = format!("sum({})", configured_query(seen, reading));
     format!(
         "make one number of it, for example {}:\n{}",
@@ -356,10 +352,10 @@ pub(super) fn aggregate(seen: &Seen<'_>, reading: &Reading) -> String {
 
 /// A query that returned nothing.
 fn empty(seen: &Seen<'_>, reading: &Reading) -> String {
-    let written = Written::of(seen, &reading.metric);
+    let written = Written::of(seen, reading);
     let query = configured_query(seen, reading);
     if ["=''", "=\"\""].iter().any(|blank| query.contains(blank)) {
-        let why = match written.item {
+        let why = match written.item() {
             None => "a shell replaces $APP_NAME between double quotes; in fly.toml it stays",
             Some(_) => {
                 "a variable that is not set is replaced by nothing in the file; $APP_NAME stays"
@@ -567,7 +563,7 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
         Note::TooFewStopped { .. } => {
             "there are not enough stopped machines: create some (fly scale count), or use FAS_CREATED_MACHINE_COUNT".to_owned()
         }
-        Note::BusyUnknown { .. } => busy(),
+        Note::BusyUnknown { .. } => busy_by(BUSY_QUERY),
         Note::Unreachable { .. } => look_at_machines(app),
         Note::NoMachines => deploy_first(app),
         Note::StoodStill => {

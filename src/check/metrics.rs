@@ -38,7 +38,7 @@ fn busy(seen: &Seen<'_>) -> Option<Step> {
                 "{}: no machine that runs is stopped or destroyed",
                 chain(error)
             );
-            Step::failed(StepKind::Metric, sentence).hint(hints::busy())
+            Step::failed(StepKind::Metric, sentence).hint(hints::busy(seen))
         }
         Ok(busyness) => {
             let observed = seen.fleet.as_ref().ok().map(|fleet| &fleet.observed);
@@ -48,7 +48,7 @@ fn busy(seen: &Seen<'_>) -> Option<Step> {
                     StepKind::Metric,
                     "no element is about a machine that runs: none of those is stopped or destroyed",
                 )
-                .hint(hints::busy()),
+                .hint(hints::busy(seen)),
                 Some((covered, 1)) => Step::ok(
                     StepKind::Metric,
                     format!("{covered} of the 1 machine that runs has a value"),
@@ -78,7 +78,6 @@ fn one(seen: &Seen<'_>, reading: &Reading) -> Vec<Step> {
         Ok(sample) => value(seen, reading, sample),
         Err(error) => {
             let sentence = format!("no value from {}: {}", reading.address, chain(error));
-            let sentence = hints::as_written(seen, &reading.metric, sentence);
             let hint = hints::metric(seen, reading, error);
             // A refused token and a hanging server are told of every app.
             let is_general = matches!(

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::{outcome, proxy, *};
 use crate::{
     collect::{CollectError, Sample},
-    config::{CollectorKind, Config, ConfigErrors, Purpose, Sources},
+    config::{CollectorKind, Config, ConfigErrors, Purpose, Sources, Spelling},
     labels::Operation,
     machines::{ApiError, ApiErrorCause, AppAbout, TokenScope},
     scaling::{Busyness, InitialState, Kind, Machine, MachineConfig, Note, Now, Release, State},
@@ -692,6 +692,8 @@ fn the_cure_of_a_metric_of_the_file_names_its_keys() {
         ),
         (down, "no answer", vec![]),
     ] {
+        let item = Spelling::Item("metric-collectors[1]".to_owned());
+        let error = error.respelt(CollectorKind::Prometheus, &item);
         let (said, hint) = told(Err(error));
         assert!(said.contains(sentence), "{said}");
         assert!(!said.contains("FAS_PROMETHEUS"), "{said}");

@@ -47,11 +47,18 @@ impl BusyQuery {
             config.basic.as_ref(),
             None,
             transport,
-        )?;
+        )
+        .map_err(|error| error.respelt(CollectorKind::Prometheus, &config.spelling))?;
         Ok(Self {
             config: config.clone(),
             server,
         })
+    }
+
+    /// What the query is called where it is written.
+    #[must_use]
+    pub fn setting(&self) -> &str {
+        &self.config.setting
     }
 
     /// Whether something else is asked for each region.
@@ -77,7 +84,10 @@ impl BusyQuery {
         let result = timeout_at(until, self.server.query_vector(&query, began.wall))
             .await
             .unwrap_or_else(|_| Err(self.server.timed_out()))
-            .map_err(|error| error.asked(&query));
+            .map_err(|error| {
+                let kind = CollectorKind::Prometheus;
+                error.respelt(kind, &self.config.spelling).asked(&query)
+            });
         let counted = result
             .as_ref()
             .map_or_else(CollectError::result, |_| CallResult::Ok);

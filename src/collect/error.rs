@@ -3,11 +3,13 @@
 //! Text of a peer is bounded and cleaned before it gets in here, and no address is shown with its user information or
 //! its query string. Causes are chained with `source()`, never printed as well.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{borrow::Cow, error::Error as StdError, time::Duration};
 
 use http::StatusCode;
 
 use crate::{
+    config::{CollectorKind, Spelling},
+    error_chain::chain,
     labels::{CallResult, PassError},
     shown::excerpt,
 };
@@ -67,7 +69,7 @@ pub enum CollectError {
         /// Which service, and its address.
         peer: String,
         /// What may help; empty, or text that goes on after a semicolon.
-        advice: &'static str,
+        advice: Cow<'static, str>,
         /// The cause, down to rustls's.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
@@ -424,6 +426,15 @@ pub enum CollectError {
     #[error(transparent)]
     SameAttempt(std::sync::Arc<Self>),
 
+    /// A failure whose message names settings by what the user has called them.
+    #[error("{text}")]
+    Respelt {
+        /// What the answer was; it has no cause of its own.
+        error: Box<Self>,
+        /// Its message.
+        text: String,
+    },
+
     /// A failure that may be the query's fault, with the query.
     #[error("{error}; the query sent was: {query}")]
     Asked {
@@ -521,7 +532,7 @@ pub enum CollectErrorKind {
 impl CollectError {
     /// Shows the query, where looking at it may help: what was configured has variables in it.
     pub(super) fn asked(self, query: &str) -> Self {
-        let may_be_the_querys_fault = match &self {
+        let may_be_the_querys_fault = match self.answer() {
             Self::Empty
             | Self::NoRegion { .. }
             | Self::NoMachine
@@ -546,6 +557,35 @@ impl CollectError {
         }
     }
 
+    /// Names settings by what they are called where the collector is written.
+    #[must_use]
+    pub fn respelt(self, kind: CollectorKind, spelling: &Spelling) -> Self {
+        let message = match self {
+            Self::Tls {
+                peer,
+                advice,
+                source,
+            } => {
+                return Self::Tls {
+                    peer,
+                    advice: spelling.respell(kind, &advice).into(),
+                    source,
+                };
+            }
+            // Its cause names them.
+            Self::Identity(_) => chain(&self),
+            _ => self.to_string(),
+        };
+        let text = spelling.respell(kind, &message);
+        if text == message {
+            return self;
+        }
+        Self::Respelt {
+            error: Box::new(self),
+            text,
+        }
+    }
+
     /// The failure of a range query: what says of itself that it is about an instant query is worded anew.
     pub(super) fn of_range(self) -> Self {
         match self {
@@ -560,6 +600,7 @@ impl CollectError {
         match self {
             Self::Asked { error, .. } => error.answer(),
             Self::SameAttempt(error) => error.answer(),
+            Self::Respelt { error, .. } => error.answer(),
             other => other,
         }
     }
@@ -602,6 +643,7 @@ impl CollectError {
         match self {
             Self::Asked { error, .. } => error.kind(),
             Self::SameAttempt(error) => error.kind(),
+            Self::Respelt { error, .. } => error.kind(),
             Self::Address { .. } | Self::Token { .. } | Self::Roots | Self::Identity(_) => {
                 CollectErrorKind::Setup
             }

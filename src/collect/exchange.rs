@@ -87,7 +87,7 @@ fn failure(peer: String, error: TransportError) -> CollectError {
         },
         TransportError::Tls { advice, source } => CollectError::Tls {
             peer,
-            advice,
+            advice: advice.into(),
             source,
         },
         TransportError::Timeout => CollectError::Timeout { peer },

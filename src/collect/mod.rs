@@ -37,7 +37,7 @@ use self::{prometheus::Prometheus, temporal::Temporal, web::Web};
 use crate::{
     config::{
         AddressTemplate, CollectorConfig, CollectorKind, CollectorSource, PostgresAddress,
-        QueryTemplate, RedisAddress, RedisCommand, Subject,
+        QueryTemplate, RedisAddress, RedisCommand, Spelling, Subject,
     },
     error_chain::chain,
     expr::{Names, Values},
@@ -59,6 +59,7 @@ pub struct Collector {
     metric: String,
     kind: CollectorKind,
     asks_each_region: bool,
+    spelling: Spelling,
     source: Source,
 }
 
@@ -175,13 +176,9 @@ impl Sample {
     }
 }
 
-impl Collector {
-    /// Prepares a collector; connects to nothing and needs no runtime.
-    ///
-    /// # Errors
-    ///
-    /// An address, a token, extra roots or a Temporal key pair that cannot be used.
-    pub fn new(config: &CollectorConfig, connections: &Connections) -> Result<Self, CollectError> {
+impl Source {
+    /// Connects to nothing.
+    fn new(config: &CollectorConfig, connections: &Connections) -> Result<Self, CollectError> {
         let transport = Arc::clone(&connections.transport);
         let extra_roots = connections.extra_roots.as_deref();
         let source = match &config.source {
@@ -191,7 +188,7 @@ impl Collector {
                 token,
                 query,
                 empty_value,
-            } => Source::Prometheus {
+            } => Self::Prometheus {
                 client: Box::new(Prometheus::new(
                     address,
                     token.as_ref(),
@@ -207,7 +204,7 @@ impl Collector {
                 query,
                 identity,
                 proxy,
-            } => Source::Temporal {
+            } => Self::Temporal {
                 client: Box::new(
                     Temporal::new(address, namespace, identity.as_ref(), extra_roots)?
                         .through(proxy.as_ref())?,
@@ -220,7 +217,7 @@ impl Collector {
                 token,
                 headers,
                 empty_value,
-            } => Source::Http {
+            } => Self::Http {
                 client: Box::new(Web::new(token.as_ref(), headers, *empty_value, transport)?),
                 url: url.clone(),
                 value: value.clone(),
@@ -229,7 +226,7 @@ impl Collector {
                 url,
                 command,
                 empty_value,
-            } => Source::Redis {
+            } => Self::Redis {
                 servers: Arc::clone(&connections.redis),
                 tls: tls::verified(extra_roots)?,
                 url: url.clone(),
@@ -240,7 +237,7 @@ impl Collector {
                 url,
                 query,
                 empty_value,
-            } => Source::Postgres {
+            } => Self::Postgres {
                 databases: postgres::Databases {
                     servers: Arc::clone(&connections.postgres),
                     verified: tls::verified(extra_roots)?,
@@ -251,10 +248,25 @@ impl Collector {
                 empty_value: *empty_value,
             },
         };
+        Ok(source)
+    }
+}
+
+impl Collector {
+    /// Prepares a collector; connects to nothing and needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// An address, a token, extra roots or a Temporal key pair that cannot be used.
+    pub fn new(config: &CollectorConfig, connections: &Connections) -> Result<Self, CollectError> {
+        let source = Source::new(config, connections);
+        let (kind, spelling) = (config.kind(), config.spelling.clone());
+        let source = source.map_err(|error| error.respelt(kind, &spelling))?;
         Ok(Self {
             metric: config.metric.clone(),
-            kind: config.kind(),
+            kind,
             asks_each_region: config.asks_each_region(),
+            spelling,
             source,
         })
     }
@@ -337,7 +349,13 @@ impl Collector {
                 postgres::ask(databases, &address, &query, until, *empty_value).await
             }
         };
-        result.map_err(|error| error.asked(&query))
+        result.map_err(|error| self.told(error, &query))
+    }
+
+    /// A failure as it is told: with the query where that may help, and with the settings' names as they are written.
+    fn told(&self, error: CollectError, query: &str) -> CollectError {
+        let error = error.respelt(self.kind, &self.spelling);
+        error.asked(query)
     }
 
     /// Asks once, for all regions of an app: one sample for each, in their order. A vector of Prometheus in which every element has
@@ -358,7 +376,7 @@ impl Collector {
             return Ok(regions.iter().map(|_| Ok(sample.clone())).collect());
         };
         let query = query.render(app);
-        let asked = |error: CollectError| error.asked(&query);
+        let asked = |error| self.told(error, &query);
         let of_regions = client.query_regions(&query, regions, now).await;
         let of_regions = of_regions.map_err(asked)?.into_iter();
         Ok(of_regions.map(|one| one.map_err(asked)).collect())
@@ -424,7 +442,7 @@ impl Collector {
                 Err(CollectError::Oversized { .. }) if part.points > 1 => {
                     at_once = part.points / 2;
                 }
-                Err(error) => return Err(error.asked(&query)),
+                Err(error) => return Err(self.told(error, &query)),
             }
         }
         Ok(past)
@@ -664,6 +682,7 @@ mod tests {
                 query: template("up{app='$APP_NAME'}"),
                 empty_value: None,
             },
+            spelling: Spelling::Variables { query: None },
         }
     }
 
@@ -680,6 +699,7 @@ mod tests {
                 }),
                 proxy: None,
             },
+            spelling: Spelling::Variables { query: None },
         }
     }
 
@@ -891,6 +911,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_failure_names_the_settings_as_the_user_has_called_them() {
+        let mut config = prometheus();
+        config.spelling = Spelling::Item("policies[1].metric-collectors[0]".to_owned());
+        if let CollectorSource::Prometheus { query, .. } = &mut config.source {
+            *query = template("nothing");
+        }
+        let transport: Arc<dyn Transport> = Arc::new(Scripted::default());
+        let collector = Collector::new(&config, &Connections::new(transport, None)).unwrap();
+        let until = Instant::now() + Duration::from_secs(1);
+        let answer = collector.collect("a", jiff::Timestamp::UNIX_EPOCH, until);
+        let error = answer.await.unwrap_err();
+        assert_eq!(error.kind(), CollectErrorKind::Empty);
+        assert_eq!(
+            error.to_string(),
+            "the query returned nothing (if nothing means 0, add `or vector(0)` to the query or set \
+             `policies[1].metric-collectors[0].empty-value`); the query sent was: nothing"
+        );
+    }
+
+    #[tokio::test]
     async fn a_region_without_a_value_holds_no_other_back_and_a_request_is_counted_once() {
         let metrics = Metrics::new();
         let queries = ["by region", "depth in $REGION of $APP_NAME", "nothing"];
@@ -928,6 +968,8 @@ mod tests {
             basic: None,
             token: None,
             query: QueryTemplate::parse_per_region(query, |_| None).0,
+            setting: "FAS_PROMETHEUS_BUSY_QUERY".to_owned(),
+            spelling: Spelling::Variables { query: None },
         };
         let busy = BusyQuery::new(&config, Arc::clone(&transport) as Arc<dyn Transport>).unwrap();
         assert!(busy.asks_each_region());

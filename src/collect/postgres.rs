@@ -363,7 +363,7 @@ fn failed(address: &PostgresAddress, error: Error, asked: Asked) -> CollectError
     if text.starts_with("error performing TLS handshake") {
         CollectError::Tls {
             peer,
-            advice: "; `sslmode` in `FAS_POSTGRES_URL` says whether it is needed",
+            advice: "; `sslmode` in `FAS_POSTGRES_URL` says whether it is needed".into(),
             source: Box::new(error),
         }
     } else if text.starts_with("authentication error") || text.contains("password missing") {

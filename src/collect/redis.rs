@@ -349,7 +349,7 @@ fn failed(address: &RedisAddress, error: RedisError) -> CollectError {
         },
         ErrorKind::RESP3NotSupported => CollectError::Refused {
             service: SERVICE,
-            text: "it does not speak RESP3: leave protocol=3 out of FAS_REDIS_URL".to_owned(),
+            text: "it does not speak RESP3: leave protocol=3 out of `FAS_REDIS_URL`".to_owned(),
         },
         _ if error.code().is_some() => refused(address, &error),
         _ if error.is_io_error() || error.is_connection_dropped() => CollectError::Interrupted {

@@ -262,7 +262,7 @@ impl Temporal {
             return if let Some(advice) = is_about.tls {
                 CollectError::Tls {
                     peer,
-                    advice,
+                    advice: advice.into(),
                     source,
                 }
             } else if is_about.connecting {

@@ -110,7 +110,7 @@ where
     };
     Ok(CollectError::Tls {
         peer: peer.to_owned(),
-        advice,
+        advice: advice.into(),
         source: Box::new(error),
     })
 }

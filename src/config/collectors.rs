@@ -20,6 +20,7 @@ use super::{
     redis,
     secrets::{is_secret, refuse_secret_in_query, warn_of_short_basic},
     settings::{Settings, Value, WrittenCollector},
+    spelling::Spelling,
     traces,
     validate::DEFAULT_PROCESS_GROUP,
     values, web,
@@ -86,9 +87,14 @@ pub(super) fn collectors(
         }
         complete
     };
-    let written_names: Vec<Option<Place>> = written
+    // What names each: its variable, or its item of the file.
+    let labels: Vec<String> = written
         .iter()
-        .map(|collector| Some(collector.metric_name.as_ref()?.place().clone()))
+        .map(|collector| {
+            let name = collector.metric_name.as_ref().map(Value::label);
+            let item = collector.item.as_ref().map(Place::label);
+            item.or(name).unwrap_or_default().to_owned()
+        })
         .collect();
     let mut first_with: BTreeMap<String, usize> = BTreeMap::new();
     written
@@ -96,7 +102,6 @@ pub(super) fn collectors(
         .enumerate()
         .map(|(index, written)| {
             let context = Context {
-                index,
                 environment,
                 group: &group,
                 per_region,
@@ -105,13 +110,10 @@ pub(super) fn collectors(
             let mut checked = collector(problems, &written, &context);
             if let (Some(metric), Some(value)) = (&checked.metric, &written.metric_name) {
                 if let Some(first) = first_with.get(metric) {
-                    let other = match &written_names[*first] {
-                        Some(Place::Variable(name)) => name.clone(),
-                        _ => format!("metric-collectors[{first}]"),
-                    };
                     let message = format!(
-                        "{}metric name is already used by {other}",
-                        item(index, &written)
+                        "{}metric name is already used by {}",
+                        item(&written),
+                        labels[*first]
                     );
                     problems.refuse(
                         ConfigError::new(value.place(), message)
@@ -130,8 +132,6 @@ pub(super) fn collectors(
 
 /// What a collector is read with, besides its own values.
 pub(super) struct Context<'a> {
-    /// Its place in the list.
-    index: usize,
     environment: &'a Environment,
     /// What `$PROCESS_GROUP` means.
     group: &'a str,
@@ -145,19 +145,20 @@ fn collector(
     collector: &WrittenCollector,
     context: &Context<'_>,
 ) -> CheckedCollector {
-    let index = context.index;
-    let metric = metric_name(problems, index, collector);
+    let spelling = Spelling::of(collector);
+    let metric = metric_name(problems, collector);
     let Some(written) = &collector.kind else {
-        let message = format!("{}type required", item(index, collector));
+        let message = format!("{}type required", item(collector));
         problems
             .refuse(ConfigError::new(&item_place(collector), message).example("type: prometheus"));
         return CheckedCollector {
             metric,
             source: None,
+            spelling,
         };
     };
     let Some(kind) = CollectorKind::named(written.text()) else {
-        let message = format!("{}invalid type", item(index, collector));
+        let message = format!("{}invalid type", item(collector));
         let names = CollectorKind::ALL.map(CollectorKind::name);
         let (last, others) = names.split_last().expect("there are some");
         problems.refuse(
@@ -168,9 +169,10 @@ fn collector(
         return CheckedCollector {
             metric,
             source: None,
+            spelling,
         };
     };
-    without_effect(problems, index, collector, kind);
+    without_effect(problems, collector, kind);
     let source = match kind {
         CollectorKind::Prometheus => prometheus(problems, collector, context),
         CollectorKind::Temporal => temporal(problems, collector, context),
@@ -178,7 +180,11 @@ fn collector(
         CollectorKind::Redis => redis::collector(problems, collector, context),
         CollectorKind::Postgres => postgres::collector(problems, collector, context),
     };
-    CheckedCollector { metric, source }
+    CheckedCollector {
+        metric,
+        source,
+        spelling,
+    }
 }
 
 /// The group that `$PROCESS_GROUP` stands for in a query.
@@ -201,15 +207,11 @@ fn process_group(problems: &mut Problems, settings: &Settings) -> String {
 }
 
 /// A metric's name must be one that an expression can use, which the expression language itself decides.
-fn metric_name(
-    problems: &mut Problems,
-    index: usize,
-    collector: &WrittenCollector,
-) -> Option<String> {
+fn metric_name(problems: &mut Problems, collector: &WrittenCollector) -> Option<String> {
     let Some(value) = &collector.metric_name else {
         missing(
             problems,
-            (index, collector),
+            collector,
             "metric name required",
             ("metric-name", "queue_depth"),
         );
@@ -227,7 +229,7 @@ fn metric_name(
                 value.place(),
                 format!(
                     "{}metric name cannot be used in an expression",
-                    item(index, collector)
+                    item(collector)
                 ),
             )
             .value(name)
@@ -248,7 +250,7 @@ fn prometheus(
 ) -> Option<CollectorSource> {
     let query = context.query(problems, collector.query.as_ref());
     if query.is_none() {
-        context.missing(
+        missing(
             problems,
             collector,
             "prometheus query required",
@@ -262,7 +264,7 @@ fn prometheus(
         .map(|value| values::collector_token(problems, value));
     let example = "https://api.fly.io/prometheus/my-org";
     let Some(value) = &collector.address else {
-        context.missing(
+        missing(
             problems,
             collector,
             "prometheus address required",
@@ -340,7 +342,6 @@ fn temporal(
     collector: &WrittenCollector,
     context: &Context<'_>,
 ) -> Option<CollectorSource> {
-    let index = context.index;
     let query = context.query(problems, collector.query.as_ref());
     let identity = match (&collector.cert_data, &collector.key_data) {
         (Some(certificate), Some(key)) => Some(TemporalIdentity {
@@ -355,7 +356,7 @@ fn temporal(
             };
             let message = format!(
                 "{}{} is set, but the {missing} is missing",
-                item(index, collector),
+                item(collector),
                 only.label()
             );
             problems.refuse(ConfigError::new(only.place(), message).expected("both or neither"));
@@ -364,7 +365,7 @@ fn temporal(
         (None, None) => None,
     };
     if collector.namespace.is_none() {
-        context.missing(
+        missing(
             problems,
             collector,
             "temporal namespace required",
@@ -372,7 +373,7 @@ fn temporal(
         );
     }
     let Some(value) = &collector.address else {
-        context.missing(
+        missing(
             problems,
             collector,
             "temporal address required",
@@ -648,17 +649,6 @@ impl Context<'_> {
         is_too_long
     }
 
-    /// Refuses a collector for something it lacks: `key` is what the file calls it, and `example` a value for it.
-    pub(super) fn missing(
-        &self,
-        problems: &mut Problems,
-        collector: &WrittenCollector,
-        message: &str,
-        (key, example): (&str, &str),
-    ) {
-        missing(problems, (self.index, collector), message, (key, example));
-    }
-
     /// The variables of the environment that a text names, each once.
     fn referenced<'text>(&self, problems: &mut Problems, value: &'text Value) -> Vec<&'text str> {
         let mut names = Vec::new();
@@ -675,14 +665,14 @@ impl Context<'_> {
     }
 }
 
-/// Refuses a collector for something it lacks.
-fn missing(
+/// Refuses a collector for something it lacks: `key` is what the file calls it, and `example` a value for it.
+pub(super) fn missing(
     problems: &mut Problems,
-    (index, collector): (usize, &WrittenCollector),
+    collector: &WrittenCollector,
     message: &str,
     (key, example): (&str, &str),
 ) {
-    let message = format!("{}{message}", item(index, collector));
+    let message = format!("{}{message}", item(collector));
     let error = if collector.item.is_some() {
         ConfigError::new(&item_place(collector), message).example(format!("{key}: {example}"))
     } else {
@@ -695,15 +685,11 @@ fn missing(
     problems.refuse(error);
 }
 
-fn without_effect(
-    problems: &mut Problems,
-    index: usize,
-    collector: &WrittenCollector,
-    kind: CollectorKind,
-) {
+fn without_effect(problems: &mut Problems, collector: &WrittenCollector, kind: CollectorKind) {
     for (key, _) in collector.keyed().filter(|(key, _)| !kind.has(key)) {
         problems.warnings.push(format!(
-            "metric-collectors[{index}]: {key} has no effect in a collector of type {kind}"
+            "{}{key} has no effect in a collector of type {kind}",
+            item(collector)
         ));
     }
 }
@@ -731,28 +717,30 @@ pub(super) fn busy(
     };
     let group = process_group(problems, settings);
     let context = Context {
-        index: 0,
         environment,
         group: &group,
         per_region: is_per_region(settings),
         proxies: &ProxyRules::default(),
     };
     let query = context.query(problems, Some(value))?;
-    let mut sources = collectors.iter().map(|collector| &collector.source);
-    let server = sources.find_map(|source| match source {
-        CollectorSource::Prometheus {
-            address,
-            basic,
-            token,
-            ..
-        } => Some(BusyConfig {
-            address: address.clone(),
-            basic: basic.clone(),
-            token: token.clone(),
-            query: query.clone(),
-        }),
-        _ => None,
-    });
+    let server = collectors
+        .iter()
+        .find_map(|collector| match &collector.source {
+            CollectorSource::Prometheus {
+                address,
+                basic,
+                token,
+                ..
+            } => Some(BusyConfig {
+                address: address.clone(),
+                basic: basic.clone(),
+                token: token.clone(),
+                query: query.clone(),
+                setting: value.label().to_owned(),
+                spelling: collector.spelling.clone(),
+            }),
+            _ => None,
+        });
     if server.is_none() && problems.errors.is_empty() {
         let message = format!(
             "{} needs a Prometheus collector, whose server it asks",
@@ -771,6 +759,7 @@ pub(super) struct CheckedCollector {
     /// Its metric, if the name can be used; expressions may name it even if the rest is wrong.
     pub(super) metric: Option<String>,
     source: Option<CollectorSource>,
+    spelling: Spelling,
 }
 
 impl CheckedCollector {
@@ -779,17 +768,16 @@ impl CheckedCollector {
         Some(CollectorConfig {
             metric: self.metric?,
             source: self.source?,
+            spelling: self.spelling,
         })
     }
 }
 
 /// What a message about a collector begins with: its place in the file. The environment has one of each kind, and the
 /// variable says which.
-fn item(index: usize, collector: &WrittenCollector) -> String {
-    match collector.item {
-        Some(_) => format!("metric-collectors[{index}]: "),
-        None => String::new(),
-    }
+fn item(collector: &WrittenCollector) -> String {
+    let item = collector.item.as_ref();
+    item.map_or_else(String::new, |place| format!("{}: ", place.label()))
 }
 
 fn item_place(collector: &WrittenCollector) -> Place {

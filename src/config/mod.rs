@@ -24,6 +24,7 @@ mod regions;
 mod secrets;
 mod server_url;
 mod settings;
+mod spelling;
 mod statement;
 mod subject;
 mod suggestion;
@@ -57,6 +58,7 @@ pub use self::{
     pattern::InvalidAppPattern,
     reference::reference,
     settings::{Holds, Origin, Section, VARIABLES, Variable, YamlKey},
+    spelling::Spelling,
     subject::Subject,
     temporal_address::TemporalAddress,
 };
@@ -173,8 +175,6 @@ pub struct FleetConfig {
     pub collectors: Vec<CollectorConfig>,
     /// `FAS_PROMETHEUS_BUSY_QUERY`.
     pub busy: Option<BusyConfig>,
-    /// Whether they are those of the file, in its order: the others are called by their variables.
-    pub collectors_in_file: bool,
 }
 
 impl FleetConfig {
@@ -283,6 +283,8 @@ pub struct CollectorConfig {
     pub metric: String,
     /// Where the value comes from.
     pub source: CollectorSource,
+    /// What its settings are called.
+    pub spelling: Spelling,
 }
 
 impl CollectorConfig {
@@ -373,6 +375,10 @@ pub struct BusyConfig {
     pub token: Option<SecretString>,
     /// The query.
     pub query: QueryTemplate,
+    /// What it is called.
+    pub setting: String,
+    /// What the settings of the server are called.
+    pub spelling: Spelling,
 }
 
 impl BusyConfig {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     CollectorSource, ConfigError, PostgresAddress, SslMode,
-    collectors::{Context, SOME_FLEET, empty_value},
+    collectors::{Context, SOME_FLEET, empty_value, missing},
     problems::Problems,
     server_url::ServerUrl,
     settings::WrittenCollector,
@@ -42,7 +42,7 @@ pub(super) fn collector(
                 );
             }
         }
-        _ => context.missing(
+        _ => missing(
             problems,
             collector,
             "postgres query required",
@@ -51,7 +51,7 @@ pub(super) fn collector(
     }
     let empty_value = empty_value(problems, collector);
     let Some(written) = &collector.url else {
-        context.missing(
+        missing(
             problems,
             collector,
             "postgres url required",

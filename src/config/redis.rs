@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     CollectorSource, ConfigError, QueryTemplate, RedisAddress, RedisCommand, Subject,
-    collectors::{Context, empty_value},
+    collectors::{Context, empty_value, missing},
     problems::Problems,
     server_url::ServerUrl,
     settings::{Value, WrittenCollector},
@@ -42,7 +42,7 @@ pub(super) fn collector(
     context: &Context<'_>,
 ) -> Option<CollectorSource> {
     if collector.command.is_none() {
-        context.missing(
+        missing(
             problems,
             collector,
             "redis command required",
@@ -53,7 +53,7 @@ pub(super) fn collector(
     let command = written.and_then(|written| command(problems, written, context));
     let empty_value = empty_value(problems, collector);
     let Some(written) = &collector.url else {
-        context.missing(problems, collector, "redis url required", ("url", EXAMPLE));
+        missing(problems, collector, "redis url required", ("url", EXAMPLE));
         return None;
     };
     let url = context.server(problems, written, ("Redis", EXAMPLE), RedisAddress::parse)?;

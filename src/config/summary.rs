@@ -48,7 +48,7 @@ impl FleetConfig {
     fn collector_list(&self) -> String {
         let app = self.apps.pattern.as_str();
         let collectors = self.collectors.iter().map(|collector| {
-            let CollectorConfig { metric, source } = collector;
+            let CollectorConfig { metric, source, .. } = collector;
             let (kind, address) = (collector.kind(), collector.address(app));
             match source {
                 CollectorSource::Temporal { namespace, .. } => {

@@ -273,7 +273,6 @@ fn fleet(
     let apps = apps(problems, &settings, sources.app.as_deref(), &config.own);
     // Expressions need the metrics' names, but their mistakes are shown first.
     let before_collectors = problems.errors.len();
-    let collectors_in_file = settings.metric_collectors.is_some();
     let collectors = collectors(problems, &mut settings, environment, &config.proxies);
     let of_collectors = problems.errors.split_off(before_collectors);
     let metrics: BTreeSet<&str> = collectors
@@ -293,7 +292,6 @@ fn fleet(
         },
         collectors: Vec::new(),
         busy: None,
-        collectors_in_file,
     };
     settings.read(config, &mut fleet, problems);
     check_regions(problems, &settings, &mut fleet.policy);

@@ -6,7 +6,7 @@ use serde_json_path::JsonPath;
 
 use super::{
     CollectorSource, ConfigError,
-    collectors::{Context, SOME_FLEET, empty_value, take_user_information},
+    collectors::{Context, SOME_FLEET, empty_value, missing, take_user_information},
     problems::Problems,
     secrets::warn_of_short_basic,
     settings::{Value, WrittenCollector},
@@ -74,7 +74,7 @@ pub(super) fn collector(
         .map(|value| values::collector_token(problems, value));
     let headers = headers(problems, collector);
     let Some(written) = &collector.url else {
-        context.missing(problems, collector, "http url required", ("url", EXAMPLE));
+        missing(problems, collector, "http url required", ("url", EXAMPLE));
         return None;
     };
     let url = context.address(problems, written)?;
