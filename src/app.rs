@@ -52,6 +52,14 @@ pub struct Share {
     pub name: FleetName,
     /// What is wanted of it.
     pub wanted: Arc<Wanted>,
+    /// The regions of the group that another policy has, where each region is a fleet.
+    pub except: Vec<String>,
+}
+
+impl Share {
+    fn has_region(&self, region: &str) -> bool {
+        self.except.iter().all(|taken| taken != region)
+    }
 }
 
 /// What one fleet keeps between passes.
@@ -78,7 +86,7 @@ pub struct FleetState {
 impl FleetState {
     /// Nothing remembered.
     fn new((place, share): (usize, &Share), region: Option<&str>) -> Self {
-        let Share { name, wanted } = share;
+        let Share { name, wanted, .. } = share;
         Self {
             name: FleetName {
                 region: region.map(Into::into),
@@ -125,7 +133,8 @@ impl AppState {
     pub fn new(client: AppClient, shares: Vec<Share>) -> Self {
         let fleets = shares.iter().enumerate().flat_map(|share| {
             let policy = &share.1.wanted.policy;
-            let regions = policy.regions.iter().filter(|_| policy.per_region);
+            let regions = policy.regions.iter();
+            let regions = regions.filter(|one| policy.per_region && share.1.has_region(one));
             let regions: BTreeSet<&str> = regions.map(String::as_str).collect();
             let regions = regions.into_iter();
             let fleets = regions.map(|region| FleetState::new(share, Some(region)));
@@ -193,7 +202,11 @@ impl ListedRegions {
         let shares = shares.iter().map(|share| {
             let policy = &share.wanted.policy;
             let are_listed = policy.per_region && policy.regions.is_empty();
-            are_listed.then(|| regions_of(machines, policy))
+            are_listed.then(|| {
+                let mut regions = regions_of(machines, policy);
+                regions.retain(|region| share.has_region(region));
+                regions
+            })
         });
         Self(shares.collect())
     }

@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     app::{AppState, FleetState, Share, Wanted},
-    config::{AppPattern, FleetConfig, OwnMachine, Shadowed},
+    config::{AppPattern, Claim, FleetConfig, OwnMachine, Shadowed, Taken},
     error_chain::chain,
     health::Health,
     labels::PassError,
@@ -56,7 +56,9 @@ pub struct Pool {
     /// Why the last try to list the apps failed, if it did, which has been said.
     told_of_list: Option<PassError>,
     /// Of which two policies it was said that one has machines which the other would take too.
-    told_of_shadowed: BTreeSet<(usize, usize)>,
+    told_of_shadowed: BTreeSet<Shadowed>,
+    /// What each of the policies would take.
+    claims: Vec<Claim>,
     /// Before when no pass begins.
     not_before: Option<Instant>,
 }
@@ -188,6 +190,7 @@ impl Pool {
         status: Status,
     ) -> Self {
         Self {
+            claims: options.settings().map(Claim::from).collect(),
             reconciler,
             api,
             options,
@@ -457,15 +460,21 @@ impl Pool {
 
     /// An app of which nothing is remembered.
     fn fresh(&mut self, name: &str) -> AppState {
-        let policies: Vec<&FleetConfig> = self.options.settings().collect();
-        let (taken, shadowed) = FleetConfig::of_app(&policies, name, &self.options.own);
-        for Shadowed { place, by } in shadowed {
-            if self.told_of_shadowed.insert((place, by)) {
-                let (policy, first) = (&policies[place].name, &policies[by].name);
+        let claims = &self.claims;
+        let (taken, shadowed) = Claim::on(claims, name, &self.options.own);
+        for lost in shadowed {
+            let (policy, first) = (&claims[lost.place].policy, &claims[lost.by].policy);
+            let regions = lost.regions.join(", ");
+            if !self.told_of_shadowed.insert(lost) {
+                continue;
+            }
+            if regions.is_empty() {
                 tracing::info!(app = %name, "{name}: policy {policy} is left out here: {first} comes before it in the list and takes machines that it would take; those that only {policy} would take are not scaled");
+            } else {
+                tracing::info!(app = %name, "{name}: policy {policy} is left out here in {regions}: {first} comes before it in the list and has the machines there");
             }
         }
-        let shares = taken.iter().map(|place| {
+        let shares = taken.iter().map(|Taken { place, except }| {
             let policy = &self.options.policies[*place];
             let group = &policy.settings.policy.process_group;
             Share {
@@ -474,6 +483,7 @@ impl Pool {
                     ..FleetName::only(name, group)
                 },
                 wanted: Arc::clone(&policy.wanted),
+                except: except.clone(),
             }
         });
         AppState::new(

@@ -90,6 +90,12 @@ impl Shared<'_> {
         let regions = self.regions.get();
         regions.is_some_and(|regions| regions.are_found(share))
     }
+
+    /// Whether a group of which no region is the policy's has machines in those of another policy.
+    fn others_have_all(&self, fleet: &FleetState, group: &Observed) -> bool {
+        let share = self.shares.get(fleet.share);
+        share.is_some_and(|share| !share.except.is_empty()) && !group.is_vacant()
+    }
 }
 
 /// How busy machines are, or why nobody knows.
@@ -198,6 +204,10 @@ impl Reconciler {
                             // They are fleets from the next pass on, which need not wait.
                             report.reason = Reason::Inside;
                             report.more_to_do = true;
+                        } else if fleet.lacks_regions()
+                            && shared.others_have_all(fleet, &observation.observed)
+                        {
+                            report.reason = Reason::Inside;
                         } else if fleet.lacks_regions() {
                             let creates = fleet.wanted.targets.created.is_some();
                             let policy = (&*fleet.policy, creates);

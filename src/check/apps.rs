@@ -67,6 +67,16 @@ pub fn of_apps(
     steps
 }
 
+/// What a policy would take of an app, and another one that comes before it in the list has.
+#[must_use]
+pub fn of_another_policy(policy: &str, app: &str, by: &str) -> Step {
+    Step::skipped(
+        StepKind::App,
+        format!("policy {by} comes before {policy} in the list and has its machines"),
+    )
+    .named(app)
+}
+
 /// A line for each of several, failures first.
 #[must_use]
 pub fn of_fleets(fleets: Vec<App>) -> Vec<Step> {

@@ -157,6 +157,7 @@ async fn try_everything(config: &Config, json: bool) -> anyhow::Result<Report> {
     let mut steps = check::accepted(config, &port);
     let report = match asker.fleets.as_slice() {
         [only] if only.settings.apps.pattern.is_wildcard() => report_of(asker.apps(only).await),
+        [only] if asker.is_of_another_policy(only) => report_of(asker.every_fleet().await),
         [only] if only.settings.is_of_regions() => {
             asker
                 .regions(only, only.settings.apps.pattern.as_str())
@@ -194,6 +195,12 @@ fn prepare(config: &Config) -> anyhow::Result<(Asker<'_>, Arc<dyn Transport>)> {
 }
 
 impl Asker<'_> {
+    /// Whether the daemon leaves the app that a policy names to one before it in the list.
+    fn is_of_another_policy(&self, fleet: &Asked<'_>) -> bool {
+        let app = fleet.settings.apps.pattern.as_str();
+        matches!(self.config.has(&fleet.settings, app), Has::Nothing { .. })
+    }
+
     /// A line for each of several fleets, or for each app of one with a wildcard.
     async fn every_fleet(&self) -> Vec<Step> {
         let mut named = Vec::new();
@@ -201,8 +208,12 @@ impl Asker<'_> {
         for fleet in &self.fleets {
             if fleet.settings.apps.pattern.is_wildcard() {
                 steps.extend(self.apps(fleet).await);
+                continue;
+            }
+            let app = fleet.settings.apps.pattern.as_str();
+            if let Has::Nothing { by } = self.config.has(&fleet.settings, app) {
+                steps.push(check::of_another_policy(&fleet.settings.name, app, by));
             } else if fleet.settings.is_of_regions() {
-                let app = fleet.settings.apps.pattern.as_str();
                 steps.extend(self.regions(fleet, app).await.steps);
             } else {
                 named.push(App {
@@ -244,9 +255,15 @@ impl Asker<'_> {
         let now = Clock::System.now();
         let client = AppClient::new(Arc::clone(&self.api), app);
         let listed = ask::fleets_of(&fleet.settings, &client, self.deadline(now)).await;
+        let has = self.config.has(&fleet.settings, app);
+        let is_its_own = |settings: &FleetConfig| match (&has, &settings.policy.region) {
+            (Has::AllBut(others), Some(region)) => others.iter().all(|other| **other != **region),
+            _ => true,
+        };
         let fleets = listed.unwrap_or_default();
         let fleets = fleets
             .into_iter()
+            .filter(is_its_own)
             .filter_map(|settings| Asked::new(Cow::Owned(settings), &self.connections).ok());
         let fleets: Vec<Asked<'_>> = fleets.collect();
         if fleets.is_empty() {
@@ -281,7 +298,17 @@ impl Asker<'_> {
             .iter()
             .filter(|app| pattern.takes(app) && left_out != Some(app))
             .collect();
-        let apps: Vec<App> = stream::iter(matching)
+        let mut of_others = Vec::new();
+        let mut own = BTreeSet::new();
+        for app in matching {
+            match config.has(&fleet.settings, app) {
+                Has::Nothing { by } => of_others.push((app.as_str(), by)),
+                Has::AllBut(_) => {
+                    own.insert(app);
+                }
+            }
+        }
+        let apps: Vec<App> = stream::iter(own)
             .map(|app| async move {
                 let now = Clock::System.now();
                 let client = AppClient::new(Arc::clone(&self.api), app.as_str());
@@ -301,7 +328,11 @@ impl Asker<'_> {
             .buffer_unordered(config.concurrency)
             .collect()
             .await;
-        check::of_apps(config, selection, (&listed, left_out), apps)
+        let mut steps = check::of_apps(config, selection, (&listed, left_out), apps);
+        let policy = &fleet.settings.name;
+        let of_others = of_others.into_iter();
+        steps.extend(of_others.map(|(app, by)| check::of_another_policy(policy, app, by)));
+        steps
     }
 
     fn deadline(&self, now: Now) -> Instant {

@@ -5,6 +5,7 @@
 //! What the values mean to a pass is decided elsewhere (`scaling`); this module only refuses what cannot be meant.
 
 mod address_template;
+mod claim;
 mod collectors;
 mod conflicts;
 mod documents;
@@ -44,7 +45,7 @@ use http::HeaderName;
 use secrecy::SecretString;
 use url::Url;
 
-use self::{per_region::Share, query::Piece};
+use self::query::Piece;
 use crate::{
     expr::Names,
     scaling::{Policy, TargetExpressions},
@@ -53,6 +54,7 @@ use crate::{
 };
 
 pub use self::{
+    claim::{Claim, Has, Shadowed, Taken},
     error::{ConfigError, ConfigErrors, Place},
     kind::CollectorKind,
     pattern::InvalidAppPattern,
@@ -112,6 +114,8 @@ pub struct Config {
     ///
     /// Where several take the same machines, the first does.
     pub fleets: Vec<FleetConfig>,
+    /// What each policy of the file would take, those too that are not among [`Self::fleets`] because others were chosen.
+    pub claims: Vec<Claim>,
     /// How Fly is spoken to.
     pub api: ApiConfig,
     /// `FAS_CONCURRENCY` (16): passes running at the same time; at least 1.
@@ -163,6 +167,8 @@ impl Config {
 pub struct FleetConfig {
     /// What messages call it: `name` in the file, or else `APP/GROUP`.
     pub name: String,
+    /// Its place among the policies of the file: that of its claim in [`Config::claims`].
+    pub place: usize,
     /// `FAS_APP_NAME`, `FAS_ORG`: which apps are scaled.
     pub apps: AppSelection,
     /// The expressions of `FAS_*_MACHINE_COUNT`.
@@ -178,24 +184,6 @@ pub struct FleetConfig {
 }
 
 impl FleetConfig {
-    /// Which of several policies scale an app, were it listed, by their places; and of those that do not although they take
-    /// it, with the one that has the same machines already: the first in the list has them.
-    #[must_use]
-    pub fn of_app(policies: &[&Self], app: &str, own: &OwnMachine) -> (Vec<usize>, Vec<Shadowed>) {
-        let mut taken: Vec<usize> = Vec::new();
-        let mut shadowed = Vec::new();
-        for (place, policy) in policies.iter().enumerate() {
-            if !policy.takes(app, own) {
-                continue;
-            }
-            match taken.iter().find(|by| policies[**by].meets(policy)) {
-                Some(by) => shadowed.push(Shadowed { place, by: *by }),
-                None => taken.push(place),
-            }
-        }
-        (taken, shadowed)
-    }
-
     /// The fleet of one region, where each is one.
     #[must_use]
     pub fn of_region(&self, region: &str) -> Self {
@@ -235,21 +223,6 @@ impl FleetConfig {
         let is_left_out = pattern.is_wildcard() && self.left_out(own) == Some(app);
         pattern.takes(app) && !is_left_out
     }
-
-    /// Whether both scale the same machines of an app that both take: those of a group, or of a region of it.
-    #[must_use]
-    pub fn meets(&self, other: &Self) -> bool {
-        Share::from(self).meets(&other.into()).is_some()
-    }
-}
-
-/// A policy whose machines another has already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shadowed {
-    /// Its place among the policies.
-    pub place: usize,
-    /// The other one's.
-    pub by: usize,
 }
 
 /// Which apps are scaled.

@@ -111,7 +111,47 @@ pub(super) enum Overlap {
     EveryGroup,
 }
 
+/// What is left of a policy's machines where another policy comes before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Left {
+    /// All of them.
+    All,
+    /// Those in other regions than these, each of which is a fleet.
+    Without(Vec<String>),
+    /// None.
+    Nothing,
+}
+
 impl Share {
+    /// What is left of it beside one that comes before it.
+    pub(super) fn beside(&self, first: &Self) -> Left {
+        if self.meets(first).is_none() {
+            return Left::All;
+        }
+        let (Some(own), Some(taken)) = (&self.regions, &first.regions) else {
+            return Left::Nothing;
+        };
+        if self.group != first.group || taken.is_empty() {
+            return Left::Nothing;
+        }
+        if own.is_empty() {
+            return Left::Without(taken.clone());
+        }
+        let common = own.iter().filter(|region| taken.contains(region));
+        let common: Vec<String> = common.cloned().collect();
+        match common.len() {
+            0 => Left::Nothing,
+            all if all == own.len() => Left::Nothing,
+            _ => Left::Without(common),
+        }
+    }
+
+    /// Whether it has anything in other regions than these.
+    pub(super) fn has_any_but(&self, except: &[String]) -> bool {
+        let regions = self.regions.as_ref().filter(|regions| !regions.is_empty());
+        regions.is_none_or(|regions| regions.iter().any(|region| !except.contains(region)))
+    }
+
     /// That of a policy as it is written.
     pub(super) fn written(settings: &Settings, default_group: &str) -> Self {
         let group = settings.process_group.as_ref();
@@ -161,19 +201,49 @@ impl From<&FleetConfig> for Share {
 mod tests {
     use super::*;
 
+    /// A group and its regions; `*`: each region; none: the group as a whole.
+    fn share(text: &str) -> Share {
+        let (group, regions) = text.split_once(' ').unwrap_or((text, "-"));
+        let regions = (regions != "-").then(|| {
+            let regions = regions.split(',').filter(|one| *one != "*");
+            regions.map(str::to_owned).collect()
+        });
+        Share {
+            group: group.to_owned(),
+            regions,
+        }
+    }
+
+    #[test]
+    fn what_is_left_beside_the_first_is_every_fleet_that_it_does_not_have() {
+        let without = |regions: &[&str]| {
+            Left::Without(regions.iter().map(|region| (*region).to_owned()).collect())
+        };
+        let cases = [
+            ("web iad", "web iad,ord", without(&["iad"])),
+            ("web iad,fra", "web *", without(&["iad", "fra"])),
+            ("web iad,ord", "web ord", Left::Nothing),
+            ("web iad", "web ord", Left::All),
+            ("web iad", "web", Left::Nothing),
+            ("web *", "web iad", Left::Nothing),
+            ("web *", "web *", Left::Nothing),
+            ("web", "web iad", Left::Nothing),
+            ("web iad", "worker iad", Left::All),
+            ("* iad", "web iad,ord", Left::Nothing),
+            ("web iad", "* iad,ord", Left::Nothing),
+            ("* iad", "* ord", Left::Nothing),
+        ];
+        for (first, second, expected) in cases {
+            assert_eq!(
+                share(second).beside(&share(first)),
+                expected,
+                "{second} {first}"
+            );
+        }
+    }
+
     #[test]
     fn policies_of_a_group_are_apart_where_both_list_regions_and_none_is_in_both() {
-        let share = |text: &str| {
-            let (group, regions) = text.split_once(' ').unwrap_or((text, "-"));
-            let regions = (regions != "-").then(|| {
-                let regions = regions.split(',').filter(|one| *one != "*");
-                regions.map(str::to_owned).collect()
-            });
-            Share {
-                group: group.to_owned(),
-                regions,
-            }
-        };
         let region = |name: &str| Some(Overlap::Region(Some(name.to_owned())));
         let cases = [
             ("web", "web", Some(Overlap::Group)),

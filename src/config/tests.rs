@@ -3331,14 +3331,31 @@ policies:
   - {app-name: 'api*', process-group: '*'}
 ";
     let config = policies(file).unwrap_or_else(|errors| panic!("{errors}"));
-    let fleets: Vec<&FleetConfig> = config.fleets.iter().collect();
-    let of_app = |app: &str| FleetConfig::of_app(&fleets, app, &config.own);
-    let shadowed = |place, by| Shadowed { place, by };
+    let of_app = |app: &str| Claim::on(&config.claims, app, &config.own);
+    let taken = |place| Taken {
+        place,
+        except: Vec::new(),
+    };
+    let shadowed = |place, by| Shadowed {
+        place,
+        by,
+        regions: Vec::new(),
+    };
     assert_eq!(
         of_app("api-1"),
-        (vec![0, 2], vec![shadowed(1, 0), shadowed(3, 0)])
+        (
+            vec![taken(0), taken(2)],
+            vec![shadowed(1, 0), shadowed(3, 0)]
+        )
     );
-    assert_eq!(of_app("site"), (vec![1, 2], Vec::new()));
+    assert_eq!(of_app("site"), (vec![taken(1), taken(2)], Vec::new()));
+    let of_fleets: Vec<Claim> = config.fleets.iter().map(Claim::from).collect();
+    let (taken, _) = Claim::on(&of_fleets, "api-1", &config.own);
+    assert_eq!(taken, of_app("api-1").0, "written and read alike");
+    assert_eq!(
+        config.has(&config.fleets[1], "api-1"),
+        Has::Nothing { by: "api-*/web" }
+    );
 }
 
 #[test]

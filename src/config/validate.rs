@@ -14,8 +14,8 @@ use std::{
 use url::Url;
 
 use super::{
-    ApiConfig, AppPattern, AppSelection, Config, ConfigError, ConfigErrors, FleetConfig, LogFormat,
-    MetricsAddress, OwnMachine, Place, Purpose, Sources,
+    ApiConfig, AppPattern, AppSelection, Claim, Config, ConfigError, ConfigErrors, FleetConfig,
+    LogFormat, MetricsAddress, OwnMachine, Place, Purpose, Sources,
     collectors::{CheckedCollector, busy, collectors, refuse_unset_in_file},
     conflicts,
     env::Environment,
@@ -76,10 +76,10 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
         own,
         ..unread()
     };
-    let policies = policies(problems, &mut settings, &sources);
-    for settings in policies {
+    let policies = policies(problems, &mut settings, &sources, &mut config.claims);
+    for (place, settings) in policies {
         let fleet = fleet(problems, settings, &environment, &mut config, &sources);
-        config.fleets.push(fleet);
+        config.fleets.push(FleetConfig { place, ..fleet });
     }
     if config.api.dry_run {
         config.dry_run_by = settings.dry_run.as_ref().map(|value| value.place().clone());
@@ -121,9 +121,14 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
 
 /// What holds for each policy, in their order; without any, for the top level, which is the one then. Of several, `--app`
 /// and `--policy` leave those that are meant.
-fn policies(problems: &mut Problems, settings: &mut Settings, sources: &Sources) -> Vec<Settings> {
+fn policies(
+    problems: &mut Problems,
+    settings: &mut Settings,
+    sources: &Sources,
+    claims: &mut Vec<Claim>,
+) -> Vec<(usize, Settings)> {
     let Some(items) = settings.policies.take() else {
-        return vec![settings.clone()];
+        return vec![(0, settings.clone())];
     };
     if items.is_empty() {
         let place = Place::Variable("policies".to_owned());
@@ -131,7 +136,7 @@ fn policies(problems: &mut Problems, settings: &mut Settings, sources: &Sources)
             ConfigError::new(&place, "policies is an empty list")
                 .expected("at least one policy, or none of the key"),
         );
-        return vec![settings.clone()];
+        return vec![(0, settings.clone())];
     }
     // Only where every policy has collectors of its own are those of the environment there for nobody.
     let has_own = |item: &Settings| item.metric_collectors.is_some();
@@ -147,12 +152,13 @@ fn policies(problems: &mut Problems, settings: &mut Settings, sources: &Sources)
     let items: Vec<Settings> = items.into_iter().map(whole).collect();
     refuse_shared_machines(problems, &items);
     refuse_shared_names(problems, &items);
+    claims.extend(items.iter().map(Claim::written));
     let takes = |item: &Settings, app: &str| {
         let pattern = item.app_name.as_ref();
         let pattern = pattern.and_then(|value| AppPattern::parse(value.text()).ok());
         pattern.is_none_or(|pattern| pattern.matches(app))
     };
-    let is_chosen = |item: &Settings| {
+    let is_chosen = |(_, item): &(usize, Settings)| {
         let by_app = sources.app.as_deref().is_none_or(|app| takes(item, app));
         let by_name = sources
             .policy
@@ -160,12 +166,12 @@ fn policies(problems: &mut Problems, settings: &mut Settings, sources: &Sources)
             .is_none_or(|name| name_of(item) == name || machines_of(item) == name);
         by_app && by_name
     };
-    let (chosen, others): (Vec<_>, Vec<_>) = items.into_iter().partition(is_chosen);
+    let (chosen, others): (Vec<_>, Vec<_>) = items.into_iter().enumerate().partition(is_chosen);
     if !chosen.is_empty() {
         return chosen;
     }
     if let Some(name) = &sources.policy {
-        let names: Vec<String> = others.iter().map(name_of).collect();
+        let names: Vec<String> = others.iter().map(|(_, item)| name_of(item)).collect();
         problems.refuse(
             ConfigError::new(&Place::Option("--policy"), "--policy names no policy")
                 .value(name)
@@ -177,7 +183,7 @@ fn policies(problems: &mut Problems, settings: &mut Settings, sources: &Sources)
 }
 
 /// What messages call a policy.
-fn name_of(settings: &Settings) -> String {
+pub(super) fn name_of(settings: &Settings) -> String {
     let name = settings.name.as_ref();
     name.map_or_else(|| machines_of(settings), |name| name.text().to_owned())
 }
@@ -283,6 +289,7 @@ fn fleet(
     let targets = targets(problems, &settings, &names, sources.purpose);
     let mut fleet = FleetConfig {
         name: name_of(&settings),
+        place: 0,
         apps,
         targets,
         names,
@@ -322,6 +329,7 @@ fn unread() -> Config {
     let nowhere = Url::parse("http://unread.invalid").expect("a valid URL");
     Config {
         fleets: Vec::new(),
+        claims: Vec::new(),
         dry_run_by: None,
         api: ApiConfig {
             token: None,

@@ -199,6 +199,50 @@ policies:
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_policy_that_another_one_comes_before_in_some_regions_keeps_the_others() {
+    let logs = Logs::capture();
+    let file = "
+org: acme
+per-region: true
+policies:
+  - {name: first, app-name: 'my-target-*', regions: [iad], created-machine-count: 2}
+  - {name: rest, app-name: '*', created-machine-count: 3}
+";
+    let mut world = world_of(&[], file);
+    for region in ["iad", "lhr"] {
+        let machine = NewMachine::in_region(region);
+        world.platform().add_machine(APP, machine).unwrap();
+    }
+    world.run_for(60).await;
+    let in_region = |region: &str| {
+        let platform = world.platform();
+        let app = platform.app(APP).unwrap();
+        app.living("app")
+            .filter(|one| *one.region == *region)
+            .count()
+    };
+    assert_eq!([in_region("iad"), in_region("lhr")], [2, 3]);
+    let said = "my-target-app: policy rest is left out here in iad: first comes before it in the list and has the machines there";
+    assert_eq!(logs.with(said).len(), 1, "{:?}", logs.lines());
+    assert!(world.all_pass_errors().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_whose_regions_others_have_all_does_nothing_and_does_not_fail() {
+    let file = "
+org: acme
+per-region: true
+policies:
+  - {name: first, app-name: 'my-target-*', regions: [ord], created-machine-count: 2}
+  - {name: rest, app-name: '*', created-machine-count: 3}
+";
+    let mut world = world_of(&["app"], file);
+    world.run_for(60).await;
+    assert_eq!(living(&world, "app"), 2);
+    assert!(world.all_pass_errors().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_named_app_is_scaled_before_the_apps_of_a_wildcard_are_listed() {
     let file = "
 org: acme

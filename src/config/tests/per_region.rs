@@ -357,20 +357,46 @@ per-region: true
 policies:
   - {app-name: 'api-*', regions: [iad, ord]}
   - {app-name: '*', regions: [fra]}
-  - {app-name: 'a*', regions: [ord, syd]}
+  - {app-name: 'a*', regions: [ord, syd, fra]}
   - {app-name: '*', process-group: worker, per-region: false}
   - {app-name: '*1', per-region: false}
+  - {app-name: 'ap*', name: rest}
 ";
     let config = load(&[], Some(file));
-    let fleets: Vec<&FleetConfig> = config.fleets.iter().collect();
-    let shadowed = |place, by| Shadowed { place, by };
+    let regions =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    let taken = |place, except: &[&str]| Taken {
+        place,
+        except: regions(except),
+    };
+    let shadowed = |place, by, names: &[&str]| Shadowed {
+        place,
+        by,
+        regions: regions(names),
+    };
     assert_eq!(
-        FleetConfig::of_app(&fleets, "api-1", &config.own),
-        (vec![0, 1, 3], vec![shadowed(2, 0), shadowed(4, 0)])
+        Claim::on(&config.claims, "api-1", &config.own),
+        (
+            vec![
+                taken(0, &[]),
+                taken(1, &[]),
+                taken(2, &["ord", "fra"]),
+                taken(3, &[]),
+                taken(5, &["iad", "ord", "fra", "ord", "syd", "fra"]),
+            ],
+            vec![
+                shadowed(2, 0, &["ord"]),
+                shadowed(2, 1, &["fra"]),
+                shadowed(4, 0, &[]),
+                shadowed(5, 0, &["iad", "ord"]),
+                shadowed(5, 1, &["fra"]),
+                shadowed(5, 2, &["ord", "syd", "fra"]),
+            ]
+        )
     );
     assert_eq!(
-        FleetConfig::of_app(&fleets, "a1", &config.own),
-        (vec![1, 2, 3], vec![shadowed(4, 1)])
+        config.has(&config.fleets[2], "api-1"),
+        Has::AllBut(regions(&["ord", "fra"]))
     );
 }
 
