@@ -14,7 +14,7 @@ use crate::{
     pass_log::PassLog,
     scaling::{
         Counts, Evaluation, FleetName, Machine, Memory, Now, Observed, Policy, TargetExpressions,
-        regions_of,
+        regions_left_out, regions_of,
     },
 };
 
@@ -44,6 +44,8 @@ pub struct AppState {
     pub was_away: bool,
     /// By what it is scaled, at least one.
     shares: Arc<[Share]>,
+    /// Which regions of which policy's group the log has called no fleets.
+    told_left_out: Vec<(usize, Vec<String>)>,
 }
 
 /// What one policy scales of an app.
@@ -149,6 +151,7 @@ impl AppState {
             fleets: fleets.collect(),
             was_away: false,
             shares: shares.into(),
+            told_left_out: Vec::new(),
         }
     }
 
@@ -161,7 +164,15 @@ impl AppState {
     /// Gives each region in which such a group has machines a fleet, and takes fleets back of regions that have none and of
     /// which nothing is remembered.
     pub fn note_regions(&mut self, listed: &ListedRegions, now: Instant) {
-        for (share, regions) in self.shares().iter().enumerate().zip(&listed.0) {
+        if self.told_left_out != listed.left_out {
+            self.told_left_out.clone_from(&listed.left_out);
+            for (share, regions) in &listed.left_out {
+                if let Some(share) = self.shares.get(*share) {
+                    PassLog::warn_of_regions_left_out(&share.name, regions);
+                }
+            }
+        }
+        for (share, regions) in self.shares().iter().enumerate().zip(&listed.found) {
             let Some(regions) = regions else { continue };
             let is_of_share = |fleet: &FleetState| fleet.share == share.0;
             let first = self.fleets.iter().position(is_of_share).unwrap_or(0);
@@ -193,28 +204,44 @@ impl AppState {
 }
 
 /// The regions in which a list shows machines of each policy's group, where they are not set.
-pub struct ListedRegions(Vec<Option<BTreeSet<String>>>);
+pub struct ListedRegions {
+    found: Vec<Option<BTreeSet<String>>>,
+    /// Those that are no fleets all the same, by the place of the policy; of policies that have some.
+    left_out: Vec<(usize, Vec<String>)>,
+}
 
 impl ListedRegions {
     /// What a list shows to an app that is scaled by this.
     #[must_use]
     pub fn of(machines: &[Machine], shares: &[Share]) -> Self {
-        let shares = shares.iter().map(|share| {
+        let are_listed = |share: &Share| {
             let policy = &share.wanted.policy;
-            let are_listed = policy.per_region && policy.regions.is_empty();
-            are_listed.then(|| {
+            policy.per_region && policy.regions.is_empty()
+        };
+        let found = shares.iter().map(|share| {
+            let policy = &share.wanted.policy;
+            are_listed(share).then(|| {
                 let mut regions = regions_of(machines, policy);
                 regions.retain(|region| share.has_region(region));
                 regions
             })
         });
-        Self(shares.collect())
+        let left_out = shares.iter().enumerate();
+        let left_out = left_out.filter(|(_, share)| are_listed(share));
+        let left_out = left_out.filter_map(|(place, share)| {
+            let regions = regions_left_out(machines, &share.wanted.policy);
+            (!regions.is_empty()).then_some((place, regions))
+        });
+        Self {
+            found: found.collect(),
+            left_out: left_out.collect(),
+        }
     }
 
     /// Whether there are any of the policy at this place.
     #[must_use]
     pub fn are_found(&self, share: usize) -> bool {
-        let regions = self.0.get(share).and_then(Option::as_ref);
+        let regions = self.found.get(share).and_then(Option::as_ref);
         regions.is_some_and(|regions| !regions.is_empty())
     }
 }

@@ -69,7 +69,7 @@
 //! inventory                scaling
 //! report                   collect, expr, inventory, labels, scaling, machines
 //! status                   clock, inventory, labels, metrics (names of series), report, scaling, shown
-//! pass_log                 duration, report and what it names
+//! pass_log                 duration, shown, report and what it names
 //! decide                   scaling, machines
 //! app                      collect, expr, machines, pass_log, scaling
 //! reconcile                everything above but sim

@@ -14,10 +14,17 @@ use crate::{
         Bounds, Decision, FleetName, Kind, Note, Now, Reason, Release, Target, TargetExpressions,
         Targets, decided_by,
     },
+    shown::excerpt,
 };
 
 /// How often an app that does not change is mentioned all the same.
 const REMINDER: Duration = Duration::from_secs(600);
+
+/// How many regions a line names.
+const REGIONS_SHOWN: usize = 10;
+
+/// The longest name of a region that is shown, in characters.
+const REGION_SHOWN: usize = 40;
 
 /// What the log has said of one app already.
 #[derive(Debug, Default)]
@@ -194,6 +201,22 @@ impl PassLog {
             reason = PassError::Release.as_str(),
             %error,
             "{fleet}: {error}"
+        );
+    }
+
+    /// Warns that regions of a group are no fleets although there are machines in them.
+    pub fn warn_of_regions_left_out(fleet: &FleetName, regions: &[String]) {
+        let shown = regions.iter().take(REGIONS_SHOWN);
+        let mut shown: Vec<String> = shown.map(|region| excerpt(region, REGION_SHOWN)).collect();
+        if regions.len() > REGIONS_SHOWN {
+            shown.push(format!("{} more", regions.len() - REGIONS_SHOWN));
+        }
+        tracing::warn!(
+            app = %fleet.app,
+            group = fleet.told_group(),
+            count = regions.len(),
+            "{fleet}: not scaled in {}: of the regions in which there are machines the first 100 are fleets, and those whose names are letters, digits and hyphens; FAS_REGIONS names others",
+            shown.join(", "),
         );
     }
 

@@ -24,17 +24,36 @@ const REGION_LIMIT: usize = 32;
 /// Whether a machine on another host is a standby or scheduled nobody can read: it would make its region one to be filled.
 #[must_use]
 pub fn regions_of(machines: &[Machine], policy: &Policy) -> BTreeSet<String> {
+    let regions = listed_regions(machines, policy);
+    let first = regions.into_iter().filter(is_name).take(MOST_REGIONS);
+    first.map(str::to_owned).collect()
+}
+
+/// The regions of a list that are not among [`regions_of`] it, although machines of the group are there: their names are none,
+/// or there are too many before them. By name.
+#[must_use]
+pub fn regions_left_out(machines: &[Machine], policy: &Policy) -> Vec<String> {
+    let regions = listed_regions(machines, policy);
+    let (names, others): (Vec<&str>, Vec<&str>) = regions.into_iter().partition(is_name);
+    let later = names.into_iter().skip(MOST_REGIONS);
+    let mut left_out: Vec<&str> = others.into_iter().chain(later).collect();
+    left_out.sort_unstable();
+    let left_out = left_out.into_iter().filter(|region| !region.is_empty());
+    left_out.map(str::to_owned).collect()
+}
+
+/// The regions in which a list shows machines of the group on hosts that answer, whatever they are called.
+fn listed_regions<'list>(machines: &'list [Machine], policy: &Policy) -> BTreeSet<&'list str> {
     let of_group = machines
         .iter()
         .filter(|machine| machine.host_ok && is_of_group(machine, policy));
-    let regions = of_group.map(|machine| machine.region.as_str());
-    let is_name = |region: &&str| {
-        let is_of_name = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'-';
-        (1..=REGION_LIMIT).contains(&region.len()) && region.bytes().all(is_of_name)
-    };
-    let regions: BTreeSet<&str> = regions.filter(is_name).collect();
-    let first = regions.into_iter().take(MOST_REGIONS);
-    first.map(str::to_owned).collect()
+    of_group.map(|machine| machine.region.as_str()).collect()
+}
+
+/// Whether a region's name is one that may be put into a query.
+fn is_name(region: &&str) -> bool {
+    let is_of_name = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'-';
+    (1..=REGION_LIMIT).contains(&region.len()) && region.bytes().all(is_of_name)
 }
 
 /// The listed machines of the policy's process group that are in none of these regions.
@@ -576,6 +595,21 @@ mod tests {
     }
 
     #[test]
+    fn the_regions_after_the_hundredth_are_left_out_by_name() {
+        let machines: Vec<Machine> = (0..103)
+            .map(|number| machine(&format!("m{number} r{number:03} started")))
+            .collect();
+        let policy = at_once();
+        let regions = regions_of(&machines, &policy);
+        assert_eq!(
+            (regions.len(), regions.last().map(String::as_str)),
+            (100, Some("r099"))
+        );
+        let left_out = regions_left_out(&machines, &policy);
+        assert_eq!(left_out, ["r100", "r101", "r102"]);
+    }
+
+    #[test]
     fn regions_are_those_in_which_the_group_has_machines() {
         let list = [
             "a iad started",
@@ -591,6 +625,7 @@ mod tests {
         let policy = at_once();
         let regions = regions_of(&machines, &policy);
         assert_eq!(regions.iter().collect::<Vec<_>>(), ["iad", "lhr"]);
+        assert_eq!(regions_left_out(&machines, &policy), ["no'such"]);
         let known = BTreeSet::from(["iad"]);
         let strays = strays_of(&machines, &policy, &known);
         let ids: Vec<&str> = strays.iter().map(|one| one.id.as_str()).collect();

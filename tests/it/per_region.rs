@@ -92,6 +92,17 @@ async fn the_regions_that_are_set_are_the_fleets_and_others_are_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_regions_than_can_be_fleets_are_said_to_be_left_alone_once() {
+    let logs = Logs::capture();
+    let regions: Vec<String> = (0..102).map(|number| format!("r{number:03}")).collect();
+    let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
+    let mut world = world_of(&regions, &[NONE_WANTED, &[("FAS_DRY_RUN", "true")]]);
+    world.run_for(40).await;
+    let told = logs.with("not scaled in r100, r101: ");
+    assert_eq!(told.len(), 1, "{:#?}", logs.lines());
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_group_keeps_a_machine_whatever_its_regions_want() {
     for regions in [
         &["IAD", "LHR"][..],

@@ -127,6 +127,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "machines",
             "report",
             "scaling",
+            "shown",
         ],
     ),
     ("health", &["labels", "report", "scaling"]),
