@@ -125,7 +125,13 @@ fn line(app: App) -> Step {
             } else {
                 String::new()
             };
-            (format!("{label}{}{more}", step.sentence), step.hint.clone())
+            // What is odd is no reason to withhold what comes of it.
+            let plan = match (worst, plan) {
+                (Status::Warning, Some(plan)) => format!("{}; ", plan.sentence),
+                _ => String::new(),
+            };
+            let sentence = format!("{plan}{label}{}{more}", step.sentence);
+            (sentence, step.hint.clone())
         }
         (None, _) => ("nothing to say".to_owned(), None),
     };

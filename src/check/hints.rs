@@ -132,6 +132,13 @@ pub(super) fn other_group<'groups>(groups: impl Iterator<Item = &'groups str>) -
     )
 }
 
+/// A region in which the group has no machine.
+pub(super) fn other_region(known: &str) -> String {
+    format!(
+        "choose one of them, as in --region {known}, or name all that are to be fleets: FAS_REGIONS"
+    )
+}
+
 pub(super) fn no_standby(app: &str) -> String {
     format!(
         "a standby only stands in for another machine: deploy one that is none, fly deploy -a {app} --ha=false"

@@ -117,6 +117,15 @@ fn nothing(seen: &Seen<'_>, fleet: &Fleet, group: &str) -> Step {
         return step.hint(hints::deploy_first(seen.app));
     }
     let policy = &seen.settings.policy;
+    let regions = &fleet.crowd.regions;
+    if seen.settings.is_found && !regions.is_empty() {
+        let names: Vec<&str> = regions.iter().map(String::as_str).collect();
+        let sentence = format!(
+            "no machine{group}, and FAS_REGIONS does not name the region: the daemon has no fleet there, only in {}",
+            names.join(", ")
+        );
+        return Step::failed(StepKind::Machines, sentence).hint(hints::other_region(names[0]));
+    }
     if policy.region.is_some() && others.keys().any(|other| policy.scales_group(other)) {
         let sentence = format!("no machine{group}: the first one is a copy from another region");
         return Step::ok(StepKind::Machines, sentence);

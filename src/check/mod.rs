@@ -24,7 +24,7 @@ mod tests;
 mod token;
 
 pub use self::{
-    apps::{App, of_apps, of_fleets, unlisted_apps},
+    apps::{App, of_another_policy, of_apps, of_fleets, unlisted_apps},
     configuration::{Port, accepted, refused, unreadable},
     expressions::worked_out,
     report::{Report, Status, Step, StepKind},

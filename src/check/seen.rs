@@ -13,7 +13,7 @@ use crate::{
     machines::{ApiError, AppAbout, TokenScope},
     scaling::{
         Busyness, Counts, Evaluation, Group, Limited, Machine, Memory, Now, Observed, Policy,
-        Release, limit, strays_of,
+        Release, limit, regions_of, strays_of,
     },
     shown::excerpt,
 };
@@ -168,13 +168,18 @@ pub struct Crowd {
     pub protected: u32,
     /// How many of the scaled group's have a critical health check.
     pub critical: u32,
+    /// The regions of the scaled group.
+    pub regions: BTreeSet<String>,
 }
 
 impl Crowd {
     /// Counts a list.
     #[must_use]
     pub fn of(machines: &[Machine], policy: &Policy) -> Self {
-        let mut crowd = Self::default();
+        let mut crowd = Self {
+            regions: regions_of(machines, policy),
+            ..Self::default()
+        };
         for machine in machines {
             crowd.total += 1;
             crowd.unreachable += u32::from(!machine.host_ok);

@@ -1235,7 +1235,7 @@ fn of_several_apps_the_failures_come_first() {
             "web-me skipped: the autoscaler's own app, which is not scaled",
             "web-0 failed: metric q: this is it",
             "web-2 failed: metric q: this is it",
-            "web-3 warning: metric q: this is it",
+            "web-3 warning: nothing to do; metric q: this is it",
             "web-1 ok: nothing to do",
         ]
     );

@@ -29,7 +29,7 @@ use crate::{
     check::{self, App, Fleet, Port, Reading, Report, Seen, Step},
     clock::Clock,
     collect::{BusyQuery, CollectError, Collector, Connections},
-    config::{Config, ConfigErrors, FleetConfig, Purpose},
+    config::{Config, ConfigErrors, FleetConfig, Has, Purpose},
     daemon,
     error_chain::chain,
     expr::Values,
@@ -51,8 +51,8 @@ const PORT_ANSWER: Duration = Duration::from_secs(2);
 /// The most of `/metrics` that is read to see whose it is.
 const PORT_LIMIT: usize = 10 << 20;
 
-pub(super) fn run(config: Option<&Path>, chosen: Chosen, json: bool) -> anyhow::Result<ExitCode> {
-    let report = match load(config, Purpose::Serve, chosen) {
+pub(super) fn run(file: Option<&Path>, chosen: Chosen, json: bool) -> anyhow::Result<ExitCode> {
+    let report = match load(file, Purpose::Serve, chosen) {
         Err(error) => refused(error),
         Ok(config) => {
             telemetry::init(config.log_format, config.verbose);
@@ -62,7 +62,7 @@ pub(super) fn run(config: Option<&Path>, chosen: Chosen, json: bool) -> anyhow::
                     biased;
                     // Cancel safe, both: nothing is written, and nothing comes after this.
                     signal = signals.next() => Ok(Err(signal)),
-                    report = try_everything(&config, json) => Ok(Ok(report?)),
+                    report = try_everything(&config, file, json) => Ok(Ok(report?)),
                 }
             })?;
             match ended {
@@ -111,6 +111,8 @@ fn report_of(steps: Vec<Step>) -> Report {
 /// What is asked with, and what all apps share.
 struct Asker<'config> {
     config: &'config Config,
+    /// `--config`.
+    file: Option<&'config Path>,
     api: Arc<Api>,
     connections: Connections,
     fleets: Vec<Asked<'config>>,
@@ -133,9 +135,13 @@ struct Asked<'config> {
     busy: Option<BusyQuery>,
 }
 
-async fn try_everything(config: &Config, json: bool) -> anyhow::Result<Report> {
+async fn try_everything(
+    config: &Config,
+    file: Option<&Path>,
+    json: bool,
+) -> anyhow::Result<Report> {
     // What the daemon would not start with is a failure of the configuration.
-    let prepared = prepare(config);
+    let prepared = prepare(config, file);
     let (asker, transport) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -173,7 +179,10 @@ async fn try_everything(config: &Config, json: bool) -> anyhow::Result<Report> {
     })
 }
 
-fn prepare(config: &Config) -> anyhow::Result<(Asker<'_>, Arc<dyn Transport>)> {
+fn prepare<'config>(
+    config: &'config Config,
+    file: Option<&'config Path>,
+) -> anyhow::Result<(Asker<'config>, Arc<dyn Transport>)> {
     let extra_roots = extra_roots()?;
     let transport = ask::transport(config, extra_roots.as_deref())?;
     let (_trigger, shutdown) = shutdown();
@@ -186,6 +195,7 @@ fn prepare(config: &Config) -> anyhow::Result<(Asker<'_>, Arc<dyn Transport>)> {
     Ok((
         Asker {
             config,
+            file,
             api,
             connections,
             fleets,
@@ -199,6 +209,20 @@ impl Asker<'_> {
     fn is_of_another_policy(&self, fleet: &Asked<'_>) -> bool {
         let app = fleet.settings.apps.pattern.as_str();
         matches!(self.config.has(&fleet.settings, app), Has::Nothing { .. })
+    }
+
+    /// The options that choose a policy, or an app or a region of it.
+    fn choice(&self, fleet: &Asked<'_>, of_it: Option<(&str, &str)>) -> String {
+        let file = self.file.map(|path| path.display().to_string());
+        let file = file.filter(|path| !path.is_empty());
+        let policy = (self.config.claims.len() > 1).then(|| fleet.settings.name.clone());
+        let options = [("--config", file), ("--policy", policy)];
+        let options = options
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .chain(of_it.map(|(name, value)| (name, value.to_owned())));
+        let options = options.map(|(name, value)| format!("{name} {}", shell_word(&value)));
+        options.collect::<Vec<_>>().join(" ")
     }
 
     /// A line for each of several fleets, or for each app of one with a wildcard.
@@ -218,7 +242,7 @@ impl Asker<'_> {
             } else {
                 named.push(App {
                     name: fleet.settings.name.clone(),
-                    choice: format!("--policy {}", fleet.settings.name),
+                    choice: self.choice(fleet, None),
                     report: self.app(fleet).await,
                 });
             }
@@ -270,12 +294,13 @@ impl Asker<'_> {
             return self.app(fleet).await;
         }
         let mut lines = Vec::new();
-        for fleet in &fleets {
-            let region = fleet.settings.policy.region.as_deref().unwrap_or_default();
+        for of_region in &fleets {
+            let settings = &of_region.settings;
+            let region = settings.policy.region.as_deref().unwrap_or_default();
             lines.push(App {
-                name: fleet.settings.name.clone(),
-                choice: format!("--region {region}"),
-                report: self.app(fleet).await,
+                name: settings.name.clone(),
+                choice: self.choice(fleet, Some(("--region", region))),
+                report: self.app(of_region).await,
             });
         }
         report_of(check::of_fleets(lines))
@@ -321,7 +346,7 @@ impl Asker<'_> {
                 };
                 App {
                     name: app.clone(),
-                    choice: format!("--app {app}"),
+                    choice: self.choice(fleet, Some(("--app", app))),
                     report: self.steps(fleet, &client, now, looked).await,
                 }
             })
@@ -422,6 +447,16 @@ impl Asker<'_> {
             fleet,
             release,
         })
+    }
+}
+
+/// A text as one word of a shell's command line.
+fn shell_word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 

@@ -16,14 +16,16 @@ use crate::{
     check::worked_out,
     clock::Clock,
     collect::Connections,
-    config::{Config, FleetConfig, Purpose},
+    config::{Config, FleetConfig, Has, Purpose},
     daemon,
     error_chain::chain,
     expr::{EvalError, Expression, Names, Values},
     machines::AppClient,
     pass_log::PassLog,
     report::explain_target,
-    scaling::{Bounds, Counts, ExpressionBand, FleetName, Kind, Memory, Note, Now, Target},
+    scaling::{
+        Bounds, Counts, ExpressionBand, FleetName, Kind, Memory, Note, Now, Target, regions_of,
+    },
     shutdown::{Shutdown, shutdown},
     telemetry,
 };
@@ -159,12 +161,29 @@ impl Asker<'_> {
     /// The fleets that are evaluated: each region's, where each has targets of its own.
     async fn fleets(&self) -> anyhow::Result<Vec<FleetConfig>> {
         let mut fleets = Vec::new();
+        let is_alone = self.config.fleets.len() == 1;
         for fleet in &self.config.fleets {
+            let app = fleet.apps.pattern.as_str();
+            let mut except = Vec::new();
+            match self.config.has(fleet, app) {
+                Has::AllBut(regions) => except = regions,
+                Has::Nothing { by } => {
+                    tracing::warn!(
+                        "policy {by} comes before {} in the list and has its machines",
+                        fleet.name
+                    );
+                    if !is_alone {
+                        continue;
+                    }
+                }
+            }
+            if fleet.is_found {
+                self.look_for_region(fleet, app).await?;
+            }
             if !fleet.is_of_regions() {
                 fleets.push(fleet.clone());
                 continue;
             }
-            let app = fleet.apps.pattern.as_str();
             let client = self.app_client(
                 app,
                 "FAS_PER_REGION without FAS_REGIONS means the regions in which there are machines",
@@ -178,7 +197,12 @@ impl Asker<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            if regions.is_empty() {
+            let is_its_own = |one: &FleetConfig| {
+                let region = one.policy.region.as_deref();
+                !except.iter().any(|other| Some(other.as_str()) == region)
+            };
+            let (regions, others): (Vec<_>, Vec<_>) = regions.into_iter().partition(is_its_own);
+            if regions.is_empty() && others.is_empty() {
                 bail!(
                     "{app} has no machine of the group \"{}\" in any region: deploy it, or set FAS_REGIONS",
                     fleet.policy.process_group
@@ -187,6 +211,39 @@ impl Asker<'_> {
             fleets.extend(regions);
         }
         Ok(fleets)
+    }
+
+    /// Refuses a region that nobody has set and in which the group has no machine: the daemon has no fleet there. Without a
+    /// token nobody can say.
+    async fn look_for_region(&self, fleet: &FleetConfig, app: &str) -> anyhow::Result<()> {
+        let Ok(client) = self.app_client(app, "") else {
+            return Ok(());
+        };
+        let deadline = Instant::from_std(Clock::System.now().monotonic) + fleet.policy.timeout;
+        let machines = match client.list_machines(deadline).await {
+            Ok(machines) => machines,
+            Err(error) => {
+                tracing::warn!(
+                    "whether there is such a region is not known: {}",
+                    chain(&error)
+                );
+                return Ok(());
+            }
+        };
+        let regions = regions_of(&machines, &fleet.policy);
+        let region = fleet.policy.region.as_deref().unwrap_or_default();
+        if regions.contains(region) {
+            return Ok(());
+        }
+        let group = &fleet.policy.process_group;
+        let known: Vec<&str> = regions.iter().map(String::as_str).collect();
+        if known.is_empty() {
+            bail!("--region {region}: {app} has no machine of the group \"{group}\" in any region");
+        }
+        bail!(
+            "--region {region}: {app} has no machine of the group \"{group}\" there, and FAS_REGIONS does not name it; it has some in {}",
+            known.join(", ")
+        );
     }
 
     async fn evaluate(&self, fleet: &FleetConfig) -> anyhow::Result<Evaluated> {

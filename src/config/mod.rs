@@ -181,6 +181,8 @@ pub struct FleetConfig {
     pub collectors: Vec<CollectorConfig>,
     /// `FAS_PROMETHEUS_BUSY_QUERY`.
     pub busy: Option<BusyConfig>,
+    /// Whether it is one of a region that nobody has set: the daemon has it only where there are machines of the group.
+    pub is_found: bool,
 }
 
 impl FleetConfig {
@@ -189,6 +191,7 @@ impl FleetConfig {
     pub fn of_region(&self, region: &str) -> Self {
         Self {
             name: format!("{}/{region}", self.name),
+            is_found: self.policy.regions.is_empty(),
             policy: self.policy.of_region(region),
             ..self.clone()
         }

@@ -299,6 +299,7 @@ fn fleet(
         },
         collectors: Vec::new(),
         busy: None,
+        is_found: false,
     };
     settings.read(config, &mut fleet, problems);
     check_regions(problems, &settings, &mut fleet.policy);

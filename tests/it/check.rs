@@ -945,6 +945,55 @@ async fn a_hanging_question_about_the_token_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn an_app_is_shown_by_the_policy_that_has_it_with_the_options_that_show_more() {
+    let served = served(Options::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("two policies.yml");
+    let policies = "
+org: acme
+policies:
+  - {name: targets, app-name: 'my-target-*', created-machine-count: queue_depth / 3}
+  - {name: all, app-name: '*', created-machine-count: 3}
+";
+    std::fs::write(&file, policies).unwrap();
+    let file = file.display().to_string();
+    let settings = [
+        ("FAS_APP_NAME", ""),
+        ("FAS_CREATED_MACHINE_COUNT", ""),
+        ("FAS_INTERVALL", "1s"),
+    ];
+    let output = check(&served, &["--config", &file], &settings).await;
+    let out = text(&output.stdout);
+    let name = "app my-target-app";
+    let line = |begin: &str| {
+        let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut lines = out.lines().map(squeezed);
+        lines
+            .find(|line| line.starts_with(begin))
+            .unwrap_or_else(|| panic!("{begin}: {out}"))
+    };
+    // What the expression may lack is said beside what would be done.
+    let warned = line(&format!("warning {name} "));
+    assert!(warned.contains("; expression created: "), "{out}");
+    let look = format!(
+        "all about it: fly-autoscaler check --config '{file}' --policy targets --app my-target-app"
+    );
+    assert!(out.contains(&look), "{look}: {out}");
+    let of_other = line(&format!("skipped {name} "));
+    assert!(
+        of_other.ends_with("policy targets comes before all in the list and has its machines"),
+        "{out}"
+    );
+    let arguments = ["--config", &file, "--policy", "all", "--app", APP];
+    let out = text(&check(&served, &arguments, &settings).await.stdout);
+    assert!(
+        out.contains("policy targets comes before all in the list and has its machines"),
+        "{out}"
+    );
+    assert!(!out.contains("would create"), "{out}");
+}
+
+#[tokio::test]
 async fn each_region_is_a_line_and_one_can_be_chosen() {
     let served = served(Options::default()).await;
     let settings = [
@@ -979,6 +1028,14 @@ async fn each_region_is_a_line_and_one_can_be_chosen() {
     let out = text(&output.stdout);
     assert!(out.contains("would create 1 machine like "), "{out}");
     assert!(out.contains("1 machine of the group app in ord: "), "{out}");
+    // Nobody has set it, and there is no machine: the daemon has no such fleet.
+    let output = check(&served, &["--region", "irad"], &settings).await;
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{out}");
+    assert!(
+        out.contains("the daemon has no fleet there, only in lhr, ord"),
+        "{out}"
+    );
     // A region without a machine is made from another one's.
     let regions = [&settings[..], &[("FAS_REGIONS", "ord,syd")]].concat();
     let output = check(&served, &["--region", "syd"], &regions).await;
