@@ -9,7 +9,7 @@ use crate::{
     error_chain::chain,
     labels::PassError,
     machines::ApiError,
-    report::PassReport,
+    report::{PassReport, Trouble},
     scaling::{
         Bounds, Decision, FleetName, Kind, Note, Now, Reason, Release, Target, TargetExpressions,
         Targets, decided_by,
@@ -19,6 +19,9 @@ use crate::{
 
 /// How often an app that does not change is mentioned all the same.
 const REMINDER: Duration = Duration::from_secs(600);
+
+/// How many fleets a line names beside the first.
+const FLEETS_SHOWN: usize = 10;
 
 /// How many regions a line names.
 const REGIONS_SHOWN: usize = 10;
@@ -40,6 +43,8 @@ pub struct PassLog {
     /// Those of this pass that were told before it acted.
     told: Vec<Note>,
     skips: Skips,
+    /// What the last pass could do without, and when that was told.
+    borne: Vec<(String, Instant)>,
     /// How many passes in a row have failed.
     failed_passes: u32,
     /// How many passes in a row each metric has had no value.
@@ -246,17 +251,41 @@ impl PassLog {
 
     /// Tells what a pass did and what went wrong; one that changed nothing is told when there is news in its notes, and every
     /// ten minutes.
-    pub fn tell(&mut self, report: &PassReport, targets: &TargetExpressions) {
+    ///
+    /// What went wrong for several fleets of an app alike, as `causes` has it, the first of them tells for all.
+    pub fn tell(&mut self, report: &PassReport, targets: &TargetExpressions, causes: &Causes) {
+        let now = Instant::from_std(report.began.monotonic);
+        let before = std::mem::take(&mut self.borne);
         for trouble in report.troubles() {
+            let Some(others) = causes.others_than_first(&trouble, &report.fleet) else {
+                continue;
+            };
+            if !trouble.failed_the_pass {
+                let mut before = before.iter();
+                let told = before.find(|(text, _)| *text == trouble.text);
+                let told = told.map(|(_, at)| *at);
+                let told = told.filter(|at| now.saturating_duration_since(*at) < REMINDER);
+                self.borne.push((trouble.text.clone(), told.unwrap_or(now)));
+                if told.is_some() {
+                    continue;
+                }
+            }
+            let name = match others {
+                [] => report.fleet.to_string(),
+                others => alike(&report.fleet, others),
+            };
+            let region = report.fleet.region.as_deref().filter(|_| others.is_empty());
+            let is_of_group = others.iter().all(|other| other.group == report.fleet.group);
+            let group = report.fleet.told_group().filter(|_| is_of_group);
             macro_rules! failed {
                 ($level:ident) => {
                     tracing::$level!(
                         app = %report.fleet.app,
-            group = report.fleet.told_group(),
-            region = report.fleet.region.as_deref(),
+                        group,
+                        region,
                         reason = trouble.reason.as_str(),
                         error = %trouble.text,
-                        "{}: {}", report.fleet, trouble.text,
+                        "{name}: {}", trouble.text,
                     )
                 };
             }
@@ -268,7 +297,6 @@ impl PassLog {
             }
         }
         self.tell_recovery(report);
-        let now = Instant::from_std(report.began.monotonic);
         let Some(counts) = report.inventory.as_ref().map(|seen| seen.counts) else {
             return;
         };
@@ -329,6 +357,47 @@ impl PassLog {
             unchanged!(debug);
         }
     }
+}
+
+/// What went wrong in a pass, and for which fleets alike: those of an app, in their order.
+#[derive(Debug, Default)]
+pub struct Causes(Vec<(Trouble, Vec<FleetName>)>);
+
+impl Causes {
+    /// Those of one pass over an app.
+    pub fn of<'pass>(reports: impl IntoIterator<Item = &'pass PassReport>) -> Self {
+        let mut causes: Vec<(Trouble, Vec<FleetName>)> = Vec::new();
+        for report in reports {
+            for trouble in report.troubles() {
+                let mut known = causes.iter_mut();
+                match known.find(|(cause, _)| *cause == trouble) {
+                    Some((_, fleets)) => fleets.push(report.fleet.clone()),
+                    None => causes.push((trouble, vec![report.fleet.clone()])),
+                }
+            }
+        }
+        Self(causes)
+    }
+
+    /// The other fleets of which this is true as well; `None` for one that is not the first of them.
+    fn others_than_first(&self, trouble: &Trouble, fleet: &FleetName) -> Option<&[FleetName]> {
+        let mut causes = self.0.iter();
+        let Some((_, fleets)) = causes.find(|(cause, _)| cause == trouble) else {
+            return Some(&[]);
+        };
+        let (first, others) = fleets.split_first()?;
+        (first == fleet).then_some(others)
+    }
+}
+
+/// What several fleets of an app are called together.
+fn alike(first: &FleetName, others: &[FleetName]) -> String {
+    let shown = others.iter().take(FLEETS_SHOWN);
+    let mut names: Vec<String> = shown.map(ToString::to_string).collect();
+    if others.len() > FLEETS_SHOWN {
+        names.push(format!("{} more", others.len() - FLEETS_SHOWN));
+    }
+    format!("{first} (and alike {})", names.join(", "))
 }
 
 /// Whether a note is about what became of the plan, and not of the plan itself.

@@ -26,7 +26,7 @@ use crate::{
     labels::PassError,
     machines::{ApiError, AppClient, PassVolumes},
     metrics::Metrics,
-    pass_log::PassLog,
+    pass_log::{Causes, PassLog},
     report::{About, Limits, PassReport},
     scaling::{
         ActingPass, Action, Answer, Busyness, Decision, Effect, Evaluation, FleetName, Group, Ids,
@@ -174,9 +174,10 @@ impl Reconciler {
         self.work(&mut pairs, &shared, time).await;
         let took = Instant::now().saturating_duration_since(Instant::from_std(began.monotonic));
         self.metrics.pass_took(took);
+        let causes = Causes::of(pairs.iter().map(|(_, report)| report));
         let reports = pairs.into_iter().map(|(fleet, mut report)| {
             report.took = took;
-            self.record(fleet, &report);
+            self.record(fleet, &report, &causes);
             report
         });
         let reports = reports.collect();
@@ -647,7 +648,7 @@ impl Reconciler {
         }
     }
 
-    fn record(&self, fleet: &mut FleetState, report: &PassReport) {
+    fn record(&self, fleet: &mut FleetState, report: &PassReport, causes: &Causes) {
         // As upstream: a pass that failed, or that a deploy held back, decided nothing unless it acted.
         let held = report
             .notes
@@ -659,7 +660,7 @@ impl Reconciler {
         for fault in &report.faults {
             self.metrics.pass_error(fault.reason);
         }
-        fleet.log.tell(report, &fleet.wanted.targets);
+        fleet.log.tell(report, &fleet.wanted.targets, causes);
     }
 }
 

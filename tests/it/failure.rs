@@ -750,3 +750,28 @@ async fn a_list_of_rubbish_repeated_for_an_hour_writes_nothing() {
     assert_eq!(world.writes(), 0);
     assert_eq!(world.pass_errors("list"), 241);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_can_do_without_is_told_once_and_every_ten_minutes() {
+    let logs = Logs::capture();
+    let mut world = World::queue(1.0, &[("FAS_CREATED_MACHINE_COUNT", "queue_depth ?? 1")]);
+    {
+        let mut platform = world.platform();
+        let machine = NewMachine::in_region("ord");
+        platform.add_machine(APP, machine).unwrap();
+        platform.set_gauge(APP, "queue_depth", None);
+    }
+    let told = || {
+        logs.with("metric queue_depth: the query returned nothing")
+            .len()
+    };
+    world.run_for(590).await;
+    assert_eq!(told(), 1);
+    world.run_for(15).await;
+    assert_eq!(told(), 2, "a reminder");
+    world.depth(1.0);
+    world.run_for(15).await;
+    world.platform().set_gauge(APP, "queue_depth", None);
+    world.run_for(15).await;
+    assert_eq!(told(), 3, "it is another time");
+}

@@ -103,6 +103,25 @@ async fn more_regions_than_can_be_fleets_are_said_to_be_left_alone_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_cause_is_one_line_whatever_the_number_of_regions() {
+    let settings = [
+        ("FAS_PER_REGION", "true"),
+        ("FAS_CREATED_MACHINE_COUNT", "wanted"),
+        ("FAS_PROMETHEUS_QUERY_WANTED", "wanted{app='$APP_NAME'}"),
+        ("FAS_PROMETHEUS_ADDRESS", "http://simulator/prometheus/acme"),
+        ("FAS_REGIONS", "ams,iad,lhr"),
+    ];
+    let logs = Logs::capture();
+    let mut world = world_of(&["iad", "lhr", "ams"], &[&settings]);
+    world.run_for(20).await;
+    let told = logs.with("metric wanted: the query returned nothing");
+    let told: Vec<&str> = told.iter().map(|line| line.message.as_str()).collect();
+    assert_eq!(told.len(), 2, "one a pass: {told:#?}");
+    let name = format!("{APP}/app/ams (and alike {APP}/app/iad, {APP}/app/lhr): ");
+    assert!(told[0].starts_with(&name), "{told:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_group_keeps_a_machine_whatever_its_regions_want() {
     for regions in [
         &["IAD", "LHR"][..],
