@@ -7,13 +7,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::{
     By, Capabilities, ChromiumLikeCapabilities as _, DesiredCapabilities, Key,
-    LoggingPrefsLogLevel, WebDriver, WebElement,
+    LoggingPrefsLogLevel, WebDriver, WebElement, extensions::query::ElementQueryable as _,
 };
 
 use crate::servers::process::{Process, command, program};
 
 /// How long the browser waits for a condition to come true.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the browser is asked for an element that is to appear.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A browser with one window; dropping it ends it.
 pub(super) struct Chromium {
@@ -104,6 +107,19 @@ impl Chromium {
         if let Err(error) = self.driver.execute_async(script, Vec::new()).await {
             let text: String = self.value("document.body.innerText").await;
             panic!("never true: {condition}: {error}\n{text}");
+        }
+    }
+
+    /// Waits until a CSS selector finds an element: where no script runs, a click does not wait for the page that it leads to.
+    ///
+    /// # Panics
+    ///
+    /// When it never does.
+    pub(super) async fn appears(&self, selector: &str) {
+        let query = self.driver.query(By::Css(selector));
+        let found = query.wait(PATIENCE, PAUSE).first().await;
+        if let Err(error) = found {
+            panic!("{selector} never appears: {error}");
         }
     }
 

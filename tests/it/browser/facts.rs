@@ -195,8 +195,11 @@ async fn all_of_it_is_there_without_javascript() {
     chromium.visit(&format!("{}/", served.address())).await;
     chromium.enter("#q", "0001").await;
     chromium.click("form button").await;
+    // It undoes the filter.
+    chromium.appears("form a").await;
     assert_eq!(chromium.texts("tbody a").await, ["tenant-0001"]);
     chromium.click("tbody a").await;
+    chromium.appears(".chart").await;
     let headline = chromium.texts(".headline").await.remove(0);
     assert!(
         headline.starts_with("2 machines, 2 running. That is as wanted"),
