@@ -715,6 +715,19 @@ pub(super) fn busy(
         }
         return None;
     };
+    let both = (
+        &settings.prometheus_busy_query,
+        &settings.stop_metric_prometheus_query,
+    );
+    if let (Some(used), Some(other)) = both
+        && used.text() != other.text()
+    {
+        problems.warn(format!(
+            "{} is ignored, because {} says how busy machines are",
+            other.label(),
+            used.label()
+        ));
+    }
     let group = process_group(problems, settings);
     let context = Context {
         environment,

@@ -8,7 +8,10 @@ use super::{
     problems::Problems,
     settings::{Settings, Value},
 };
-use crate::scaling::{ExpressionBand, Step, TargetExpressions};
+use crate::{
+    expr::Names,
+    scaling::{ExpressionBand, Step, TargetExpressions},
+};
 
 /// A number of machines that a setting gives.
 #[derive(Clone, Copy)]
@@ -110,6 +113,18 @@ fn bounds<'settings>(
             Given::new(least, min.as_number()),
             Given::new(most, max.as_number()),
         ],
+    }
+}
+
+/// Warns of metrics that stand in for a count of machines: expressions written for the count read another number.
+pub(super) fn warn_of_metrics_for_counts(problems: &mut Problems, collectors: &[CheckedCollector]) {
+    let metrics = collectors
+        .iter()
+        .filter_map(|collector| collector.metric.as_deref());
+    for metric in metrics.filter(|metric| Names::COUNTS.contains(metric)) {
+        problems.warnings.push(format!(
+            "the metric {metric} has the name of a built-in count: expressions read the metric in its place"
+        ));
     }
 }
 

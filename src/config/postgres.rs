@@ -181,6 +181,10 @@ mod tests {
                 "a user before the host, as in user:password@host",
             ),
             ("postgres:///d", "a host after the //"),
+            (
+                "postgres://me:se#cret@h/d",
+                "postgres://user:password@host:port, with /, ? and # in a password written as %2F, %3F and %23",
+            ),
             ("host=h user=me", scheme),
             ("mysql://me@h/d", scheme),
         ];

@@ -302,13 +302,16 @@ mod tests {
             ),
             (
                 "redis://me:se/cret@h",
-                "an address that begins with redis:// or rediss://",
+                "redis://user:password@host:port, with /, ? and # in a password written as %2F, %3F and %23",
             ),
             (
                 "redis://me:1/cret@h",
                 "/, ? and # in a password written as %2F, %3F and %23",
             ),
-            ("redis://me:%ff@h", "UTF-8 behind its % signs"),
+            (
+                "redis://me:%ff@h",
+                "UTF-8 behind its % signs, and a % in a password written as %25",
+            ),
         ];
         for (text, expected) in cases {
             let found = match RedisAddress::parse(text) {

@@ -3,6 +3,9 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+/// How a password is written that has in it what means something in an address.
+const ENCODED: &str = "/, ? and # in a password written as %2F, %3F and %23";
+
 /// The parts of such an address, decoded.
 pub(super) struct ServerUrl {
     pub(super) scheme: String,
@@ -30,7 +33,19 @@ impl ServerUrl {
                 schemes[0], schemes[1]
             )
         };
-        let url = Url::parse(text).map_err(|_| of_scheme())?;
+        let has_scheme = schemes.iter().any(|scheme| {
+            let rest = text.strip_prefix(scheme);
+            rest.is_some_and(|rest| rest.starts_with("://"))
+        });
+        // Mostly a password with one of these in it: what is before it is taken for host and port.
+        let unreadable = || {
+            if has_scheme {
+                format!("{}://user:password@host:port, with {ENCODED}", schemes[0])
+            } else {
+                of_scheme()
+            }
+        };
+        let url = Url::parse(text).map_err(|_| unreadable())?;
         if !schemes.contains(&url.scheme()) || url.cannot_be_a_base() {
             return Err(of_scheme());
         }
@@ -40,14 +55,16 @@ impl ServerUrl {
         let rest = &text[text.find("://").map_or(0, |at| at + 3)..];
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if rest[authority.len()..].contains('@') {
-            return Err("/, ? and # in a password written as %2F, %3F and %23".to_owned());
+            return Err(ENCODED.to_owned());
         }
         if url.fragment().is_some() {
             return Err("no # in it, or one in a password written as %23".to_owned());
         }
         let decoded = |text: &str| {
             let decoded = percent_decode_str(text).decode_utf8();
-            let decoded = decoded.map_err(|_| "UTF-8 behind its % signs".to_owned());
+            let decoded = decoded.map_err(|_| {
+                "UTF-8 behind its % signs, and a % in a password written as %25".to_owned()
+            });
             decoded.map(std::borrow::Cow::into_owned)
         };
         let user = Some(url.username()).filter(|user| !user.is_empty());

@@ -207,6 +207,7 @@ fn the_file_of_help_settings_has_every_key_and_is_valid_and_so_is_the_readmes() 
             assert!(file.contains(key), "{key}");
         }
     }
+    assert!(file.contains("policies:"), "{file}");
     let (_, behind) = readme("The YAML file")
         .split_once("```yaml\n")
         .expect("a file");
@@ -3016,16 +3017,15 @@ fn an_expression_that_only_grows_without_a_bound_is_warned_of() {
             "queue_depth",
             Some(("FAS_STARTED_MACHINE_COUNT", "started_machine_count + 1")),
         ),
-        // A metric of that name is none of ours.
-        (
-            "created_machine_count + 1",
-            Some(("FAS_PROMETHEUS_METRIC_NAME", "created_machine_count")),
-        ),
     ];
     for (expression, more) in calm {
         let more: Vec<_> = more.into_iter().collect();
         assert_eq!(created(expression, &more), [""; 0], "{expression} {more:?}");
     }
+    // A metric of that name is none of ours.
+    let metric = [("FAS_PROMETHEUS_METRIC_NAME", "created_machine_count")];
+    let stands_in = "the metric created_machine_count has the name of a built-in count: expressions read the metric in its place";
+    assert_eq!(created("created_machine_count + 1", &metric), [stands_in]);
     let never = "FAS_SCALE_UP_STEP is 0: no machine is ever created or started";
     let step = [("FAS_SCALE_UP_STEP", "0")];
     assert_eq!(created("created_machine_count + 1", &step), [never]);
@@ -3374,6 +3374,63 @@ fn how_busy_machines_are_is_asked_of_the_first_prometheus_server_under_either_na
         let policy = &config.fleets[0].policy;
         assert_eq!((policy.asks_busy, policy.busy_limit), (true, Some(0.0)));
     }
+}
+
+#[test]
+fn of_the_two_names_of_the_busy_query_one_is_used_and_the_other_said_to_be_ignored() {
+    let both = |other| {
+        [
+            ("FAS_PROMETHEUS_BUSY_QUERY", "busy"),
+            ("FAS_STOP_METRIC_PROMETHEUS_QUERY", other),
+        ]
+    };
+    let config = load(&both("jobs"), None);
+    assert_eq!(
+        config.warnings,
+        [
+            "FAS_STOP_METRIC_PROMETHEUS_QUERY is ignored, because FAS_PROMETHEUS_BUSY_QUERY says how busy machines are"
+        ]
+    );
+    let busy = config.fleets[0].busy.as_ref().expect("it is set");
+    assert_eq!(busy.query.render("x"), "busy");
+    assert_eq!(load(&both("busy"), None).warnings, [""; 0]);
+    let other = [("FAS_STOP_METRIC_PROMETHEUS_QUERY", "jobs")];
+    let config = load(&other, Some("prometheus-busy-query: busy\n"));
+    assert_eq!(
+        config.warnings,
+        [
+            "FAS_STOP_METRIC_PROMETHEUS_QUERY is ignored, because prometheus-busy-query says how busy machines are"
+        ]
+    );
+}
+
+#[test]
+fn a_limit_below_0_is_refused() {
+    let said = mistakes(
+        &[
+            ("FAS_PROMETHEUS_BUSY_QUERY", "busy"),
+            ("FAS_BUSY_LIMIT", "-1"),
+        ],
+        None,
+    );
+    assert_eq!(
+        said,
+        ["FAS_BUSY_LIMIT must not be negative: \"-1\". Example: 0"]
+    );
+}
+
+#[test]
+fn a_metric_that_has_the_name_of_a_count_is_said_to_stand_in_for_it() {
+    let changes = [
+        ("FAS_PROMETHEUS_METRIC_NAME", "started_machine_count"),
+        ("FAS_CREATED_MACHINE_COUNT", "started_machine_count + 1"),
+    ];
+    assert_eq!(
+        load(&changes, None).warnings,
+        [
+            "the metric started_machine_count has the name of a built-in count: expressions read the metric in its place"
+        ]
+    );
 }
 
 /// What is said of a configuration that is refused.

@@ -309,6 +309,7 @@ fn fleet(
     if sources.purpose != Purpose::Backtest {
         conflicts::warn_of_unused_metrics(problems, &fleet.targets, &collectors);
     }
+    conflicts::warn_of_metrics_for_counts(problems, &collectors);
     warn_of_endless_growth(problems, &settings, &fleet, &collectors);
     warn_of_unguarded_deploys(problems, &settings, &fleet.policy);
     problems.errors.extend(of_collectors);
@@ -321,6 +322,10 @@ fn fleet(
     fleet.targets.may_be_none = fleet.policy.per_region;
     if let Some(value) = &settings.busy_limit {
         fleet.policy.busy_limit = values::number(problems, value);
+        if fleet.policy.busy_limit.is_some_and(|limit| limit < 0.0) {
+            let message = format!("{} must not be negative", value.label());
+            problems.refuse(value.wrong(message).example("0"));
+        }
     }
     fleet
 }
