@@ -136,6 +136,7 @@ impl Executor<'_> {
     fn tell(&self, outcome: &mut Outcome, decision: Decision, line: String) {
         tracing::info!(
             app = %self.fleet.app,
+            policy = self.fleet.policy.as_deref(),
             group = self.fleet.told_group(),
             region = self.fleet.region.as_deref(),
             decision = decision.as_str(),

@@ -69,6 +69,7 @@ impl PassLog {
             if before != Some(elements) {
                 tracing::warn!(
                     app = %fleet.app,
+                    policy = fleet.policy.as_deref(),
                     group = fleet.told_group(),
                     region = fleet.region.as_deref(),
                     metric,
@@ -84,6 +85,7 @@ impl PassLog {
         for warning in warnings.iter().filter(|warning| !before.contains(warning)) {
             tracing::warn!(
                 app = %fleet.app,
+                policy = fleet.policy.as_deref(),
                 group = fleet.told_group(),
                 region = fleet.region.as_deref(),
                 metric,
@@ -124,6 +126,7 @@ impl PassLog {
         }
         tracing::info!(
             app = %report.fleet.app,
+            policy = report.fleet.policy.as_deref(),
             group = report.fleet.told_group(),
             region = report.fleet.region.as_deref(),
             decision = report.decision.as_str(),
@@ -168,6 +171,7 @@ impl PassLog {
         if failed > 0 {
             tracing::info!(
                 app = %report.fleet.app,
+            policy = report.fleet.policy.as_deref(),
             group = report.fleet.told_group(),
             region = report.fleet.region.as_deref(),
                 metrics = %MetricValues(&report.metrics),
@@ -186,6 +190,7 @@ impl PassLog {
             {
                 tracing::info!(
                         app = %report.fleet.app,
+                policy = report.fleet.policy.as_deref(),
                 group = report.fleet.told_group(),
                 region = report.fleet.region.as_deref(),
                         metric,
@@ -201,6 +206,7 @@ impl PassLog {
         let error = chain(error);
         tracing::warn!(
             app = %fleet.app,
+            policy = fleet.policy.as_deref(),
             group = fleet.told_group(),
             region = fleet.region.as_deref(),
             reason = PassError::Release.as_str(),
@@ -218,6 +224,7 @@ impl PassLog {
         }
         tracing::warn!(
             app = %fleet.app,
+            policy = fleet.policy.as_deref(),
             group = fleet.told_group(),
             count = regions.len(),
             "{fleet}: not scaled in {}: of the regions in which there are machines the first 100 are fleets, and those whose names are letters, digits and hyphens; FAS_REGIONS names others",
@@ -242,6 +249,7 @@ impl PassLog {
         };
         tracing::warn!(
             app = %fleet.app,
+            policy = fleet.policy.as_deref(),
             group = fleet.told_group(),
             region = fleet.region.as_deref(),
             "{name} has said `running` for longer than FAS_DEPLOY_TIMEOUT ({}): its deploy is treated as abandoned, and machines are changed",
@@ -281,6 +289,7 @@ impl PassLog {
                 ($level:ident) => {
                     tracing::$level!(
                         app = %report.fleet.app,
+                        policy = report.fleet.policy.as_deref(),
                         group,
                         region,
                         reason = trouble.reason.as_str(),
@@ -330,6 +339,7 @@ impl PassLog {
             ($level:ident) => {
                 tracing::$level!(
                     app = %report.fleet.app,
+            policy = report.fleet.policy.as_deref(),
             group = report.fleet.told_group(),
             region = report.fleet.region.as_deref(),
                     decision = report.decision.as_str(),
@@ -410,9 +420,9 @@ fn is_of_acting(note: &Note) -> bool {
 
 fn tell_note(report: &PassReport, note: &Note, is_trouble: bool) {
     if is_trouble {
-        tracing::warn!(app = %report.fleet.app, group = report.fleet.told_group(), region = report.fleet.region.as_deref(), decision = report.decision.as_str(), "{note}");
+        tracing::warn!(app = %report.fleet.app, policy = report.fleet.policy.as_deref(), group = report.fleet.told_group(), region = report.fleet.region.as_deref(), decision = report.decision.as_str(), "{note}");
     } else {
-        tracing::info!(app = %report.fleet.app, group = report.fleet.told_group(), region = report.fleet.region.as_deref(), decision = report.decision.as_str(), "{note}");
+        tracing::info!(app = %report.fleet.app, policy = report.fleet.policy.as_deref(), group = report.fleet.told_group(), region = report.fleet.region.as_deref(), decision = report.decision.as_str(), "{note}");
     }
 }
 
@@ -426,6 +436,7 @@ fn tell_skipped_again(report: &PassReport, reasons: &[&str]) {
         .any(|reason| without_digits(reason) != without_digits(first));
     tracing::info!(
         app = %report.fleet.app,
+        policy = report.fleet.policy.as_deref(),
         group = report.fleet.told_group(),
         region = report.fleet.region.as_deref(),
         decision = report.decision.as_str(),

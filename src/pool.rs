@@ -325,7 +325,7 @@ impl Pool {
             self.status.forget_fleet(&ended.name);
             if ended.name.region.is_some() {
                 let fleet = &ended.name;
-                tracing::info!(app = %fleet.app, group = fleet.told_group(), region = fleet.region.as_deref(), "{fleet} is no longer scaled: there is no machine, and FAS_REGIONS does not name it");
+                tracing::info!(app = %fleet.app, policy = fleet.policy.as_deref(), group = fleet.told_group(), region = fleet.region.as_deref(), "{fleet} is no longer scaled: there is no machine, and FAS_REGIONS does not name it");
             }
         }
         app.state = Some(Box::new(state));
@@ -480,6 +480,7 @@ impl Pool {
             Share {
                 name: FleetName {
                     is_only: taken.len() == 1,
+                    policy: policy.settings.own_name().map(Into::into),
                     ..FleetName::only(name, group)
                 },
                 wanted: Arc::clone(&policy.wanted),

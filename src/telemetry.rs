@@ -191,7 +191,10 @@ fn text(now: Timestamp, level: Level, fields: &Fields, colour: bool) -> String {
         .as_ref()
         .and_then(|fleet| fields.message.strip_prefix(fleet)?.strip_prefix(": "))
         .unwrap_or(&fields.message);
-    let fleet = fleet.map(|fleet| format!("[{fleet}] "));
+    let fleet = fleet.map(|fleet| match field("policy") {
+        Some(policy) => format!("[{fleet} ({policy})] "),
+        None => format!("[{fleet}] "),
+    });
     let details: Vec<&str> = ["metrics", "target", SETTINGS]
         .into_iter()
         .filter_map(field)

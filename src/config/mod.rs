@@ -186,6 +186,17 @@ pub struct FleetConfig {
 }
 
 impl FleetConfig {
+    /// The name that the user has given it, if any.
+    #[must_use]
+    pub fn own_name(&self) -> Option<&str> {
+        let machines = format!(
+            "{}/{}",
+            self.apps.pattern.as_str(),
+            self.policy.process_group
+        );
+        (self.name != machines).then_some(&self.name)
+    }
+
     /// The fleet of one region, where each is one.
     #[must_use]
     pub fn of_region(&self, region: &str) -> Self {

@@ -68,6 +68,7 @@ fn one(fleet: &Fleet, ids: Ids, status: &Status, daemon: &Daemon) -> Markup {
             @if fleet.last_pass.is_some() { "; " }
             @if fleet.name.group.as_ref() == "*" { "all process groups" }
             @else { "process group " (name(&fleet.name.group)) }
+            @if let Some(policy) = &fleet.name.policy { "; policy " (name(policy)) }
         }
         (problems(fleet, daemon))
         @if let Some(span) = fleet.history.span(status.resolution()) { (charts(fleet, ids, &span)) }

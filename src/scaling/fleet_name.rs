@@ -13,6 +13,8 @@ pub struct FleetName {
     pub region: Option<Arc<str>>,
     /// Whether its policy is the only one of its app, so that the app's name is enough to tell which is meant.
     pub is_only: bool,
+    /// What the user calls its policy, where that has a name of its own.
+    pub policy: Option<Arc<str>>,
 }
 
 impl FleetName {
@@ -24,6 +26,7 @@ impl FleetName {
             group: group.into(),
             region: None,
             is_only: true,
+            policy: None,
         }
     }
 

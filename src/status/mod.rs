@@ -263,6 +263,7 @@ fn of_app<'board>(
         group: "".into(),
         region: None,
         is_only: false,
+        policy: None,
     };
     board
         .fleets

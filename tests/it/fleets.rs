@@ -196,6 +196,18 @@ policies:
     assert_eq!(world.platform().living("another", "app"), 3);
     let said = "my-target-app: policy all is left out here: targets comes before it in the list and takes machines that it would take; those that only all would take are not scaled";
     assert_eq!(logs.with(said).len(), 1, "{:?}", logs.lines());
+    let created = logs.with("created machine");
+    let mut by: Vec<[&str; 2]> = created
+        .iter()
+        .map(|line| ["app", "policy"].map(|field| line.fields[field].as_str()))
+        .collect();
+    by.sort_unstable();
+    assert_eq!(
+        by,
+        [["another", "all"], ["another", "all"], [APP, "targets"]]
+    );
+    let (_, _, page) = world.get(&format!("/app/{APP}")).await;
+    assert!(page.contains("process group app; policy targets"), "{page}");
 }
 
 #[tokio::test(start_paused = true)]
