@@ -1,6 +1,6 @@
 //! How the JSON of peers is read, where `serde` by itself would accept more than a peer may say.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -34,6 +34,34 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// A text, borrowed from the document where it has no escapes in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text<'document>(pub Cow<'document, str>);
+
+impl<'de: 'document, 'document> Deserialize<'de> for Text<'document> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
 /// An array of at most so many elements.
 ///
 /// An element of a few bytes can take hundreds when it is read, and a small compressed answer be all elements: a limit on
@@ -50,17 +78,34 @@ impl<T, const MOST: usize> Default for Several<T, MOST> {
 impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for Several<T, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut elements = Vec::new();
-        for_each(deserializer, |element| {
-            if elements.len() == MOST {
-                return Err(format!(
-                    "a list of more than {MOST} elements, which is not read"
-                ));
-            }
+        for_each_of(deserializer, MOST, |element| {
             elements.push(element);
             Ok(())
         })?;
         Ok(Self(elements))
     }
+}
+
+/// Reads an array of at most `most` elements, one by one.
+///
+/// # Errors
+///
+/// What it is told of an element, and whatever is no such array.
+pub fn for_each_of<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+    most: usize,
+    mut take: impl FnMut(T) -> Result<(), String>,
+) -> Result<(), D::Error> {
+    let mut count = 0;
+    for_each(deserializer, |element| {
+        if count == most {
+            return Err(format!(
+                "a list of more than {most} elements, which is not read"
+            ));
+        }
+        count += 1;
+        take(element)
+    })
 }
 
 /// Reads an array element by element and keeps none of them.

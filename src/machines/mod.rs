@@ -8,7 +8,6 @@ mod client;
 mod clone;
 mod cookies;
 mod error;
-mod fingerprint;
 mod graphql;
 mod pacing;
 mod scope;

@@ -3,7 +3,7 @@
 //! A machine's `config` is never decoded into a struct of known fields and written back: fields that this program does
 //! not know would be lost in clones. It stays raw JSON; only what decisions read is looked at.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde::{
@@ -12,10 +12,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{client::cleaned, fingerprint::fingerprint};
+use super::client::cleaned;
 use crate::{
     duration,
-    json::{self, Object, Several},
+    json::{self, Object, Text},
     scaling::{DEFAULT_KILL_TIMEOUT, Machine, MachineConfig, State},
 };
 
@@ -33,21 +33,35 @@ const ID_LIMIT: usize = 100;
 /// When it is not a list of machines, when something that a decision reads has another type than the API documents, or
 /// when an id comes twice. Unknown fields and states are no errors.
 pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
-    let Several(wire): Several<Object<WireMachine<'_>>, LIST_LENGTH> =
-        serde_json::from_slice(body).map_err(|error| describe(body, &error))?;
-    let mut machines = Vec::with_capacity(wire.len());
-    let mut ids = BTreeSet::new();
-    for Object(machine) in wire {
-        if !ids.insert(machine.id.clone()) {
-            return Err(format!("machine {} is in the list twice", machine.id));
-        }
-        let id = machine.id.clone();
-        let machine = machine
-            .read()
-            .map_err(|error| format!("machine {id}: {error}"))?;
-        machines.push(machine);
+    let mut machines = Vec::new();
+    let mut wrong = None;
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    json::for_each_of(
+        &mut reader,
+        LIST_LENGTH,
+        |Object(machine): Object<WireMachine<'_>>| {
+            // Kept as it is: it comes back with the place where the machine ends.
+            let machine = machine
+                .read()
+                .inspect_err(|problem| wrong = Some(problem.clone()))?;
+            machines.push(machine);
+            Ok(())
+        },
+    )
+    .and_then(|()| reader.end())
+    .map_err(|error| wrong.take().unwrap_or_else(|| describe(body, &error)))?;
+    match listed_twice(&machines) {
+        Some(id) => Err(format!("machine {id} is in the list twice")),
+        None => Ok(machines),
     }
-    Ok(machines)
+}
+
+/// An id that several machines of a list have.
+fn listed_twice(machines: &[Machine]) -> Option<&str> {
+    let mut ids: Vec<&str> = machines.iter().map(|machine| &*machine.id).collect();
+    ids.sort_unstable();
+    let twice = ids.windows(2).find(|pair| pair[0] == pair[1]);
+    twice.map(|pair| pair[0])
 }
 
 /// Reads one machine; what is wrong with it is wrong as in a list.
@@ -62,7 +76,6 @@ pub(super) fn parse_machine(body: &[u8], id: &str) -> Result<Machine, String> {
         return Err(format!("another machine was asked for, not {}", wire.id));
     }
     wire.read()
-        .map_err(|error| format!("machine {id}: {error}"))
 }
 
 /// Says what is wrong with a body, in one bounded line: serde quotes a text of a wrong type, whatever its length.
@@ -85,14 +98,21 @@ fn explain(error: &serde_json::Error) -> String {
 struct WireMachine<'body> {
     #[serde(deserialize_with = "identifier")]
     id: String,
-    state: String,
-    region: Option<String>,
-    instance_id: Option<String>,
-    created_at: Option<String>,
-    updated_at: Option<String>,
-    host_status: Option<String>,
+    #[serde(borrow)]
+    state: Text<'body>,
+    #[serde(borrow)]
+    region: Option<Text<'body>>,
+    #[serde(borrow)]
+    instance_id: Option<Text<'body>>,
+    #[serde(borrow)]
+    created_at: Option<Text<'body>>,
+    #[serde(borrow)]
+    updated_at: Option<Text<'body>>,
+    #[serde(borrow)]
+    host_status: Option<Text<'body>>,
     cordoned: Option<bool>,
-    image_ref: Option<Object<WireImage>>,
+    #[serde(borrow)]
+    image_ref: Option<Object<WireImage<'body>>>,
     #[serde(borrow)]
     config: Option<&'body RawValue>,
     #[serde(borrow)]
@@ -101,11 +121,15 @@ struct WireMachine<'body> {
 }
 
 #[derive(Deserialize, Default)]
-struct WireImage {
-    registry: Option<String>,
-    repository: Option<String>,
-    tag: Option<String>,
-    digest: Option<String>,
+struct WireImage<'body> {
+    #[serde(borrow)]
+    registry: Option<Text<'body>>,
+    #[serde(borrow)]
+    repository: Option<Text<'body>>,
+    #[serde(borrow)]
+    tag: Option<Text<'body>>,
+    #[serde(borrow)]
+    digest: Option<Text<'body>>,
 }
 
 /// Whether a check is critical: all that is kept of them, however many there are.
@@ -114,7 +138,7 @@ struct AnyCritical(bool);
 impl<'de> Deserialize<'de> for AnyCritical {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut critical = false;
-        json::for_each(deserializer, |Object(check): Object<WireCheck>| {
+        json::for_each(deserializer, |Object(check): Object<WireCheck<'_>>| {
             critical |= check.is_critical();
             Ok(())
         })?;
@@ -123,26 +147,32 @@ impl<'de> Deserialize<'de> for AnyCritical {
 }
 
 #[derive(Deserialize)]
-struct WireCheck {
-    name: Option<String>,
-    status: Option<String>,
+struct WireCheck<'body> {
+    #[serde(borrow)]
+    name: Option<Text<'body>>,
+    #[serde(borrow)]
+    status: Option<Text<'body>>,
 }
 
 /// The part of a configuration that decisions read.
 #[derive(Deserialize, Default)]
-struct WireConfig {
-    metadata: Option<Object<WireMetadata>>,
+struct WireConfig<'body> {
+    #[serde(borrow)]
+    metadata: Option<Object<WireMetadata<'body>>>,
     standbys: Option<Vec<IgnoredAny>>,
-    schedule: Option<String>,
+    #[serde(borrow)]
+    schedule: Option<Text<'body>>,
     auto_destroy: Option<bool>,
     mounts: Option<Vec<IgnoredAny>>,
     stop_config: Option<Object<WireStop>>,
 }
 
 #[derive(Deserialize, Default)]
-struct WireMetadata {
-    fly_process_group: Option<String>,
-    process_group: Option<String>,
+struct WireMetadata<'body> {
+    #[serde(borrow)]
+    fly_process_group: Option<Text<'body>>,
+    #[serde(borrow)]
+    process_group: Option<Text<'body>>,
     fly_release_version: Option<Loose>,
     fas_protect: Option<Loose>,
 }
@@ -212,64 +242,60 @@ impl WireMachine<'_> {
     fn read(self) -> Result<Machine, String> {
         let host_ok = self
             .host_status
-            .as_deref()
-            .is_none_or(|status| status.is_empty() || status == "ok");
+            .is_none_or(|Text(status)| status.is_empty() || status == "ok");
         let config = self.config.filter(|raw| raw.get() != "null");
         let incomplete = self.incomplete_config.filter(|raw| raw.get() != "null");
         let view = match config.or(incomplete) {
             None => Object::default(),
-            Some(raw) => serde_json::from_str(raw.get())
-                .map_err(|error| format!("its config: {}", cleaned(&json::problem(&error))))?,
+            Some(raw) => serde_json::from_str(raw.get()).map_err(|error| {
+                let problem = cleaned(&json::problem(&error));
+                format!("machine {}: its config: {problem}", self.id)
+            })?,
         };
-        let Object(view): Object<WireConfig> = view;
+        let Object(view): Object<WireConfig<'_>> = view;
         let Object(metadata) = view.metadata.unwrap_or_default();
         let process_group = [metadata.fly_process_group, metadata.process_group]
             .into_iter()
             .flatten()
-            .find(|group| !group.is_empty())
-            .unwrap_or_default();
-        let image = self.image_ref.unwrap_or_default().0.full();
-        let mut machine = Machine::new(
-            self.id,
-            self.region.unwrap_or_default(),
-            State::parse(&self.state),
-        );
-        machine.instance_id = self.instance_id.unwrap_or_default();
-        machine.process_group = process_group;
-        machine.host_ok = host_ok;
-        machine.standby = view.standbys.is_some_and(|standbys| !standbys.is_empty());
-        machine.scheduled = view.schedule.is_some_and(|schedule| !schedule.is_empty());
-        machine.protected = metadata
-            .fas_protect
-            .is_some_and(|protect| protect.text().eq_ignore_ascii_case("true"));
-        machine.auto_destroy = view.auto_destroy.unwrap_or(false);
-        machine.cordoned = self.cordoned.unwrap_or(false);
-        machine.critical = self.checks.is_some_and(|checks| checks.0);
-        machine.release = metadata
-            .fly_release_version
-            .and_then(|version| version.text().parse().ok());
-        machine.has_mounts = view.mounts.is_some_and(|mounts| !mounts.is_empty());
-        machine.kill_timeout = view
-            .stop_config
-            .map_or(DEFAULT_KILL_TIMEOUT, |Object(stop)| stop.kill_timeout());
-        machine.created_at = self.created_at.as_deref().and_then(timestamp);
-        machine.updated_at = self.updated_at.as_deref().and_then(timestamp);
-        machine.config = config
-            .filter(|_| host_ok)
-            .map(|raw| MachineConfig::new(raw.get(), image));
-        machine.fingerprint = machine.config.as_ref().map(fingerprint).unwrap_or_default();
-        Ok(machine)
+            .find(|Text(group)| !group.is_empty());
+        let owned = |text: Option<Text<'_>>| text.unwrap_or_default().0.into_owned();
+        Ok(Machine {
+            id: self.id,
+            region: owned(self.region),
+            state: State::parse(&self.state.0),
+            process_group: owned(process_group),
+            host_ok,
+            standby: view.standbys.is_some_and(|standbys| !standbys.is_empty()),
+            scheduled: (view.schedule).is_some_and(|Text(schedule)| !schedule.is_empty()),
+            protected: (metadata.fas_protect)
+                .is_some_and(|protect| protect.text().eq_ignore_ascii_case("true")),
+            auto_destroy: view.auto_destroy.unwrap_or(false),
+            cordoned: self.cordoned.unwrap_or(false),
+            critical: self.checks.is_some_and(|checks| checks.0),
+            release: (metadata.fly_release_version).and_then(|version| version.text().parse().ok()),
+            instance_id: owned(self.instance_id),
+            has_mounts: view.mounts.is_some_and(|mounts| !mounts.is_empty()),
+            config: config.filter(|_| host_ok).map(|raw| {
+                let image = self.image_ref.unwrap_or_default().0.full();
+                MachineConfig::new(raw.get(), image)
+            }),
+            kill_timeout: (view.stop_config)
+                .map_or(DEFAULT_KILL_TIMEOUT, |Object(stop)| stop.kill_timeout()),
+            created_at: self.created_at.and_then(timestamp),
+            updated_at: self.updated_at.and_then(timestamp),
+        })
     }
 }
 
-impl WireCheck {
+impl WireCheck<'_> {
     /// Entries that only stand for a blue-green deploy's bookkeeping say nothing about health.
     fn is_critical(&self) -> bool {
         let compat = self
             .name
-            .as_deref()
-            .is_some_and(|name| name.starts_with("bg_deployments_compat"));
-        !compat && self.status.as_deref() == Some("critical")
+            .as_ref()
+            .is_some_and(|Text(name)| name.starts_with("bg_deployments_compat"));
+        let status = self.status.as_ref();
+        !compat && status.is_some_and(|Text(status)| status == "critical")
     }
 }
 
@@ -288,23 +314,30 @@ impl WireStop {
     }
 }
 
-impl WireImage {
+impl WireImage<'_> {
     /// `registry/repository:tag@digest`; `None` where there is no registry or repository.
     fn full(self) -> Option<String> {
-        let part = |part: Option<String>| part.filter(|text| !text.is_empty());
-        let mut full = format!("{}/{}", part(self.registry)?, part(self.repository)?);
-        if let Some(tag) = part(self.tag) {
-            full = format!("{full}:{tag}");
-        }
-        if let Some(digest) = part(self.digest) {
-            full = format!("{full}@{digest}");
+        let Self {
+            registry,
+            repository,
+            tag,
+            digest,
+        } = self;
+        let [registry, repository, tag, digest] = [registry, repository, tag, digest]
+            .map(|part| part.map(|Text(text)| text).filter(|text| !text.is_empty()));
+        let mut full = format!("{}/{}", registry?, repository?);
+        for (mark, part) in [(':', tag), ('@', digest)] {
+            if let Some(part) = part {
+                full.push(mark);
+                full.push_str(&part);
+            }
         }
         Some(full)
     }
 }
 
 /// A time that cannot be read is a missing one: nothing is decided on a guess.
-fn timestamp(text: &str) -> Option<Timestamp> {
+fn timestamp(Text(text): Text<'_>) -> Option<Timestamp> {
     text.parse().ok()
 }
 

@@ -1,10 +1,14 @@
 //! A Fly Machine as decisions see it, and what each of its states means.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
-use super::{Fingerprint, template};
+use super::template;
 
 /// Fly's own time between the stop signal and the kill, where a machine's configuration says nothing.
 pub const DEFAULT_KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,8 +42,6 @@ pub struct Machine {
     pub release: Option<u64>,
     /// Names this version of the machine, as waiting for it wants; empty where the API says none.
     pub instance_id: String,
-    /// Stands for its configuration and image.
-    pub fingerprint: Fingerprint,
     /// Its configuration has mounts.
     pub has_mounts: bool,
     /// Its full configuration, where it is known, so that it can be cloned.
@@ -70,7 +72,6 @@ impl Machine {
             critical: false,
             release: None,
             instance_id: String::new(),
-            fingerprint: Fingerprint::default(),
             has_mounts: false,
             config: Some(MachineConfig::new(r#"{"image":"registry/app"}"#, None)),
             kill_timeout: DEFAULT_KILL_TIMEOUT,
@@ -81,31 +82,44 @@ impl Machine {
 }
 
 /// What clones of a machine are made from. Decisions do not look into it, but what they decide to clone is this.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct MachineConfig {
     /// The configuration as the API sent it: JSON.
     pub json: Arc<str>,
     /// The full reference of its image, where the API has one.
     pub image: Option<String>,
-    flaw: Option<String>,
+    /// Found out once it is asked for: most machines are never looked at that closely.
+    flaw: OnceLock<Option<Box<str>>>,
 }
 
 impl MachineConfig {
     /// A configuration as the API sent it.
     #[must_use]
     pub fn new(json: impl Into<Arc<str>>, image: Option<String>) -> Self {
-        let json = json.into();
-        let flaw = template::flaw(&json, image.as_deref());
-        Self { json, image, flaw }
+        Self {
+            json: json.into(),
+            image,
+            flaw: OnceLock::new(),
+        }
     }
 
     /// Why no machine can be made like it: it is no JSON object of the documented shape, is far too large, or names no image
     /// at all.
     #[must_use]
     pub fn flaw(&self) -> Option<&str> {
-        self.flaw.as_deref()
+        let flaw = || template::flaw(&self.json, self.image.as_deref());
+        let flaw = self.flaw.get_or_init(|| flaw().map(String::into_boxed_str));
+        flaw.as_deref()
     }
 }
+
+impl PartialEq for MachineConfig {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.json, &self.image) == (&other.json, &other.image)
+    }
+}
+
+impl Eq for MachineConfig {}
 
 /// Shows no more than its length: a configuration holds environments.
 impl fmt::Debug for MachineConfig {

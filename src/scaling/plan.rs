@@ -74,7 +74,7 @@ pub struct CloneSource {
     pub id: String,
     /// What its clones have in common.
     pub template: Arc<CloneTemplate>,
-    /// Stands for the configuration; see [`super::Machine::fingerprint`].
+    /// Stands for the configuration.
     pub fingerprint: Fingerprint,
     /// Whether its clones are removed by the platform when they end.
     pub ends_by_itself: bool,
@@ -83,11 +83,12 @@ pub struct CloneSource {
 impl CloneSource {
     /// A machine whose configuration is known and can be cloned.
     fn of(machine: &Machine) -> Option<Self> {
-        let template = CloneTemplate::new(machine.config.as_ref()?).ok()?;
+        let config = machine.config.as_ref()?;
+        let template = CloneTemplate::new(config).ok()?;
         Some(Self {
             id: machine.id.clone(),
             template: Arc::new(template),
-            fingerprint: machine.fingerprint,
+            fingerprint: Fingerprint::of(config),
             ends_by_itself: machine.auto_destroy,
         })
     }

@@ -212,7 +212,7 @@ pub(in crate::scaling) fn machine(text: &str) -> Machine {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         match name {
             "release" => machine.release = Some(number(value).unsigned_abs()),
-            "fingerprint" => machine.fingerprint = number(value).unsigned_abs().into(),
+            "memory" => machine.config = Some(with_memory(number(value))),
             "kill" => machine.kill_timeout = Duration::from_secs(number(value).unsigned_abs()),
             "made" => machine.created_at = Some(wall(number(value))),
             "updated" => machine.updated_at = Some(wall(number(value))),
@@ -231,6 +231,12 @@ pub(in crate::scaling) fn machine(text: &str) -> Machine {
         }
     }
     machine
+}
+
+/// A configuration that another size of memory tells from others.
+pub(in crate::scaling) fn with_memory(megabytes: i64) -> MachineConfig {
+    let json = format!(r#"{{"image":"registry/app","guest":{{"memory_mb":{megabytes}}}}}"#);
+    MachineConfig::new(json, None)
 }
 
 /// A target of the created machines alone.

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use crate::scaling::{
     Action, Answer, Bounds, Decision, Effect, Fallback, InitialState, Kind, Machine, Now, Policy,
     Release, State, StateLabel, Step, Target, Targets, UpDown,
-    tests::fleet::{Fleet, Pass, wall},
+    tests::fleet::{Fleet, Pass, wall, with_memory},
 };
 
 const REGIONS: [&str; 3] = ["ord", "iad", "syd"];
@@ -38,7 +38,7 @@ fn any_machine() -> impl Strategy<Value = Machine> {
     let time = || prop::option::of(-700_i64..700);
     let rest = (
         prop::option::of(0..4_u64),
-        0..3_u64,
+        0..3_i64,
         rarely(),
         time(),
         time(),
@@ -54,10 +54,8 @@ fn any_machine() -> impl Strategy<Value = Machine> {
         machine.cordoned = flags.5;
         machine.critical = flags.6;
         machine.has_mounts = flags.7;
-        (machine.release, machine.fingerprint) = (rest.0, rest.1.into());
-        if rest.2 || !machine.host_ok {
-            machine.config = None;
-        }
+        machine.release = rest.0;
+        machine.config = (machine.host_ok && !rest.2).then(|| with_memory(rest.1));
         machine.created_at = rest.3.map(wall);
         machine.updated_at = rest.4.map(wall);
         machine

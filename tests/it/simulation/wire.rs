@@ -564,12 +564,12 @@ impl Recorder {
             Err(CallError::Refused) => Ended::Refused,
             Err(_) => Ended::Broken,
         };
-        let is_whole = |body: &[u8]| serde_json::from_slice::<IgnoredAny>(body).is_ok();
-        let is_whole = matches!(result, Ok(response) if is_whole(response.body()));
+        let is_json = |body: &[u8]| serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        let is_whole = || matches!(result, Ok(response) if is_json(response.body()));
         open.edit(talk, |exchange| {
             exchange.ended = Some((now, ended));
             // It was so short that nothing was cut off.
-            let cut = |effect: &Effect| matches!(effect, Effect::Truncate(_)) && !is_whole;
+            let cut = |effect: &Effect| matches!(effect, Effect::Truncate(_)) && !is_whole();
             exchange.effect = exchange
                 .effect
                 .take()
