@@ -165,15 +165,8 @@ impl Judge {
                 })?;
                 self.closed += 1;
             }
-            self.request(talk, place).map_err(|problem| {
-                format!(
-                    "at {:.3} s, {:?} {} of pass {}: {problem}",
-                    exchange.at.as_secs_f64(),
-                    exchange.operation,
-                    exchange.machine.as_deref().unwrap_or_default(),
-                    exchange.pass
-                )
-            })?;
+            let judged = self.request(talk, place);
+            judged.map_err(|problem| exchange.with(&problem))?;
         }
         self.seen_exchanges = wire.exchanges.len();
         if alive {

@@ -9,7 +9,7 @@ use fly_autoscaler::sim::{App, MachineState, Operation, Platform};
 
 use super::{
     generator::{Rules, Scene},
-    oracle::{Halves, Known, Oracle, Signs, Taken, Verdict, demand},
+    oracle::{Halves, Known, Oracle, Signs, Taken, Verdict, demand, is_source_state},
     tally::Tally,
     wire::{Exchange, Pass, Seen, Talk, View, Whose, Wire, seen},
 };
@@ -74,15 +74,8 @@ impl Group {
             let Some(part) = part.filter(|_| exchange.operation.is_write()) else {
                 continue;
             };
-            self.write(&parts, *part, exchange).map_err(|problem| {
-                format!(
-                    "at {:.3} s, {:?} {} of pass {}: {problem}",
-                    exchange.at.as_secs_f64(),
-                    exchange.operation,
-                    exchange.machine.as_deref().unwrap_or_default(),
-                    exchange.pass
-                )
-            })?;
+            let judged = self.write(&parts, *part, exchange);
+            judged.map_err(|problem| exchange.with(&problem))?;
         }
         self.judged = talk.whole.exchanges.len();
         for (fleet, taken) in taken {
@@ -412,21 +405,8 @@ impl Group {
 
 /// Whether a machine in this state may be cloned by a fleet that goes by these rules, as far as a list says what it is.
 fn may_be_cloned(state: &str, seen: &Seen, rules: &Rules) -> bool {
-    let works = matches!(
-        state,
-        "started"
-            | "starting"
-            | "restarting"
-            | "updating"
-            | "replacing"
-            | "stopped"
-            | "suspended"
-            | "creating"
-            | "created"
-            | "stopping"
-            | "suspending"
-    );
-    seen.kin && seen.host_ok && works && (!seen.mounts || rules.clone_volumes)
+    let may_be = is_source_state(state);
+    seen.kin && seen.host_ok && may_be && (!seen.mounts || rules.clone_volumes)
 }
 
 fn is_on_its_way_down(state: &str) -> bool {

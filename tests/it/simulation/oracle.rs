@@ -156,6 +156,24 @@ impl Halves {
     }
 }
 
+/// Whether a machine in this state may be cloned.
+pub(super) fn is_source_state(state: &str) -> bool {
+    matches!(
+        state,
+        "started"
+            | "starting"
+            | "restarting"
+            | "updating"
+            | "replacing"
+            | "stopped"
+            | "suspended"
+            | "creating"
+            | "created"
+            | "stopping"
+            | "suspending"
+    )
+}
+
 /// A machine of a region's fleet that one of our destroys took.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -2203,20 +2221,7 @@ impl Oracle {
         // Without one that may be cloned, nothing grows there.
         let has_source = view.machines.iter().any(|(id, seen)| {
             let state = Self::known_state(&wire.passes[pass], id, seen);
-            let may_be_cloned = matches!(
-                &*state,
-                "started"
-                    | "starting"
-                    | "restarting"
-                    | "updating"
-                    | "replacing"
-                    | "stopped"
-                    | "suspended"
-                    | "creating"
-                    | "created"
-                    | "stopping"
-                    | "suspending"
-            );
+            let may_be_cloned = is_source_state(&state);
             // What is known of those of other regions is their own fleets' business.
             let is_elsewhere = seen.kin && !seen.mine && seen.state.is_living();
             (seen.mine && may_be_cloned || is_elsewhere)

@@ -111,6 +111,17 @@ impl Exchange {
             && !self.names_another()
     }
 
+    /// A problem with it, and which exchange that is.
+    pub(super) fn with(&self, problem: &str) -> String {
+        format!(
+            "at {:.3} s, {:?} {} of pass {}: {problem}",
+            self.at.as_secs_f64(),
+            self.operation,
+            self.machine.as_deref().unwrap_or_default(),
+            self.pass
+        )
+    }
+
     /// Whether it is a create that was answered with a machine that there was before.
     pub(super) fn names_another(&self) -> bool {
         self.operation == Operation::Create
