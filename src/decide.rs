@@ -57,6 +57,11 @@ impl Place {
         self.group().beside(self.at, policy)
     }
 
+    /// The fleet sees this by now, of which it has told nobody that it is to go.
+    pub fn see(&self, observed: &Observed) {
+        self.group().see(self.at, observed);
+    }
+
     fn group(&self) -> MutexGuard<'_, Group> {
         self.group.lock().unwrap_or_else(PoisonError::into_inner)
     }

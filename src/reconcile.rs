@@ -1,23 +1,31 @@
 //! One pass over one app: collect, observe, ask for what the list lacks, evaluate, limit, plan, act, record.
 //!
+//! The machines are listed for all fleets of the app at once. From there on each goes its own way, as soon as its own metrics
+//! are there: one that hangs delays no fleet that does not ask for it.
+//!
 //! The decisions are `expr`'s and `scaling`'s; this module asks, in the right order and under one deadline, and makes
 //! sure that nothing is written without a list of this pass and a question about the current release. A pass returns a
 //! [`PassReport`] whatever happens; everything that went wrong in it is in the report, logged and counted here, once.
 
 use std::{
     collections::BTreeSet,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, future::join_all, stream};
-use tokio::{sync::OnceCell, time::Instant};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, join_all, maybe_done, select},
+    stream,
+};
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 
 use crate::{
     act::{Executor, Outcome, creates_close},
     app::{AppState, FleetState, ListedRegions, Share, Wanted},
     clock::{Clock, Watch},
-    collect::{BusyQuery, CollectError, Readings, collect_all, collect_each_region},
+    collect::{BusyQuery, CollectError, EachRegion, Readings, collect_all},
     config::Subject,
     decide::{Decided, Place, ReleaseAnswer, Undecided},
     error_chain::chain,
@@ -70,10 +78,10 @@ impl Drop for Beating<'_> {
 /// What the fleets of an app share in one pass.
 struct Shared<'pass> {
     client: &'pass AppClient,
-    /// What was answered about the current release, once somebody has asked.
-    release: OnceCell<ReleaseAnswer>,
+    /// What was answered about the current release.
+    release: Asked<ReleaseAnswer>,
     /// What was answered about how busy machines are, where the question is the same for all regions of a policy.
-    busy: Vec<OnceCell<BusyAnswer>>,
+    busy: Vec<Asked<BusyAnswer>>,
     /// The volumes, each of which is given away once.
     volumes: PassVolumes,
     /// Told when there is nothing left but to wait for victims.
@@ -100,9 +108,6 @@ impl Shared<'_> {
 
 /// How busy machines are, or why nobody knows.
 type BusyAnswer = Result<Busyness, Arc<CollectError>>;
-
-/// What was answered about the machines.
-type List = Result<Vec<Machine>, ApiError>;
 
 /// A fleet and what becomes of its pass.
 type Pair<'pass> = (&'pass mut FleetState, PassReport);
@@ -155,8 +160,8 @@ impl Reconciler {
             .flat_map(|fleet| fleet.memory.volumes_aside().iter().cloned());
         let shared = Shared {
             client,
-            release: OnceCell::new(),
-            busy: shares.iter().map(|_| OnceCell::new()).collect(),
+            release: Asked::default(),
+            busy: shares.iter().map(|_| Asked::default()).collect(),
             volumes: PassVolumes::without(aside.collect()),
             // A pass of several only waits when all of them do, which none of them knows.
             waiting: match fleets.as_slice() {
@@ -190,42 +195,165 @@ impl Reconciler {
 
     /// Looks, decides and acts.
     async fn work(&self, pairs: &mut [Pair<'_>], shared: &Shared<'_>, time: PassTime<'_>) {
+        let questions = self.questions(pairs, shared, time.began);
+        let mut metrics: Vec<_> = pairs
+            .chunk_by(|(one, _), (next, _)| one.share == next.share)
+            .flat_map(|fleets| fleets.iter().enumerate())
+            .map(|(place, (fleet, _))| {
+                let (wanted, app) = (Arc::clone(&fleet.wanted), Arc::clone(&fleet.name.app));
+                let of_region = fleet.name.region.as_ref().and(questions.get(fleet.share));
+                let has_none = fleet.lacks_regions();
+                Box::pin(maybe_done(async move {
+                    match of_region {
+                        Some(questions) => questions.of(place).await,
+                        // There is nobody to ask for, and nothing to evaluate.
+                        None if has_none => Readings::default(),
+                        None => self.collect(&wanted, &app, time.began).await,
+                    }
+                }))
+            })
+            .collect();
+        let list = shared.client.list_machines(time.deadline);
+        let listed = tokio::select! {
+            biased;
+            () = self.shutdown.wait() => return,
+            listed = beside(list, &mut metrics) => listed,
+        };
+        let (observations, no_list) = match listed {
+            Ok(machines) => (Self::observe(pairs, shared, machines, time.began), None),
+            Err(error) => {
+                for (fleet, _) in pairs.iter_mut() {
+                    fleet.memory.note_blind_pass(time.began.monotonic);
+                }
+                (Vec::new(), Some(error))
+            }
+        };
+        let observations = observations.into_iter().map(Ok);
+        let observations = observations.chain(no_list.iter().cycle().map(Err));
+        // Who had the least of the last pass takes the first turns of this one.
+        let mut turns: Vec<_> = pairs.iter_mut().zip(observations).zip(metrics).collect();
+        turns.sort_by_key(|(((fleet, _), _), _)| fleet.had.unwrap_or(usize::MAX));
+        let each = turns
+            .into_iter()
+            .map(|((pair, observation), mut metrics)| async move {
+                tokio::select! {
+                    biased;
+                    () = self.shutdown.wait() => return,
+                    () = &mut metrics => {}
+                }
+                let readings = metrics.as_mut().take_output().unwrap_or_default();
+                self.go_on(pair, observation, readings, (shared, time))
+                    .await;
+            });
+        join_all(each).await;
+    }
+
+    /// What the policies of the app ask about its regions, where each is a fleet; in their order.
+    fn questions<'pass>(
+        &'pass self,
+        pairs: &[Pair<'_>],
+        shared: &Shared<'pass>,
+        began: Now,
+    ) -> Vec<EachRegion<'pass>> {
+        let shares = shared.shares.iter().enumerate();
+        let questions = shares.map(|(place, share)| {
+            let fleets = pairs.iter().filter(|(fleet, _)| fleet.share == place);
+            let regions = fleets.filter_map(|(fleet, _)| fleet.name.region.clone());
+            let about = (&*share.name.app, regions.collect());
+            let collectors = &share.wanted.collectors;
+            EachRegion::new(collectors, about, began, self.timeout, &self.metrics)
+        });
+        questions.collect()
+    }
+
+    async fn collect(&self, wanted: &Wanted, app: &str, began: Now) -> Readings {
+        collect_all(&wanted.collectors, app, began, self.timeout, &self.metrics).await
+    }
+
+    /// What each fleet sees of the machines that were listed, in their order.
+    fn observe(
+        pairs: &mut [Pair<'_>],
+        shared: &Shared<'_>,
+        machines: Vec<Machine>,
+        began: Now,
+    ) -> Vec<Observation> {
+        let _ = shared
+            .regions
+            .set(ListedRegions::of(&machines, shared.shares));
+        let groups = Groups::of(pairs, &machines);
+        let mut listed = Listed::new(machines, pairs.len());
+        let observations = pairs.iter_mut().map(|(fleet, report)| {
+            let machines = listed.next();
+            let none_listed = machines.is_empty();
+            let observed = fleet.memory.note_list(machines, &fleet.policy, began);
+            report.inventory = Some(Inventory::of(&observed));
+            Observation {
+                nothing: none_listed && observed.members.is_empty(),
+                observed,
+                values: Values::new(&fleet.wanted.names),
+                place: None,
+            }
+        });
+        let mut observations: Vec<Observation> = observations.collect();
+        groups.place(pairs, &mut observations);
+        observations
+    }
+
+    /// What a fleet does once its metrics are there.
+    async fn go_on(
+        &self,
+        (fleet, report): &mut Pair<'_>,
+        observation: Result<Observation, &ApiError>,
+        readings: Readings,
+        (shared, time): (&Shared<'_>, PassTime<'_>),
+    ) {
+        for (metric, result) in readings.iter() {
+            match result {
+                Ok(sample) => {
+                    let FleetState { name, log, .. } = &mut **fleet;
+                    log.warn_of(name, metric, sample.element_count, &sample.warnings);
+                }
+                Err(error) => report.metric_fault(metric, error),
+            }
+        }
+        let values = readings.values(&fleet.wanted.names);
+        report.metrics = readings.into_texts();
+        let mut observation = match observation {
+            Ok(observation) => Observation {
+                values,
+                ..observation
+            },
+            Err(error) => {
+                report.reason = Reason::NoList;
+                report.api_fault(PassError::List, error, About::Pass);
+                return;
+            }
+        };
         tokio::select! {
             biased;
             // Nothing has been written while this is awaited, so that it may be dropped at any point.
-            () = self.shutdown.wait() => {}
-            observations = self.observe(pairs, shared, time) => {
-                // Who had the least of the last pass takes the first turns of this one.
-                let mut turns: Vec<_> = pairs.iter_mut().zip(observations).collect();
-                turns.sort_by_key(|((fleet, _), _)| fleet.had.unwrap_or(usize::MAX));
-                let each = turns.into_iter().filter_map(|((fleet, report), observation)| {
-                    let mut observation = observation?;
-                    Some(async move {
-                        if fleet.lacks_regions() && shared.has_regions(fleet.share) {
-                            // They are fleets from the next pass on, which need not wait.
-                            report.reason = Reason::Inside;
-                            report.more_to_do = true;
-                        } else if fleet.lacks_regions()
-                            && shared.others_have_all(fleet, &observation.observed)
-                        {
-                            report.reason = Reason::Inside;
-                        } else if fleet.lacks_regions() {
-                            let creates = fleet.wanted.targets.created.is_some();
-                            let policy = (&*fleet.policy, creates);
-                            Self::note_no_region(&observation, policy, report);
-                        } else if fleet.is_over(&observation.observed) {
-                            report.reason = Reason::Inside;
-                            report.notes.push(Note::RegionIsOver);
-                        } else {
-                            self.decide_and_act(fleet, &mut observation, (shared, time), report).await;
-                        }
-                        if fleet.wanted.may_be_empty && observation.nothing {
-                            report.excuse_for_no_machines();
-                        }
-                    })
-                });
-                join_all(each).await;
-            }
+            () = self.shutdown.wait() => return,
+            () = self.ask_for_unlisted(fleet, &mut observation, (shared, time), report) => {}
+        }
+        if fleet.lacks_regions() && shared.has_regions(fleet.share) {
+            // They are fleets from the next pass on, which need not wait.
+            report.reason = Reason::Inside;
+            report.more_to_do = true;
+        } else if fleet.lacks_regions() && shared.others_have_all(fleet, &observation.observed) {
+            report.reason = Reason::Inside;
+        } else if fleet.lacks_regions() {
+            let creates = fleet.wanted.targets.created.is_some();
+            let policy = (&*fleet.policy, creates);
+            Self::note_no_region(&observation, policy, report);
+        } else if fleet.is_over(&observation.observed) {
+            report.reason = Reason::Inside;
+            report.notes.push(Note::RegionIsOver);
+        } else {
+            self.decide_and_act(fleet, &mut observation, (shared, time), report)
+                .await;
+        }
+        if fleet.wanted.may_be_empty && observation.nothing {
+            report.excuse_for_no_machines();
         }
     }
 
@@ -246,102 +374,6 @@ impl Reconciler {
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks for the machines and every fleet's metrics, side by side, and for what the list lacks; what each fleet sees, in
-    /// their order.
-    async fn observe(
-        &self,
-        pairs: &mut [Pair<'_>],
-        shared: &Shared<'_>,
-        time: PassTime<'_>,
-    ) -> Vec<Option<Observation>> {
-        let PassTime {
-            began, deadline, ..
-        } = time;
-        let collect = pairs
-            .chunk_by(|(one, _), (next, _)| one.share == next.share)
-            .map(|fleets| self.collect(fleets, began));
-        let list = shared.client.list_machines(deadline);
-        let (readings, listed) = tokio::join!(join_all(collect), list);
-        if let Ok(machines) = &listed {
-            let regions = ListedRegions::of(machines, shared.shares);
-            let _ = shared.regions.set(regions);
-        }
-
-        let groups = Groups::of(pairs, &listed);
-        let mut listed = Listed::new(listed, pairs.len());
-        let mut observations = Vec::new();
-        for ((fleet, report), readings) in pairs.iter_mut().zip(readings.into_iter().flatten()) {
-            let FleetState {
-                name,
-                wanted,
-                policy,
-                memory,
-                log,
-                ..
-            } = &mut **fleet;
-            for (metric, result) in readings.iter() {
-                match result {
-                    Ok(sample) => {
-                        log.warn_of(name, metric, sample.element_count, &sample.warnings);
-                    }
-                    Err(error) => report.metric_fault(metric, error),
-                }
-            }
-            let values = readings.values(&wanted.names);
-            report.metrics = readings.into_texts();
-            observations.push(match listed.next() {
-                Ok(machines) => {
-                    let none_listed = machines.is_empty();
-                    let observed = memory.note_list(machines, policy, began);
-                    report.inventory = Some(Inventory::of(&observed));
-                    Some(Observation {
-                        nothing: none_listed && observed.members.is_empty(),
-                        observed,
-                        values,
-                        place: None,
-                    })
-                }
-                Err(error) => {
-                    memory.note_blind_pass(began.monotonic);
-                    report.reason = Reason::NoList;
-                    report.api_fault(PassError::List, error, About::Pass);
-                    None
-                }
-            });
-        }
-        groups.place(pairs, &mut observations);
-        let each = pairs.iter_mut().zip(&mut observations);
-        let asking = each.filter_map(|((fleet, report), observation)| {
-            let observation = observation.as_mut()?;
-            Some(self.ask_for_unlisted(fleet, observation, (shared, time), report))
-        });
-        join_all(asking).await;
-        // By what the answers have told.
-        groups.place(pairs, &mut observations);
-        observations
-    }
-
-    /// Asks for the metrics of the fleets of one policy; what each of them reads, in their order.
-    async fn collect(&self, fleets: &[Pair<'_>], began: Now) -> Vec<Readings> {
-        let Some((first, _)) = fleets.first() else {
-            return Vec::new();
-        };
-        let (app, collectors) = (&*first.name.app, &first.wanted.collectors);
-        if first.lacks_regions() {
-            // There is nobody to ask for, and nothing to evaluate.
-            return vec![Readings::default()];
-        }
-        let regions = fleets
-            .iter()
-            .filter_map(|(fleet, _)| fleet.name.region.as_deref());
-        let regions: Vec<&str> = regions.collect();
-        if regions.is_empty() {
-            return vec![collect_all(collectors, app, began, self.timeout, &self.metrics).await];
-        }
-        let about = (app, &*regions);
-        collect_each_region(collectors, about, began, self.timeout, &self.metrics).await
     }
 
     /// Asks for machines by id that the list lacks, or of which it denies what was written to them, where this pass cannot
@@ -397,6 +429,9 @@ impl Reconciler {
         let policy = Arc::clone(&fleet.policy);
         fleet.memory.settle(observed, answers, &policy, began);
         report.inventory = Some(Inventory::of(observed));
+        if let Some(place) = &observation.place {
+            place.see(observed);
+        }
     }
 
     /// Until when a question before acting may take: half of what is left, and never so long that no create could begin
@@ -440,11 +475,11 @@ impl Reconciler {
             started: limited.started,
         };
         let ask = async {
-            let answer = shared.release.get_or_init(|| async {
+            let answer = shared.release.answer(async || {
                 let until = self.ask_until(deadline, 1);
                 Arc::new(shared.client.current_release(until, deadline).await)
             });
-            Arc::clone(answer.await)
+            answer.await
         };
         let fleet_place = (fleet.share, &fleet.name, &*wanted);
         let busy_error = OnceLock::new();
@@ -619,7 +654,7 @@ impl Reconciler {
         let Some(query) = &wanted.busy else {
             return Ok(Busyness::Unknown);
         };
-        let ask = || async {
+        let ask = async || {
             let until = self.ask_until(time.deadline, 0);
             let about = Subject {
                 app: &name.app,
@@ -629,7 +664,7 @@ impl Reconciler {
             samples.map(Busyness::of).map_err(Arc::new)
         };
         match shared.busy.get(share) {
-            Some(asked) if !query.asks_each_region() => asked.get_or_init(ask).await.clone(),
+            Some(asked) if !query.asks_each_region() => asked.answer(ask).await,
             _ => ask().await,
         }
     }
@@ -675,38 +710,77 @@ struct PassTime<'pass> {
     watch: &'pass Watch<'pass>,
 }
 
-/// The machines that were listed, for each of several fleets that look at them, or why they could not be.
+/// An answer that all fleets of a pass share that ask within a few seconds.
+///
+/// Each asks when its own metrics are there, and one that comes late must not act on what has been so long ago: a deploy may
+/// have begun since.
+struct Asked<T>(AsyncMutex<Option<(Instant, T)>>);
+
+/// How long an answer holds.
+const HOLDS: Duration = Duration::from_secs(5);
+
+impl<T> Default for Asked<T> {
+    fn default() -> Self {
+        Self(AsyncMutex::default())
+    }
+}
+
+impl<T: Clone> Asked<T> {
+    /// The last answer, or a new one; who comes while another one asks waits for the same.
+    async fn answer(&self, ask: impl AsyncFnOnce() -> T) -> T {
+        let mut last = self.0.lock().await;
+        if let Some((at, answer)) = &*last
+            && at.elapsed() < HOLDS
+        {
+            return answer.clone();
+        }
+        let answer = ask().await;
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+}
+
+/// Awaits `first`, and has the others go on meanwhile.
+async fn beside<T>(
+    first: impl Future<Output = T>,
+    others: &mut [impl Future<Output = ()> + Unpin],
+) -> T {
+    match select(pin!(first), join_all(others)).await {
+        Either::Left((value, _)) => value,
+        Either::Right((_, first)) => first.await,
+    }
+}
+
+/// The machines that were listed, for each of several fleets that look at them.
 struct Listed {
-    machines: List,
+    machines: Vec<Machine>,
     /// Of all of them; only where there are several fleets.
     ids: Option<Arc<Ids>>,
     left: usize,
 }
 
 impl Listed {
-    fn new(list: List, fleets: usize) -> Self {
-        let machines = list.as_ref().ok().filter(|_| fleets > 1);
-        let ids = machines.map(|machines| {
+    fn new(machines: Vec<Machine>, fleets: usize) -> Self {
+        let ids = (fleets > 1).then(|| {
             let ids = machines.iter().map(|machine| machine.id.as_str().into());
             Arc::new(ids.collect())
         });
         Self {
-            machines: list,
+            machines,
             ids,
             left: fleets,
         }
     }
 
     /// All of them for the next fleet, which copies what is its own; the last one takes them.
-    fn next(&mut self) -> Result<MachineList<'_>, &ApiError> {
+    fn next(&mut self) -> MachineList<'_> {
         self.left = self.left.saturating_sub(1);
-        match (&mut self.machines, &self.ids) {
-            (Err(error), _) => Err(error),
-            (Ok(machines), None) => Ok(std::mem::take(machines).into()),
-            (Ok(machines), Some(ids)) if self.left == 0 => {
-                Ok(MachineList::shared(std::mem::take(machines), ids))
+        match &self.ids {
+            None => std::mem::take(&mut self.machines).into(),
+            Some(ids) if self.left == 0 => {
+                MachineList::shared(std::mem::take(&mut self.machines), ids)
             }
-            (Ok(machines), Some(ids)) => Ok(MachineList::shared(&machines[..], ids)),
+            Some(ids) => MachineList::shared(&self.machines[..], ids),
         }
     }
 }
@@ -715,7 +789,7 @@ impl Listed {
 struct Groups(Vec<(Arc<Policy>, Vec<Machine>)>);
 
 impl Groups {
-    fn of(pairs: &[Pair<'_>], listed: &List) -> Self {
+    fn of(pairs: &[Pair<'_>], listed: &[Machine]) -> Self {
         let mut groups: Vec<(Arc<Policy>, BTreeSet<&str>)> = Vec::new();
         for (fleet, _) in pairs {
             let policy = &fleet.policy;
@@ -730,7 +804,6 @@ impl Groups {
                 groups.push((Arc::clone(policy), BTreeSet::from([&**region])));
             }
         }
-        let listed = listed.as_deref().unwrap_or_default();
         let groups = groups.into_iter().map(|(policy, regions)| {
             let strays = strays_of(listed, &policy, &regions);
             (policy, strays.into_iter().cloned().collect())
@@ -738,26 +811,21 @@ impl Groups {
         Self(groups.collect())
     }
 
-    /// Gives each fleet its place among the others, by what all of them have seen so far.
-    fn place(&self, pairs: &[Pair<'_>], observations: &mut [Option<Observation>]) {
+    /// Gives each fleet its place among the others, by what all of them see.
+    fn place(&self, pairs: &[Pair<'_>], observations: &mut [Observation]) {
         for (policy, strays) in &self.0 {
             let is_of_group = |fleet: &FleetState| {
                 fleet.policy.region.is_some() && fleet.policy.process_group == policy.process_group
             };
             let seen = pairs.iter().zip(&*observations);
-            let seen = seen.filter_map(|((fleet, _), observation)| {
-                let observation = observation.as_ref().filter(|_| is_of_group(fleet))?;
-                Some(&observation.observed)
-            });
+            let seen = seen.filter(|((fleet, _), _)| is_of_group(fleet));
+            let seen = seen.map(|(_, observation)| &observation.observed);
             let group = Arc::new(Mutex::new(Group::of(seen, strays)));
             let fleets = pairs.iter().zip(observations.iter_mut());
-            let fleets = fleets.filter_map(|((fleet, _), observation)| {
-                let observation = observation.as_mut().filter(|_| is_of_group(fleet))?;
-                Some((observation, &fleet.policy))
-            });
-            for (at, (observation, policy)) in fleets.enumerate() {
+            let fleets = fleets.filter(|((fleet, _), _)| is_of_group(fleet));
+            for (at, ((fleet, _), observation)) in fleets.enumerate() {
                 let place = Place::new(Arc::clone(&group), at);
-                observation.observed.elsewhere = place.beside(policy);
+                observation.observed.elsewhere = place.beside(&fleet.policy);
                 observation.place = Some(place);
             }
         }

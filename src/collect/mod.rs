@@ -25,7 +25,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use rustls::ClientConfig;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
 
 pub use self::{
     busy::BusyQuery,
@@ -509,53 +512,87 @@ pub async fn collect_all(
     Readings(readings.await)
 }
 
-/// As [`collect_all`], where each region of the app is a fleet of its own: what each of `regions` got, in their order.
+/// What a pass asks of the collectors of a policy about an app of which each region is a fleet: as [`collect_all`], for each
+/// of them.
 ///
-/// A collector with `$REGION` is asked once for each of them, every other one once for all. Of an answer for all, a vector of
+/// A collector with `$REGION` is asked for each of them, every other one once for all. Of an answer for all, a vector of
 /// Prometheus in which every element has a label `region` gives each region its own element; any other number holds for all.
-pub async fn collect_each_region(
-    collectors: &[Collector],
-    (app, regions): (&str, &[&str]),
-    began: Now,
-    timeout: Duration,
-    metrics: &Metrics,
-) -> Vec<Readings> {
-    let limits = Limits::new(began, timeout);
-    let columns = join_all(collectors.iter().map(|collector| async move {
-        let metric = || collector.metric().to_owned();
-        if regions.is_empty() {
-            return Vec::new();
+pub struct EachRegion<'pass> {
+    collectors: &'pass [Collector],
+    app: &'pass str,
+    regions: Vec<Arc<str>>,
+    limits: Limits,
+    metrics: &'pass Metrics,
+    /// What each collector has said of all regions, in their order, once one of them has asked.
+    for_all: Vec<OnceCell<ForAll>>,
+}
+
+/// What a collector has said of each region, whose errors several of them may have.
+type ForAll = Vec<Result<Sample, Arc<CollectError>>>;
+
+impl<'pass> EachRegion<'pass> {
+    /// Asks nothing yet. `began` and `timeout` are those of [`collect_all`].
+    pub fn new(
+        collectors: &'pass [Collector],
+        (app, regions): (&'pass str, Vec<Arc<str>>),
+        began: Now,
+        timeout: Duration,
+        metrics: &'pass Metrics,
+    ) -> Self {
+        Self {
+            collectors,
+            app,
+            regions,
+            limits: Limits::new(began, timeout),
+            metrics,
+            for_all: collectors.iter().map(|_| OnceCell::new()).collect(),
         }
-        let results = if collector.asks_each_region() {
-            join_all(regions.iter().map(|region| async move {
-                let about = Subject::in_region(app, region);
-                tell(collector, about);
-                let request = Box::pin(collector.collect(about, limits.began.wall, limits.until));
-                within(collector, limits, metrics, request, result_of).await
-            }))
-            .await
-        } else {
-            tell(collector, app.into());
-            let (wall, until) = (limits.began.wall, limits.until);
-            let request = Box::pin(collector.collect_for_all(app, regions, wall, until));
-            let answer = within(collector, limits, metrics, request, |results| {
-                result_of_regions(results)
-            })
-            .await;
-            answer.unwrap_or_else(|error| {
-                let error = Arc::new(error);
-                let same = |_| Err(CollectError::SameAttempt(Arc::clone(&error)));
-                regions.iter().map(same).collect()
-            })
+    }
+
+    /// Asks all of them side by side for the region at this place, and waits for those alone that it needs; nothing where there
+    /// is no such region.
+    pub async fn of(&self, place: usize) -> Readings {
+        let Some(region) = self.regions.get(place) else {
+            return Readings::default();
         };
-        results
-            .into_iter()
-            .map(|result| (metric(), result))
-            .collect()
-    }));
-    let mut columns: Vec<_> = columns.await.into_iter().map(Vec::into_iter).collect();
-    let row = |_: &&str| Readings(columns.iter_mut().filter_map(Iterator::next).collect());
-    regions.iter().map(row).collect()
+        let collectors = self.collectors.iter().zip(&self.for_all);
+        let readings = join_all(collectors.map(|(collector, for_all)| async move {
+            let result = if collector.asks_each_region() {
+                self.ask(collector, region).await
+            } else {
+                let for_all = for_all.get_or_init(|| self.ask_for_all(collector)).await;
+                let own = for_all.get(place)?.clone();
+                own.map_err(CollectError::SameAttempt)
+            };
+            Some((collector.metric().to_owned(), result))
+        }));
+        Readings(readings.await.into_iter().flatten().collect())
+    }
+
+    async fn ask(&self, collector: &Collector, region: &str) -> Result<Sample, CollectError> {
+        let about = Subject::in_region(self.app, region);
+        tell(collector, about);
+        let (wall, until) = (self.limits.began.wall, self.limits.until);
+        let request = Box::pin(collector.collect(about, wall, until));
+        within(collector, self.limits, self.metrics, request, result_of).await
+    }
+
+    async fn ask_for_all(&self, collector: &Collector) -> ForAll {
+        tell(collector, self.app.into());
+        let (wall, until) = (self.limits.began.wall, self.limits.until);
+        let regions: Vec<&str> = self.regions.iter().map(|region| &**region).collect();
+        let request = Box::pin(collector.collect_for_all(self.app, &regions, wall, until));
+        let answer = within(collector, self.limits, self.metrics, request, |results| {
+            result_of_regions(results)
+        });
+        match answer.await {
+            Ok(results) => {
+                let results = results.into_iter();
+                results.map(|result| result.map_err(Arc::new)).collect()
+            }
+            Err(error) => vec![Err(Arc::new(error)); regions.len()],
+        }
+    }
 }
 
 /// When a pass began, and until when metrics may take.
@@ -853,9 +890,10 @@ mod tests {
                 wall: jiff::Timestamp::UNIX_EPOCH,
             };
             let timeout = Duration::from_secs(30);
-            let readings =
-                collect_each_region(&collectors, ("my-app", regions), began, timeout, metrics)
-                    .await;
+            let names = regions.iter().map(|region| (*region).into()).collect();
+            let questions =
+                EachRegion::new(&collectors, ("my-app", names), began, timeout, metrics);
+            let readings = join_all((0..regions.len()).map(|place| questions.of(place))).await;
             let readings = readings.into_iter().map(|readings| {
                 let results = readings.into_results();
                 let results = results.map(|(metric, result)| match result {

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use crate::{
-    collect::{Collector, Readings, collect_all, collect_each_region},
+    collect::{Collector, EachRegion, Readings, collect_all},
     config::{Config, FleetConfig},
     machines::{Api, ApiError, ApiOptions, AppClient},
     metrics::Metrics,
@@ -60,10 +60,9 @@ pub(super) async fn collect(
     match &policy.region {
         None => collect_all(collectors, app, now, timeout, &uncounted).await,
         Some(region) => {
-            let regions = [&**region];
-            let about = (app, &regions[..]);
-            let each = collect_each_region(collectors, about, now, timeout, &uncounted);
-            each.await.pop().unwrap_or_default()
+            let about = (app, vec![Arc::clone(region)]);
+            let questions = EachRegion::new(collectors, about, now, timeout, &uncounted);
+            questions.of(0).await
         }
     }
 }

@@ -808,9 +808,12 @@ impl AppClient {
         Call {
             method,
             cookies: &self.cookies,
-            // What is asked once a pass, before there is anything to do, waits for nothing.
-            in_flight: (!matches!(operation, Operation::GetApp | Operation::ListMachines))
-                .then_some(&self.in_flight),
+            // What is asked for all fleets at once waits for none of them.
+            in_flight: (!matches!(
+                operation,
+                Operation::GetApp | Operation::ListMachines | Operation::CurrentRelease
+            ))
+            .then_some(&self.in_flight),
             ..self.api.call(operation, subject, &path)
         }
     }

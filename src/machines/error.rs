@@ -283,9 +283,10 @@ impl ApiErrorCause {
     fn is_no_answer(&self) -> bool {
         match self {
             Self::Unauthorized { .. } | Self::UnknownApp(_) => false,
-            Self::NotSent(_) | Self::ShuttingDown | Self::DryRun => false,
+            // Nobody was asked.
+            Self::NotSent(_) | Self::NotBegun | Self::ShuttingDown | Self::DryRun => false,
             // Whatever its status is: GraphQL itself answers with 200.
-            Self::Status { .. } | Self::NotBegun | Self::Timeout { .. } => true,
+            Self::Status { .. } | Self::Timeout { .. } => true,
             Self::Transport(_) | Self::Decode(_) | Self::Complaint(_) => true,
         }
     }

@@ -197,6 +197,13 @@ impl Group {
         sum
     }
 
+    /// The fleet at this place sees this by now.
+    pub fn see(&mut self, place: usize, observed: &Observed) {
+        if let Some(part) = self.parts.get_mut(place) {
+            *part = Part::of(observed);
+        }
+    }
+
     /// The fleet at this place is about to do this: its victims no longer count for the others.
     pub fn take(&mut self, place: usize, plan: &Plan, observed: &Observed) {
         let Some(Action::Destroy { victims }) = &plan.action else {

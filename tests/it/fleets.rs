@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use fly_autoscaler::sim::{Access, Effect, Fault, MachineState, NewMachine, Operation, Token};
+use fly_autoscaler::sim::{
+    Access, Effect, Fault, MachineState, NewMachine, Operation, Release, Token,
+};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::world::{APP, Logs, World};
@@ -74,6 +77,70 @@ async fn the_release_is_asked_for_once_in_a_pass_whatever_the_number_of_fleets()
         1,
         "nothing is to be done"
     );
+}
+
+/// A world in which the first metric that is asked for, web's, takes so many seconds, and each group lacks two machines.
+fn world_with_a_slow_metric(seconds: u64) -> World {
+    let world = world_of(&["web", "worker"], TWO_GROUPS);
+    set(&world, "web_load", Some(3.0));
+    set(&world, "jobs", Some(3.0));
+    let slow = Fault::new(Effect::SlowAnswer(Duration::from_secs(seconds)));
+    world.platform().add_fault(slow.on(Operation::Query).once());
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_metric_delays_no_fleet_that_does_not_ask_for_it() {
+    let mut world = world_with_a_slow_metric(12);
+    world.run_for(11).await;
+    assert_eq!((living(&world, "web"), living(&world, "worker")), (1, 3));
+    world.run_for(3).await;
+    assert_eq!((living(&world, "web"), living(&world, "worker")), (3, 3));
+    assert_eq!(world.seconds_of(Operation::Create), [0, 0, 12, 12]);
+    assert_eq!(world.requests(Operation::List), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_metric_that_hangs_fails_its_own_fleet_alone() {
+    let mut world = world_of(&["web", "worker"], TWO_GROUPS);
+    set(&world, "jobs", Some(3.0));
+    world
+        .platform()
+        .add_fault(Fault::new(Effect::Hang).on(Operation::Query).once());
+    world.run_for(14).await;
+    assert_eq!(world.seconds_of(Operation::Create), [0, 0]);
+    world.run_for(2).await;
+    let status = status(&world, &format!("?app={APP}")).await;
+    let reasons = ["web", "worker"].map(|group| {
+        let mut fleets = status["fleets"].as_array().unwrap().iter();
+        let fleet = fleets.find(|fleet| fleet["group"] == group).unwrap();
+        fleet["errors"].as_array().unwrap().len()
+    });
+    assert_eq!(reasons, [2, 0], "the metric, and the target that needs it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_comes_much_later_asks_anew_whether_a_deploy_is_under_way() {
+    for (seconds, asked) in [(4, &[0][..]), (12, &[0, 12])] {
+        let mut world = world_with_a_slow_metric(seconds);
+        world.run_for(14).await;
+        assert_eq!(world.seconds_of(Operation::Graphql), asked);
+        assert_eq!((living(&world, "web"), living(&world, "worker")), (3, 3));
+    }
+    let mut world = world_with_a_slow_metric(12);
+    world.run_for(11).await;
+    let now = Timestamp::now();
+    let deploy = Release {
+        version: 2,
+        status: "running".to_owned(),
+        created_at: now,
+        updated_at: now,
+        image: "web:2".to_owned(),
+    };
+    world.platform().set_release(APP, Some(deploy));
+    world.run_for(3).await;
+    assert_eq!(world.seconds_of(Operation::Graphql), [0, 12]);
+    assert_eq!((living(&world, "web"), living(&world, "worker")), (1, 3));
 }
 
 #[tokio::test(start_paused = true)]

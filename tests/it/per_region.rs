@@ -1,6 +1,6 @@
 //! `FAS_PER_REGION`: each region is a fleet by its own numbers, one pass over an app, and the group never without a machine.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use fly_autoscaler::sim::{
     Canned, Effect, Fault, HostStatus, Machine, MachineState, NewMachine, Operation, Options,
@@ -24,6 +24,17 @@ const NONE_WANTED: &[(&str, &str)] = &[
     ("FAS_PER_REGION", "true"),
     ("FAS_CREATED_MACHINE_COUNT", "0"),
     ("FAS_DESTROY_RUNNING_AFTER", "0s"),
+];
+
+/// Each region has as many machines as a query for it says.
+const DEPTH_OF_EACH: &[(&str, &str)] = &[
+    ("FAS_PER_REGION", "true"),
+    ("FAS_CREATED_MACHINE_COUNT", "depth"),
+    (
+        "FAS_PROMETHEUS_QUERY_DEPTH",
+        "depth{app='$APP_NAME',region='$REGION'}",
+    ),
+    ("FAS_PROMETHEUS_ADDRESS", "http://simulator/prometheus/acme"),
 ];
 
 /// A world with machines in these regions, those in capitals stopped, by `settings`.
@@ -167,16 +178,7 @@ async fn a_region_that_went_down_to_nothing_grows_again_from_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_query_for_each_region_fails_for_one_alone() {
-    let settings = [
-        ("FAS_PER_REGION", "true"),
-        ("FAS_CREATED_MACHINE_COUNT", "depth"),
-        (
-            "FAS_PROMETHEUS_QUERY_DEPTH",
-            "depth{app='$APP_NAME',region='$REGION'}",
-        ),
-        ("FAS_PROMETHEUS_ADDRESS", "http://simulator/prometheus/acme"),
-    ];
-    let mut world = world_of(&["iad", "lhr"], &[&settings]);
+    let mut world = world_of(&["iad", "lhr"], &[DEPTH_OF_EACH]);
     let labels = |region| [("app", APP), ("region", region)];
     let platform = || world.platform();
     platform().set_series("depth", &labels("iad"), Some(3.0));
@@ -190,6 +192,22 @@ async fn a_query_for_each_region_fails_for_one_alone() {
     assert_eq!((failing("iad"), failing("lhr")), (Some(0.0), Some(3.0)));
     let (code, _, _) = world.get("/readyz").await;
     assert_eq!(code, 200, "one that succeeds is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_is_slow_for_one_region_delays_no_other() {
+    let mut world = world_of(&["iad", "lhr"], &[DEPTH_OF_EACH]);
+    for region in ["iad", "lhr"] {
+        let labels = [("app", APP), ("region", region)];
+        world.platform().set_series("depth", &labels, Some(2.0));
+    }
+    // The first pass only finds which regions there are.
+    let slow = Fault::new(Effect::SlowAnswer(Duration::from_secs(10)));
+    world.platform().add_fault(slow.on(Operation::Query).once());
+    world.run_for(9).await;
+    assert_eq!(counts(&world, &["iad", "lhr"]), [1, 2]);
+    world.run_for(3).await;
+    assert_eq!(counts(&world, &["iad", "lhr"]), [2, 2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     generator::{Asks, Event, Freezes, Scenario, seconds},
     group::Group,
-    oracle::{Known, Oracle, SLACK, Verdict, demand},
+    oracle::{HOLDS, Known, Oracle, SLACK, Verdict, demand},
     tally::Tally,
     wire::{Exchange, Pass, Talk, Whose, Wire},
 };
@@ -229,7 +229,8 @@ impl Judge {
         Ok(())
     }
 
-    /// What is asked for all fleets is asked once in a pass: again only where there was no answer.
+    /// What is asked for all fleets is asked once in a pass: again only where there was no answer, and about the release where
+    /// the answer is old.
     fn answered_once(wire: &Wire, place: usize) -> Verdict {
         let exchange = &wire.exchanges[place];
         if !matches!(exchange.operation, Operation::List | Operation::Graphql) {
@@ -243,7 +244,13 @@ impl Judge {
             Self::before(wire, place).find(under_way).is_none(),
             "it is being asked already"
         );
-        let answered = |other: &&Exchange| other.operation == exchange.operation && other.told;
+        let is_old = |other: &Exchange| {
+            let is_question = other.operation == Operation::Graphql;
+            is_question && other.ended.is_some_and(|(at, _)| at + HOLDS <= exchange.at)
+        };
+        let answered = |other: &&Exchange| {
+            other.operation == exchange.operation && other.told && !is_old(other)
+        };
         demand!(
             Self::before(wire, place).find(answered).is_none(),
             "it was answered before"
@@ -360,10 +367,10 @@ impl Judge {
                 tally.note_if(pass.view.is_none(), "lists that do not come");
             }
             Operation::Graphql => {
-                let running = pass.release.as_ref();
-                let running = running.is_some_and(|release| release.running_since.is_some());
+                let mut releases = pass.releases.iter();
+                let running = releases.any(|release| release.running_since.is_some());
                 tally.note_if(running, "releases under way");
-                tally.note_if(pass.release.is_none(), "releases without an answer");
+                tally.note_if(pass.releases.is_empty(), "releases without an answer");
             }
             _ => {}
         }

@@ -96,11 +96,7 @@ impl Group {
         let (_, oracle, wire) = part;
         let pass = &wire.passes[exchange.pass];
         let view = pass.view.as_ref().ok_or("there is no list of this pass")?;
-        let release = pass
-            .release
-            .as_ref()
-            .filter(|release| release.completed <= exchange.at);
-        if release.is_none() {
+        if oracle.releases(wire, exchange).next().is_none() {
             let mut signs = Self::signs_of_strays(parts, view);
             for (_, other, wire) in parts {
                 if let Some(view) = &wire.passes[exchange.pass].view {
@@ -180,12 +176,8 @@ impl Group {
         view: &View,
     ) -> Verdict {
         let sought = exchange.sought.as_ref().ok_or("it asks for nothing")?;
-        let pass = &wire.passes[exchange.pass];
-        let wrong = pass
-            .release
-            .as_ref()
-            .filter(|release| release.completed <= exchange.at)
-            .and_then(|release| release.wrong);
+        let release = oracle.releases(wire, exchange).next_back();
+        let wrong = release.and_then(|release| release.wrong);
         let rank = |cordoned: bool, release: Option<u64>| {
             let is_wrong = wrong.is_some() && release == wrong;
             (cordoned, is_wrong, Reverse(release))
@@ -204,10 +196,13 @@ impl Group {
                 listed,
                 told.map_or(listed, |told| rank(told.cordoned, told.release)),
             ];
-            // What we wrote to it decides what it is taken for, and an answer.
+            // What we wrote to it decides what it is taken for, and an answer: of this pass, or an earlier one that it is gone.
             let is_certain = told.is_none()
-                && owner
-                    .is_none_or(|(_, oracle, wire)| oracle.writes_to(wire, id).next().is_none());
+                && owner.is_none_or(|(_, oracle, wire)| {
+                    let (at, told_by) = (exchange.at, exchange.at);
+                    oracle.writes_to(wire, id).next().is_none()
+                        && !oracle.is_gone_as_told(wire, id, at, told_by)
+                });
             if is_certain && best.is_none_or(|best| listed < best) {
                 best = Some(listed);
             }
@@ -244,7 +239,7 @@ impl Group {
     /// One machine of the group is left beside this one that surely goes on to exist, and one that may be cloned, as far as
     /// a pass knows and by what we have done until then. Returns how many exist, and how many of those in other regions.
     ///
-    /// What is on its way down in another region, or was stopped there to be destroyed, is nothing to rely on.
+    /// What was stopped in another region to be destroyed is nothing to rely on, nor what is removed when it stops.
     fn left(
         parts: &[Part<'_>],
         (fleet, oracle, wire): Part<'_>,
@@ -413,8 +408,8 @@ fn is_on_its_way_down(state: &str) -> bool {
     matches!(state, "stopping" | "suspending")
 }
 
-/// Whether a machine of another region is nothing to rely on: on its way down, or stopped to be destroyed, and nobody has
-/// started it or shown it to run since.
+/// Whether a machine of another region is not sure to stay: on its way down where that removes it, or stopped to be destroyed,
+/// and nobody has started it or shown it to run since. One that others send down comes to rest, and its own fleet may rely on it.
 fn may_be_going(
     oracle: &Oracle,
     wire: &Wire,
@@ -422,7 +417,7 @@ fn may_be_going(
     (pass, at): (usize, Duration),
 ) -> bool {
     let this = &wire.passes[pass];
-    if is_on_its_way_down(&Oracle::known_state(this, id, seen)) {
+    if seen.auto_destroy && is_on_its_way_down(&Oracle::known_state(this, id, seen)) {
         return true;
     }
     // What the started target stops stays.

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::{
     generator::{CALM, Event, Freezes, Rules, SETTLED, Scenario, seconds},
     tally::Tally,
-    wire::{Ended, Exchange, Pass, Seen, View, Whose, Wire, is_mine, is_of, seen},
+    wire::{Ended, Exchange, Pass, Release, Seen, View, Whose, Wire, is_mine, is_of, seen},
 };
 
 /// How long a list may lag behind, and how long a machine counts after its host was lost.
@@ -40,6 +40,9 @@ macro_rules! demand {
     };
 }
 pub(super) use demand;
+
+/// For how long an answer about the current release holds for the fleets of a pass that come later.
+pub(super) const HOLDS: Duration = Duration::from_secs(5);
 
 /// A machine as it truly is.
 #[derive(Debug)]
@@ -434,7 +437,7 @@ impl Oracle {
                 Operation::Query if exchange.busy => format!("{:?}", pass.loads),
                 Operation::Query => format!("pass {}, {:?}", exchange.pass, pass.metric),
                 Operation::List => format!("{}", Fleet(pass.view.as_ref(), exchange.lag)),
-                Operation::Graphql => format!("{:?}", pass.release),
+                Operation::Graphql => format!("{:?}", pass.releases),
                 _ => exchange.machine.as_deref().unwrap_or_default().to_owned(),
             };
             let effect = exchange
@@ -534,6 +537,13 @@ impl Oracle {
                     && other.machine == exchange.machine
                     && other.busy == exchange.busy
             })
+            .scan(exchange.at, |next, other| {
+                // A fleet that comes later asks anew.
+                let is_another = exchange.operation == Operation::Graphql
+                    && other.ended.is_some_and(|(at, _)| at + HOLDS <= *next);
+                *next = other.at;
+                (!is_another).then_some(other)
+            })
             .collect();
         demand!(
             earlier.len() < ATTEMPTS,
@@ -572,7 +582,7 @@ impl Oracle {
             (Operation::Query, _) if exchange.busy => {
                 tally.note("questions about busy machines");
                 tally.note_if(
-                    pass.loads.is_none(),
+                    pass.loads.is_empty(),
                     "questions about busy machines without an answer",
                 );
             }
@@ -608,7 +618,7 @@ impl Oracle {
 
     /// Counts what came of questions about busy machines.
     fn count_busy(&mut self, pass: &Pass, view: &View, own: &[Exchange]) {
-        let (Some(busy), Some(loads)) = (self.rules.busy, &pass.loads) else {
+        let (Some(busy), Some(loads)) = (self.rules.busy, pass.loads.last()) else {
             return;
         };
         let running = view.machines.iter().filter(|(id, seen)| {
@@ -667,15 +677,10 @@ impl Oracle {
             .as_ref()
             .filter(|view| view.completed <= exchange.at)
             .ok_or("there is no list of this pass")?;
-        let release = pass
-            .release
-            .as_ref()
-            .filter(|release| release.completed <= exchange.at);
-        if release.is_none() {
+        if self.releases(wire, exchange).next().is_none() {
             self.without_answer(wire, ordinal, view)?;
-        }
-        if release.is_some() {
-            self.deploy(pass, exchange.at)?;
+        } else {
+            self.deploy(wire, exchange)?;
         }
         let refused_token = wire.exchanges[..ordinal]
             .iter()
@@ -721,21 +726,49 @@ impl Oracle {
         Ok(())
     }
 
+    /// What was said of the current release that a fleet could go by which makes this request: not long before it had its
+    /// metrics.
+    pub(super) fn releases<'wire>(
+        &self,
+        wire: &'wire Wire,
+        exchange: &Exchange,
+    ) -> impl DoubleEndedIterator<Item = &'wire Release> {
+        let at = exchange.at;
+        let ready = self.ready(wire, exchange);
+        let releases = wire.passes[exchange.pass].releases.iter();
+        releases.filter(move |release| release.completed <= at && release.completed + HOLDS > ready)
+    }
+
+    /// When the fleet that makes this request had its metrics, or gave them up.
+    fn ready(&self, wire: &Wire, exchange: &Exchange) -> Duration {
+        let pass = &wire.passes[exchange.pass];
+        let own = wire.of_pass(exchange.pass).iter();
+        let metrics = own.filter(|own| own.operation == Operation::Query && !own.busy);
+        let given_up = pass.start + self.rules.timeout / 2;
+        let ends = metrics.map(|asked| asked.ended.map_or(given_up, |(at, _)| at));
+        ends.filter(|end| *end <= exchange.at)
+            .max()
+            .unwrap_or(pass.start)
+    }
+
     /// It was said by then that no deploy is under way, or only one that is believed no longer.
-    fn deploy(&self, pass: &Pass, at: Duration) -> Verdict {
-        let release = pass
-            .release
-            .as_ref()
-            .filter(|release| release.completed <= at)
-            .ok_or("nobody has said whether a deploy is under way")?;
-        if let Some(since) = release.running_since {
-            let began = self.epoch + pass.start;
-            let age = Duration::try_from(began.duration_since(since)).unwrap_or_default();
-            demand!(
-                age >= self.rules.deploy_timeout,
-                "a deploy has been under way for {age:?}"
-            );
-        }
+    fn deploy(&self, wire: &Wire, exchange: &Exchange) -> Verdict {
+        let began = self.epoch + wire.passes[exchange.pass].start;
+        let ages = self.releases(wire, exchange).map(|release| {
+            let since = release.running_since?;
+            Some(Duration::try_from(began.duration_since(since)).unwrap_or_default())
+        });
+        let ages: Vec<Option<Duration>> = ages.collect();
+        demand!(
+            !ages.is_empty(),
+            "nobody has said whether a deploy is under way"
+        );
+        let goes_on =
+            |age: &Option<Duration>| age.is_none_or(|age| age >= self.rules.deploy_timeout);
+        demand!(
+            ages.iter().any(goes_on),
+            "a deploy has been under way for {ages:?}"
+        );
         Ok(())
     }
 
@@ -746,9 +779,10 @@ impl Oracle {
             .iter()
             .rev()
             .take_while(|other| other.pass == exchange.pass)
-            .find(|other| other.operation == Operation::Graphql)
-            .and_then(|other| other.ended)
-            .filter(|(ended, _)| *ended <= exchange.at);
+            .filter(|other| other.operation == Operation::Graphql)
+            .filter_map(|other| other.ended)
+            .find(|(ended, _)| *ended <= exchange.at)
+            .filter(|(ended, _)| *ended + HOLDS > self.ready(wire, exchange));
         demand!(
             asked.is_some_and(|(_, how)| !matches!(how, Ended::Status(401 | 403))),
             "nobody has said whether a deploy is under way"
@@ -889,8 +923,10 @@ impl Oracle {
             let was_seen = Self::last_sight(wire, pass, id).is_some();
             let questions = self.questions.get(id).into_iter().flatten();
             let questions = questions.map(|ordinal| &wire.exchanges[*ordinal]);
-            let mut said = self.writes_to(wire, id).chain(questions);
-            let is_gone = said.any(|told| {
+            // A wait that found nothing is followed by the destroy.
+            let writes = self.writes_to(wire, id);
+            let writes = writes.filter(|write| write.operation != Operation::Wait);
+            let is_gone = writes.chain(questions).any(|told| {
                 let is_destroy = told.operation == Operation::Destroy && told.accepted();
                 is_destroy || matches!(told.ended, Some((_, Ended::Status(404))))
             });
@@ -955,7 +991,7 @@ impl Oracle {
         let exchange = &wire.exchanges[ordinal];
         let state = Self::known_state(&wire.passes[exchange.pass], machine, seen);
         demand!(state == "started", "it is {state} and not started");
-        self.not_busy(&wire.passes[exchange.pass], exchange, machine)?;
+        self.not_busy(wire, exchange, machine)?;
         let started = self.target(wire, exchange.pass, false);
         demand!(
             started.is_some() || self.most(wire, exchange.pass).is_some(),
@@ -974,10 +1010,13 @@ impl Oracle {
         let pass = &wire.passes[exchange.pass];
         demand!(self.rules.busy.is_some(), "nobody wants to know that");
         let mut earlier = wire.exchanges[..ordinal].iter().rev();
-        let again = earlier.any(|other| other.busy && other.pass == exchange.pass);
+        let again = earlier.any(|other| {
+            let is_new = other.ended.is_none_or(|(at, _)| at + HOLDS > exchange.at);
+            other.busy && other.pass == exchange.pass && is_new
+        });
         demand!(!again, "it was asked before");
         let view = pass.view.as_ref().ok_or("there is no list of this pass")?;
-        self.deploy(pass, exchange.at)?;
+        self.deploy(wire, exchange)?;
         let runs = view.machines.iter().any(|(id, seen)| {
             seen.mine
                 && seen.host_ok
@@ -999,22 +1038,24 @@ impl Oracle {
     }
 
     /// Of what a policy wants to know how busy it is, nothing is taken that nobody has told of, or that is too busy.
-    fn not_busy(&self, pass: &Pass, exchange: &Exchange, machine: &Arc<str>) -> Verdict {
+    fn not_busy(&self, wire: &Wire, exchange: &Exchange, machine: &Arc<str>) -> Verdict {
         let Some(busy) = self.rules.busy else {
             return Ok(());
         };
-        let loads = pass
-            .loads
-            .as_ref()
-            .filter(|loads| loads.completed <= exchange.at)
-            .ok_or("nobody has said how busy machines are")?;
+        let ready = self.ready(wire, exchange);
+        let loads = wire.passes[exchange.pass].loads.iter();
+        let loads = loads
+            .filter(|loads| loads.completed <= exchange.at && loads.completed + HOLDS > ready)
+            .map(|loads| loads.by_machine.get(machine));
+        let loads: Vec<Option<&f64>> = loads.collect();
+        demand!(!loads.is_empty(), "nobody has said how busy machines are");
         let Some(limit) = busy.limit else {
             return Ok(());
         };
-        let load = loads.by_machine.get(machine);
+        let is_idle = |load: &f64| *load <= f64::from(limit);
         demand!(
-            load.is_some_and(|load| *load <= f64::from(limit)),
-            "its load is {load:?}, and the limit {limit}"
+            loads.iter().flatten().any(|load| is_idle(load)),
+            "its load is {loads:?}, and the limit {limit}"
         );
         Ok(())
     }
@@ -2401,7 +2442,9 @@ impl Oracle {
             self.failing = Failing::default();
             return;
         }
-        let passes = if self.failing.config == config {
+        // What a region has left behind is forgotten with its fleet, where it had no machine for long.
+        let may_be_forgotten = self.rules.found && pass.start >= self.failing.until + seconds(300);
+        let passes = if self.failing.config == config && !may_be_forgotten {
             self.failing.passes + 1
         } else {
             1

@@ -179,11 +179,12 @@ pub(super) struct Pass {
     pub(super) asked: bool,
     pub(super) metric: Option<f64>,
     /// What was told of how busy machines are.
-    pub(super) loads: Option<Loads>,
+    pub(super) loads: Vec<Loads>,
     pub(super) view: Option<View>,
     /// What was told of machines that were asked for by id.
     pub(super) answers: BTreeMap<Arc<str>, Answer>,
-    pub(super) release: Option<Release>,
+    /// In the order in which they came.
+    pub(super) releases: Vec<Release>,
 }
 
 impl Pass {
@@ -193,10 +194,10 @@ impl Pass {
             life,
             asked: false,
             metric: None,
-            loads: None,
+            loads: Vec::new(),
             view: None,
             answers: BTreeMap::new(),
-            release: None,
+            releases: Vec::new(),
         }
     }
 
@@ -646,14 +647,14 @@ impl Recorder {
                     }
                 }
                 Operation::Query if exchange.busy => {
-                    pass.loads = loads_of(response.body(), now);
+                    pass.loads.extend(loads_of(response.body(), now));
                 }
                 Operation::Query => {
                     let region = fleet.rules.which.region.as_deref();
                     pass.metric = metric_of(response.body(), region);
                 }
                 Operation::Graphql => {
-                    pass.release = release_of(response.body(), now).or(pass.release.take());
+                    pass.releases.extend(release_of(response.body(), now));
                 }
                 Operation::List if !matches!(exchange.effect, Some(Effect::Truncate(_))) => {
                     let machines = shown.iter().map(|machine| {
