@@ -348,6 +348,7 @@ impl Reconciler {
         } else if fleet.is_over(&observation.observed) {
             report.reason = Reason::Inside;
             report.notes.push(Note::RegionIsOver);
+            fleet.memory.note_region_over(time.began.monotonic);
         } else {
             self.decide_and_act(fleet, &mut observation, (shared, time), report)
                 .await;

@@ -59,7 +59,7 @@ impl LimitsMemory {
         }
     }
 
-    /// Nothing was seen for too long: what was seen before says nothing of the time between.
+    /// Nothing was seen or evaluated for too long: what was seen before says nothing of the time between.
     pub(super) fn note_standstill(&mut self, now: Instant) {
         self.created.since = None;
         self.started.since = None;

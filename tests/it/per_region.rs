@@ -148,6 +148,22 @@ async fn the_group_keeps_a_machine_whatever_its_regions_want() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_surplus_begins_anew_in_a_region_that_had_none_left() {
+    let settings = [NONE_WANTED, &[("FAS_DESTROY_RUNNING_AFTER", "45s")]];
+    let mut world = world_of(&["iad", "lhr"], &settings);
+    // The passes of 0, 15, 30 and 45 s have seen it.
+    world.run_for(50).await;
+    assert_eq!(counts(&world, &["iad", "lhr"]), [0, 1]);
+    world.run_for(30).await;
+    add(&world, "iad");
+    // That of 90 s is the first to see the new one.
+    world.run_for(50).await;
+    assert_eq!(counts(&world, &["iad", "lhr"]), [1, 1]);
+    world.run_for(20).await;
+    assert_eq!(counts(&world, &["iad", "lhr"]), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_region_that_went_down_to_nothing_grows_again_from_another() {
     let settings = [&[
         ("FAS_PER_REGION", "true"),

@@ -91,6 +91,12 @@ impl Memory {
         self.limits.note_blind_pass(now);
     }
 
+    /// The fleet's region has no machine, and is none for that reason: nothing is evaluated, and what must have lasted begins anew
+    /// with its next one.
+    pub fn note_region_over(&mut self, now: Instant) {
+        self.limits.note_standstill(now);
+    }
+
     /// Leaves the pause of creating behind when what is to be cloned has changed: `fingerprint` is the source's, and
     /// `ends_by_itself` says whether clones of it are removed by the platform when they end.
     ///
