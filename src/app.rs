@@ -81,6 +81,9 @@ pub struct FleetState {
     /// How much the last pass did for it, where it left something undone for want of time: the next one begins with the
     /// fleet that had the least.
     pub had: Option<usize>,
+    /// When a pass began that left something undone and did something for it: of those that had as little, the one that has waited
+    /// the longest comes first.
+    pub served: Option<Instant>,
     /// What the log has said already.
     pub log: PassLog,
 }
@@ -103,6 +106,7 @@ impl FleetState {
             memory: Memory::default(),
             refused_create: None,
             had: None,
+            served: None,
             log: PassLog::default(),
         }
     }

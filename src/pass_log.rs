@@ -157,6 +157,9 @@ impl PassLog {
 
     /// Tells once that what failed works again.
     fn tell_recovery(&mut self, report: &PassReport) {
+        if report.cut_off {
+            return;
+        }
         let failed = if report.succeeded() {
             // What failed and is only waited for, or refused in another way, has not recovered.
             if report.notes.iter().any(Note::is_pending) {

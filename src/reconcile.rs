@@ -88,6 +88,8 @@ struct Shared<'pass> {
     waiting: Waiting,
     /// In which regions the list shows machines, once there is one.
     regions: OnceLock<ListedRegions>,
+    /// Whether the app has several fleets.
+    has_several: bool,
     /// By what the app is scaled.
     shares: &'pass [Share],
 }
@@ -169,6 +171,7 @@ impl Reconciler {
                 _ => Waiting::default(),
             },
             regions: OnceLock::new(),
+            has_several: fleets.len() > 1,
             shares: &shares,
         };
         let pairs = fleets.iter_mut().map(|fleet| {
@@ -182,6 +185,7 @@ impl Reconciler {
         let causes = Causes::of(pairs.iter().map(|(_, report)| report));
         let reports = pairs.into_iter().map(|(fleet, mut report)| {
             report.took = took;
+            report.cut_off = self.shutdown.is_set();
             self.record(fleet, &report, &causes);
             report
         });
@@ -232,7 +236,7 @@ impl Reconciler {
         let observations = observations.chain(no_list.iter().cycle().map(Err));
         // Who had the least of the last pass takes the first turns of this one.
         let mut turns: Vec<_> = pairs.iter_mut().zip(observations).zip(metrics).collect();
-        turns.sort_by_key(|(((fleet, _), _), _)| fleet.had.unwrap_or(usize::MAX));
+        turns.sort_by_key(|(((fleet, _), _), _)| (fleet.had.unwrap_or(usize::MAX), fleet.served));
         let each = turns
             .into_iter()
             .map(|((pair, observation), mut metrics)| async move {
@@ -595,6 +599,7 @@ impl Reconciler {
             concurrency: self.api_concurrency,
             deadline,
         };
+        let was_in_time = Instant::now() < creates_close(deadline, self.timeout);
         let Outcome {
             effects,
             done,
@@ -603,7 +608,10 @@ impl Reconciler {
             out_of_time,
             outdated,
         } = executor.carry_out(action).await;
-        let began_nothing = out_of_time && effects.is_empty() && errors.is_empty();
+        // Where there was time, the turns of creating went to the app's other fleets.
+        let went_to_others = creates && was_in_time && shared.has_several;
+        let began_nothing =
+            out_of_time && effects.is_empty() && errors.is_empty() && !went_to_others;
         if creates {
             let is_created = |(effect, _): &(Effect, _)| matches!(effect, Effect::Created { .. });
             if let Some(refused) = errors.iter().find(|error| error.is_unauthorized()) {
@@ -626,6 +634,9 @@ impl Reconciler {
         report.notes.extend(notes);
         report.more_to_do |= out_of_time || outdated;
         fleet.had = out_of_time.then_some(did);
+        if out_of_time && did > 0 {
+            fleet.served = Some(began.monotonic);
+        }
         if outdated {
             report.notes.push(Note::StoodStill);
         }
@@ -690,7 +701,8 @@ impl Reconciler {
             .notes
             .iter()
             .any(|note| matches!(note, Note::DeployInProgress { .. }));
-        if report.decision != Decision::NoScale || (report.succeeded() && !held) {
+        let has_decided = report.succeeded() && !held && !report.cut_off;
+        if report.decision != Decision::NoScale || has_decided {
             self.metrics.decided(report.decision);
         }
         for fault in &report.faults {

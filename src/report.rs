@@ -47,6 +47,8 @@ pub struct PassReport {
     /// What was said where the token was refused for creates that this pass wanted too, and for which it only waited: the
     /// passes of a pause make nothing good.
     pub still_refused: Option<String>,
+    /// Whether the daemon's end ended it: that it failed in nothing says nothing.
+    pub cut_off: bool,
 }
 
 /// The bounds after limits, by kind; `None` where there are none.
@@ -137,6 +139,7 @@ impl PassReport {
             inventory: None,
             more_to_do: false,
             still_refused: None,
+            cut_off: false,
         }
     }
 

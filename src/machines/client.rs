@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::Instant,
+    sync::{Mutex, Semaphore, SemaphorePermit},
+    time::{Instant, timeout_at},
 };
 use url::Url;
 
@@ -98,6 +98,9 @@ pub struct AppClient {
     /// Whoever has a call in flight holds one of these.
     in_flight: Semaphore,
     machine_pace: CreatePace,
+    /// Who waits for the next turn to create a machine has this; the others stand in line for it, so that no fleet takes all
+    /// turns.
+    next_to_create: Mutex<()>,
     volume_pace: CreatePace,
 }
 
@@ -441,6 +444,7 @@ impl AppClient {
             in_flight,
             cookies: Cookies::default(),
             machine_pace: CreatePace::new(),
+            next_to_create: Mutex::new(()),
             volume_pace: CreatePace::new(),
         }
     }
@@ -518,10 +522,13 @@ impl AppClient {
         self.api.make(&call, deadline, graphql::answer).await
     }
 
-    /// Waits for the next turn to create a machine and takes it, if there is one within the `window`.
+    /// Waits for the next turn to create a machine and takes it, if there is one within the `window`; after all who have come
+    /// before.
     ///
     /// Cancel safe: a turn is taken at the very end.
     pub async fn wait_turn(&self, window: CreateWindow<'_>) -> Option<Turn<'_>> {
+        let line = self.next_to_create.lock();
+        let _next = timeout_at(window.begin_before, line).await.ok()?;
         let is_open = || window.is_open();
         self.machine_pace
             .wait_turn(&self.in_flight, window.begin_before, is_open)

@@ -237,7 +237,7 @@ pub enum PlanFailure {
     },
     /// What was created in the fleet's region is in another one.
     #[error(
-        "a machine that was created in {asked} is in {found}: nothing more is created there; is {asked} a region, and not a name for several (fly platform regions)?"
+        "a machine that was created in {asked} is in {found}: nothing more is created there until that one has been gone for an hour; is {asked} a region, and not a name for several (fly platform regions)?"
     )]
     Strayed {
         /// The fleet's region.

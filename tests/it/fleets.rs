@@ -156,6 +156,36 @@ async fn creates_of_all_fleets_keep_the_one_pace_of_their_app() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn fleets_take_turns_to_create() {
+    let mut world = world_of(&["web", "worker"], TWO_GROUPS);
+    set(&world, "web_load", Some(60.0));
+    set(&world, "jobs", Some(3.0));
+    world.run_for(6).await;
+    assert_eq!(living(&world, "worker"), 3);
+    assert_eq!(
+        world.requests(Operation::Create),
+        9,
+        "at the pace of one app"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_whose_turns_went_to_others_has_not_failed() {
+    let file = format!("timeout: 3s\n{TWO_GROUPS}");
+    let mut world = world_of(&["web", "worker"], &file);
+    set(&world, "web_load", Some(60.0));
+    set(&world, "jobs", Some(30.0));
+    let logs = Logs::capture();
+    world.run_for(20).await;
+    let created = ["web", "worker"].map(|group| living(&world, group));
+    assert!(created.iter().all(|created| *created > 6), "{created:?}");
+    world.stop().await;
+    assert!(world.all_pass_errors().is_empty());
+    assert!(logs.errors().is_empty(), "{:#?}", logs.errors());
+    assert!(logs.with("recovered").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn creates_keep_their_pace_also_after_all_fleets_have_waited_for_one_call() {
     let file = format!("api-concurrency: 1\n{TWO_GROUPS}");
     let mut world = world_of(&["web", "worker"], &file);
@@ -189,20 +219,21 @@ async fn one_fleets_failure_is_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_time_runs_out_the_next_pass_begins_with_the_fleet_that_had_the_least() {
-    let file = format!("timeout: 10s\ninterval: 60s\n{TWO_GROUPS}");
-    let mut world = world_of(&["web", "worker"], &file);
-    set(&world, "web_load", Some(40.0));
-    set(&world, "jobs", Some(40.0));
-    let mut before = (1, 1);
-    // A pass that ran out of time is followed by the next one at once.
-    for web_is_first in [true, false, true, false] {
-        world.run_for(8).await;
-        let now = (living(&world, "web"), living(&world, "worker"));
-        let had = (now.0 - before.0, now.1 - before.1);
-        assert_eq!(had.0 > had.1, web_is_first, "{had:?}");
-        before = now;
-    }
+async fn where_time_runs_out_the_next_pass_begins_with_the_fleets_that_had_the_least() {
+    let groups = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let policies = groups.map(|group| format!("  - process-group: {group}\n"));
+    let file = format!(
+        "created-machine-count: 40\ntimeout: 3s\ninterval: 60s\npolicies:\n{}",
+        policies.concat()
+    );
+    let mut world = world_of(&groups, &file);
+    // Three turns at once and then one a second, and the next pass follows at once. Who comes first takes what there is at once.
+    world.run_for(2).await;
+    let had = groups.map(|group| living(&world, group) - 1);
+    assert_eq!(had, [4, 1, 0, 0, 0, 0, 0, 0]);
+    world.run_for(12).await;
+    let had = groups.map(|group| living(&world, group) - 1);
+    assert!(had.iter().all(|had| *had > 0), "{had:?}");
 }
 
 #[tokio::test(start_paused = true)]

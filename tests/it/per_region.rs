@@ -385,6 +385,22 @@ async fn a_region_whose_machines_land_elsewhere_gets_no_more_of_them() {
         .await;
     let why = "a machine that was created in xyz is in lhr: nothing more is created there";
     assert!(body.contains(why), "{body}");
+    let stray = {
+        let platform = world.platform();
+        let app = platform.app(APP).unwrap();
+        let stray = app.living("app").find(|machine| *machine.region == *"lhr");
+        Arc::clone(&stray.unwrap().id)
+    };
+    world.platform().set_region_alias("xyz", "xyz");
+    world.platform().remove_machine(APP, &stray);
+    world.run_for(3500).await;
+    assert_eq!(
+        counts(&world, &["iad", "xyz"]),
+        [2, 0],
+        "a list can lack it"
+    );
+    world.run_for(200).await;
+    assert_eq!(counts(&world, &["iad", "xyz"]), [2, 1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 
-use super::{Memory, clones::Verdict};
+use super::{Memory, STRAY_KEPT, Stray, clones::Verdict};
 use crate::scaling::{
     Ids, InitialState, Machine, MachineList, Member, Now, Observed, Policy, Presence, State,
     StateLabel,
@@ -26,6 +26,8 @@ impl Memory {
         let mut others = Ids::new();
         let at = now.monotonic;
         self.forget_expired(at);
+        self.strays
+            .retain(|_, stray| at.saturating_duration_since(stray.seen) < STRAY_KEPT);
         let mut observed = Observed::default();
         let mut new: Vec<NewMachine> = Vec::new();
         let mut leaving = Vec::new();
@@ -39,7 +41,7 @@ impl Memory {
             self.aside.note(&machine, at);
             if !self.is_of_group(&machine, policy) {
                 if !self.says_nothing_of_its_group(&machine, policy) {
-                    self.note_stray(&machine, policy);
+                    self.note_stray(&machine, policy, at);
                     self.sights.forget(&machine.id);
                 }
                 if ids.is_none() {
@@ -103,11 +105,16 @@ impl Memory {
     }
 
     /// Takes note of a clone that was asked for in the fleet's own region and is in another one.
-    fn note_stray(&mut self, machine: &Machine, policy: &Policy) {
-        let is_of_group = policy.scales_group(&machine.process_group);
-        if is_of_group && !policy.scales_region(&machine.region) && self.clones.include(&machine.id)
-        {
-            self.strayed_to = Some(machine.region.clone());
+    fn note_stray(&mut self, machine: &Machine, policy: &Policy, at: Instant) {
+        let is_elsewhere =
+            policy.scales_group(&machine.process_group) && !policy.scales_region(&machine.region);
+        let is_known = self.clones.include(&machine.id) || self.strays.contains_key(&machine.id);
+        if is_elsewhere && is_known && machine.state.is_living() {
+            let stray = Stray {
+                region: machine.region.clone(),
+                seen: at,
+            };
+            self.strays.insert(machine.id.clone(), stray);
         }
     }
 

@@ -26,7 +26,7 @@ pub use ages::stuck_after;
 pub use effects::{ActingPass, Effect};
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -55,11 +55,23 @@ pub struct Memory {
     placement: PlacementMemory,
     release: ReleaseMemory,
     volumes_aside: BTreeSet<String>,
-    /// Where a clone is that was asked for in the fleet's own region and is not there.
-    strayed_to: Option<String>,
+    /// The clones that were asked for in the fleet's own region and are not there.
+    strays: BTreeMap<String, Stray>,
     last_pass: Option<Instant>,
     /// How many missing machines the last pass left to be asked for.
     unasked: u32,
+}
+
+/// How long a clone that went elsewhere counts as being there after lists have shown it for the last time: they can lack it for
+/// long, and each one that is made in its place goes the same way.
+const STRAY_KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// A clone in another region than it was asked for.
+#[derive(Debug, Clone)]
+struct Stray {
+    region: String,
+    /// When a list showed it last.
+    seen: Instant,
 }
 
 impl Memory {
@@ -149,12 +161,13 @@ impl Memory {
         self.sights.iter().next().is_none()
             && self.unknown_creates.iter().next().is_none()
             && self.creates.is_idle(now)
+            && self.strays.is_empty()
     }
 
-    /// Where a clone is that was asked for in the fleet's own region, and that a list shows elsewhere: another one would go
-    /// there as well, and none would ever be counted.
+    /// Where a clone is that was asked for in the fleet's own region, and that lists show elsewhere: another one would go there
+    /// as well, and none would ever be counted. Once it is gone another may be made.
     pub(super) fn strayed_to(&self) -> Option<&str> {
-        self.strayed_to.as_deref()
+        self.strays.values().next().map(|stray| &*stray.region)
     }
 
     /// How many passes in a row had no target of `kind`.
