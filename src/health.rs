@@ -35,12 +35,20 @@ struct State {
 /// What the last pass over a fleet says of readiness.
 #[derive(Debug)]
 enum Last {
-    /// Its token was refused, and what was said.
-    Refused(String),
+    /// What it was shown was refused.
+    Refused(Refusal),
     /// There are no machines: it went well, with nothing to ask for and nothing to do.
     Empty,
     /// Anything else.
     Seen,
+}
+
+/// What was refused, and what was said.
+#[derive(Debug)]
+struct Refusal {
+    /// The metric whose source refuses; none where Fly does.
+    metric: Option<String>,
+    text: String,
 }
 
 impl Health {
@@ -77,13 +85,21 @@ impl Health {
     fn fleet_passed(&self, report: &PassReport, now: Instant) {
         let mut troubles = report.troubles();
         troubles.retain(|trouble| trouble.failed_the_pass);
-        let refused = troubles
+        let by_fly = troubles
             .iter()
             .find(|trouble| trouble.reason == PassError::Unauthorized)
             .map(|trouble| &trouble.text)
             .or(report.still_refused.as_ref());
+        let by_source = troubles.iter().find_map(|trouble| {
+            let metric = trouble.refused_metric.as_ref()?;
+            Some((Some(metric), &trouble.text))
+        });
+        let refused = by_fly.map(|text| (None, text)).or(by_source);
         let last = match refused {
-            Some(refusal) => Last::Refused(refusal.clone()),
+            Some((metric, text)) => Last::Refused(Refusal {
+                metric: metric.cloned(),
+                text: text.clone(),
+            }),
             None if report.succeeded() && report.found_nothing() => Last::Empty,
             None => Last::Seen,
         };
@@ -100,7 +116,7 @@ impl Health {
                     state.last_success = Some(now);
                     state.last_failure = None;
                 }
-            } else if let Some(why) = first.or(refused) {
+            } else if let Some(why) = first.or(refused.map(|(_, text)| text)) {
                 state.last_failure = Some(format!("{}: {why}", report.fleet));
             }
         });
@@ -139,7 +155,7 @@ impl Health {
         self.with(|state| now < state.expected_by + LATE)
     }
 
-    /// Whether passes succeed: any app's, recently enough, and not all of them without a token that is accepted.
+    /// Whether passes succeed: any app's, recently enough, and not all of them refused, by Fly or where a metric comes from.
     ///
     /// # Errors
     ///
@@ -170,7 +186,7 @@ impl Health {
     }
 }
 
-/// What to say where a token is refused for every app that has machines.
+/// What to say where every app that has machines is refused: by Fly, or by the source of a metric that it needs.
 fn refused_for_all(fleets: &BTreeMap<FleetName, Last>) -> Option<String> {
     let mut refusals = Vec::new();
     for (fleet, last) in fleets {
@@ -180,11 +196,16 @@ fn refused_for_all(fleets: &BTreeMap<FleetName, Last>) -> Option<String> {
             Last::Seen => return None,
         }
     }
-    let (fleet, refusal) = refusals.first()?;
-    let others = match refusals.len() - 1 {
+    let (fleet, first) = refusals.first()?;
+    let is_alike = |(_, refusal): &&(_, &Refusal)| refusal.metric == first.metric;
+    let others = match refusals.iter().filter(is_alike).count() - 1 {
         0 => String::new(),
         1 => " and another".to_owned(),
         others => format!(" and {others} others"),
     };
-    Some(format!("a token is refused ({fleet}{others}): {refusal}"))
+    let what = match &first.metric {
+        None => "a token is refused".to_owned(),
+        Some(metric) => format!("the source of {metric} refuses its password or token"),
+    };
+    Some(format!("{what} ({fleet}{others}): {}", first.text))
 }

@@ -169,7 +169,7 @@ impl CallResult {
 /// Why a pass failed, as `fas_pass_errors_total{reason}` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PassError {
-    /// A metric could not be collected.
+    /// A metric could not be collected; that its source refuses the password or the token is one of the causes.
     Metric,
     /// An expression has no value.
     Expression,
@@ -181,7 +181,7 @@ pub enum PassError {
     NoSource,
     /// A write did not succeed.
     Write,
-    /// A token was not accepted.
+    /// Fly did not accept the token.
     Unauthorized,
     /// The deadline came first.
     Timeout,

@@ -87,8 +87,13 @@ pub struct Fault {
 pub enum About {
     /// The pass.
     Pass,
-    /// A metric that could not be collected, by name: that fails only the expressions that need it.
-    Metric(String),
+    /// A metric that could not be collected: that fails only the expressions that need it.
+    Metric {
+        /// Its name.
+        name: String,
+        /// Whether its source refuses the token, the password or the certificate that it is shown.
+        is_refused: bool,
+    },
     /// A target that has no value for want of a metric.
     Target {
         /// The target and its expression, in words.
@@ -104,7 +109,18 @@ pub enum About {
 impl About {
     /// Whether a pass can succeed all the same.
     fn is_aside(&self) -> bool {
-        matches!(self, Self::Metric(_) | Self::Unlisted)
+        matches!(self, Self::Metric { .. } | Self::Unlisted)
+    }
+
+    /// The metric whose source refuses what it is shown.
+    fn refused_metric(&self) -> Option<&str> {
+        match self {
+            Self::Metric {
+                name,
+                is_refused: true,
+            } => Some(name),
+            _ => None,
+        }
     }
 }
 
@@ -115,6 +131,9 @@ pub struct Trouble {
     pub reason: PassError,
     /// What happened.
     pub text: String,
+    /// The metric whose source refuses the token, the password or the certificate that it is shown, if that is what happened: no
+    /// token for Fly is at fault then.
+    pub refused_metric: Option<String>,
     /// Whether the pass failed by it.
     pub failed_the_pass: bool,
 }
@@ -169,13 +188,13 @@ impl PassReport {
             targets.collect::<Vec<_>>()
         };
         let has_failed = |metric: &str| {
-            let about = About::Metric(metric.to_owned());
-            self.faults.iter().any(|fault| fault.about == about)
+            let is_it = |fault: &Fault| matches!(&fault.about, About::Metric { name, .. } if name == metric);
+            self.faults.iter().any(is_it)
         };
         let trouble = |fault: &Fault| {
             let mut failed_the_pass = true;
             let came_of_it = match &fault.about {
-                About::Metric(metric) => match needing(metric).as_slice() {
+                About::Metric { name, .. } => match needing(name).as_slice() {
                     [] => {
                         failed_the_pass = false;
                         String::new()
@@ -193,6 +212,7 @@ impl PassReport {
             Some(Trouble {
                 reason: fault.reason,
                 text: format!("{}{came_of_it}", fault.text),
+                refused_metric: fault.about.refused_metric().map(str::to_owned),
                 failed_the_pass,
             })
         };
@@ -217,10 +237,11 @@ impl PassReport {
     /// What a refused token or a hanging server does to every app stays one.
     pub fn excuse_for_no_machines(&mut self) {
         self.faults.retain(|fault| {
-            !matches!(
-                fault.reason,
-                PassError::Metric | PassError::Expression | PassError::NoSource
-            )
+            fault.about.refused_metric().is_some()
+                || !matches!(
+                    fault.reason,
+                    PassError::Metric | PassError::Expression | PassError::NoSource
+                )
         });
         self.notes.push(Note::NoMachines);
     }
@@ -252,7 +273,10 @@ impl PassReport {
         self.faults.push(Fault {
             reason: error.reason(),
             text: format!("metric {metric}: {}", chain(error)),
-            about: About::Metric(metric.to_owned()),
+            about: About::Metric {
+                name: metric.to_owned(),
+                is_refused: error.is_refusal(),
+            },
         });
     }
 

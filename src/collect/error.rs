@@ -628,14 +628,19 @@ impl CollectError {
         }
     }
 
-    /// The reason of what fails for want of the metric.
+    /// The reason of what fails for want of the metric. A source that lets us not in is none of a refused token: that one is Fly's.
     #[must_use]
     pub fn reason(&self) -> PassError {
         match self.kind() {
-            CollectErrorKind::Unauthorized => PassError::Unauthorized,
             CollectErrorKind::Timeout => PassError::Timeout,
             _ => PassError::Metric,
         }
+    }
+
+    /// Whether the source refuses the token, the password or the certificate that it is shown.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.kind() == CollectErrorKind::Unauthorized
     }
 
     /// The kind of failure.
@@ -730,5 +735,50 @@ fn after(separator: &str, text: &str) -> String {
         String::new()
     } else {
         format!("{separator}{text}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_lets_us_not_in_is_a_failed_metric_and_no_refused_token_of_fly() {
+        let peer = || "Redis at h:6379".to_owned();
+        let not_let_in = |check| CollectError::NotLetIn {
+            peer: peer(),
+            check,
+            text: String::new(),
+        };
+        let refusals = [
+            CollectError::Unauthorized {
+                status: StatusCode::FORBIDDEN,
+                body: String::new(),
+            },
+            CollectError::Denied {
+                code: "UNAUTHENTICATED",
+                text: String::new(),
+            },
+            CollectError::NotGrpc {
+                peer: peer(),
+                status: StatusCode::UNAUTHORIZED,
+                hint: "",
+            },
+            not_let_in("`FAS_REDIS_URL`"),
+            not_let_in("`FAS_HTTP_TOKEN`").asked("GET"),
+            not_let_in("`FAS_POSTGRES_URL`").respelt(
+                CollectorKind::Postgres,
+                &Spelling::Item("metric-collectors[0]".to_owned()),
+            ),
+            CollectError::SameAttempt(std::sync::Arc::new(not_let_in("`FAS_REDIS_URL`"))),
+        ];
+        for refusal in refusals {
+            assert!(refusal.is_refusal(), "{refusal:?}");
+            assert_eq!(refusal.reason(), PassError::Metric, "{refusal:?}");
+            assert_eq!(refusal.result(), CallResult::Unauthorized, "{refusal:?}");
+        }
+        let away = CollectError::Timeout { peer: peer() };
+        assert!(!away.is_refusal());
+        assert_eq!(away.reason(), PassError::Timeout);
     }
 }

@@ -138,7 +138,9 @@ impl Temporal {
             (true, None) => {
                 ": does it expect a client certificate? (`TEMPORAL_TLS_CERT_DATA`, `TEMPORAL_TLS_KEY_DATA`)"
             }
-            (true, Some(_)) => ": does it accept the client certificate?",
+            (true, Some(_)) => {
+                ": does it accept the client certificate? (`TEMPORAL_TLS_CERT_DATA`, `TEMPORAL_TLS_KEY_DATA`)"
+            }
         };
         Ok(Self {
             endpoint,
@@ -939,7 +941,7 @@ mod tests {
                 "text/html",
                 Kind::Status,
                 "Temporal at temporal:7233 (TLS) answered HTTP 400 Bad Request instead of gRPC: does it accept the \
-                 client certificate?",
+                 client certificate? (`TEMPORAL_TLS_CERT_DATA`, `TEMPORAL_TLS_KEY_DATA`)",
             ),
             (
                 &plain,
@@ -1010,7 +1012,8 @@ mod tests {
             (
                 "temporal:7233",
                 Some(&client),
-                "Temporal at temporal:7233 (TLS) closed the connection before answering: does it accept the client certificate?",
+                "Temporal at temporal:7233 (TLS) closed the connection before answering: does it accept the client certificate? \
+                 (`TEMPORAL_TLS_CERT_DATA`, `TEMPORAL_TLS_KEY_DATA`)",
             ),
         ];
         for (address, identity, expected) in cases {

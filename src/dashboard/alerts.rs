@@ -106,7 +106,7 @@ pub fn rules() -> Vec<Rule> {
             "FlyAutoscalerErrors",
             format!("sum by (reason) (increase({lasting}[15m])) > 0"),
             "fly-autoscaler fails with {{ $labels.reason }}",
-            "This does not recover by itself: `unauthorized` is a token that is refused, `no_source` that there is no machine to \
+            "This does not recover by itself: `unauthorized` is a Fly token that is refused, `no_source` that there is no machine to \
              copy, `panic` a bug. The log says which app.",
         ),
         warning(

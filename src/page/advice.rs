@@ -1,10 +1,18 @@
 //! What to do about what is wrong, for who stands before it at night.
 
-use crate::labels::PassError;
+use std::borrow::Cow;
+
+use crate::{labels::PassError, status::PastError};
 
 /// What to do about an error of a pass.
-pub(super) fn for_error(reason: PassError) -> &'static str {
-    match reason {
+pub(super) fn for_error(error: &PastError) -> Cow<'static, str> {
+    if let Some(metric) = &error.refused_metric {
+        return format!(
+            "The source of {metric} refuses us, and Fly does not: correct the password or token in the setting that the message names (`fly secrets set`), or what its user may do."
+        )
+        .into();
+    }
+    let advice = match error.reason {
         PassError::Metric => {
             "Nothing is destroyed or stopped without the metric. Check the server's address, its token or password, and the query: `fly-autoscaler check` tries each."
         }
@@ -26,7 +34,8 @@ pub(super) fn for_error(reason: PassError) -> &'static str {
         }
         PassError::Timeout => "Raise FAS_TIMEOUT, or look for what is slow.",
         PassError::Panic => "This is a bug: please report it with the log.",
-    }
+    };
+    advice.into()
 }
 
 /// What to do about a note that somebody should look at; nothing where the sentence says it.

@@ -1,6 +1,6 @@
 //! One fleet from top to bottom: what it is like, what is wrong, how it went, why, the machines, what was done.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use maud::{Markup, html};
 
@@ -81,7 +81,7 @@ fn one(fleet: &Fleet, ids: Ids, status: &Status, daemon: &Daemon) -> Markup {
 
 /// What is wrong, if anything, and what to do.
 fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
-    let mut found: Vec<(bool, String, Option<&'static str>)> = Vec::new();
+    let mut found: Vec<(bool, String, Option<Cow<'static, str>>)> = Vec::new();
     // Where this fleet's own pass failed, that is said below.
     if let Err(why) = &daemon.readiness
         && fleet
@@ -104,11 +104,7 @@ fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
                 "{} failed in a row, {well}: {text}",
                 super::many(passes, "pass", "passes")
             );
-            found.push((
-                true,
-                text,
-                last.map(|error| advice::for_error(error.what.reason)),
-            ));
+            found.push((true, text, last.map(|error| advice::for_error(&error.what))));
         }
         for note in pass.decision.notes.iter().filter(|note| note.is_trouble()) {
             let since = pass.since(note).filter(|since| *since < pass.at);
@@ -117,7 +113,11 @@ fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
                 format!(" (for {} so far)", length(past.unsigned_abs()))
             });
             let text = capital(&note.to_string()) + &since.unwrap_or_default();
-            found.push((false, text, advice::for_note(note.code())));
+            found.push((
+                false,
+                text,
+                advice::for_note(note.code()).map(Cow::Borrowed),
+            ));
         }
     }
     html! {

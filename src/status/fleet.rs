@@ -161,6 +161,8 @@ pub struct PastError {
     pub reason: PassError,
     /// What happened.
     pub text: Box<str>,
+    /// The metric whose source refuses what it is shown, if that is what happened.
+    pub refused_metric: Option<Box<str>>,
 }
 
 impl PastError {
@@ -202,7 +204,12 @@ impl Fleet {
     ) {
         self.history.note(&point(&report), now, fleets, resolution);
         for trouble in report.troubles() {
-            self.note_error(trouble.reason, &trouble.text, now, fleets);
+            let error = PastError {
+                reason: trouble.reason,
+                text: shortened(&trouble.text),
+                refused_metric: trouble.refused_metric.map(String::into_boxed_str),
+            };
+            self.note_error(error, now, fleets);
         }
         let decision = PastDecision::of(&mut report);
         if !decision.ok || decision.decision != Decision::NoScale {
@@ -250,14 +257,15 @@ impl Fleet {
 
     /// A pass ended in a panic.
     pub(super) fn note_panic(&mut self, now: Timestamp, fleets: usize) {
-        self.note_error(PassError::Panic, PANICKED, now, fleets);
+        let error = PastError {
+            reason: PassError::Panic,
+            text: shortened(PANICKED),
+            refused_metric: None,
+        };
+        self.note_error(error, now, fleets);
     }
 
-    fn note_error(&mut self, reason: PassError, text: &str, now: Timestamp, fleets: usize) {
-        let error = PastError {
-            reason,
-            text: shortened(text),
-        };
+    fn note_error(&mut self, error: PastError, now: Timestamp, fleets: usize) {
         self.errors
             .note(error, now, kept(ERRORS, fleets), PastError::eq);
     }

@@ -564,18 +564,20 @@ async fn a_refused_token_is_no_readiness_at_once_and_a_good_one_is() {
     let mut world = one_machine(1.0, CREATED);
     world.run_for(1).await;
     assert_eq!(world.get("/readyz").await.0, 200);
-    for (operation, variable) in [
-        (Operation::List, "FAS_API_TOKEN"),
-        (Operation::Query, "FAS_PROMETHEUS_TOKEN"),
+    for (operation, begins, variable) in [
+        (Operation::List, "a token is refused", "FAS_API_TOKEN"),
+        (
+            Operation::Query,
+            "the source of queue_depth refuses its password or token",
+            "FAS_PROMETHEUS_TOKEN",
+        ),
     ] {
         let refusal = world.platform().add_fault(Fault::status(401).on(operation));
         world.run_for(15).await;
         let (ready, _, why) = world.get("/readyz").await;
         assert_eq!(ready, 503, "{operation:?}");
-        assert!(
-            why.starts_with("a token is refused (my-target-app): "),
-            "{why}"
-        );
+        let begins = format!("{begins} (my-target-app): ");
+        assert!(why.starts_with(&begins), "{why}");
         assert!(why.contains(variable), "{why}");
         assert!(!why.contains("fm2_"), "{why}");
         world.platform().remove_fault(refusal);

@@ -98,13 +98,30 @@ async fn what_is_wrong_comes_with_what_to_do() {
     for part in [
         "✗ failing",
         "Nothing is changed: queue_depth has no value, so it is not known how many are wanted.",
-        "2 passes failed in a row, none has succeeded yet: ",
-        "Set a token that may do this",
+        "2 passes failed in a row, none has succeeded yet: metric queue_depth: HTTP 401 Unauthorized: not authorized; \
+         check FAS_PROMETHEUS_TOKEN",
+        "The source of queue_depth refuses us, and Fly does not: correct the password or token in the setting that the \
+         message names",
         "has no value: ",
         "2 times since ",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
+    assert!(!told.contains("fly tokens create"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_fly_refuses_is_told_with_the_command_that_makes_another() {
+    let mut world = one_machine(1.0, &[TARGET]);
+    world
+        .platform()
+        .add_fault(Fault::status(401).on(Operation::List));
+    world.run_for(15).await;
+    let told = text(&page(&world, "/").await);
+    assert!(
+        told.contains("Set a token that may do this: fly tokens create deploy -a APP"),
+        "{told}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -211,7 +211,9 @@ async fn temporal_behind_tls_asks_for_the_client_certificate() {
         (
             "a client that the server does not know",
             [&strange_pair[..], &[trust]].concat(),
-            &format!("{not_a_client}accept the client certificate?\n"),
+            &format!(
+                "{not_a_client}accept the client certificate? (`TEMPORAL_TLS_CERT_DATA`, `TEMPORAL_TLS_KEY_DATA`)\n"
+            ),
         ),
         (
             "no certificate",
