@@ -12,7 +12,7 @@ use super::{
     AddressTemplate, BusyConfig, CollectorConfig, CollectorKind, CollectorSource, ConfigError,
     Place, QueryTemplate, Subject, TemporalAddress, TemporalIdentity,
     env::Environment,
-    expansion::{PROCESS_GROUP, Segment, is_of_fleet, names, segments},
+    expansion::{APP_NAME, PROCESS_GROUP, REGION, Segment, is_of_fleet, names, segments},
     file,
     per_region::is_per_region,
     postgres,
@@ -173,6 +173,7 @@ fn collector(
         };
     };
     without_effect(problems, collector, kind);
+    refuse_fleets_names(problems, collector);
     let source = match kind {
         CollectorKind::Prometheus => prometheus(problems, collector, context),
         CollectorKind::Temporal => temporal(problems, collector, context),
@@ -421,13 +422,59 @@ fn temporal(
     })
 }
 
+/// Refuses a name that stands for something of the fleet where nothing replaces it: the server would get the name itself.
+fn refuse_fleets_names(problems: &mut Problems, collector: &WrittenCollector) {
+    let headers = collector.headers.iter().map(|(_, value)| value);
+    let others = [&collector.address, &collector.namespace];
+    for value in others.into_iter().flatten().chain(headers) {
+        let of_fleet = [APP_NAME, PROCESS_GROUP, REGION];
+        for name in of_fleet
+            .into_iter()
+            .filter(|name| names(value.text(), name))
+        {
+            refuse_fleets_name(problems, value.place(), name);
+        }
+    }
+}
+
+fn refuse_fleets_name(problems: &mut Problems, place: &Place, name: &str) {
+    let message = format!(
+        "{} contains the variable {name}, which means nothing there",
+        place.label()
+    );
+    problems.refuse(
+        ConfigError::new(place, message).expected("it only in a query, a command, a path or a url"),
+    );
+}
+
+/// Refuses `$REGION` where the regions are no fleets of their own, and no variable has that name: whatever took its place would be
+/// asked about no region.
+fn refuse_region(problems: &mut Problems, what: &str, value: &Value) {
+    let message = format!(
+        "the {what} of {} uses the variable {REGION}, but the regions are not scaled by themselves",
+        value.label()
+    );
+    let example = match value.place() {
+        Place::Key { .. } | Place::File { .. } => "per-region: true",
+        Place::Variable(_) | Place::Option(_) => "FAS_PER_REGION=true",
+    };
+    problems.refuse(
+        ConfigError::new(value.place(), message)
+            .expected(format!(
+                "a fleet for each region, or a variable {REGION} that is set"
+            ))
+            .example(example),
+    );
+}
+
 /// The value when there is nothing.
 pub(super) fn empty_value(problems: &mut Problems, collector: &WrittenCollector) -> Option<f64> {
     let value = collector.empty_value.as_ref()?;
     values::number(problems, value)
 }
 
-/// Refuses what asks a web server, Redis or Postgres and has a hole in it, because the file names a variable that is not set.
+/// Refuses what is asked and has a hole in it, because the file names a variable that is not set: `$REGION` wherever it stands, any
+/// other where a web server, Redis or Postgres is asked.
 pub(super) fn refuse_unset_in_file(
     problems: &mut Problems,
     file: &file::Written,
@@ -437,35 +484,69 @@ pub(super) fn refuse_unset_in_file(
     let unset = traces::variables(file);
     let unset: Vec<&str> = unset
         .into_iter()
-        .filter(|name| environment.get(name).is_none())
+        .filter(|name| match *name {
+            REGION => environment.non_empty(REGION).is_none(),
+            name => environment.get(name).is_none(),
+        })
         .collect();
     let Some(traced) = traces::read(file, environment, &unset) else {
         return;
     };
+    let shown_in = |traced: &Value| {
+        let all = unset.iter().enumerate();
+        let shown = all.filter(|(number, _)| traces::shows(traced, *number));
+        shown.map(|(_, name)| *name).collect::<Vec<_>>()
+    };
     for (written, traced) in settings.collectors().zip(traced.collectors()) {
         let kind = written.kind.as_ref().map(Value::text);
         let kind = kind.and_then(CollectorKind::named);
-        if matches!(
+        let may_have_holes = matches!(
             kind,
             None | Some(CollectorKind::Prometheus | CollectorKind::Temporal)
-        ) {
-            continue;
-        }
-        let keys = [
+        );
+        let asked = [
             ("query", &written.query, &traced.query),
             ("command", &written.command, &traced.command),
             ("path", &written.value, &traced.value),
+            ("address", &written.url, &traced.url),
         ];
-        for (what, written, traced) in keys {
-            let Some(traced) = traced else { continue };
-            for (number, name) in unset.iter().enumerate() {
-                if !traces::shows(traced, number) {
-                    continue;
-                }
-                if let Some(value) = written {
+        for (what, written, traced) in asked {
+            // One that is empty without the variable is told as missing.
+            let (Some(value), Some(traced)) = (written, traced) else {
+                continue;
+            };
+            for name in shown_in(traced) {
+                if name == REGION {
+                    refuse_region(problems, what, value);
+                } else if !may_have_holes {
                     refuse_hole(problems, what, value, name);
                 }
             }
+        }
+        let of_headers = traced.headers.iter().map(|(name, traced)| {
+            let mut headers = written.headers.iter();
+            let value = headers.find(|(other, _)| other == name);
+            (value.map(|(_, value)| value), traced)
+        });
+        let others = [
+            (&written.address, &traced.address),
+            (&written.namespace, &traced.namespace),
+        ];
+        let others = others
+            .into_iter()
+            .filter_map(|(written, traced)| Some((written.as_ref(), traced.as_ref()?)));
+        for (value, traced) in others.chain(of_headers) {
+            if shown_in(traced).contains(&REGION) {
+                let place =
+                    value.map_or_else(|| item_place(written), |value| value.place().clone());
+                refuse_fleets_name(problems, &place, REGION);
+            }
+        }
+    }
+    let (written, traced) = (settings.busy_queries(), traced.busy_queries());
+    for (written, traced) in written.zip(traced) {
+        if shown_in(traced).contains(&REGION) {
+            refuse_region(problems, "query", written);
         }
     }
 }
@@ -492,7 +573,7 @@ impl Context<'_> {
     ) -> Option<QueryTemplate> {
         let value = value?;
         let (template, unset) = self.sent(problems, "query", value);
-        for name in unset {
+        for name in unset.into_iter().filter(|name| name != REGION) {
             problems.warn(format!(
                 "the query of {} uses ${name}, which is not set; it was replaced by an empty string",
                 value.label()
@@ -509,7 +590,7 @@ impl Context<'_> {
         value: &Value,
     ) -> QueryTemplate {
         let (template, unset) = self.sent(problems, what, value);
-        for name in unset {
+        for name in unset.into_iter().filter(|name| name != REGION) {
             refuse_hole(problems, what, value, &name);
         }
         template
@@ -536,6 +617,7 @@ impl Context<'_> {
             refuse_secret_in_query(problems, &format!("the {what}"), value, name);
         }
         self.refuse_every_group(problems, what, value);
+        self.refuse_no_region(problems, what, value);
         self.cut(value.text())
     }
 
@@ -601,7 +683,7 @@ impl Context<'_> {
         let _ = self.referenced(problems, value);
         let (template, unset) =
             QueryTemplate::parse_address(value.text(), self.per_region, |name| self.value(name));
-        if !unset.is_empty() {
+        if unset.iter().any(|name| name != REGION) {
             // The name may be a piece of a password.
             problems.warn(format!(
                 "{} has a $ with a name behind it that no variable has: it stays as it is",
@@ -609,7 +691,8 @@ impl Context<'_> {
             ));
         }
         self.refuse_every_group(problems, "address", value);
-        Some(AddressTemplate::new(template))
+        let has_no_region = self.refuse_no_region(problems, "address", value);
+        (!has_no_region).then(|| AddressTemplate::new(template))
     }
 
     /// What a variable stands for.
@@ -630,6 +713,16 @@ impl Context<'_> {
             value.label()
         );
         problems.refuse(ConfigError::new(value.place(), message).expected("one group"));
+    }
+
+    /// Refuses a region's name where there is none.
+    fn refuse_no_region(&self, problems: &mut Problems, what: &str, value: &Value) -> bool {
+        let is_a_variable = || self.environment.non_empty(REGION).is_some();
+        let is_refused = !self.per_region && names(value.text(), REGION) && !is_a_variable();
+        if is_refused {
+            refuse_region(problems, what, value);
+        }
+        is_refused
     }
 
     fn is_too_long(&self, problems: &mut Problems, value: &Value) -> bool {

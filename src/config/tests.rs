@@ -1972,7 +1972,7 @@ policies:
       - {type: redis, metric-name: jobs, url: 'redis://h', command: 'LLEN queue:$NOPE:$SET'}
       - type: postgres
         metric-name: rows
-        url: postgres://me:s3cret@h/d
+        url: postgres://me:s3cret@h/$NOPE
         query: |
           SELECT a FROM b
           WHERE c = '$OTHER'
@@ -2009,6 +2009,11 @@ fn a_statement_is_one_and_reads() {
             ),
             ("FAS_POSTGRES_METRIC_NAME", "depth"),
             ("FAS_POSTGRES_QUERY", query),
+            refused(
+                &format!("address of {item}[1].url"),
+                "NOPE",
+                &format!(" ({item}[1].url, line 13 of fas.yml)")
+            ),
             ("FAS_CREATED_MACHINE_COUNT", "queue_depth + depth"),
         ]
     };

@@ -114,16 +114,138 @@ fn with_it_a_region_is_the_fleets_and_without_it_a_variable_in_every_place() {
     }
 }
 
+/// What is said of `$REGION` in a query, a command, a path or an address that is asked about no region.
+fn no_region(what: &str, rest: &str) -> String {
+    format!(
+        "the {what} uses the variable REGION, but the regions are not scaled by themselves; expected a fleet for each region, or a variable \
+         REGION that is set. Example: {rest}"
+    )
+}
+
 #[test]
-fn an_unset_variable_is_told_only_where_it_is_one() {
+fn a_region_is_asked_about_only_where_there_is_one() {
+    let refused = |what| no_region(what, "FAS_PER_REGION=true");
+    let everywhere = [
+        "query of FAS_PROMETHEUS_QUERY",
+        "query of FAS_TEMPORAL_QUERY",
+        "path of FAS_HTTP_VALUE",
+        "address of FAS_HTTP_URL",
+        "command of FAS_REDIS_COMMAND",
+        "address of FAS_REDIS_URL",
+        "query of FAS_POSTGRES_QUERY",
+        "address of FAS_POSTGRES_URL",
+        "query of FAS_PROMETHEUS_BUSY_QUERY",
+    ];
+    let mut everywhere = everywhere.map(refused);
+    everywhere.sort_unstable();
+    let unset: Vec<_> = EVERYWHERE.iter().skip(1).copied().collect();
+    let empty = [&unset[..], &[("REGION", " ")]].concat();
+    for changes in [&unset, &empty] {
+        let mut told = mistakes(changes, None);
+        told.sort_unstable();
+        assert_eq!(told, everywhere);
+        let per_region = [&changes[..], &[PER_REGION]].concat();
+        assert_eq!(mistakes(&per_region, None), [""; 0]);
+    }
+    // A policy of the file takes its collector from the environment.
     let query = ("FAS_PROMETHEUS_QUERY", "q{r='$REGION'}");
+    let file = two("per-region: true, regions: iad", "app-name: b");
+    let told = mistakes(&[query], Some(&file));
+    let either = "FAS_PER_REGION=true, or in fas.yml per-region: true";
+    assert_eq!(told, [no_region("query of FAS_PROMETHEUS_QUERY", either)]);
+    assert_eq!(warnings(&[query, PER_REGION], None), [""; 0]);
+}
+
+#[test]
+fn in_a_file_too_a_region_is_asked_about_only_where_there_is_one() {
+    let file = "
+prometheus-busy-query: busy{r='$REGION'}
+metric-collectors:
+  - {type: prometheus, metric-name: queue_depth, address: 'http://h', query: 'q{r=\"$REGION\"}'}
+  - {type: temporal, metric-name: t, address: 'h:1', namespace: n, query: R='$REGION'}
+  - {type: http, metric-name: h, url: 'http://h/$REGION/q', value: \"$['$REGION'].depth\"}
+  - {type: redis, metric-name: r, url: 'redis://$REGION.h', command: 'LLEN queue:$REGION'}
+  - {type: postgres, metric-name: p, url: 'postgres://me@db-$REGION/d', query: SELECT 1 WHERE r = '$REGION'}
+";
+    let counts = ("FAS_CREATED_MACHINE_COUNT", "queue_depth + t + h + r + p");
+    let refused = |what: &str, key: &str, line: u32| {
+        let rest = format!("per-region: true ({key}, line {line} of fas.yml)");
+        no_region(&format!("{what} of {key}"), &rest)
+    };
+    let item = |what, number: u32, key: &str| {
+        let key = format!("metric-collectors[{number}].{key}");
+        refused(what, &key, number + 4)
+    };
+    let all = [
+        item("query", 0, "query"),
+        item("query", 1, "query"),
+        item("path", 2, "value"),
+        item("address", 2, "url"),
+        item("command", 3, "command"),
+        item("address", 3, "url"),
+        item("query", 4, "query"),
+        item("address", 4, "url"),
+        refused("query", "prometheus-busy-query", 2),
+    ];
+    assert_eq!(mistakes(&[counts], Some(file)), all);
+    assert_eq!(mistakes(&[counts, ("REGION", "")], Some(file)), all);
+    assert_eq!(mistakes(&[counts, ("REGION", "ord")], Some(file)), [""; 0]);
+    assert_eq!(mistakes(&[counts, PER_REGION], Some(file)), [""; 0]);
+}
+
+#[test]
+fn what_is_sent_as_it_is_holds_no_name_of_the_fleets() {
+    let refused = |label: &str, name: &str, rest: &str| {
+        format!(
+            "{label} contains the variable {name}, which means nothing there; expected it only in a query, a command, a path or a url{rest}"
+        )
+    };
+    let of_file = |label: &str, name: &str, line: u32| {
+        refused(label, name, &format!(" ({label}, line {line} of fas.yml)"))
+    };
+    let of_environment = [
+        ("FAS_PROMETHEUS_ADDRESS", "http://$APP_NAME.internal"),
+        ("FAS_TEMPORAL_ADDRESS", "${PROCESS_GROUP}.internal:7233"),
+        ("FAS_TEMPORAL_METRIC_NAME", "t"),
+        ("FAS_TEMPORAL_NAMESPACE", "n-$REGION"),
+        ("FAS_CREATED_MACHINE_COUNT", "queue_depth + t"),
+    ];
+    let told = mistakes(&of_environment, None);
+    for (label, name) in [
+        ("FAS_PROMETHEUS_ADDRESS", "APP_NAME"),
+        ("FAS_TEMPORAL_ADDRESS", "PROCESS_GROUP"),
+        ("FAS_TEMPORAL_NAMESPACE", "REGION"),
+    ] {
+        assert!(told.contains(&refused(label, name, "")), "{told:#?}");
+    }
+    let file = |per_region: &str| {
+        format!(
+            "per-region: {per_region}\nmetric-collectors:\n  - type: http\n    metric-name: queue_depth\n    url: http://h/\n    \
+             headers:\n      X-App: $APP_NAME\n      X-Region: $REGION\n      X-Part: in-$REGION\n      X-Key: k-$OTHER\n"
+        )
+    };
+    let headers = "metric-collectors[0].headers";
+    let header = |name: &str, of_fleet, line| of_file(&format!("{headers}.{name}"), of_fleet, line);
     assert_eq!(
-        warnings(&[query], None),
+        mistakes(&[("OTHER", "x")], Some(&file("true"))),
         [
-            "the query of FAS_PROMETHEUS_QUERY uses $REGION, which is not set; it was replaced by an empty string"
+            header("X-App", "APP_NAME", 7),
+            header("X-Region", "REGION", 8),
+            header("X-Part", "REGION", 9)
         ]
     );
-    assert_eq!(warnings(&[query, PER_REGION], None), [""; 0]);
+    // Nothing is left of a header that is one variable, and the collector is named in its place.
+    assert_eq!(
+        mistakes(&[("OTHER", "x")], Some(&file("false"))),
+        [
+            of_file("metric-collectors[0]", "REGION", 3),
+            header("X-Part", "REGION", 9),
+            header("X-App", "APP_NAME", 7),
+        ]
+    );
+    let set = [("OTHER", "x"), ("REGION", "ord")];
+    let told = mistakes(&set, Some(&file("false")));
+    assert_eq!(told, [header("X-App", "APP_NAME", 7)]);
 }
 
 #[test]
@@ -151,24 +273,15 @@ fn in_a_file_each_policy_says_what_a_region_is() {
     assert_eq!(queries(&config), ["q{r=\"iad\"}"; 2]);
     let config = load(&variable, Some(&format!("per-region: 1\n{}", file("no"))));
     assert_eq!(queries(&config), ["q{r=\"ord\"}", "q{r=\"iad\"}"]);
-    // One that is unset is told of where it is needed.
-    let unset = |changes, per_region| warnings(changes, Some(&file(per_region)));
-    let told = "the query of policies[1].metric-collectors[0].query uses $REGION, which is not set; it was replaced by an \
-                empty string";
-    let told: Vec<String> = unset(&[], "on")
-        .into_iter()
-        .filter(|one| one.contains("REGION"))
-        .inspect(|one| assert_eq!(one, told))
-        .collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    let told = unset(&[], "off");
-    assert!(
-        told.contains(
-            &"fas.yml uses $REGION, which is not set; it was replaced by an empty string"
-                .to_owned()
-        ),
-        "{told:?}"
-    );
+    // One that is unset is refused where it is needed.
+    let unset = |per_region| mistakes(&[], Some(&file(per_region)));
+    let refused = |policy: u32, line: u32| {
+        let key = format!("policies[{policy}].metric-collectors[0].query");
+        let rest = format!("per-region: true ({key}, line {line} of fas.yml)");
+        no_region(&format!("query of {key}"), &rest)
+    };
+    assert_eq!(unset("on"), [refused(1, 6)]);
+    assert_eq!(unset("off"), [refused(0, 4), refused(1, 6)]);
 }
 
 #[test]
