@@ -152,6 +152,15 @@ impl Share {
         regions.is_none_or(|regions| regions.iter().any(|region| !except.contains(region)))
     }
 
+    /// Whether it has a fleet for this region.
+    pub(super) fn has(&self, region: &str) -> bool {
+        let regions = self.regions.as_ref();
+        regions.is_some_and(|regions| {
+            let is_any = regions.is_empty() && !region.contains('/');
+            is_any || regions.iter().any(|one| one == region)
+        })
+    }
+
     /// That of a policy as it is written.
     pub(super) fn written(settings: &Settings, default_group: &str) -> Self {
         let group = settings.process_group.as_ref();

@@ -3233,7 +3233,7 @@ fn a_policy_with_a_mistake_is_refused_with_its_line() {
         ),
         (
             "policies:\n  - {name: x, process-group: web}\n  - {name: x, process-group: worker}\n",
-            "policies[1] has the name of policies[0]: \"x\"; expected a name for each policy, or none \
+            "policies[1] has the name of policies[0], line 2 of fas.yml: \"x\"; expected a name for each policy, or none \
              (policies[1].name, line 3 of fas.yml)",
         ),
         (
@@ -3253,6 +3253,21 @@ fn a_policy_with_a_mistake_is_refused_with_its_line() {
         (
             "policies:\n  - process-group: web\n  - process-group: '*'\n",
             "policies[1] scales every process group of the app, that of policies[0] too: \"my-app/*\"; expected an app and \
+        (
+            "policies:\n  - process-group: web\n  - {name: my-app/web, process-group: worker}\n",
+            "policies[1] has the name of the machines of policies[0], line 2 of fas.yml: \"my-app/web\"; expected a name for each \
+             policy, or none (policies[1].name, line 3 of fas.yml)",
+        ),
+        (
+            "policies:\n  - {name: other-app/app, process-group: web}\n  - {name: x, app-name: other-app}\n",
+            "policies[0] has the name of the machines of policies[1], line 3 of fas.yml: \"other-app/app\"; expected a name for \
+             each policy, or none (policies[0].name, line 2 of fas.yml)",
+        ),
+        (
+            "policies:\n  - {process-group: web, per-region: true, regions: iad}\n  - {name: my-app/web/iad, process-group: w}\n",
+            "policies[1] has the name of a region of policies[0], line 2 of fas.yml: \"my-app/web/iad\"; expected a name for each \
+             policy, or none (policies[1].name, line 3 of fas.yml)",
+        ),
              process group for each policy (policies[1], line 3 of fas.yml)",
         ),
         (

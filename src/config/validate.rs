@@ -198,30 +198,50 @@ fn machines_of(settings: &Settings) -> String {
     format!("{app}/{group}")
 }
 
-/// Refuses two policies of one name.
+/// Refuses a policy whose name is another's, or is what that one or one of its regions is called without a name: of two fleets
+/// of one name `eval` and `check` would show, and `--policy` choose, no one knows which.
 fn refuse_shared_names(problems: &mut Problems, items: &[Settings]) {
-    let mut known: Vec<(&str, &Place)> = Vec::new();
-    for item in items {
-        let (Some(name), Some(place)) = (&item.name, &item.item) else {
-            continue;
-        };
-        let first = known.iter().find(|(other, _)| *other == name.text());
-        if let Some((_, first)) = first {
-            let message = format!("{} has the name of {}", place.label(), first.label());
-            problems.refuse(
-                ConfigError::new(name.place(), message)
-                    .value(name.text())
-                    .expected("a name for each policy, or none"),
-            );
-        } else {
-            known.push((name.text(), place));
-        }
+    for (index, item) in items.iter().enumerate() {
+        let Some(place) = &item.item else { continue };
+        let called = name_of(item);
+        let given = item.name.as_ref();
+        let met = items.iter().enumerate().find_map(|(other, one)| {
+            let is_given = one.name.is_some();
+            let whose = if other == index {
+                return None;
+            } else if given.is_some() && is_given && name_of(one) == called {
+                // It is told of the second.
+                (other < index).then_some("")?
+            } else if given.is_some() && machines_of(one) == called {
+                "the machines of "
+            } else if names_a_region_of(&called, one) {
+                "a region of "
+            } else {
+                return None;
+            };
+            Some(format!("{whose}{}", one.item.as_ref()?))
+        });
+        let Some(met) = met else { continue };
+        let message = format!("{} has the name of {met}", place.label());
+        problems.refuse(
+            ConfigError::new(given.map_or(place, Value::place), message)
+                .value(&called)
+                .expected("a name for each policy, or none"),
+        );
     }
 }
 
 /// Refuses two policies that name the same machines, and one for all groups beside another of the same app.
 fn refuse_shared_machines(problems: &mut Problems, items: &[Settings]) {
     let mut known: Vec<(&str, Share, &Place)> = Vec::new();
+/// Whether a name is that of one of the regions of a policy that has a fleet for each.
+fn names_a_region_of(name: &str, settings: &Settings) -> bool {
+    let of_policy = name_of(settings);
+    let region = name.strip_prefix(&*of_policy);
+    let region = region.and_then(|rest| rest.strip_prefix('/'));
+    region.is_some_and(|region| Share::written(settings, DEFAULT_PROCESS_GROUP).has(region))
+}
+
     for item in items {
         let (Some(app), Some(place)) = (&item.app_name, &item.item) else {
             continue;
