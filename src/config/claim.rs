@@ -49,6 +49,12 @@ impl Claim {
         }
     }
 
+    /// Whether it is about one app, by its name.
+    pub(super) fn names_an_app(&self) -> bool {
+        let pattern = self.pattern.as_ref();
+        pattern.is_some_and(|pattern| !pattern.is_wildcard())
+    }
+
     /// Whether it is about an app of this name. A pattern leaves the autoscaler's own app out where it means its own group.
     fn is_about(&self, app: &str, own: &OwnMachine) -> bool {
         let Some(pattern) = &self.pattern else {

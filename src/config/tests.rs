@@ -3358,6 +3358,49 @@ policies:
     };
     let shadowed = |place, by| Shadowed {
         place,
+#[test]
+fn a_policy_may_be_called_what_no_other_is() {
+    let file = |second: &str| {
+        format!(
+            "policies:\n  - {{name: my-app/web, process-group: web, per-region: true, regions: [iad, ord]}}\n  - {second}\n"
+        )
+    };
+    for second in [
+        "{name: worker, process-group: worker}",
+        "{name: my-app/web/fra, process-group: worker}",
+        "{app-name: other-app, process-group: web}",
+        "{name: web, process-group: web, app-name: other-app}",
+    ] {
+        let loaded = policies(&file(second));
+        assert!(loaded.is_ok(), "{second}: {loaded:?}");
+    }
+}
+
+#[test]
+fn an_organization_counts_where_any_policy_has_a_pattern() {
+    let warnings = |apps: [&str; 2], chosen: Option<&str>| {
+        let [one, other] = apps;
+        let file = format!(
+            "org: acme\npolicies:\n  - {{name: one, app-name: '{one}'}}\n  - {{name: other, app-name: '{other}'}}\n"
+        );
+        let mut sources = sources(&[], Some(&file));
+        sources.policy = chosen.map(str::to_owned);
+        let config = Config::load(sources).unwrap_or_else(|errors| panic!("{errors}"));
+        let warnings = config.warnings.into_iter();
+        warnings
+            .filter(|warning| warning.contains("org "))
+            .collect::<Vec<_>>()
+    };
+    for chosen in [None, Some("one"), Some("other")] {
+        assert_eq!(warnings(["site", "api-*"], chosen), [""; 0], "{chosen:?}");
+        assert_eq!(
+            warnings(["site", "api"], chosen),
+            ["org has no effect without a * in the app name"],
+            "{chosen:?}"
+        );
+    }
+}
+
         by,
         regions: Vec::new(),
     };

@@ -81,6 +81,9 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
         let fleet = fleet(problems, settings, &environment, &mut config, &sources);
         config.fleets.push(FleetConfig { place, ..fleet });
     }
+    if sources.app.is_none() {
+        warn_of_unused_org(problems, &settings, &config.claims);
+    }
     if config.api.dry_run {
         config.dry_run_by = settings.dry_run.as_ref().map(|value| value.place().clone());
     }
@@ -544,13 +547,6 @@ fn apps(
                 .example("FAS_ORG=my-org"),
         );
     }
-    let org_counts = pattern.is_wildcard() || option.is_some();
-    if let Some(org) = settings.org.as_ref().filter(|_| !org_counts) {
-        problems.warnings.push(format!(
-            "{} has no effect without a * in the app name",
-            org.label()
-        ));
-    }
     // A wildcard that matches the own app leaves it out; a plain name can mean nothing else.
     if !pattern.is_wildcard()
         && own.app.as_deref() == Some(pattern.as_str())
@@ -563,6 +559,19 @@ fn apps(
         );
     }
     AppSelection { pattern, org }
+}
+
+/// Warns of an organization where no app's name is looked up in it: of all policies, not only those that were chosen.
+fn warn_of_unused_org(problems: &mut Problems, settings: &Settings, claims: &[Claim]) {
+    let Some(org) = &settings.org else { return };
+    let only = [Claim::written(settings)];
+    let claims = if claims.is_empty() { &only } else { claims };
+    if claims.iter().all(Claim::names_an_app) {
+        problems.warn(format!(
+            "{} has no effect without a * in the app name",
+            org.label()
+        ));
+    }
 }
 
 fn targets(
