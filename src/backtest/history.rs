@@ -249,6 +249,21 @@ impl History {
         })
     }
 
+    /// A short file of one metric, to be written by hand after it.
+    #[must_use]
+    pub fn example(app: &str, metric: &str) -> String {
+        let history = Self {
+            app: app.to_owned(),
+            from: Timestamp::constant(1_767_225_600, 0),
+            step_s: 60,
+            points: 3,
+            metrics: BTreeMap::from([(metric.to_owned(), vec![Some(12.0), Some(40.0), None])]),
+            spoiled: BTreeMap::new(),
+            queries: BTreeMap::new(),
+        };
+        history.to_json().trim_end().to_owned()
+    }
+
     /// The text of a file that holds it.
     #[must_use]
     pub fn to_json(&self) -> String {

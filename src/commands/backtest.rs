@@ -545,7 +545,8 @@ async fn fetch(
         let (service, metric) = (collector.kind().title(), &collector.metric);
         bail!(
             "{service} has no history, and the expressions read its metric {metric}: leave it out with --expression, or \
-             give its values in a file with --load"
+             give its values in a file with --load, such as {}",
+            History::example(app, metric)
         );
     }
     let bar = progress(

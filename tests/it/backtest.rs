@@ -904,6 +904,58 @@ fn a_token_is_in_no_error() {
     assert!(!run.err.contains("sesame"), "{}", run.err);
 }
 
+/// A metric of a source that keeps no past.
+const JOBS: [(&str, &str); 6] = [
+    ("FAS_APP_NAME", "my-target-app"),
+    ("FAS_PROMETHEUS_ADDRESS", ""),
+    ("FAS_REDIS_URL", "redis://127.0.0.1:9"),
+    ("FAS_REDIS_METRIC_NAME", "jobs"),
+    ("FAS_REDIS_COMMAND", "LLEN queue:default"),
+    ("FAS_CREATED_MACHINE_COUNT", "ceil(jobs / 10)"),
+];
+
+/// What is wanted at each step of a file of this text.
+fn wanted(text: &str, settings: &[(&str, &str)]) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.json");
+    fs::write(&file, text).unwrap();
+    let arguments = ["--json", "--load", file.to_str().unwrap()];
+    let shown = backtest("http://127.0.0.1:9", &arguments, settings).json();
+    let points = shown["results"][0]["points"].as_array().unwrap();
+    let wanted = points.iter().map(|point| point["target_min"].clone());
+    wanted.collect()
+}
+
+#[test]
+fn a_source_without_a_past_is_replayed_from_the_file_that_readme_shows() {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme
+        .split_once("\n## What would have happened\n")
+        .unwrap();
+    let (_, example) = section.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    assert_eq!(
+        wanted(example, &JOBS),
+        [json!(2), json!(4), Value::Null, Value::Null, json!(1)]
+    );
+    let filled = [&JOBS[..], &[("FAS_REDIS_EMPTY_VALUE", "0")]].concat();
+    assert_eq!(
+        wanted(example, &filled),
+        [json!(2), json!(4), json!(1), Value::Null, json!(1)]
+    );
+}
+
+#[test]
+fn who_has_no_past_is_shown_how_a_file_of_it_is_written() {
+    let run = backtest("http://127.0.0.1:9", &[], &JOBS);
+    assert_eq!((run.code, &*run.out), (Some(1), ""), "{}", run.err);
+    let (_, example) = run.err.split_once("with --load, such as ").unwrap();
+    assert_eq!(
+        wanted(example.trim_end(), &JOBS),
+        [json!(2), json!(4), Value::Null]
+    );
+}
+
 #[test]
 fn an_empty_value_stands_in_for_gaps_as_in_life() {
     let server = Prometheus::depth();
