@@ -71,11 +71,11 @@ const fn series(
 
 use SeriesKind::{Counter, Gauge, Histogram};
 
-/// Passes by decision.
+/// Passes of fleets by decision.
 pub const RECONCILES: Series = series(
     Counter,
     "fas_reconcile_count",
-    "Passes by decision.",
+    "Passes by decision; where an app has several fleets, a pass counts once for each of them.",
     &["status"],
 );
 /// Machines created.
@@ -110,7 +110,7 @@ pub const STOPS: Series = series(
 pub const DRY_RUN_ACTIONS: Series = series(
     Counter,
     "fas_dry_run_actions_total",
-    "Passes of a dry run that would have changed something.",
+    "Passes of a dry run that would have changed something, each fleet's by itself.",
     &["decision"],
 );
 /// Values of metrics.
