@@ -363,7 +363,9 @@ impl PassLog {
                 )
             };
         }
-        if due && report.done.is_empty() {
+        // One that has only seen which regions there are has nothing to say: theirs follow at once.
+        let is_only_a_look = report.more_to_do && report.targets == Targets::default();
+        if due && report.done.is_empty() && !is_only_a_look {
             self.reminded = Some(now);
             unchanged!(info);
         } else {

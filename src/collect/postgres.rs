@@ -359,7 +359,7 @@ fn failed(address: &PostgresAddress, error: Error, asked: Asked) -> CollectError
         Err(error) => error,
     };
     // The kinds have no other name.
-    let text = error.to_string();
+    let text = crate::error_chain::chain(&error);
     if text.starts_with("error performing TLS handshake") {
         CollectError::Tls {
             peer,
@@ -370,7 +370,7 @@ fn failed(address: &PostgresAddress, error: Error, asked: Asked) -> CollectError
         CollectError::NotLetIn {
             peer,
             check: CHECK,
-            text: excerpt(&crate::error_chain::chain(&error), TEXT_LIMIT),
+            text: excerpt(&text, TEXT_LIMIT),
         }
     } else if text.contains("unexpected message") || text.contains("error parsing response") {
         CollectError::NotItsProtocol { peer }
@@ -850,6 +850,19 @@ mod tests {
         }
         asker.ask(&fake.url(), "SELECT f").await.unwrap();
         assert_eq!(fake.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_asked_for_and_missing_lets_nobody_in() {
+        let asks_for_a_password = vec![b'R', 0, 0, 0, 8, 0, 0, 0, 3];
+        let fake = Fake::with_welcome(asks_for_a_password, |_, _| Reply::Nothing).await;
+        let url = fake.url().replace(":hunter2@", "@");
+        let error = Asker::new().ask(&url, "SELECT 1").await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unauthorized, "{error}");
+        let text = error.to_string();
+        let expected = "did not let us in; check the user and the password in `FAS_POSTGRES_URL`";
+        assert!(text.contains(expected), "{text}");
+        assert!(text.ends_with("password missing"), "{text}");
     }
 
     #[tokio::test]

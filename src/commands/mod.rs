@@ -14,6 +14,7 @@ mod serve;
 pub use cli::{Cli, Command, Parsed, parse, usage};
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
@@ -110,7 +111,9 @@ fn choose_region(fleets: &mut Vec<FleetConfig>, region: &str) -> anyhow::Result<
     if per_region.peek().is_none() {
         bail!("--region needs FAS_PER_REGION=true: only then each region has targets of its own");
     }
-    let in_region: Vec<FleetConfig> = per_region
+    let in_region: Vec<FleetConfig> = fleets
+        .iter()
+        .filter(|fleet| fleet.is_of_regions())
         .filter(|fleet| {
             let regions = &fleet.policy.regions;
             regions.is_empty() || regions.iter().any(|one| one == region)
@@ -118,7 +121,13 @@ fn choose_region(fleets: &mut Vec<FleetConfig>, region: &str) -> anyhow::Result<
         .map(|fleet| fleet.of_region(region))
         .collect();
     if in_region.is_empty() {
-        bail!("--region {region} is none of the regions in FAS_REGIONS");
+        let known = per_region.flat_map(|fleet| &fleet.policy.regions);
+        let known: BTreeSet<&str> = known.map(String::as_str).collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        bail!(
+            "--region {region} is none of the regions that are set: {}",
+            known.join(", ")
+        );
     }
     *fleets = in_region;
     Ok(())

@@ -248,15 +248,30 @@ pub(super) fn parse(
         let (line, column) = error
             .location()
             .map_or((0, 0), |location| (location.line(), location.column()));
+        let line_of = |line: u64| {
+            let line = usize::try_from(line).ok();
+            line.and_then(|line| text.lines().nth(line.checked_sub(1)?))
+        };
+        let mut message = unreadable(&error);
+        // A tab is noticed only where the line before it has ended.
+        let next_has_tab =
+            || !line_of(line).is_some_and(has_tab) && line_of(line + 1).is_some_and(has_tab);
+        let is_syntax = matches!(
+            error.without_snippet(),
+            serde_saphyr::Error::ExternalMessage { .. }
+        );
+        let (line, column) = if line > 0 && is_syntax && next_has_tab() {
+            message.push_str("; a line may begin with spaces, but with no tab");
+            (line + 1, 1)
+        } else {
+            (line, column)
+        };
+        let written = line_of(line);
         let place = Place::File {
             path: path.to_owned(),
             line: expanded.file_line_or_none(line),
             column,
         };
-        let written = usize::try_from(line)
-            .ok()
-            .and_then(|line| text.lines().nth(line.checked_sub(1)?));
-        let mut message = unreadable(&error);
         if may_lack_quotes(&error) && written.is_some_and(needs_quotes) {
             message.push_str("; put the value in quotes");
         }
@@ -330,6 +345,12 @@ fn may_lack_quotes(error: &serde_saphyr::Error) -> bool {
         Error::Unexpected { expected, .. } => *expected == "string scalar",
         _ => false,
     }
+}
+
+/// Whether a line is indented by a tab.
+fn has_tab(line: &str) -> bool {
+    let text = line.trim_start();
+    line[..line.len() - text.len()].contains('\t')
 }
 
 /// Whether a line has a value that means something else to YAML than its text: an expression or a pattern, mostly.

@@ -305,6 +305,14 @@ mod tests {
                 "redis://user:password@host:port, with /, ? and # in a password written as %2F, %3F and %23",
             ),
             (
+                "redis://me:pw@h:99999/0",
+                "a port from 1 to 65535 behind the host",
+            ),
+            (
+                "redis://me:99999/cret@h",
+                "redis://user:password@host:port, with /, ? and # in a password written as %2F, %3F and %23",
+            ),
+            (
                 "redis://me:1/cret@h",
                 "/, ? and # in a password written as %2F, %3F and %23",
             ),

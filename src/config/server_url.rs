@@ -1,10 +1,23 @@
 //! Addresses of servers that are not asked over HTTP: `scheme://user:password@host:port/database?parameters`.
 
 use percent_encoding::percent_decode_str;
-use url::Url;
+use url::{ParseError, Url};
 
 /// How a password is written that has in it what means something in an address.
 const ENCODED: &str = "/, ? and # in a password written as %2F, %3F and %23";
+
+/// What is expected of a port that is none.
+pub(super) const PORT: &str = "a port from 1 to 65535 behind the host";
+
+/// Whether an address cannot be read for its port, and not for a password in whose place there seems to be one.
+pub(super) fn is_about_the_port(text: &str, error: ParseError) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    error == ParseError::InvalidPort
+        && !rest[authority.len()..].contains('@')
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+}
 
 /// The parts of such an address, decoded.
 pub(super) struct ServerUrl {
@@ -45,7 +58,13 @@ impl ServerUrl {
                 of_scheme()
             }
         };
-        let url = Url::parse(text).map_err(|_| unreadable())?;
+        let url = Url::parse(text).map_err(|error| {
+            if has_scheme && is_about_the_port(text, error) {
+                PORT.to_owned()
+            } else {
+                unreadable()
+            }
+        })?;
         if !schemes.contains(&url.scheme()) || url.cannot_be_a_base() {
             return Err(of_scheme());
         }

@@ -777,6 +777,11 @@ fn every_wrong_value_is_told_with_what_was_expected() {
              https://. Example: https://api.fly.io/prometheus/my-org",
         ),
         (
+            &[("FAS_PROMETHEUS_ADDRESS", "http://prometheus:99999/x")],
+            "FAS_PROMETHEUS_ADDRESS is not a URL: \"http://prometheus:99999/x\"; expected a port from 1 to 65535 behind the host. \
+             Example: https://api.fly.io/prometheus/my-org",
+        ),
+        (
             &[(
                 "FAS_PROMETHEUS_ADDRESS",
                 "me:secret@prometheus/x?token=secret",
@@ -1252,6 +1257,18 @@ fn a_file_that_is_no_configuration_is_refused_with_line_and_column() {
         (
             "interval:\n\t- a",
             "the file is not valid YAML: tabs disallowed within this context (block indentation) (line 2, column 2 of fas.yml)",
+        ),
+        (
+            "interval: 1s\n\ttimeout: 2s",
+            "the file is not valid YAML: while scanning a plain scalar, found a tab; a line may begin with spaces, but with no tab (line 2, column 1 of fas.yml)",
+        ),
+        (
+            "metric-collectors:\n  - type: redis\n    metric-name: a\n\t  url: redis://h\n",
+            "the file is not valid YAML: while scanning a plain scalar, found a tab; a line may begin with spaces, but with no tab (line 4, column 1 of fas.yml)",
+        ),
+        (
+            "policies:\n  - name: a\n\t- name: b\n",
+            "the file is not valid YAML: while scanning a plain scalar, found a tab; a line may begin with spaces, but with no tab (line 3, column 1 of fas.yml)",
         ),
         (
             "interval: 'a",
@@ -1992,6 +2009,11 @@ policies:
                 "OTHER",
                 &format!(" ({item}[1].query, line 15 of fas.yml)")
             ),
+            refused(
+                &format!("address of {item}[1].url"),
+                "NOPE",
+                &format!(" ({item}[1].url, line 13 of fas.yml)")
+            ),
         ]
     );
     let changes = [&changes[..], &[("NOPE", "n"), ("OTHER", "o")]].concat();
@@ -2009,11 +2031,6 @@ fn a_statement_is_one_and_reads() {
             ),
             ("FAS_POSTGRES_METRIC_NAME", "depth"),
             ("FAS_POSTGRES_QUERY", query),
-            refused(
-                &format!("address of {item}[1].url"),
-                "NOPE",
-                &format!(" ({item}[1].url, line 13 of fas.yml)")
-            ),
             ("FAS_CREATED_MACHINE_COUNT", "queue_depth + depth"),
         ]
     };
@@ -3237,6 +3254,21 @@ fn a_policy_with_a_mistake_is_refused_with_its_line() {
              (policies[1].name, line 3 of fas.yml)",
         ),
         (
+            "policies:\n  - process-group: web\n  - {name: my-app/web, process-group: worker}\n",
+            "policies[1] has the name of the machines of policies[0], line 2 of fas.yml: \"my-app/web\"; expected a name for each \
+             policy, or none (policies[1].name, line 3 of fas.yml)",
+        ),
+        (
+            "policies:\n  - {name: other-app/app, process-group: web}\n  - {name: x, app-name: other-app}\n",
+            "policies[0] has the name of the machines of policies[1], line 3 of fas.yml: \"other-app/app\"; expected a name for \
+             each policy, or none (policies[0].name, line 2 of fas.yml)",
+        ),
+        (
+            "policies:\n  - {process-group: web, per-region: true, regions: iad}\n  - {name: my-app/web/iad, process-group: w}\n",
+            "policies[1] has the name of a region of policies[0], line 2 of fas.yml: \"my-app/web/iad\"; expected a name for each \
+             policy, or none (policies[1].name, line 3 of fas.yml)",
+        ),
+        (
             "policies: []\n",
             "policies is an empty list; expected at least one policy, or none of the key",
         ),
@@ -3253,21 +3285,6 @@ fn a_policy_with_a_mistake_is_refused_with_its_line() {
         (
             "policies:\n  - process-group: web\n  - process-group: '*'\n",
             "policies[1] scales every process group of the app, that of policies[0] too: \"my-app/*\"; expected an app and \
-        (
-            "policies:\n  - process-group: web\n  - {name: my-app/web, process-group: worker}\n",
-            "policies[1] has the name of the machines of policies[0], line 2 of fas.yml: \"my-app/web\"; expected a name for each \
-             policy, or none (policies[1].name, line 3 of fas.yml)",
-        ),
-        (
-            "policies:\n  - {name: other-app/app, process-group: web}\n  - {name: x, app-name: other-app}\n",
-            "policies[0] has the name of the machines of policies[1], line 3 of fas.yml: \"other-app/app\"; expected a name for \
-             each policy, or none (policies[0].name, line 2 of fas.yml)",
-        ),
-        (
-            "policies:\n  - {process-group: web, per-region: true, regions: iad}\n  - {name: my-app/web/iad, process-group: w}\n",
-            "policies[1] has the name of a region of policies[0], line 2 of fas.yml: \"my-app/web/iad\"; expected a name for each \
-             policy, or none (policies[1].name, line 3 of fas.yml)",
-        ),
              process group for each policy (policies[1], line 3 of fas.yml)",
         ),
         (
@@ -3342,23 +3359,6 @@ fn of_several_policies_one_can_be_chosen_by_app_or_name() {
 }
 
 #[test]
-fn the_first_policy_that_takes_a_machine_has_it() {
-    let file = "org: acme
-policies:
-  - {app-name: 'api-*', process-group: web}
-  - {app-name: '*', process-group: web}
-  - {app-name: '*', process-group: worker}
-  - {app-name: 'api*', process-group: '*'}
-";
-    let config = policies(file).unwrap_or_else(|errors| panic!("{errors}"));
-    let of_app = |app: &str| Claim::on(&config.claims, app, &config.own);
-    let taken = |place| Taken {
-        place,
-        except: Vec::new(),
-    };
-    let shadowed = |place, by| Shadowed {
-        place,
-#[test]
 fn a_policy_may_be_called_what_no_other_is() {
     let file = |second: &str| {
         format!(
@@ -3401,6 +3401,23 @@ fn an_organization_counts_where_any_policy_has_a_pattern() {
     }
 }
 
+#[test]
+fn the_first_policy_that_takes_a_machine_has_it() {
+    let file = "org: acme
+policies:
+  - {app-name: 'api-*', process-group: web}
+  - {app-name: '*', process-group: web}
+  - {app-name: '*', process-group: worker}
+  - {app-name: 'api*', process-group: '*'}
+";
+    let config = policies(file).unwrap_or_else(|errors| panic!("{errors}"));
+    let of_app = |app: &str| Claim::on(&config.claims, app, &config.own);
+    let taken = |place| Taken {
+        place,
+        except: Vec::new(),
+    };
+    let shadowed = |place, by| Shadowed {
+        place,
         by,
         regions: Vec::new(),
     };

@@ -234,9 +234,6 @@ fn refuse_shared_names(problems: &mut Problems, items: &[Settings]) {
     }
 }
 
-/// Refuses two policies that name the same machines, and one for all groups beside another of the same app.
-fn refuse_shared_machines(problems: &mut Problems, items: &[Settings]) {
-    let mut known: Vec<(&str, Share, &Place)> = Vec::new();
 /// Whether a name is that of one of the regions of a policy that has a fleet for each.
 fn names_a_region_of(name: &str, settings: &Settings) -> bool {
     let of_policy = name_of(settings);
@@ -245,6 +242,9 @@ fn names_a_region_of(name: &str, settings: &Settings) -> bool {
     region.is_some_and(|region| Share::written(settings, DEFAULT_PROCESS_GROUP).has(region))
 }
 
+/// Refuses two policies that name the same machines, and one for all groups beside another of the same app.
+fn refuse_shared_machines(problems: &mut Problems, items: &[Settings]) {
+    let mut known: Vec<(&str, Share, &Place)> = Vec::new();
     for item in items {
         let (Some(app), Some(place)) = (&item.app_name, &item.item) else {
             continue;

@@ -14,7 +14,7 @@ use url::{Position, Url};
 
 use super::{
     ConfigError, LogFormat, MetricsAddress, Place, problems::Problems, regions, secrets::unfilled,
-    settings::Value, yaml_integer,
+    server_url, settings::Value, yaml_integer,
 };
 use crate::{
     duration::{self, DurationError},
@@ -395,14 +395,22 @@ pub(super) fn api_token(
 
 /// A URL with the scheme http or https.
 pub(super) fn http_url(problems: &mut Problems, value: &Value, example: &str) -> Option<Url> {
-    let parsed = Url::parse(value.text())
+    let parsed = Url::parse(value.text());
+    let is_about_the_port =
+        matches!(parsed, Err(error) if server_url::is_about_the_port(value.text(), error));
+    let parsed = parsed
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"));
     let Some(url) = parsed else {
+        let expected = if is_about_the_port {
+            server_url::PORT
+        } else {
+            "an address that begins with http:// or https://"
+        };
         problems.refuse(
             ConfigError::new(value.place(), format!("{} is not a URL", value.label()))
                 .value(&written_address(value.text()))
-                .expected("an address that begins with http:// or https://")
+                .expected(expected)
                 .example(example),
         );
         return None;

@@ -224,7 +224,7 @@ fn each_region_is_printed_by_its_name_and_one_can_be_chosen() {
         (
             &["eval", "--region", "ams"][..],
             &regions[..],
-            "--region ams is none of the regions in FAS_REGIONS",
+            "--region ams is none of the regions that are set: iad, lhr, syd",
         ),
         (
             &["eval", "--region", "iad"],
