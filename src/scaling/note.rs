@@ -150,6 +150,8 @@ pub enum Note {
         machines: u32,
         /// `FAS_DESTROY_RUNNING_AFTER`.
         after: Duration,
+        /// Whether it is asked before that how busy they are: fewer may go then.
+        unless_busy: bool,
     },
     /// Machines on their way down fill slots of the surplus.
     WaitsForStopping {
@@ -545,12 +547,25 @@ impl fmt::Display for Note {
                 "{}, but cordoned machines of a newer release exist (a blue-green deploy in progress, or one that died): nothing is destroyed",
                 Surplus(*surplus)
             ),
-            Self::RunningSurplusWaits { machines, after } => write!(
-                formatter,
-                "{} will be destroyed after {} of surplus",
-                Many(*machines, "running machine", "running machines"),
-                HumanDuration(*after)
-            ),
+            Self::RunningSurplusWaits {
+                machines,
+                after,
+                unless_busy,
+            } => {
+                let running = Many(*machines, "running machine", "running machines");
+                let after = HumanDuration(*after);
+                if *unless_busy {
+                    write!(
+                        formatter,
+                        "up to {running} will be destroyed after {after} of surplus: as many as are not too busy then"
+                    )
+                } else {
+                    write!(
+                        formatter,
+                        "{running} will be destroyed after {after} of surplus"
+                    )
+                }
+            }
             Self::WaitsForStopping { machines } => {
                 write!(
                     formatter,
@@ -996,6 +1011,7 @@ mod tests {
                 Note::RunningSurplusWaits {
                     machines: 1,
                     after: Duration::from_secs(45),
+                    unless_busy: false,
                 },
                 "1 running machine will be destroyed after 45 s of surplus",
             ),
@@ -1003,8 +1019,17 @@ mod tests {
                 Note::RunningSurplusWaits {
                     machines: 2,
                     after: Duration::from_secs(90),
+                    unless_busy: false,
                 },
                 "2 running machines will be destroyed after 1 min 30 s of surplus",
+            ),
+            (
+                Note::RunningSurplusWaits {
+                    machines: 3,
+                    after: Duration::from_secs(45),
+                    unless_busy: true,
+                },
+                "up to 3 running machines will be destroyed after 45 s of surplus: as many as are not too busy then",
             ),
             (
                 Note::WaitsForStopping { machines: 1 },

@@ -584,6 +584,7 @@ impl Planner<'_> {
             plan.notes.push(Note::RunningSurplusWaits {
                 machines: unripe,
                 after: policy.destroy_running_after,
+                unless_busy: policy.asks_busy,
             });
         }
         let kept = surplus

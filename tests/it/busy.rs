@@ -76,6 +76,29 @@ async fn over_the_limit_nothing_goes_until_it_is_idle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_only_to_go_later_is_told_as_what_may_go() {
+    let logs = Logs::capture();
+    let settings = [
+        ("FAS_CREATED_MACHINE_COUNT", "queue_depth"),
+        ("FAS_BUSY_LIMIT", "0"),
+        ("FAS_DESTROY_RUNNING_AFTER", "45s"),
+    ];
+    let loads = [Some(2.0), Some(0.0), Some(3.0), Some(4.0)];
+    let (mut world, ids) = world_of(&loads, &settings);
+    world.run_for(90).await;
+    let left = running(&world);
+    assert!(left.len() == 3 && !left.contains(&ids[1]), "{left:?}");
+    let waits = logs.with("will be destroyed after");
+    assert_eq!(waits.len(), 1, "{waits:#?}");
+    assert_eq!(
+        waits[0].message,
+        "up to 3 running machines will be destroyed after 45 s of surplus: as many as are not too busy then"
+    );
+    let acts = logs.with("destroy 1 machine: ");
+    assert_eq!(acts.len(), 1, "{:#?}", logs.lines());
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_an_answer_no_running_machine_goes_and_somebody_is_told() {
     let logs = Logs::capture();
     let settings = [("FAS_CREATED_MACHINE_COUNT", "queue_depth")];
