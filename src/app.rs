@@ -168,12 +168,19 @@ impl AppState {
     /// Gives each region in which such a group has machines a fleet, and takes fleets back of regions that have none and of
     /// which nothing is remembered.
     pub fn note_regions(&mut self, listed: &ListedRegions, now: Instant) {
-        if self.told_left_out != listed.left_out {
-            self.told_left_out.clone_from(&listed.left_out);
-            for (share, regions) in &listed.left_out {
-                if let Some(share) = self.shares.get(*share) {
-                    PassLog::warn_of_regions_left_out(&share.name, regions);
-                }
+        for (place, regions) in &listed.left_out {
+            let mut told = self.told_left_out.iter();
+            let told = told.find(|(of, _)| of == place).map(|(_, told)| told);
+            // A list can lack some for once, which are no news when they are there again.
+            let is_told = |region| told.is_some_and(|told| told.contains(region));
+            if regions.iter().all(is_told) {
+                continue;
+            }
+            self.told_left_out.retain(|(of, _)| of != place);
+            self.told_left_out.push((*place, regions.clone()));
+            if let Some(share) = self.shares.get(*place) {
+                let are_named = !share.wanted.policy.regions.is_empty();
+                PassLog::warn_of_regions_left_out(&share.name, regions, are_named);
             }
         }
         for (share, regions) in self.shares().iter().enumerate().zip(&listed.found) {
@@ -207,10 +214,11 @@ impl AppState {
     }
 }
 
-/// The regions in which a list shows machines of each policy's group, where they are not set.
+/// The regions in which a list shows machines of each policy's group.
 pub struct ListedRegions {
+    /// Where they are not set.
     found: Vec<Option<BTreeSet<String>>>,
-    /// Those that are no fleets all the same, by the place of the policy; of policies that have some.
+    /// Those that are no fleets although each region is one, by the place of the policy; of policies that have some.
     left_out: Vec<(usize, Vec<String>)>,
 }
 
@@ -230,10 +238,9 @@ impl ListedRegions {
                 regions
             })
         });
-        let left_out = shares.iter().enumerate();
-        let left_out = left_out.filter(|(_, share)| are_listed(share));
-        let left_out = left_out.filter_map(|(place, share)| {
-            let regions = regions_left_out(machines, &share.wanted.policy);
+        let policies: Vec<&Policy> = shares.iter().map(|share| &*share.wanted.policy).collect();
+        let left_out = (0..shares.len()).filter_map(|place| {
+            let regions = regions_left_out(machines, &policies, place);
             (!regions.is_empty()).then_some((place, regions))
         });
         Self {

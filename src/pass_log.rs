@@ -218,8 +218,9 @@ impl PassLog {
         );
     }
 
-    /// Warns that regions of a group are no fleets although there are machines in them.
-    pub fn warn_of_regions_left_out(fleet: &FleetName, regions: &[String]) {
+    /// Warns that regions of a group are no fleets although there are machines in them; `are_named`: those that are fleets are
+    /// named in the settings.
+    pub fn warn_of_regions_left_out(fleet: &FleetName, regions: &[String], are_named: bool) {
         let shown = regions.iter().take(REGIONS_SHOWN);
         let mut shown: Vec<String> = shown.map(|region| excerpt(region, REGION_SHOWN)).collect();
         if regions.len() > REGIONS_SHOWN {
@@ -230,8 +231,13 @@ impl PassLog {
             policy = fleet.policy.as_deref(),
             group = fleet.told_group(),
             count = regions.len(),
-            "{fleet}: not scaled in {}: of the regions in which there are machines the first 100 are fleets, and those whose names are letters, digits and hyphens; FAS_REGIONS names others",
+            "{fleet}: not scaled in {}: {}",
             shown.join(", "),
+            if are_named {
+                "there are machines of the group, and FAS_REGIONS does not name the region: they are left alone"
+            } else {
+                "of the regions in which there are machines the first 100 are fleets, and those whose names are letters, digits and hyphens; FAS_REGIONS names others"
+            },
         );
     }
 

@@ -29,17 +29,31 @@ pub fn regions_of(machines: &[Machine], policy: &Policy) -> BTreeSet<String> {
     first.map(str::to_owned).collect()
 }
 
-/// The regions of a list that are not among [`regions_of`] it, although machines of the group are there: their names are none,
-/// or there are too many before them. By name.
+/// The regions in which a list shows machines of the group of the policy at this place among those of an app, and none of them
+/// has a fleet although each region is one: they are not named, their names are none, or there are too many before them. By
+/// name. Of several policies for one group the first has them.
 #[must_use]
-pub fn regions_left_out(machines: &[Machine], policy: &Policy) -> Vec<String> {
-    let regions = listed_regions(machines, policy);
-    let (names, others): (Vec<&str>, Vec<&str>) = regions.into_iter().partition(is_name);
-    let later = names.into_iter().skip(MOST_REGIONS);
-    let mut left_out: Vec<&str> = others.into_iter().chain(later).collect();
-    left_out.sort_unstable();
-    let left_out = left_out.into_iter().filter(|region| !region.is_empty());
-    left_out.map(str::to_owned).collect()
+pub fn regions_left_out(machines: &[Machine], policies: &[&Policy], place: usize) -> Vec<String> {
+    let Some(policy) = policies.get(place).filter(|policy| policy.per_region) else {
+        return Vec::new();
+    };
+    let is_of_group = |other: &&&Policy| other.process_group == policy.process_group;
+    let others = policies.iter().filter(is_of_group);
+    let is_told_by_another = policies.iter().take(place).any(|one| is_of_group(&one));
+    if is_told_by_another || others.clone().any(|other| !other.per_region) {
+        return Vec::new();
+    }
+    let mut left_out = listed_regions(machines, policy);
+    left_out.remove("");
+    for other in others {
+        if other.regions.is_empty() {
+            let found = regions_of(machines, other);
+            left_out.retain(|region| !found.contains(*region));
+        } else {
+            left_out.retain(|region| other.regions.iter().all(|own| own != region));
+        }
+    }
+    left_out.into_iter().map(str::to_owned).collect()
 }
 
 /// The regions in which a list shows machines of the group on hosts that answer, whatever they are called.
@@ -612,8 +626,43 @@ mod tests {
             (regions.len(), regions.last().map(String::as_str)),
             (100, Some("r099"))
         );
-        let left_out = regions_left_out(&machines, &policy);
+        let left_out = regions_left_out(&machines, &[&policy], 0);
         assert_eq!(left_out, ["r100", "r101", "r102"]);
+    }
+
+    #[test]
+    fn regions_that_no_policy_of_the_group_names_are_left_out_and_told_once() {
+        let list = [
+            "a iad started",
+            "b lhr stopped",
+            "c gru started",
+            "d syd started group=jobs",
+            "e fra started standby",
+        ];
+        let machines: Vec<Machine> = list.iter().map(|text| machine(text)).collect();
+        let of = |regions: &[&str]| Policy {
+            regions: regions.iter().map(|region| (*region).to_owned()).collect(),
+            ..at_once()
+        };
+        let whole = Policy::default();
+        let (east, west, every) = (of(&["iad"]), of(&["lhr", "nrt"]), of(&[]));
+        let left_out = |policies: &[&Policy]| -> Vec<Vec<String>> {
+            let places = 0..policies.len();
+            places
+                .map(|place| regions_left_out(&machines, policies, place))
+                .collect()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(left_out(&[&east]), [["gru", "lhr"]]);
+        assert_eq!(left_out(&[&east, &west]), [&["gru"][..], &none]);
+        assert_eq!(left_out(&[&east, &every]), [none, none]);
+        assert_eq!(left_out(&[&whole]), [none]);
+        assert_eq!(left_out(&[&east, &whole]), [none, none]);
+        let jobs = Policy {
+            process_group: "jobs".to_owned(),
+            ..of(&["iad"])
+        };
+        assert_eq!(left_out(&[&east, &jobs])[1], ["syd"]);
     }
 
     #[test]
@@ -632,7 +681,7 @@ mod tests {
         let policy = at_once();
         let regions = regions_of(&machines, &policy);
         assert_eq!(regions.iter().collect::<Vec<_>>(), ["iad", "lhr"]);
-        assert_eq!(regions_left_out(&machines, &policy), ["no'such"]);
+        assert_eq!(regions_left_out(&machines, &[&policy], 0), ["no'such"]);
         let known = BTreeSet::from(["iad"]);
         let strays = strays_of(&machines, &policy, &known);
         let ids: Vec<&str> = strays.iter().map(|one| one.id.as_str()).collect();

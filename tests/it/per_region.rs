@@ -94,10 +94,20 @@ async fn each_region_keeps_a_spare_by_one_list_a_pass() {
 
 #[tokio::test(start_paused = true)]
 async fn the_regions_that_are_set_are_the_fleets_and_others_are_left_alone() {
+    let logs = Logs::capture();
     let settings = [A_SPARE_IN_EACH, &[("FAS_REGIONS", "iad,syd,iad")]];
     let mut world = world_of(&["iad", "lhr", "lhr"], &settings);
     world.run_for(40).await;
     assert_eq!(counts(&world, &["iad", "syd", "lhr"]), [2, 1, 2]);
+    // A list that lacks them for once makes them no news.
+    for lacks in [&["lhr"][..], &[]] {
+        world.platform().set_list_lacks(APP, lacks);
+        world.run_for(40).await;
+    }
+    let told = logs.with("not scaled in lhr: ");
+    assert_eq!(told.len(), 1, "{:#?}", logs.lines());
+    let why = "FAS_REGIONS does not name the region: they are left alone";
+    assert!(told[0].message.ends_with(why), "{told:#?}");
     let expected = ["iad", "syd"].map(|region| format!("{APP}/app/{region}"));
     assert_eq!(names(&world).await, expected);
 }
