@@ -66,6 +66,11 @@ impl PassLog {
         let before = self.element_counts.remove(metric);
         if elements > 1 {
             self.element_counts.insert(metric.to_owned(), elements);
+            // One number for all regions would be another one for each.
+            let cure = match fleet.region {
+                Some(_) => "sum by (region) (…)",
+                None => "sum()",
+            };
             if before != Some(elements) {
                 tracing::warn!(
                     app = %fleet.app,
@@ -74,7 +79,7 @@ impl PassLog {
                     region = fleet.region.as_deref(),
                     metric,
                     count = elements,
-                    "the query of {metric} returned {elements} elements, only the first is used; aggregate them, for example with sum()",
+                    "the query of {metric} returned {elements} elements, only the first is used; aggregate them, for example with {cure}",
                 );
             }
         }

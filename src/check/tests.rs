@@ -94,6 +94,7 @@ fn sample(value: f64) -> Sample {
     Sample {
         value,
         element_count: 1,
+        is_of_region: false,
         time: None,
         warnings: Vec::new(),
     }

@@ -238,9 +238,14 @@ pub enum CollectError {
     NoMachine,
     /// Of a query's elements some say which region they are about, and some do not.
     #[error(
-        "only some elements have a label `region`: give it to all of them, as `sum by (region) (…)` does, or to none"
+        "only some elements have a label `region`: all need it, as `sum by (region) (…)` gives it; what `or vector(0)` adds has none"
     )]
     SomeRegions,
+    /// A query that is asked for all regions at once matched nothing, and no value is configured for that.
+    #[error(
+        "the query returned nothing for any region (if nothing means 0, set `FAS_PROMETHEUS_EMPTY_VALUE`)"
+    )]
+    NoRegions,
     /// The query has elements for regions, and none for this one, and no value is configured for that.
     #[error(
         "no element has the region `{region}`, only {others} (if nothing means 0, set `FAS_PROMETHEUS_EMPTY_VALUE`)"
@@ -534,6 +539,7 @@ impl CollectError {
     pub(super) fn asked(self, query: &str) -> Self {
         let may_be_the_querys_fault = match self.answer() {
             Self::Empty
+            | Self::NoRegions
             | Self::NoRegion { .. }
             | Self::NoMachine
             | Self::SomeRegions
@@ -593,6 +599,12 @@ impl CollectError {
             Self::ResultType { found } => Self::RangeResultType { found },
             other => other,
         }
+    }
+
+    /// Whether some elements said which region they are about, and some did not.
+    #[must_use]
+    pub fn is_of_some_regions(&self) -> bool {
+        matches!(self.answer(), Self::SomeRegions)
     }
 
     /// The failure without the query.
@@ -689,6 +701,7 @@ impl CollectError {
             Self::Partial => CollectErrorKind::Partial,
             Self::Empty
             | Self::NoMachine
+            | Self::NoRegions
             | Self::NoRegion { .. }
             | Self::Nothing { .. }
             | Self::NoHistory { .. } => CollectErrorKind::Empty,

@@ -75,6 +75,7 @@ pub(super) fn sample<const KEPT: usize>(
     Ok(Sample {
         value: usable(value, empty_value)?,
         element_count,
+        is_of_region: false,
         time,
         warnings: warnings.clone(),
     })
@@ -424,6 +425,7 @@ mod tests {
             let expected = Sample {
                 value,
                 element_count,
+                is_of_region: false,
                 time: None,
                 warnings: Vec::new(),
             };

@@ -52,7 +52,11 @@ pub(super) fn parse_regions(
 ) -> Result<Vec<Result<Sample, CollectError>>, CollectError> {
     let success = instant::read_success::<Head<&RawValue, ELEMENTS>>(status, body)?;
     let Some(by_region) = by_region(&success)? else {
-        let sample = sample(&success, empty_value)?;
+        let sample = sample(&success, empty_value).map_err(|error| match error {
+            // What adds a number to nothing adds it beside the regions' own, too.
+            CollectError::Empty => CollectError::NoRegions,
+            error => error,
+        })?;
         return Ok(regions.iter().map(|_| Ok(sample.clone())).collect());
     };
     let of_region = |region: &&str| {
@@ -70,6 +74,7 @@ pub(super) fn parse_regions(
         Ok(Sample {
             value,
             element_count,
+            is_of_region: true,
             time,
             warnings: success.warnings.clone(),
         })
@@ -273,9 +278,12 @@ mod tests {
             let refused = CollectError::SomeRegions.to_string();
             assert_eq!(shown(&body, Some(1.0)), [refused], "{body}");
         }
+        for body in [answer("vector", "[]"), answer("vector", "null")] {
+            let nothing = shown(&body, None);
+            assert_eq!(nothing, [CollectError::NoRegions.to_string()], "{body}");
+            assert!(!nothing[0].contains("vector(0)"), "{nothing:?}");
+        }
         for body in [
-            answer("vector", "[]"),
-            answer("vector", "null"),
             answer("matrix", "[]"),
             answer("string", r#"[1,"x"]"#),
             answer("vector", "[[]]"),
@@ -291,6 +299,20 @@ mod tests {
             );
         }
         assert_eq!(shown(&answer("vector", "[]"), Some(3.0)), ["3 of 0"; 2]);
+    }
+
+    #[test]
+    fn it_is_told_whether_a_number_is_the_regions_own() {
+        let own = |body: &str| {
+            let results = parse_regions(StatusCode::OK, body.as_bytes(), &REGIONS, Some(0.0));
+            let samples = results.unwrap().into_iter().map(Result::unwrap);
+            samples
+                .map(|sample| sample.is_of_region)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(own(&vector(&[(IAD, "\"1\"")])), [true, true]);
+        assert_eq!(own(&vector(&[("", "\"1\"")])), [false, false]);
+        assert_eq!(own(&answer("scalar", r#"[1,"9"]"#)), [false, false]);
     }
 
     #[test]

@@ -393,6 +393,7 @@ fn sample(count: i64) -> Result<Sample, CollectError> {
     Ok(Sample {
         value: count as f64,
         element_count: 1,
+        is_of_region: false,
         time: None,
         warnings: Vec::new(),
     })
@@ -1146,6 +1147,7 @@ mod tests {
         let three = Ok(Sample {
             value: 3.0,
             element_count: 1,
+            is_of_region: false,
             time: None,
             warnings: Vec::new(),
         });
