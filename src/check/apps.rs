@@ -26,21 +26,40 @@ pub struct App {
     pub report: Report,
 }
 
-/// The steps about several apps. `left_out` is the autoscaler's own app, where the pattern matches it.
+/// The apps of an organization, and whose they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Matched<'list> {
+    /// All of them.
+    pub listed: &'list BTreeSet<String>,
+    /// The autoscaler's own, where the pattern matches it.
+    pub left_out: Option<&'list str>,
+    /// How many the policy scales something of.
+    pub own: usize,
+    /// How many it matches as well, of which policies before it in the list have all that it would take.
+    pub of_others: usize,
+}
+
+/// The steps about several apps.
 #[must_use]
 pub fn of_apps(
     config: &Config,
     selection: &AppSelection,
-    (listed, left_out): (&BTreeSet<String>, Option<&str>),
+    matched: Matched<'_>,
     apps: Vec<App>,
 ) -> Vec<Step> {
+    let Matched {
+        listed,
+        left_out,
+        own,
+        of_others,
+    } = matched;
     let pattern = selection.pattern.as_str();
     let org = selection.org.as_deref().unwrap_or_default();
     let mut steps = vec![Step::ok(
         StepKind::Token,
         format!("FAS_API_TOKEN is accepted, and lists the apps of {org}"),
     )];
-    let matching = apps.len();
+    let matching = own + of_others;
     let sentence = format!(
         "{matching} of the {} apps of {org} match {pattern}",
         listed.len()
@@ -48,6 +67,9 @@ pub fn of_apps(
     steps.push(if matching == 0 {
         Step::failed(StepKind::App, format!("{sentence}: nothing is scaled"))
             .hint(hints::no_app_matches(org, listed))
+    } else if own == 0 {
+        let sentence = format!("{sentence}, and policies before it in the list have all of them");
+        Step::ok(StepKind::App, sentence)
     } else {
         Step::ok(StepKind::App, sentence)
     });
@@ -164,7 +186,7 @@ pub fn unlisted_apps(config: &Config, selection: &AppSelection, error: &ApiError
                     brief(error)
                 ),
             )
-            .hint(hints::new_token(config, selection, None))
+            .hint(hints::new_token_of_org(config, selection))
             .with("fly_request_id", error.request_id.clone()),
             Step::skipped(
                 StepKind::App,

@@ -14,7 +14,7 @@ use crate::{
     shown::{address, excerpt},
 };
 
-use super::{Fleet, Reading, Seen, seen::NAME_LIMIT, source_hints};
+use super::{Fleet, Reading, Seen, by_region, seen::NAME_LIMIT, source_hints};
 
 /// What is shown for the autoscaler's own app where it is not known.
 const SOME_AUTOSCALER: &str = "my-autoscaler";
@@ -26,13 +26,18 @@ fn own(config: &Config) -> &str {
     config.own.app.as_deref().unwrap_or(SOME_AUTOSCALER)
 }
 
-/// A token that Fly accepts; for one app, or for all of an organization.
-pub(super) fn new_token(config: &Config, apps: &AppSelection, app: Option<&str>) -> String {
-    let create = match (apps.pattern.is_wildcard(), &apps.org, app) {
-        (true, Some(org), _) => format!("fly tokens create org {org}"),
-        (_, _, Some(app)) => format!("fly tokens create deploy -a {app}"),
-        (_, _, None) => "fly tokens create org".to_owned(),
-    };
+/// A token that Fly accepts for an app.
+pub(super) fn new_token(seen: &Seen<'_>) -> String {
+    set_token(seen.config, &token_for(seen, seen.app))
+}
+
+/// A token that Fly accepts for all apps of an organization.
+pub(super) fn new_token_of_org(config: &Config, apps: &AppSelection) -> String {
+    let org = apps.org.as_deref().unwrap_or_default();
+    set_token(config, format!("fly tokens create org {org}").trim_end())
+}
+
+fn set_token(config: &Config, create: &str) -> String {
     format!(
         "create a token and set all of it, `FlyV1 ` and commas included:\n\
          fly secrets set -a {} FAS_API_TOKEN=\"$({create})\"",
@@ -41,11 +46,45 @@ pub(super) fn new_token(config: &Config, apps: &AppSelection, app: Option<&str>)
 }
 
 pub(super) fn unknown_app(seen: &Seen<'_>) -> String {
+    let config = seen.config;
+    let name = if config.claims.len() > 1 {
+        format!("app-name of policies[{}]", seen.settings.place)
+    } else {
+        "FAS_APP_NAME".to_owned()
+    };
+    let which = if has_several_apps(config) {
+        "a token for all apps of the policies"
+    } else {
+        "a token for it"
+    };
     format!(
-        "is FAS_APP_NAME right, and does the token cover the app? The names are in: fly apps list\n\
-         a token for it: fly tokens create deploy -a {}",
-        seen.app
+        "is {name} right, and does the token cover the app? The names are in: fly apps list\n\
+         {which}: {}",
+        token_for(seen, seen.app)
     )
+}
+
+/// Whether one token is to be for more than one app, as far as the policies that were not chosen may tell.
+fn has_several_apps(config: &Config) -> bool {
+    let mut apps = config.fleets.iter().map(|fleet| &fleet.apps.pattern);
+    let first = apps.next();
+    config.claims.len() > config.fleets.len() || apps.any(|other| Some(other) != first)
+}
+
+/// What creates a token for the app that a policy names, and for those of the others: one in place of theirs would lose them.
+fn token_for(seen: &Seen<'_>, app: &str) -> String {
+    let apps = &seen.settings.apps;
+    if !apps.pattern.is_wildcard() && !has_several_apps(seen.config) {
+        return format!("fly tokens create deploy -a {app}");
+    }
+    let scope = seen.scope.as_deref().unwrap_or_default();
+    let known = scope.iter().find_map(|token| token.org.as_deref());
+    let about = seen.about.as_ref().ok();
+    let about = about.and_then(|about| about.org.as_deref());
+    match apps.org.as_deref().or(about).or(known) {
+        Some(org) => format!("fly tokens create org {org}"),
+        None => "fly tokens create org".to_owned(),
+    }
 }
 
 pub(super) fn unknown_org() -> String {
@@ -129,6 +168,13 @@ pub(super) fn other_group<'groups>(groups: impl Iterator<Item = &'groups str>) -
     format!(
         "name the process group whose machines are to be scaled: FAS_PROCESS_GROUP={}",
         named.unwrap_or(EVERY_GROUP)
+    )
+}
+
+/// Machines in regions that are no fleets.
+pub(super) fn left_out(app: &str) -> String {
+    format!(
+        "fine if they are not to be scaled; else name their region in FAS_REGIONS, or remove them: fly machine list -a {app}"
     )
 }
 
@@ -298,6 +344,7 @@ pub(super) fn metric(seen: &Seen<'_>, reading: &Reading, error: &CollectError) -
             "if that means 0, as 0/0 of an idle app does: {}",
             written.empty_value()
         ),
+        CollectErrorKind::WrongType if error.is_of_some_regions() => some_regions(seen, reading),
         CollectErrorKind::WrongType => aggregate(seen, reading),
         CollectErrorKind::Query if is_temporal => format!(
             "correct {}: try it in Temporal's web interface",
@@ -347,8 +394,67 @@ fn fly_organization(address: &str) -> Option<&str> {
     path.split(['/', '?']).next().filter(|org| !org.is_empty())
 }
 
+/// Whether one answer has the numbers of all regions, which are fleets.
+fn is_for_all_regions(seen: &Seen<'_>, reading: &Reading) -> bool {
+    let is_prometheus = reading.kind == CollectorKind::Prometheus;
+    is_prometheus && seen.settings.policy.per_region && !reading.asks_each_region
+}
+
+/// One number for all regions, where each may have been meant to have its own.
+pub(super) fn one_for_all(seen: &Seen<'_>, reading: &Reading) -> String {
+    let written = Written::of(seen, reading);
+    let fine = "fine if each region is to have as many; else";
+    if !is_for_all_regions(seen, reading) {
+        let asked = match reading.kind {
+            CollectorKind::Http => ["url", "value"]
+                .map(|key| written.setting(key))
+                .join(" or "),
+            CollectorKind::Redis => written.setting("command"),
+            _ => written.setting("query"),
+        };
+        return format!("{fine} ask for each region's own, with $REGION in {asked}");
+    }
+    let query = by_region::by_region(&configured_query(seen, reading));
+    format!(
+        "{fine} ask for each region's own, with $REGION in {}, or {}:\n{}",
+        written.setting("query"),
+        written.place(),
+        written.query(&query)
+    )
+}
+
+/// Some elements of a query say which region they are about, and some do not.
+fn some_regions(seen: &Seen<'_>, reading: &Reading) -> String {
+    let written = Written::of(seen, reading);
+    let configured = configured_query(seen, reading);
+    let query = by_region::by_region(&configured);
+    if configured.contains("vector(") && !query.contains("vector(") {
+        return format!(
+            "what a region without an element has is set by itself: {}, and {}:\n{}",
+            written.empty_value(),
+            written.place(),
+            written.query(&query)
+        );
+    }
+    let filtered = by_region::with_region_only(&query);
+    let query = filtered.unwrap_or_else(|| "sum by (region) (queue_depth{region!=''})".to_owned());
+    format!(
+        "leave out what is of no region, {}:\n{}",
+        written.place(),
+        written.query(&query)
+    )
+}
+
 pub(super) fn aggregate(seen: &Seen<'_>, reading: &Reading) -> String {
     let written = Written::of(seen, reading);
+    if is_for_all_regions(seen, reading) {
+        let query = by_region::by_region(&configured_query(seen, reading));
+        return format!(
+            "make one number for each region of it, for example {}:\n{}",
+            written.place(),
+            written.query(&query)
+        );
+    }
     let query = format!("sum({})", configured_query(seen, reading));
     format!(
         "make one number of it, for example {}:\n{}",
@@ -361,7 +467,10 @@ pub(super) fn aggregate(seen: &Seen<'_>, reading: &Reading) -> String {
 fn empty(seen: &Seen<'_>, reading: &Reading) -> String {
     let written = Written::of(seen, reading);
     let query = configured_query(seen, reading);
-    if ["=''", "=\"\""].iter().any(|blank| query.contains(blank)) {
+    // To leave out what has no such label is meant.
+    let compared = query.replace("!=''", "").replace("!=\"\"", "");
+    let mut blank = ["=''", "=\"\""].iter();
+    if blank.any(|blank| compared.contains(blank)) {
         let why = match written.item() {
             None => "a shell replaces $APP_NAME between double quotes; in fly.toml it stays",
             Some(_) => {
@@ -371,6 +480,12 @@ fn empty(seen: &Seen<'_>, reading: &Reading) -> String {
         return format!(
             "a label in the query is compared with nothing: {why}:\n{}",
             written.query("sum(queue_depth{app='$APP_NAME'})")
+        );
+    }
+    if is_for_all_regions(seen, reading) {
+        return format!(
+            "try the query in Grafana: is the app's name in it right, and the region in the label region of each element? If nothing means 0: {}",
+            written.empty_value()
         );
     }
     format!(

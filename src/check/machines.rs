@@ -1,13 +1,20 @@
 //! The steps `machines` and `source`: what is seen of the app, and what would be cloned.
 
-use std::{collections::BTreeMap, slice, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    slice,
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use crate::{
     error_chain::chain,
     machines::ApiError,
-    scaling::{CloneTemplate, EVERY_GROUP, Member, Policy, ReleaseView, clone_source, stuck_after},
+    scaling::{
+        CloneTemplate, EVERY_GROUP, Machine, Member, Policy, ReleaseView, clone_source,
+        regions_left_out, strays_of, stuck_after,
+    },
     shown::excerpt,
 };
 
@@ -155,6 +162,48 @@ fn nothing(seen: &Seen<'_>, fleet: &Fleet, group: &str) -> Step {
     .hint(hints::other_group(others.keys().map(String::as_str)))
 }
 
+/// The machines of a group of which each region is a fleet, where they are in none: in regions that none of the app's
+/// `policies`, of which this is the one at `place`, names or can have.
+#[must_use]
+pub fn left_out(
+    (name, app): (&str, &str),
+    machines: &[Machine],
+    (policies, place): (&[&Policy], usize),
+) -> Option<Step> {
+    let policy = policies.get(place)?;
+    let regions = regions_left_out(machines, policies, place);
+    let mut by_region: BTreeMap<String, u32> = BTreeMap::new();
+    for machine in strays_of(machines, policy, &BTreeSet::new()) {
+        if regions.contains(&machine.region) {
+            let region = excerpt(&machine.region, NAME_LIMIT);
+            *by_region.entry(region).or_default() += 1;
+        }
+    }
+    if by_region.is_empty() {
+        return None;
+    }
+    let count: u32 = by_region.values().sum();
+    let is = if count == 1 { "is" } else { "are" };
+    let group = group_text(policy);
+    let where_they_are = list(&by_region, |region, count| format!("{region} {count}"));
+    let are_named = !policy.regions.is_empty();
+    let why = if are_named {
+        "FAS_REGIONS does not name the region"
+    } else {
+        "of the regions in which there are machines the first 100 are fleets, and those whose names are letters, digits and hyphens"
+    };
+    let sentence = format!(
+        "{}{group} {is} left alone ({where_they_are}): {why}",
+        self::machines(count)
+    );
+    Some(
+        Step::warning(StepKind::Machines, sentence)
+            .named(name)
+            .hint(hints::left_out(app))
+            .with("left_alone", object(&by_region)),
+    )
+}
+
 /// Why the list is missing.
 pub(super) fn not_listed(seen: &Seen<'_>, error: &ApiError) -> Step {
     Step::failed(StepKind::Machines, chain(error))
@@ -165,9 +214,8 @@ pub(super) fn not_listed(seen: &Seen<'_>, error: &ApiError) -> Step {
 /// The machine that a create would copy, as far as the release is known.
 pub(super) fn source<'fleet>(seen: &Seen<'_>, fleet: &'fleet Fleet) -> Option<&'fleet Member> {
     let view = match seen.release() {
-        Some(Ok(release)) => ReleaseView::Known(release.as_ref()),
-        Some(Err(_)) => ReleaseView::NoAnswer,
-        None => ReleaseView::NotAsked,
+        Ok(release) => ReleaseView::Known(release.as_ref()),
+        Err(_) => ReleaseView::NoAnswer,
     };
     clone_source(&fleet.observed, &seen.settings.policy, view)
 }

@@ -22,6 +22,10 @@ const AGE_WORTH_TELLING: f64 = 2.0;
 
 /// What each metric came to, and how busy machines are said to be.
 pub(super) fn steps(seen: &Seen<'_>) -> Vec<Step> {
+    if seen.settings.is_of_regions() && !seen.settings.collectors.is_empty() {
+        let why = "each region is asked about by itself, and none is known";
+        return vec![Step::skipped(StepKind::Metric, why)];
+    }
     if seen.metrics.is_empty() {
         let why = "none is configured: the expressions use the built-in machine counts and the time alone";
         return vec![Step::skipped(StepKind::Metric, why)];
@@ -147,22 +151,46 @@ fn value(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Vec<Step> {
         steps.push(Step::warning(StepKind::Metric, sentence).hint(hints::empty_value()));
     }
     if sample.element_count > 1 {
+        let about = match (sample.is_of_region, &seen.settings.policy.region) {
+            (true, Some(region)) => format!(" for {region}"),
+            _ => String::new(),
+        };
         steps.push(
             Step::warning(
                 StepKind::Metric,
                 format!(
-                    "the query returned {} elements, only the first is used",
+                    "the query returned {} elements{about}, only the first is used",
                     sample.element_count
                 ),
             )
             .hint(hints::aggregate(seen, reading)),
         );
     }
+    steps.extend(one_for_all(seen, reading, sample));
     for warning in &sample.warnings {
         let sentence = format!("the server warns: {warning}");
         steps.push(Step::warning(StepKind::Metric, sentence));
     }
     steps
+}
+
+/// That a number which is no region's own is what each of several regions scales to.
+fn one_for_all(seen: &Seen<'_>, reading: &Reading, sample: &Sample) -> Option<Step> {
+    let is_own = reading.asks_each_region || sample.is_of_region;
+    let is_alone = seen.settings.policy.region.is_none() || seen.regions == Some(1);
+    let is_read = seen.settings.targets.read(&reading.metric);
+    if is_own || is_alone || !is_read || sample.element_count == 0 {
+        return None;
+    }
+    let all = match seen.regions {
+        Some(regions) => format!("all {regions} regions"),
+        None => "every region".to_owned(),
+    };
+    let sentence = format!(
+        "the number {} holds for {all}: each of them scales to the whole of it",
+        sample.value
+    );
+    Some(Step::warning(StepKind::Metric, sentence).hint(hints::one_for_all(seen, reading)))
 }
 
 /// Whether a target has no value for want of this metric, whatever the others are.

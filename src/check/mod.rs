@@ -8,6 +8,7 @@
 //! does after a start.
 
 mod apps;
+mod by_region;
 mod configuration;
 mod expressions;
 mod hints;
@@ -24,10 +25,11 @@ mod tests;
 mod token;
 
 pub use self::{
-    apps::{App, of_another_policy, of_apps, of_fleets, unlisted_apps},
+    apps::{App, Matched, of_another_policy, of_apps, of_fleets, unlisted_apps},
     configuration::{Port, accepted, refused, unreadable},
     expressions::worked_out,
+    machines::left_out,
     report::{Report, Status, Step, StepKind},
-    seen::{Crowd, Fleet, Reading, Seen},
+    seen::{Crowd, Fleet, Reading, Seen, Wanted},
     steps::steps,
 };

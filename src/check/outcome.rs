@@ -12,10 +12,7 @@ use super::{Fleet, Seen, Step, StepKind, hints, token::brief};
 
 /// What the current release is.
 pub(super) fn release(seen: &Seen<'_>) -> Vec<Step> {
-    let Some(answer) = seen.release() else {
-        return Vec::new();
-    };
-    let step = match answer {
+    let step = match seen.release() {
         Ok(None) => Step::ok(
             StepKind::Release,
             "the app was never released: no deploy holds anything back",
@@ -77,9 +74,7 @@ fn no_release(seen: &Seen<'_>, error: &ApiError) -> Step {
         .hint(hints::no_answer(error, &seen.config.api.graphql_url))
     } else {
         let hint = match error.verdict() {
-            Verdict::Unauthorized => {
-                hints::new_token(seen.config, &seen.settings.apps, Some(seen.app))
-            }
+            Verdict::Unauthorized => hints::new_token(seen),
             Verdict::Gone => hints::unknown_app(seen),
             _ => hints::no_answer(error, &seen.config.api.graphql_url),
         };
@@ -177,9 +172,8 @@ pub(super) fn plan(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
 /// What else has to come before something is destroyed that is only waited for now: nobody asks for the release before.
 fn waits_for_release(seen: &Seen<'_>) -> &'static str {
     match seen.release() {
-        None => "",
-        Some(Err(_)) => ", once Fly says that no deploy is running",
-        Some(Ok(release)) => {
+        Err(_) => ", once Fly says that no deploy is running",
+        Ok(release) => {
             let policy = &seen.settings.policy;
             let is_held = Memory::default().release_in_progress(release.as_ref(), policy, seen.now);
             if is_held {

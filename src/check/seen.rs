@@ -2,18 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use crate::{
     collect::{CollectError, Sample},
     config::{CollectorKind, Config, FleetConfig},
-    decide::{Decided, ReleaseAnswer, Undecided},
+    decide::{Decided, Place, ReleaseAnswer, Undecided},
     expr::Values,
     machines::{ApiError, AppAbout, TokenScope},
     scaling::{
-        Busyness, Counts, Evaluation, Group, Limited, Machine, Memory, Now, Observed, Policy,
-        Release, limit, regions_of, strays_of,
+        Busyness, Counts, Evaluation, Group, Ids, Limited, Machine, MachineList, Memory, Now,
+        Observed, Policy, Release, limit, regions_of, strays_of,
     },
     shown::excerpt,
 };
@@ -25,8 +26,10 @@ pub(super) const NAME_LIMIT: usize = 60;
 pub struct Seen<'seen> {
     /// The configuration.
     pub config: &'seen Config,
-    /// What of it is about this app and process group.
+    /// What of it is about this app and process group, or one region of it.
     pub settings: &'seen FleetConfig,
+    /// How many regions of the group are fleets, where each is one; `None` where that is not known.
+    pub regions: Option<usize>,
     /// The app.
     pub app: &'seen str,
     /// Whether the app may be without machines: a wildcard matched it, and nobody named it.
@@ -36,9 +39,9 @@ pub struct Seen<'seen> {
     /// How long what a pass asks before it acts took, one after the other as a pass asks it.
     pub took: Duration,
     /// What the token is for, by its own account.
-    pub scope: Result<Vec<TokenScope>, ApiError>,
+    pub scope: &'seen Result<Vec<TokenScope>, ApiError>,
     /// The app, by its own account.
-    pub about: Result<AppAbout, ApiError>,
+    pub about: &'seen Result<AppAbout, ApiError>,
     /// Each metric, in the order of the collectors.
     pub metrics: Vec<Reading>,
     /// How busy machines are, where the policy wants to know.
@@ -46,9 +49,9 @@ pub struct Seen<'seen> {
     /// The values that expressions read: the metrics', and the counts' where the machines are known.
     pub values: Values,
     /// The machines and what comes of them.
-    pub fleet: Result<Fleet, ApiError>,
-    /// The current release, where no decision has asked for it.
-    pub release: Option<Result<Option<Release>, ApiError>>,
+    pub fleet: Result<Fleet, Arc<ApiError>>,
+    /// The current release.
+    pub release: ReleaseAnswer,
 }
 
 impl Seen<'_> {
@@ -59,10 +62,8 @@ impl Seen<'_> {
     }
 
     /// What the current release is.
-    pub(super) fn release(&self) -> Option<&Result<Option<Release>, ApiError>> {
-        let fleet = self.fleet.as_ref().ok();
-        let asked = fleet.and_then(|fleet| fleet.decided.asked.as_deref());
-        asked.or(self.release.as_ref())
+    pub(super) fn release(&self) -> &Result<Option<Release>, ApiError> {
+        &self.release
     }
 }
 
@@ -77,8 +78,21 @@ pub struct Reading {
     pub query: String,
     /// The server's address, without secrets.
     pub address: String,
+    /// Whether something else is asked, or elsewhere, for each region.
+    pub asks_each_region: bool,
     /// What was answered.
     pub result: Result<Sample, CollectError>,
+}
+
+/// A fleet of which it is to be said what a pass would do, and what it goes by.
+#[derive(Debug)]
+pub struct Wanted<'asked> {
+    /// What is wanted of it.
+    pub settings: &'asked FleetConfig,
+    /// The metrics; the counts of its machines are put beside them.
+    pub values: &'asked mut Values,
+    /// How busy machines are, as a pass would be told that has to know.
+    pub busy: Busyness,
 }
 
 /// The machines of one app, and what a pass would do about them.
@@ -97,46 +111,79 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// What comes of a list, by the code that the daemon decides by and a memory as that of a daemon which has just started.
-    ///
-    /// Puts the counts of the machines beside the metrics in `values`. Awaits `ask` and `ask_busy` only where [`Undecided::decide`] does.
-    pub async fn of(
-        settings: &FleetConfig,
-        machines: Vec<Machine>,
-        values: &mut Values,
+    /// What comes of a list for each fleet that a policy has in an app, by the code that the daemon decides by and a memory as
+    /// that of a daemon which has just started. Regions of one group decide one after the other, beside each other.
+    pub async fn of_all(
+        wanted: Vec<Wanted<'_>>,
+        machines: &[Machine],
+        release: &ReleaseAnswer,
         now: Now,
-        (ask, ask_busy): (
-            impl Future<Output = ReleaseAnswer>,
-            impl Future<Output = Busyness>,
-        ),
-    ) -> Self {
-        let policy = &settings.policy;
-        let crowd = Crowd::of(&machines, policy);
-        let mut memory = Memory::default();
-        let strays = policy.region.as_deref().map(|region| {
-            let strays = strays_of(&machines, policy, &BTreeSet::from([region]));
+    ) -> Vec<Self> {
+        let ids = machines.iter().map(|machine| machine.id.as_str().into());
+        let ids: Arc<Ids> = Arc::new(ids.collect());
+        let seen = wanted.into_iter().map(|wanted| {
+            let mut memory = Memory::default();
+            let list = MachineList::shared(machines, &ids);
+            let observed = memory.note_list(list, &wanted.settings.policy, now);
+            (wanted, memory, observed)
+        });
+        let seen: Vec<(Wanted<'_>, Memory, Observed)> = seen.collect();
+        let policies = seen.iter().map(|(wanted, ..)| &wanted.settings.policy);
+        let regions = policies.clone().filter_map(|one| one.region.as_deref());
+        let regions: BTreeSet<&str> = regions.collect();
+        let strays = policies.clone().next().map(|policy| {
+            let strays = strays_of(machines, policy, &regions);
             strays.into_iter().cloned().collect::<Vec<Machine>>()
         });
-        let mut observed = memory.note_list(machines, policy, now);
-        if let Some(strays) = strays {
-            let group = Group::of([&observed], &strays);
-            observed.elsewhere = group.beside(0, policy);
+        let members = seen.iter().map(|(.., observed)| observed);
+        let group = Group::of(members, &strays.unwrap_or_default());
+        let group = Arc::new(Mutex::new(group));
+        let mut fleets = Vec::new();
+        for (at, (wanted, memory, observed)) in seen.into_iter().enumerate() {
+            let is_of_region = wanted.settings.policy.region.is_some();
+            let place = is_of_region.then(|| Place::new(Arc::clone(&group), at));
+            let known = (machines, release, now);
+            fleets.push(Self::of(wanted, (memory, observed), place, known).await);
+        }
+        fleets
+    }
+
+    async fn of(
+        wanted: Wanted<'_>,
+        (mut memory, mut observed): (Memory, Observed),
+        place: Option<Place>,
+        (machines, release, now): (&[Machine], &ReleaseAnswer, Now),
+    ) -> Self {
+        let Wanted {
+            settings,
+            values,
+            busy,
+        } = wanted;
+        let policy = &settings.policy;
+        if let Some(place) = &place {
+            observed.elsewhere = place.beside(policy);
         }
         let is_metric = |name: &str| settings.collectors.iter().any(|one| one.metric == name);
         *values = Counts::of(&observed).beside(values, is_metric);
         let evaluation = settings.targets.evaluate(values, now);
         let limited = limit(evaluation.targets, &observed, policy, &mut memory, now);
+        if policy.asks_busy {
+            // A pass asks once something that runs is to go; what waits for that is told by what is known already.
+            observed.busyness = busy.about(&observed);
+        }
+        let busyness = observed.busyness.clone();
         let undecided = Undecided {
             observed: &mut observed,
-            place: None,
+            place: place.as_ref(),
             limited: &limited,
             policy,
             memory: &mut memory,
             now,
         };
-        let decided = undecided.decide(ask, ask_busy).await;
+        let answer = async { Arc::clone(release) };
+        let decided = undecided.decide(answer, async { busyness }).await;
         Self {
-            crowd,
+            crowd: Crowd::of(machines, policy),
             observed,
             evaluation,
             limited,

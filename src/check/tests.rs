@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::{outcome, proxy, *};
 use crate::{
     collect::{CollectError, Sample},
-    config::{CollectorKind, Config, ConfigErrors, Purpose, Sources, Spelling},
+    config::{CollectorConfig, CollectorKind, Config, ConfigErrors, Purpose, Sources, Spelling},
     labels::Operation,
     machines::{ApiError, ApiErrorCause, AppAbout, TokenScope},
     scaling::{Busyness, InitialState, Kind, Machine, MachineConfig, Note, Now, Release, State},
@@ -30,6 +30,8 @@ struct Scene {
     asked: CollectorKind,
     /// How busy machines are said to be.
     busy: Option<Result<Busyness, CollectError>>,
+    /// The region that is looked at, and how many are fleets.
+    region: Option<(&'static str, usize)>,
 }
 
 /// An app with one started machine, scaled by `queue_depth`, which is 10.
@@ -63,6 +65,7 @@ fn scene() -> Scene {
         took: Duration::from_secs(1),
         asked: CollectorKind::Prometheus,
         busy: None,
+        region: None,
     }
 }
 
@@ -171,46 +174,54 @@ impl Scene {
             }
         };
         let now = now();
-        let mut values = crate::expr::Values::new(&config.fleets[0].names);
+        let whole = &config.fleets[0];
+        let settings = self.region.map(|(region, _)| whole.of_region(region));
+        let settings = settings.as_ref().unwrap_or(whole);
+        let mut values = crate::expr::Values::new(&settings.names);
         let mut metrics = Vec::new();
         for (metric, result) in self.metrics {
             values.set(metric, result.as_ref().ok().map(|sample| sample.value));
             let query = self.settings.get("FAS_PROMETHEUS_QUERY").unwrap_or(&"");
+            let mut configured = settings.collectors.iter();
+            let configured = configured.find(|one| one.metric == metric);
             metrics.push(Reading {
                 metric: metric.to_owned(),
                 kind: self.asked,
                 query: query.replace("$APP_NAME", "web"),
                 address: "https://api.fly.io/prometheus/acme".to_owned(),
+                asks_each_region: configured.is_some_and(CollectorConfig::asks_each_region),
                 result,
             });
         }
-        let mut release = Some(call(Operation::CurrentRelease, self.release));
+        let release = Arc::new(call(Operation::CurrentRelease, self.release));
+        let busy = self.busy.as_ref().and_then(|busy| busy.as_ref().ok());
         let fleet = call(Operation::ListMachines, self.machines).map(|machines| {
-            let answer = async { Arc::new(release.take().expect("asked once")) };
-            Fleet::of(
-                &config.fleets[0],
-                machines,
-                &mut values,
-                now,
-                (answer, async { Busyness::Unknown }),
-            )
-            .now_or_never()
-            .expect("nothing is waited for")
+            let wanted = Wanted {
+                settings,
+                values: &mut values,
+                busy: busy.cloned().unwrap_or(Busyness::Unknown),
+            };
+            let fleets = Fleet::of_all(vec![wanted], &machines, &release, now).now_or_never();
+            let fleet = fleets.and_then(|mut fleets| fleets.pop());
+            fleet.expect("nothing is waited for")
         });
+        let scope = call(Operation::CurrentTokens, self.scope);
+        let about = call(Operation::GetApp, self.about);
         let mut all = accepted(&config, &Port::Fine);
         let report = steps(&Seen {
             config: &config,
-            settings: &config.fleets[0],
+            settings,
+            regions: self.region.map(|(_, regions)| regions),
             app: "web",
             may_be_empty: self.may_be_empty,
             now,
             took: self.took,
-            scope: call(Operation::CurrentTokens, self.scope),
-            about: call(Operation::GetApp, self.about),
+            scope: &scope,
+            about: &about,
             metrics,
             busy: self.busy,
             values,
-            fleet,
+            fleet: fleet.map_err(Arc::new),
             release,
         });
         all.extend(report.steps);
@@ -765,15 +776,16 @@ fn what_is_skipped_for_one_reason_is_one_line_for_people() {
     };
     let scene = scene().set("FAS_APP_NAME", "web*").set("FAS_ORG", "acme");
     let config = scene.config().expect("a valid configuration");
-    let listed = ["web-0", "web-1"].map(str::to_owned);
+    let listed = ["web-0", "web-1"].map(str::to_owned).into();
     let apps = vec![empty("web-0"), empty("web-1")];
+    let matched = Matched {
+        listed: &listed,
+        left_out: None,
+        own: 2,
+        of_others: 0,
+    };
     let text = Report {
-        steps: of_apps(
-            &config,
-            &config.fleets[0].apps,
-            (&listed.into(), None),
-            apps,
-        ),
+        steps: of_apps(&config, &config.fleets[0].apps, matched, apps),
         ..Report::default()
     }
     .text();
@@ -1220,7 +1232,14 @@ fn of_several_apps_the_failures_come_first() {
     ];
     let listed = ["web-0", "web-1", "web-2", "web-3", "other"].map(str::to_owned);
     let selection = &config.fleets[0].apps;
-    let steps = of_apps(&config, selection, (&listed.into(), Some("web-me")), apps);
+    let listed = listed.into();
+    let matched = Matched {
+        listed: &listed,
+        left_out: Some("web-me"),
+        own: 4,
+        of_others: 0,
+    };
+    let steps = of_apps(&config, selection, matched, apps);
     let lines: Vec<String> = steps
         .iter()
         .filter(|step| step.kind == StepKind::App)
@@ -1245,6 +1264,264 @@ fn of_several_apps_the_failures_come_first() {
         .find(|step| step.name.as_deref() == Some("web-2"));
     let hint = failed.and_then(|step| step.hint.as_deref());
     assert_eq!(hint, Some("all about it: fly-autoscaler check --app web-2"));
+    // What a policy before it in the list has is matched all the same.
+    let of_others = |of_others| {
+        let matched = Matched {
+            own: 0,
+            of_others,
+            ..matched
+        };
+        let steps = of_apps(&config, selection, matched, Vec::new());
+        let mut steps = steps.into_iter().filter(|one| one.kind == StepKind::App);
+        steps.next().map(|step| (step.status, step.sentence))
+    };
+    let all =
+        "2 of the 5 apps of acme match web*, and policies before it in the list have all of them";
+    assert_eq!(of_others(2), Some((Status::Ok, all.to_owned())));
+    let none = "0 of the 5 apps of acme match web*: nothing is scaled";
+    assert_eq!(of_others(0), Some((Status::Failed, none.to_owned())));
+}
+
+/// An app of which each region is a fleet, as seen by one of them, of so many.
+fn region(regions: usize) -> Scene {
+    let mut scene = scene().set("FAS_PER_REGION", "true");
+    scene.region = Some(("ord", regions));
+    scene
+}
+
+/// The lines about the metric, with what to do.
+fn of_metric(scene: Scene) -> Vec<(Status, String, String)> {
+    let steps = scene.report().steps.into_iter();
+    let steps = steps.filter(|step| step.kind == StepKind::Metric);
+    steps
+        .map(|step| (step.status, step.sentence, step.hint.unwrap_or_default()))
+        .collect()
+}
+
+#[test]
+fn the_cure_of_a_regions_metric_leaves_each_region_its_own() {
+    let by_region = "sum by (region) (depth{app='$APP_NAME'})";
+    let with_default = "sum by (region) (depth{app='$APP_NAME'}) or vector(0)";
+    let summed = "sum(sum by (region) (depth{app='$APP_NAME'}) or vector(0))";
+    let none = || CollectError::NoRegion {
+        region: "ord".to_owned(),
+        others: "iad".to_owned(),
+    };
+    let several = |is_of_region| Sample {
+        element_count: 2,
+        is_of_region,
+        ..sample(12.0)
+    };
+    let cure = format!("FAS_PROMETHEUS_QUERY = \"{by_region}\"");
+    let zero = "FAS_PROMETHEUS_EMPTY_VALUE=0".to_owned();
+    let filtered = by_region.replace("'}", "',region!=''}");
+    let cases: [(&str, Result<Sample, CollectError>, Vec<&str>); 8] = [
+        (by_region, Err(none()), vec![&zero]),
+        (by_region, Err(CollectError::NoRegions), vec![&zero]),
+        (
+            with_default,
+            Err(CollectError::SomeRegions),
+            vec![&zero, &cure],
+        ),
+        (summed, Err(CollectError::SomeRegions), vec![&zero, &cure]),
+        (by_region, Err(CollectError::SomeRegions), vec![&filtered]),
+        ("depth{app='$APP_NAME'}", Ok(several(true)), vec![&cure]),
+        ("depth{app='$APP_NAME'}", Ok(several(false)), vec![&cure]),
+        (
+            "sum(depth{app='$APP_NAME'})",
+            Ok(sample(65.0)),
+            vec![&cure, "$REGION"],
+        ),
+    ];
+    for (query, answer, parts) in cases {
+        let query: &'static str = query.to_owned().leak();
+        let found = of_metric(region(3).set("FAS_PROMETHEUS_QUERY", query).metric(answer));
+        let hints: Vec<&str> = found.iter().map(|(.., hint)| hint.as_str()).collect();
+        let hints = hints.concat();
+        for part in parts {
+            assert!(hints.contains(part), "{query}: {part}: {hints}");
+        }
+        for trap in ["or vector", "sum(sum", "\"sum("] {
+            assert!(!hints.contains(trap), "{query}: {hints}");
+        }
+    }
+    // A query for each region is about one alone.
+    let own = "depth{app='$APP_NAME',region='$REGION'}";
+    let answer = Ok(several(false));
+    let found = of_metric(region(3).set("FAS_PROMETHEUS_QUERY", own).metric(answer));
+    let hint = &found[1].2;
+    assert!(hint.contains(&format!("\"sum({own})\"")), "{hint}");
+    // To leave out what has no region is no comparison that a shell has emptied.
+    let leaves_out = region(3)
+        .set(
+            "FAS_PROMETHEUS_QUERY",
+            "sum by (region) (depth{region!=''})",
+        )
+        .metric(Err(CollectError::NoRegions));
+    let hint = &of_metric(leaves_out)[0].2;
+    assert!(!hint.contains("a shell replaces"), "{hint}");
+}
+
+#[test]
+fn the_cure_of_a_regions_metric_names_the_keys_of_the_file() {
+    let mut of_file = region(3).metric(Err(CollectError::SomeRegions));
+    of_file.file = Some(
+        "metric-collectors:\n  - {type: prometheus, metric-name: queue_depth, query: 'sum by (region) (depth) or vector(0)', address: 'http://localhost:9090'}\n",
+    );
+    let cure = "what a region without an element has is set by itself: `empty-value: 0` at metric-collectors[0], and in the file, at metric-collectors[0]:\n\
+                query: \"sum by (region) (depth)\"";
+    assert_eq!(of_metric(of_file)[0].2, cure);
+}
+
+#[test]
+fn one_number_for_several_regions_is_warned_of_where_a_target_reads_it() {
+    let told = |scene: Scene| {
+        let found = of_metric(scene).into_iter();
+        let mut found = found
+            .filter(|(status, said, _)| *status == Status::Warning && said.contains("holds for"));
+        found.next().map(|(_, said, hint)| (said, hint))
+    };
+    let all = |scene: Scene| told(scene).map(|(said, _)| said);
+    let one = "the number 10 holds for all 3 regions: each of them scales to the whole of it";
+    assert_eq!(all(region(3)).as_deref(), Some(one));
+    assert_eq!(all(region(1)), None);
+    assert_eq!(all(scene()), None);
+    let own = Sample {
+        is_of_region: true,
+        ..sample(10.0)
+    };
+    assert_eq!(all(region(3).metric(Ok(own))), None);
+    let of_each = "sum(depth{region='$REGION'})";
+    assert_eq!(all(region(3).set("FAS_PROMETHEUS_QUERY", of_each)), None);
+    let unread = region(3).set("FAS_CREATED_MACHINE_COUNT", "3");
+    assert_eq!(all(unread), None);
+    let mut redis = region(3)
+        .set("FAS_PROMETHEUS_ADDRESS", "")
+        .set("FAS_PROMETHEUS_METRIC_NAME", "")
+        .set("FAS_PROMETHEUS_QUERY", "")
+        .set("FAS_REDIS_URL", "redis://localhost")
+        .set("FAS_REDIS_METRIC_NAME", "queue_depth")
+        .set("FAS_REDIS_COMMAND", "LLEN queue");
+    redis.asked = CollectorKind::Redis;
+    let (_, hint) = told(redis).expect("a warning");
+    assert_eq!(
+        hint,
+        "fine if each region is to have as many; else ask for each region's own, with $REGION in FAS_REDIS_COMMAND"
+    );
+}
+
+#[test]
+fn regions_of_one_group_decide_beside_each_other() {
+    let scene = scene()
+        .set("FAS_PER_REGION", "true")
+        .set("FAS_CREATED_MACHINE_COUNT", "0");
+    let config = scene.config().expect("a valid configuration");
+    let in_region = |id: &str, region: &str| {
+        let mut machine = machine(id, State::Stopped);
+        machine.region = region.to_owned();
+        machine
+    };
+    let machines = [in_region("a", "iad"), in_region("b", "ord")];
+    let regions = ["iad", "ord"].map(|region| config.fleets[0].of_region(region));
+    let mut values = [0, 1].map(|_| crate::expr::Values::new(&config.fleets[0].names));
+    let wanted = regions.iter().zip(&mut values);
+    let wanted = wanted.map(|(settings, values)| Wanted {
+        settings,
+        values,
+        busy: Busyness::Unknown,
+    });
+    let release = Arc::new(call(Operation::CurrentRelease, Ok(None)));
+    let fleets = Fleet::of_all(wanted.collect(), &machines, &release, now());
+    let fleets = fleets.now_or_never().expect("nothing is waited for");
+    let acts = fleets.iter().map(|one| one.decided.plan.action.is_some());
+    assert_eq!(acts.collect::<Vec<_>>(), [true, false], "one stays");
+}
+
+#[test]
+fn machines_in_regions_that_are_no_fleets_are_told_as_left_alone() {
+    let scene = scene()
+        .set("FAS_PER_REGION", "true")
+        .set("FAS_REGIONS", "iad,fra");
+    let config = scene.config().expect("a valid configuration");
+    let machines = [machine("a", State::Started), machine("b", State::Stopped)];
+    let policies = [&config.fleets[0].policy];
+    let step = left_out(("web/app", "web"), &machines, (&policies, 0)).expect("a line");
+    assert_eq!(step.status, Status::Warning);
+    assert_eq!(
+        step.sentence,
+        "2 machines of the group app are left alone (ord 2): FAS_REGIONS does not name the region"
+    );
+    assert!(
+        step.hint
+            .is_some_and(|hint| hint.contains("fly machine list -a web"))
+    );
+    assert_eq!(step.detail["left_alone"]["ord"], 2);
+    assert!(left_out(("web/app", "web"), &[], (&policies, 0)).is_none());
+}
+
+#[test]
+fn no_more_running_machines_are_said_to_go_than_are_idle() {
+    let said = |busy: Busyness, limit: &'static str| {
+        let machines = ["a", "b", "c", "d"].map(|id| machine(id, State::Started));
+        let mut scene = scene()
+            .set("FAS_PROMETHEUS_BUSY_QUERY", "busy")
+            .set("FAS_BUSY_LIMIT", limit)
+            .machines(machines.to_vec());
+        scene.busy = Some(Ok(busy));
+        scene.lines(StepKind::Plan)
+    };
+    let loads = |busy: [f64; 4]| {
+        let ids = ["a", "b", "c", "d"].map(str::to_owned);
+        Busyness::of(ids.into_iter().zip(busy))
+    };
+    let up_to = |plan: &[String]| {
+        let told = plan.iter().find_map(|line| {
+            let (_, after) = line.split_once("up to ")?;
+            after
+                .split_once(" running")
+                .map(|(count, _)| count.to_owned())
+        });
+        told.unwrap_or_else(|| "0".to_owned())
+    };
+    let one_idle = said(loads([3.0, 0.0, 2.0, 1.0]), "0");
+    assert_eq!(up_to(&one_idle), "1", "{one_idle:?}");
+    let all_idle = said(loads([0.0; 4]), "0");
+    assert_eq!(up_to(&all_idle), "3", "{all_idle:?}");
+    let no_limit = said(loads([9.0; 4]), "");
+    assert_eq!(up_to(&no_limit), "3", "{no_limit:?}");
+    for busy in [loads([1.0; 4]), Busyness::Unknown] {
+        let none = said(busy, "0");
+        assert_eq!(up_to(&none), "0", "{none:?}");
+        assert!(
+            none.iter()
+                .any(|line| line.contains("not stopped or destroyed")),
+            "{none:?}"
+        );
+    }
+}
+
+#[test]
+fn a_token_for_policies_of_several_apps_is_one_for_all_of_them() {
+    let refused = |file: &'static str, code: u16| {
+        let mut scene = scene();
+        scene.file = Some(file);
+        scene.machines = Err(status(code));
+        scene.about = Err(status(code));
+        let steps = scene.report().steps.into_iter();
+        let mut failed = steps.filter(|step| step.status == Status::Failed);
+        failed.next().and_then(|step| step.hint).unwrap_or_default()
+    };
+    let several = "policies:\n  - {app-name: web}\n  - {app-name: other}\n";
+    let one = "policies:\n  - {process-group: app}\n  - {process-group: jobs}\n";
+    for code in [401, 404] {
+        let hint = refused(several, code);
+        assert!(hint.contains("fly tokens create org acme"), "{hint}");
+        assert!(!hint.contains("create deploy"), "{hint}");
+        let hint = refused(one, code);
+        assert!(hint.contains("fly tokens create deploy -a web"), "{hint}");
+    }
+    let hint = refused(several, 404);
+    assert!(hint.contains("is app-name of policies[0] right"), "{hint}");
 }
 
 /// Something that only a daemon that has run for a while meets, as a check's step: it has the same advice for it.
@@ -1366,6 +1643,24 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
             "the app has no machines: nothing to clone",
             empty.report().steps,
         ),
+        (
+            "only some elements have a label",
+            region(3)
+                .metric(Err(CollectError::SomeRegions))
+                .report()
+                .steps,
+        ),
+        ("holds for all 3 regions", region(3).report().steps),
+        ("FAS_REGIONS does not name the region", {
+            let scene = scene()
+                .set("FAS_PER_REGION", "true")
+                .set("FAS_REGIONS", "iad");
+            let config = scene.config().expect("a valid configuration");
+            let machines = [machine("a", State::Started)];
+            let policies = [&config.fleets[0].policy];
+            let step = left_out(("web/app", "web"), &machines, (&policies, 0));
+            step.into_iter().collect()
+        }),
         (
             "returned 3 elements, only the first is used",
             scene().metric(Ok(three)).report().steps,

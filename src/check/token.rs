@@ -126,11 +126,7 @@ fn refused(seen: &Seen<'_>, error: &ApiError) -> Step {
         ),
     };
     Step::failed(StepKind::Token, sentence)
-        .hint(hints::new_token(
-            seen.config,
-            &seen.settings.apps,
-            Some(app),
-        ))
+        .hint(hints::new_token(seen))
         .with("fly_request_id", error.request_id.clone())
 }
 

@@ -1,8 +1,9 @@
 //! What the commands ask with that look and write nothing.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
+use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::{
     config::{Config, FleetConfig},
     machines::{Api, ApiError, ApiOptions, AppClient},
     metrics::Metrics,
-    scaling::{Now, Policy, regions_of},
+    scaling::{Machine, Now, Policy, regions_of},
     shutdown::Shutdown,
     transport::{HttpTransport, Transport},
 };
@@ -40,14 +41,25 @@ pub(super) async fn fleets_of(
     if !settings.is_of_regions() {
         return Ok(vec![settings.clone()]);
     }
+    let machines = if settings.policy.regions.is_empty() {
+        client.list_machines(deadline).await?
+    } else {
+        Vec::new()
+    };
+    Ok(regions(settings, &machines))
+}
+
+/// The fleets of a policy that has one for each region: of those that are set, or else of those in which a list shows machines of
+/// the group.
+pub(super) fn regions(settings: &FleetConfig, machines: &[Machine]) -> Vec<FleetConfig> {
     let policy = &settings.policy;
     let regions: BTreeSet<String> = if policy.regions.is_empty() {
-        regions_of(&client.list_machines(deadline).await?, policy)
+        regions_of(machines, policy)
     } else {
         policy.regions.iter().cloned().collect()
     };
     let fleets = regions.iter().map(|region| settings.of_region(region));
-    Ok(fleets.collect())
+    fleets.collect()
 }
 
 /// Asks for the metrics of one fleet as a pass does.
@@ -56,15 +68,26 @@ pub(super) async fn collect(
     policy: &Policy,
     now: Now,
 ) -> Readings {
-    let (timeout, uncounted) = (policy.timeout, Metrics::new());
-    match &policy.region {
-        None => collect_all(collectors, app, now, timeout, &uncounted).await,
-        Some(region) => {
-            let about = (app, vec![Arc::clone(region)]);
-            let questions = EachRegion::new(collectors, about, now, timeout, &uncounted);
-            questions.of(0).await
-        }
+    let regions: Vec<Arc<str>> = policy.region.iter().cloned().collect();
+    let mut each = collect_each((collectors, app), regions, policy.timeout, now).await;
+    each.pop().unwrap_or_default()
+}
+
+/// Asks for the metrics of these regions as a pass does, which asks for all of them at once where it can; without any, for those
+/// of an app.
+pub(super) async fn collect_each(
+    (collectors, app): (&[Collector], &str),
+    regions: Vec<Arc<str>>,
+    timeout: Duration,
+    now: Now,
+) -> Vec<Readings> {
+    let uncounted = Metrics::new();
+    if regions.is_empty() {
+        return vec![collect_all(collectors, app, now, timeout, &uncounted).await];
     }
+    let places = 0..regions.len();
+    let questions = EachRegion::new(collectors, (app, regions), now, timeout, &uncounted);
+    join_all(places.map(|place| questions.of(place))).await
 }
 
 /// Fly's APIs. No write can leave it, whatever the configuration says.

@@ -4,7 +4,6 @@
 //! a pass would do by the daemon's own code.
 
 use std::{
-    borrow::Cow,
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
@@ -15,7 +14,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::join_all, stream};
 use http::Request;
 use tokio::time::{Instant, timeout};
 
@@ -26,17 +25,18 @@ use super::{
     serve::{INTERRUPTED, Signals},
 };
 use crate::{
-    check::{self, App, Fleet, Port, Reading, Report, Seen, Step},
+    check::{self, App, Fleet, Matched, Port, Reading, Report, Seen, Step, Wanted},
     clock::Clock,
     collect::{BusyQuery, CollectError, Collector, Connections},
     config::{Config, ConfigErrors, FleetConfig, Has, Purpose},
     daemon,
+    decide::ReleaseAnswer,
     error_chain::chain,
     expr::Values,
     listener,
     machines::{Api, ApiError, AppAbout, AppClient, TokenScope},
     metrics::Metrics,
-    scaling::{Busyness, Machine, Now, Release},
+    scaling::{Busyness, Machine, Now, Policy, Release, regions_of},
     shutdown::shutdown,
     stderr, telemetry,
     transport::Transport,
@@ -114,25 +114,32 @@ struct Asker<'config> {
     /// `--config`.
     file: Option<&'config Path>,
     api: Arc<Api>,
-    connections: Connections,
     fleets: Vec<Asked<'config>>,
 }
 
+/// One policy, and what asks for its metrics.
+struct Asked<'config> {
+    settings: &'config FleetConfig,
+    collectors: Vec<Collector>,
+    busy: Option<BusyQuery>,
+}
+
 impl<'config> Asked<'config> {
-    fn new(settings: Cow<'config, FleetConfig>, connections: &Connections) -> anyhow::Result<Self> {
+    fn new(settings: &'config FleetConfig, connections: &Connections) -> anyhow::Result<Self> {
         Ok(Self {
-            collectors: daemon::collectors(&settings, connections)?,
-            busy: daemon::busy_query(&settings, connections)?,
+            collectors: daemon::collectors(settings, connections)?,
+            busy: daemon::busy_query(settings, connections)?,
             settings,
         })
     }
 }
 
-/// One policy, and what asks for its metrics.
-struct Asked<'config> {
-    settings: Cow<'config, FleetConfig>,
-    collectors: Vec<Collector>,
-    busy: Option<BusyQuery>,
+/// What there is to say of a policy in one app.
+struct InApp {
+    /// Each of its fleets there, with its settings.
+    fleets: Vec<(FleetConfig, Report)>,
+    /// What is about none of them.
+    beside: Vec<Step>,
 }
 
 async fn try_everything(
@@ -162,14 +169,7 @@ async fn try_everything(
     let port = port(config, transport.as_ref()).await;
     let mut steps = check::accepted(config, &port);
     let report = match asker.fleets.as_slice() {
-        [only] if only.settings.apps.pattern.is_wildcard() => report_of(asker.apps(only).await),
-        [only] if asker.is_of_another_policy(only) => report_of(asker.every_fleet().await),
-        [only] if only.settings.is_of_regions() => {
-            asker
-                .regions(only, only.settings.apps.pattern.as_str())
-                .await
-        }
-        [only] => asker.app(only).await,
+        [only] if asker.has_one_app(only) => asker.one(only).await,
         _ => report_of(asker.every_fleet().await),
     };
     steps.extend(report.steps);
@@ -190,14 +190,13 @@ fn prepare<'config>(
     let api = ask::api(config, token, Arc::clone(&transport), shutdown)?;
     let connections = Connections::new(Arc::clone(&transport), extra_roots.as_deref());
     let fleets = config.fleets.iter();
-    let fleets = fleets.map(|settings| Asked::new(Cow::Borrowed(settings), &connections));
+    let fleets = fleets.map(|settings| Asked::new(settings, &connections));
     let fleets = fleets.collect::<anyhow::Result<_>>()?;
     Ok((
         Asker {
             config,
             file,
             api,
-            connections,
             fleets,
         },
         transport,
@@ -205,24 +204,43 @@ fn prepare<'config>(
 }
 
 impl Asker<'_> {
-    /// Whether the daemon leaves the app that a policy names to one before it in the list.
-    fn is_of_another_policy(&self, fleet: &Asked<'_>) -> bool {
-        let app = fleet.settings.apps.pattern.as_str();
-        matches!(self.config.has(&fleet.settings, app), Has::Nothing { .. })
+    /// Whether it names an app, and no policy before it in the list has all that it would take there.
+    fn has_one_app(&self, fleet: &Asked<'_>) -> bool {
+        let pattern = &fleet.settings.apps.pattern;
+        let has = || self.config.has(fleet.settings, pattern.as_str());
+        !pattern.is_wildcard() && matches!(has(), Has::AllBut(_))
     }
 
     /// The options that choose a policy, or an app or a region of it.
-    fn choice(&self, fleet: &Asked<'_>, of_it: Option<(&str, &str)>) -> String {
+    fn choice(&self, fleet: &Asked<'_>, of_it: &[(&str, &str)]) -> String {
         let file = self.file.map(|path| path.display().to_string());
         let file = file.filter(|path| !path.is_empty());
         let policy = (self.config.claims.len() > 1).then(|| fleet.settings.name.clone());
         let options = [("--config", file), ("--policy", policy)];
+        let of_it = of_it.iter();
         let options = options
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
-            .chain(of_it.map(|(name, value)| (name, value.to_owned())));
+            .chain(of_it.map(|(name, value)| (*name, (*value).to_owned())));
         let options = options.map(|(name, value)| format!("{name} {}", shell_word(&value)));
         options.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The only policy, which names an app: everything about its fleet, or a line for each region.
+    async fn one(&self, fleet: &Asked<'_>) -> Report {
+        let app = fleet.settings.apps.pattern.as_str();
+        let mut found = self.in_app(fleet, app, false).await;
+        let chosen = &fleet.settings.policy.region;
+        if let [(settings, _)] = found.fleets.as_slice()
+            && settings.policy.region == *chosen
+            && let Some((_, mut report)) = found.fleets.pop()
+        {
+            report.steps.extend(found.beside);
+            return report;
+        }
+        let mut steps = check::of_fleets(self.lines(fleet, app, found.fleets));
+        steps.extend(found.beside);
+        report_of(steps)
     }
 
     /// A line for each of several fleets, or for each app of one with a wildcard.
@@ -235,75 +253,40 @@ impl Asker<'_> {
                 continue;
             }
             let app = fleet.settings.apps.pattern.as_str();
-            if let Has::Nothing { by } = self.config.has(&fleet.settings, app) {
+            if let Has::Nothing { by } = self.config.has(fleet.settings, app) {
                 steps.push(check::of_another_policy(&fleet.settings.name, app, by));
-            } else if fleet.settings.is_of_regions() {
-                steps.extend(self.regions(fleet, app).await.steps);
-            } else {
-                named.push(App {
-                    name: fleet.settings.name.clone(),
-                    choice: self.choice(fleet, None),
-                    report: self.app(fleet).await,
-                });
+                continue;
             }
+            let found = self.in_app(fleet, app, false).await;
+            named.extend(self.lines(fleet, app, found.fleets));
+            steps.extend(found.beside);
         }
         let mut lines = check::of_fleets(named);
         lines.extend(steps);
         lines
     }
 
-    /// Everything about the one app that is named.
-    async fn app(&self, fleet: &Asked<'_>) -> Report {
-        let app = fleet.settings.apps.pattern.as_str();
-        let now = Clock::System.now();
-        let deadline = self.deadline(now);
-        let client = AppClient::new(Arc::clone(&self.api), app);
-        let explained = Instant::from_std(now.monotonic) + TOKEN_ANSWER;
-        let (scope, about, asked) = tokio::join!(
-            self.api.current_tokens(explained.min(deadline)),
-            client.about(deadline),
-            self.look(fleet, &client, now),
-        );
-        let looked = Looked {
-            scope,
-            about,
-            may_be_empty: false,
-            asked,
-        };
-        self.steps(fleet, &client, now, looked).await
-    }
-
-    /// A line for each region of a group in which each has targets of its own; everything about the app where no region is
-    /// known.
-    async fn regions(&self, fleet: &Asked<'_>, app: &str) -> Report {
-        let now = Clock::System.now();
-        let client = AppClient::new(Arc::clone(&self.api), app);
-        let listed = ask::fleets_of(&fleet.settings, &client, self.deadline(now)).await;
-        let has = self.config.has(&fleet.settings, app);
-        let is_its_own = |settings: &FleetConfig| match (&has, &settings.policy.region) {
-            (Has::AllBut(others), Some(region)) => others.iter().all(|other| **other != **region),
-            _ => true,
-        };
-        let fleets = listed.unwrap_or_default();
-        let fleets = fleets
-            .into_iter()
-            .filter(is_its_own)
-            .filter_map(|settings| Asked::new(Cow::Owned(settings), &self.connections).ok());
-        let fleets: Vec<Asked<'_>> = fleets.collect();
-        if fleets.is_empty() {
-            return self.app(fleet).await;
-        }
-        let mut lines = Vec::new();
-        for of_region in &fleets {
-            let settings = &of_region.settings;
-            let region = settings.policy.region.as_deref().unwrap_or_default();
-            lines.push(App {
-                name: settings.name.clone(),
-                choice: self.choice(fleet, Some(("--region", region))),
-                report: self.app(of_region).await,
-            });
-        }
-        report_of(check::of_fleets(lines))
+    /// What is a line each, by names that tell them apart, with the options that show more.
+    fn lines(&self, fleet: &Asked<'_>, app: &str, found: Vec<(FleetConfig, Report)>) -> Vec<App> {
+        let is_matched = fleet.settings.apps.pattern.is_wildcard();
+        let lines = found.into_iter().map(|(settings, report)| {
+            let policy = &settings.policy;
+            let region = policy.region.as_deref();
+            let name = match region {
+                _ if !is_matched => settings.name.clone(),
+                None => app.to_owned(),
+                Some(region) => format!("{app}/{}/{region}", policy.process_group),
+            };
+            let app = is_matched.then_some(("--app", app));
+            let region = region.map(|region| ("--region", region));
+            let of_it: Vec<(&str, &str)> = app.into_iter().chain(region).collect();
+            App {
+                name,
+                choice: self.choice(fleet, &of_it),
+                report,
+            }
+        });
+        lines.collect()
     }
 
     /// Every app that the pattern matches.
@@ -326,34 +309,32 @@ impl Asker<'_> {
         let mut of_others = Vec::new();
         let mut own = BTreeSet::new();
         for app in matching {
-            match config.has(&fleet.settings, app) {
+            match config.has(fleet.settings, app) {
                 Has::Nothing { by } => of_others.push((app.as_str(), by)),
                 Has::AllBut(_) => {
                     own.insert(app);
                 }
             }
         }
-        let apps: Vec<App> = stream::iter(own)
-            .map(|app| async move {
-                let now = Clock::System.now();
-                let client = AppClient::new(Arc::clone(&self.api), app.as_str());
-                let looked = Looked {
-                    // The list of apps has said that there is the app, and that the token is accepted.
-                    scope: Ok(Vec::new()),
-                    about: Ok(AppAbout::default()),
-                    may_be_empty: true,
-                    asked: self.look(fleet, &client, now).await,
-                };
-                App {
-                    name: app.clone(),
-                    choice: self.choice(fleet, Some(("--app", app))),
-                    report: self.steps(fleet, &client, now, looked).await,
-                }
-            })
+        let matched = Matched {
+            listed: &listed,
+            left_out,
+            own: own.len(),
+            of_others: of_others.len(),
+        };
+        let found: Vec<(&String, InApp)> = stream::iter(own)
+            .map(|app| async move { (app, self.in_app(fleet, app, true).await) })
             .buffer_unordered(config.concurrency)
             .collect()
             .await;
-        let mut steps = check::of_apps(config, selection, (&listed, left_out), apps);
+        let (mut apps, mut beside) = (Vec::new(), Vec::new());
+        for (app, found) in found {
+            apps.extend(self.lines(fleet, app, found.fleets));
+            beside.extend(found.beside);
+        }
+        beside.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut steps = check::of_apps(config, selection, matched, apps);
+        steps.extend(beside);
         let policy = &fleet.settings.name;
         let of_others = of_others.into_iter();
         steps.extend(of_others.map(|(app, by)| check::of_another_policy(policy, app, by)));
@@ -364,89 +345,247 @@ impl Asker<'_> {
         Instant::from_std(now.monotonic) + self.config.timeout()
     }
 
-    /// Asks what a pass asks, all of it side by side.
-    async fn look(&self, fleet: &Asked<'_>, client: &AppClient, now: Now) -> Answers {
+    /// Everything about what a policy has in one app, a report for each of its fleets: one about the group as a whole where each
+    /// region would be one and none is known. `is_matched`: a wildcard found the app in the list of them.
+    async fn in_app(&self, fleet: &Asked<'_>, app: &str, is_matched: bool) -> InApp {
+        let now = Clock::System.now();
         let deadline = self.deadline(now);
-        let collect = ask::collect(
-            (&fleet.collectors, client.app()),
-            &fleet.settings.policy,
-            now,
-        );
-        let about = fleet.settings.subject(client.app());
-        let busy = async {
-            let asked = fleet.busy.as_ref()?;
-            let samples = asked.ask(about, now, deadline, &Metrics::new()).await;
-            Some(samples.map(Busyness::of))
+        let client = AppClient::new(Arc::clone(&self.api), app);
+        let explained = Instant::from_std(now.monotonic) + TOKEN_ANSWER;
+        let known = async {
+            if is_matched {
+                // The list of apps has said that there is the app, and that the token is accepted.
+                return (Ok(Vec::new()), Ok(AppAbout::default()));
+            }
+            let scope = self.api.current_tokens(explained.min(deadline));
+            tokio::join!(scope, client.about(deadline))
         };
-        let (busy, (readings, collecting), (machines, listing), (release, asking)) = tokio::join!(
-            busy,
-            timed(collect),
-            timed(client.list_machines(deadline)),
-            timed(client.current_release(deadline, deadline)),
-        );
-        let values = readings.values(&fleet.settings.names);
-        let configured = fleet.settings.collectors.iter().zip(&fleet.collectors);
-        let readings = readings.into_results().zip(configured);
-        let readings = readings.map(|((metric, result), (configured, collector))| Reading {
-            metric,
-            kind: collector.kind(),
-            query: collector.query(fleet.settings.subject(client.app())),
-            address: configured.address(fleet.settings.subject(client.app())),
-            result,
-        });
-        Answers {
-            readings: readings.collect(),
-            busy,
-            values,
-            machines,
-            release,
-            took: collecting.max(listing) + asking,
+        let (known, looked) = tokio::join!(known, self.look(fleet, &client, now));
+        match looked {
+            Err(by) => InApp {
+                fleets: Vec::new(),
+                beside: vec![check::of_another_policy(&fleet.settings.name, app, by)],
+            },
+            Ok(looked) => {
+                let beside = looked.machines.as_ref().ok();
+                let beside =
+                    beside.and_then(|listed| self.left_out((fleet, is_matched), app, listed));
+                InApp {
+                    fleets: self
+                        .reports(looked, &client, now, (known, is_matched))
+                        .await,
+                    beside: beside.into_iter().collect(),
+                }
+            }
         }
     }
 
-    /// What comes of it.
-    async fn steps(
+    /// The fleets that a policy has by a list, as far as it was answered: itself, or those of its regions that no policy before it
+    /// has. None where no region is known.
+    ///
+    /// # Errors
+    ///
+    /// Which policy has all regions that are known.
+    fn fleets_of(
+        &self,
+        settings: &FleetConfig,
+        app: &str,
+        listed: &[Machine],
+    ) -> Result<Vec<FleetConfig>, &str> {
+        if !settings.is_of_regions() {
+            return Ok(vec![settings.clone()]);
+        }
+        let mut own = Vec::new();
+        let mut of_another = None;
+        for of_region in ask::regions(settings, listed) {
+            match self.config.has(&of_region, app) {
+                Has::Nothing { by } => of_another = Some(by),
+                Has::AllBut(_) => own.push(of_region),
+            }
+        }
+        match of_another {
+            Some(by) if own.is_empty() => Err(by),
+            _ => Ok(own),
+        }
+    }
+
+    /// Asks what a pass asks, side by side as far as it knows of whom.
+    async fn look(&self, fleet: &Asked<'_>, client: &AppClient, now: Now) -> Result<Looked, &str> {
+        let settings = fleet.settings;
+        let deadline = self.deadline(now);
+        let list = timed(client.list_machines(deadline));
+        let question = timed(client.current_release(deadline, deadline));
+        let ((machines, listing), (release, asking), (asked, collecting)) =
+            if settings.is_of_regions() {
+                let (list, answer) = tokio::join!(list, question);
+                let listed = list.0.as_deref().unwrap_or_default();
+                let fleets = self.fleets_of(settings, client.app(), listed)?;
+                let asked = self.ask(fleet, fleets, client.app(), Clock::System.now());
+                (list, answer, timed(asked).await)
+            } else {
+                let whole = vec![settings.clone()];
+                let asked = timed(self.ask(fleet, whole, client.app(), now));
+                tokio::join!(list, question, asked)
+            };
+        let chosen = &settings.policy.region;
+        let regions = match (chosen, &machines) {
+            (None, _) => Some(asked.len()),
+            (Some(region), Ok(machines)) if settings.is_found => {
+                let mut regions = regions_of(machines, &settings.policy);
+                regions.insert(region.as_ref().to_owned());
+                Some(regions.len())
+            }
+            // The others of FAS_REGIONS are not known here.
+            (Some(_), _) => None,
+        };
+        Ok(Looked {
+            asked,
+            regions,
+            machines,
+            release,
+            took: collecting.max(listing) + asking,
+        })
+    }
+
+    /// Asks about the metrics of these fleets of a policy, and how busy their machines are. Without any, there is nobody to ask for.
+    async fn ask(
         &self,
         fleet: &Asked<'_>,
+        fleets: Vec<FleetConfig>,
+        app: &str,
+        now: Now,
+    ) -> Vec<Answers> {
+        if fleets.is_empty() {
+            return vec![Answers {
+                settings: fleet.settings.clone(),
+                readings: Vec::new(),
+                busy: None,
+                values: Values::new(&fleet.settings.names),
+            }];
+        }
+        let deadline = self.deadline(now);
+        let regions = fleets.iter().filter_map(|one| one.policy.region.clone());
+        let timeout = fleet.settings.policy.timeout;
+        let collect = ask::collect_each((&fleet.collectors, app), regions.collect(), timeout, now);
+        let busy = join_all(fleets.iter().map(|settings| async {
+            let query = fleet.busy.as_ref()?;
+            let about = settings.subject(app);
+            let samples = query.ask(about, now, deadline, &Metrics::new()).await;
+            Some(samples.map(Busyness::of))
+        }));
+        let (readings, busy) = tokio::join!(collect, busy);
+        let answers = fleets.into_iter().zip(readings).zip(busy);
+        let answers = answers.map(|((settings, readings), busy)| {
+            let values = readings.values(&settings.names);
+            let configured = settings.collectors.iter().zip(&fleet.collectors);
+            let readings = readings.into_results().zip(configured);
+            let readings = readings.map(|((metric, result), (configured, collector))| Reading {
+                metric,
+                kind: collector.kind(),
+                query: collector.query(settings.subject(app)),
+                address: configured.address(settings.subject(app)),
+                asks_each_region: collector.asks_each_region(),
+                result,
+            });
+            Answers {
+                readings: readings.collect(),
+                busy,
+                values,
+                settings,
+            }
+        });
+        answers.collect()
+    }
+
+    /// What comes of it, for each fleet.
+    async fn reports(
+        &self,
+        looked: Looked,
         client: &AppClient,
         now: Now,
-        looked: Looked,
-    ) -> Report {
-        let Answers {
-            readings,
-            busy,
-            mut values,
+        ((scope, about), is_matched): (Known, bool),
+    ) -> Vec<(FleetConfig, Report)> {
+        let Looked {
+            mut asked,
+            regions,
             machines,
             release,
             took,
-        } = looked.asked;
-        let settings = &*fleet.settings;
-        let mut release = Some(release);
-        let fleet = match machines {
-            Err(error) => Err(error),
+        } = looked;
+        let release: ReleaseAnswer = Arc::new(release);
+        let fleets: Vec<Result<Fleet, Arc<ApiError>>> = match machines {
+            Err(error) => {
+                let error = Arc::new(error);
+                asked.iter().map(|_| Err(Arc::clone(&error))).collect()
+            }
             Ok(machines) => {
-                let answered = async { Arc::new(release.take().unwrap_or(Ok(None))) };
-                let known = busy.as_ref().and_then(|busy| busy.as_ref().ok());
-                let ask_busy = async { known.cloned().unwrap_or(Busyness::Unknown) };
-                let asks = (answered, ask_busy);
-                Ok(Fleet::of(settings, machines, &mut values, now, asks).await)
+                let wanted = asked.iter_mut().map(|one| {
+                    let busy = one.busy.as_ref().and_then(|busy| busy.as_ref().ok());
+                    Wanted {
+                        settings: &one.settings,
+                        values: &mut one.values,
+                        busy: busy.cloned().unwrap_or(Busyness::Unknown),
+                    }
+                });
+                let fleets = Fleet::of_all(wanted.collect(), &machines, &release, now).await;
+                fleets.into_iter().map(Ok).collect()
             }
         };
-        check::steps(&Seen {
-            config: self.config,
-            settings,
-            app: client.app(),
-            may_be_empty: looked.may_be_empty,
-            now,
-            took,
-            scope: looked.scope,
-            about: looked.about,
-            metrics: readings,
-            busy,
-            values,
-            fleet,
-            release,
-        })
+        let found = asked.into_iter().zip(fleets).map(|(answers, fleet)| {
+            let Answers {
+                settings,
+                readings,
+                busy,
+                values,
+            } = answers;
+            let report = check::steps(&Seen {
+                config: self.config,
+                settings: &settings,
+                regions,
+                app: client.app(),
+                may_be_empty: is_matched,
+                now,
+                took,
+                scope: &scope,
+                about: &about,
+                metrics: readings,
+                busy,
+                values,
+                fleet,
+                release: Arc::clone(&release),
+            });
+            (settings, report)
+        });
+        found.collect()
+    }
+
+    /// That machines of the group are in regions that are no fleets. Who has chosen a region or a policy does not ask about others.
+    fn left_out(
+        &self,
+        (fleet, is_matched): (&Asked<'_>, bool),
+        app: &str,
+        listed: &[Machine],
+    ) -> Option<Step> {
+        let Config {
+            fleets,
+            claims,
+            own,
+            ..
+        } = self.config;
+        if !fleet.settings.is_of_regions() || fleets.len() < claims.len() {
+            return None;
+        }
+        let of_app = fleets.iter().filter(|one| one.takes(app, own));
+        let place = of_app
+            .clone()
+            .position(|one| one.place == fleet.settings.place)?;
+        let policies: Vec<&Policy> = of_app.map(|one| &one.policy).collect();
+        let name = if is_matched {
+            app
+        } else {
+            &fleet.settings.name
+        };
+        check::left_out((name, app), listed, (&policies, place))
     }
 }
 
@@ -460,23 +599,30 @@ fn shell_word(text: &str) -> String {
     }
 }
 
-/// What was answered about one app.
-struct Looked {
-    scope: Result<Vec<TokenScope>, ApiError>,
-    about: Result<AppAbout, ApiError>,
-    may_be_empty: bool,
-    asked: Answers,
-}
+/// What the token is for, and what the app is, by their own account.
+type Known = (
+    Result<Vec<TokenScope>, ApiError>,
+    Result<AppAbout, ApiError>,
+);
 
-/// What a pass asks, and was answered.
-struct Answers {
-    readings: Vec<Reading>,
-    busy: Option<Result<Busyness, CollectError>>,
-    values: Values,
+/// What a pass over one app asks, and was answered.
+struct Looked {
+    /// For each fleet.
+    asked: Vec<Answers>,
+    /// How many regions are fleets, as far as that is known.
+    regions: Option<usize>,
     machines: Result<Vec<Machine>, ApiError>,
     release: Result<Option<Release>, ApiError>,
     /// As long as a pass would take for it.
     took: Duration,
+}
+
+/// What was answered about one fleet.
+struct Answers {
+    settings: FleetConfig,
+    readings: Vec<Reading>,
+    busy: Option<Result<Busyness, CollectError>>,
+    values: Values,
 }
 
 /// What comes of it, and how long that took.

@@ -1044,3 +1044,162 @@ async fn each_region_is_a_line_and_one_can_be_chosen() {
     assert_eq!(output.status.code(), Some(0), "{out}");
     assert_eq!(served.platform().writes().count(), 0);
 }
+
+/// The app's depth by region, of which some are said to be as many machines as wanted.
+fn depth_of(platform: &mut Platform, app: &str, depths: &[(&str, f64)]) {
+    for (region, depth) in depths {
+        let labels = [("app", app), ("region", region)];
+        platform.set_series("depth", &labels, Some(*depth));
+    }
+}
+
+/// Each region is a fleet that is as large as its depth.
+const BY_DEPTH: [(&str, &str); 4] = [
+    ("FAS_PER_REGION", "true"),
+    ("FAS_CREATED_MACHINE_COUNT", "queue_depth"),
+    ("FAS_PROMETHEUS_METRIC_NAME", "queue_depth"),
+    ("FAS_PROMETHEUS_QUERY", "depth{app='$APP_NAME'}"),
+];
+
+#[tokio::test]
+async fn of_a_wildcards_apps_each_region_is_told_as_serve_would_do() {
+    let served = served(Options::default()).await;
+    {
+        let mut platform = served.platform();
+        for app in [APP, "my-app-a"] {
+            if app != APP {
+                platform.add_app(app, "acme");
+                let machine = NewMachine::in_region("ord").config(SERVICES);
+                platform.add_machine(app, machine).unwrap();
+            }
+            let machine = NewMachine::in_region("lhr").config(SERVICES);
+            platform.add_machine(app, machine).unwrap();
+            depth_of(
+                &mut platform,
+                app,
+                &[("ord", 3.0), ("lhr", 1.0), ("ams", 9.0)],
+            );
+        }
+    }
+    let pattern = [("FAS_APP_NAME", "my-*"), ("FAS_ORG", "acme")];
+    let settings = [&BY_DEPTH[..], &pattern].concat();
+    let found = json(&served, &settings).await;
+    let steps = found["steps"].as_array().unwrap();
+    let of_fleets = steps
+        .iter()
+        .filter(|step| step["step"] == "app" && step["name"].is_string());
+    let told = |step: &Value, key: &str| step[key].as_str().unwrap().to_owned();
+    let fleets: Vec<(String, String)> = of_fleets
+        .map(|step| (told(step, "name"), told(step, "sentence")))
+        .collect();
+    let names: Vec<&str> = fleets.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [
+        "my-app-a/app/lhr",
+        "my-app-a/app/ord",
+        "my-target-app/app/lhr",
+        "my-target-app/app/ord",
+    ];
+    assert_eq!(names, expected, "{found}");
+    assert!(fleets[0].1.contains("nothing to do"), "{fleets:?}");
+    let dry = [&settings[..], &[("FAS_DRY_RUN", "true")]].concat();
+    let daemon = Daemon::start(&served, &dry).await;
+    for at in [1, 3] {
+        let (name, said) = &fleets[at];
+        assert!(said.contains("would create 2 machines like "), "{fleets:?}");
+        let expected = format!("dry run, {said}");
+        until(&format!("{name}: {expected}"), || {
+            daemon.has_said(&expected)
+        })
+        .await;
+    }
+    assert!(
+        !found.to_string().contains("only the first is used"),
+        "{found}"
+    );
+    assert_eq!(
+        lines(&found, "app")[0].1,
+        "2 of the 2 apps of acme match my-*"
+    );
+    let chosen = ["--app", "my-app-a", "--region", "ord"];
+    let out = text(&check(&served, &chosen, &settings).await.stdout);
+    assert!(
+        out.contains("plan") && out.contains("would create 2 machines like "),
+        "{out}"
+    );
+    assert_eq!(served.platform().writes().count(), 0);
+}
+
+#[tokio::test]
+async fn one_number_for_all_regions_is_warned_of_and_so_are_regions_that_are_left_alone() {
+    let served = served(Options::default()).await;
+    {
+        let mut platform = served.platform();
+        for region in ["lhr", "gru", "gru"] {
+            let machine = NewMachine::in_region(region).config(SERVICES);
+            platform.add_machine(APP, machine).unwrap();
+        }
+    }
+    let regions = [
+        ("FAS_PER_REGION", "true"),
+        ("FAS_REGIONS", "ord,lhr"),
+        ("FAS_CREATED_MACHINE_COUNT", "queue_depth"),
+    ];
+    let found = json(&served, &regions).await;
+    let apps = lines(&found, "app");
+    assert_eq!(apps.len(), 2, "{found}");
+    for (status, said, hint) in apps {
+        assert_eq!(status, "warning");
+        let all = "the number 7 holds for all 2 regions: each of them scales to the whole of it";
+        assert!(said.starts_with("would create 6 machines like "), "{said}");
+        assert!(said.contains(all), "{said}");
+        let cure = "FAS_PROMETHEUS_QUERY = \"sum by (region) (queue_depth{app='$APP_NAME'})\"";
+        assert!(hint.contains(cure), "{hint}");
+    }
+    let left_alone =
+        "2 machines of the group app are left alone (gru 2): FAS_REGIONS does not name the region";
+    let machines = lines(&found, "machines");
+    assert_eq!(machines.len(), 1, "{found}");
+    assert_eq!((machines[0].0, machines[0].1), ("warning", left_alone));
+    let out = text(&check(&served, &["--region", "lhr"], &regions).await.stdout);
+    assert!(out.contains("the number 7 holds for every region"), "{out}");
+    assert!(!out.contains("left alone"), "{out}");
+    depth_of(&mut served.platform(), APP, &[("ord", 3.0), ("lhr", 1.0)]);
+    let own = [&BY_DEPTH[..], &[("FAS_REGIONS", "ord,lhr,syd")]].concat();
+    let found = json(&served, &own).await;
+    let apps = lines(&found, "app");
+    let failed: Vec<_> = apps
+        .iter()
+        .filter(|(status, ..)| *status == "failed")
+        .collect();
+    assert_eq!(failed.len(), 1, "{found}");
+    let (_, said, hint) = failed[0];
+    assert!(
+        said.contains("no element has the region `syd`, only lhr, ord"),
+        "{said}"
+    );
+    assert!(hint.contains("FAS_PROMETHEUS_EMPTY_VALUE=0"), "{hint}");
+    assert!(!hint.contains("vector"), "{hint}");
+    // A region's own number is none for all.
+    assert!(!found.to_string().contains("holds for"), "{found}");
+}
+
+#[tokio::test]
+async fn a_wildcard_whose_apps_an_earlier_policy_has_is_no_failure() {
+    let served = served(Options::default()).await;
+    let policies = "
+org: acme
+policies:
+  - {app-name: 'my-*', created-machine-count: 1}
+  - {name: late, app-name: '*-app', created-machine-count: 2}
+";
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, policies.as_bytes()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let settings = [("FAS_APP_NAME", ""), ("FAS_CREATED_MACHINE_COUNT", "")];
+    let output = check(&served, &["--config", path], &settings).await;
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    let all =
+        "1 of the 1 apps of acme match *-app, and policies before it in the list have all of them";
+    assert!(out.contains(all), "{out}");
+}
