@@ -294,6 +294,9 @@ pub enum CollectError {
         /// What was found.
         found: String,
     },
+    /// A value that is no text, and so no number.
+    #[error("expected a number, but found a value that is not UTF-8")]
+    NotUtf8,
     /// NaN, which would make every comparison false, and no value is configured for that.
     #[error(
         "the value is NaN, for example 0/0 of an idle app (`FAS_PROMETHEUS_EMPTY_VALUE` can replace it)"
@@ -713,7 +716,7 @@ impl CollectError {
             | Self::SomeRegions
             | Self::NoMachineLabel
             | Self::Several { .. } => CollectErrorKind::WrongType,
-            Self::NotANumber { .. } | Self::Nan => CollectErrorKind::NotANumber,
+            Self::NotANumber { .. } | Self::NotUtf8 | Self::Nan => CollectErrorKind::NotANumber,
         }
     }
 }

@@ -11,7 +11,7 @@ use futures_util::{FutureExt as _, TryStreamExt as _, future::BoxFuture};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{net::TcpStream, time::Instant};
 use tokio_postgres::{
-    Client, Config, Error, SimpleQueryMessage,
+    Client, Config, Error, SimpleQueryMessage, SimpleQueryRow,
     config::SslMode as Negotiation,
     error::{DbError, SqlState},
     tls::{ChannelBinding, TlsConnect, TlsStream},
@@ -126,7 +126,27 @@ fn message(statement: &str, left: Duration) -> String {
 struct Rows {
     count: usize,
     columns: usize,
-    first: Vec<Option<String>>,
+    first: Vec<Cell>,
+}
+
+/// A value of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Cell {
+    Null,
+    Text(String),
+    /// It is no UTF-8, as a database without an encoding (`SQL_ASCII`) may have it.
+    Unreadable,
+}
+
+impl Cell {
+    /// The value in a column. `get` of a row would panic where it is no text.
+    fn of(row: &SimpleQueryRow, column: usize) -> Self {
+        match row.try_get(column) {
+            Ok(None) => Self::Null,
+            Ok(Some(text)) => Self::Text(text.to_owned()),
+            Err(_) => Self::Unreadable,
+        }
+    }
 }
 
 async fn rows(client: &Client, message: &str) -> Result<Rows, Error> {
@@ -150,9 +170,9 @@ async fn rows(client: &Client, message: &str) -> Result<Rows, Error> {
             SimpleQueryMessage::Row(row) => {
                 rows.count += 1;
                 if rows.first.len() < SHOWN_VALUES {
-                    let columns = (0..row.len().min(SHOWN_VALUES - rows.first.len()))
-                        .map(|column| row.get(column).map(str::to_owned));
-                    rows.first.extend(columns);
+                    let columns = 0..row.len().min(SHOWN_VALUES - rows.first.len());
+                    rows.first
+                        .extend(columns.map(|column| Cell::of(&row, column)));
                 }
             }
             _ => {}
@@ -166,9 +186,10 @@ async fn rows(client: &Client, message: &str) -> Result<Rows, Error> {
 ///
 /// Every answer that is no number has its own variant.
 fn reading(rows: &Rows, empty_value: Option<f64>) -> Result<Sample, CollectError> {
-    let shown = |value: &Option<String>| {
-        let value = value.as_deref().unwrap_or("NULL");
-        excerpt(value, VALUE_LIMIT)
+    let shown = |value: &Cell| match value {
+        Cell::Null => "NULL".to_owned(),
+        Cell::Text(text) => excerpt(text, VALUE_LIMIT),
+        Cell::Unreadable => "a value that is not UTF-8".to_owned(),
     };
     let several = |what: String| {
         let mut found: Vec<String> = rows.first.iter().map(shown).collect();
@@ -191,8 +212,9 @@ fn reading(rows: &Rows, empty_value: Option<f64>) -> Result<Sample, CollectError
     }
     let found = match rows.first.first() {
         None => Found::Nothing("the query returned no row".to_owned()),
-        Some(None) => Found::Nothing("the query returned NULL".to_owned()),
-        Some(Some(text)) => Found::Number(of_text(text.trim())?),
+        Some(Cell::Null) => Found::Nothing("the query returned NULL".to_owned()),
+        Some(Cell::Text(text)) => Found::Number(of_text(text.trim())?),
+        Some(Cell::Unreadable) => return Err(CollectError::NotUtf8),
     };
     Sample::of_one(found, empty_value, EMPTY_VALUE)
 }
@@ -502,7 +524,7 @@ mod tests {
         Reply::Bytes(bytes_of(values))
     }
 
-    fn bytes_of(values: &[Option<&str>]) -> Vec<u8> {
+    fn bytes_of<V: AsRef<[u8]>>(values: &[Option<V>]) -> Vec<u8> {
         let mut answer = message_of(b'C', b"SET\0");
         answer.extend(message_of(b'C', b"SET\0"));
         let column = [&1_u16.to_be_bytes()[..], b"n\0", &[0; 18]].concat();
@@ -512,8 +534,9 @@ mod tests {
             match value {
                 None => row.extend((-1_i32).to_be_bytes()),
                 Some(value) => {
+                    let value = value.as_ref();
                     row.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
-                    row.extend(value.as_bytes());
+                    row.extend(value);
                 }
             }
             answer.extend(message_of(b'D', &row));
@@ -679,7 +702,10 @@ mod tests {
         Rows {
             count,
             columns,
-            first: first.iter().map(|one| one.map(str::to_owned)).collect(),
+            first: first
+                .iter()
+                .map(|one| one.map_or(Cell::Null, |text| Cell::Text(text.to_owned())))
+                .collect(),
         }
     }
 
@@ -863,6 +889,38 @@ mod tests {
         let expected = "did not let us in; check the user and the password in `FAS_POSTGRES_URL`";
         assert!(text.contains(expected), "{text}");
         assert!(text.ends_with("password missing"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_value_that_is_no_text_is_named_and_the_connection_stays() {
+        let fake = Fake::new(|query, _| {
+            let (odd, one) = (Some(&b"caf\xe9"[..]), Some(&b"1"[..]));
+            Reply::Bytes(match query.rsplit_once(' ').unwrap().1 {
+                "a" => bytes_of(&[odd]),
+                "b" => bytes_of(&[one, odd]),
+                _ => bytes_of(&[one]),
+            })
+        })
+        .await;
+        let asker = Asker::new();
+        let cases = [
+            (
+                "SELECT a",
+                Kind::NotANumber,
+                "expected a number, but found a value that is not UTF-8",
+            ),
+            (
+                "SELECT b",
+                Kind::WrongType,
+                "the query returned 2 rows, but one value is needed: 1, a value that is not UTF-8",
+            ),
+        ];
+        for (statement, kind, text) in cases {
+            let error = asker.ask(&fake.url(), statement).await.unwrap_err();
+            assert_eq!((error.kind(), error.to_string().as_str()), (kind, text));
+        }
+        assert_eq!(asker.number(&fake.url(), "SELECT c").await, "1");
+        assert_eq!(fake.connections(), 1);
     }
 
     #[tokio::test]
