@@ -42,7 +42,7 @@ pub(super) const AT_ONCE: usize = 8;
 /// How many connections of one place are kept while nobody uses them, at most.
 pub(super) const KEPT: usize = 4;
 
-/// Connections that nobody has used for so long are closed, and slots forgotten: their apps are gone.
+/// Connections that nobody has used for so long are closed: their apps are gone.
 const IDLE: Duration = Duration::from_secs(600);
 
 /// How often it is looked for those, at most.
@@ -58,13 +58,8 @@ pub(super) trait Open {
 pub(super) struct Slots<K, C>(Mutex<Places<K, C>>);
 
 struct Places<K, C> {
-    slots: HashMap<K, Entry<C>>,
+    slots: HashMap<K, Arc<Slot<C>>>,
     swept: Option<Instant>,
-}
-
-struct Entry<C> {
-    slot: Arc<Slot<C>>,
-    used: Instant,
 }
 
 impl<K, C> Default for Slots<K, C> {
@@ -84,17 +79,13 @@ impl<K: Hash + Eq, C: Open> Slots<K, C> {
         let is_due = |swept| now.duration_since(swept) >= SWEEP;
         if places.swept.is_none_or(is_due) {
             places.swept = Some(now);
-            places.slots.retain(|_, entry| {
-                entry.slot.sweep(now);
-                now.duration_since(entry.used) < IDLE
+            // One without a connection is worth nothing, and a peer may send us to ever other places.
+            places.slots.retain(|_, slot| {
+                slot.sweep(now);
+                Arc::strong_count(slot) > 1 || !slot.state().idle.is_empty()
             });
         }
-        let entry = places.slots.entry(place).or_insert_with(|| Entry {
-            slot: Arc::default(),
-            used: now,
-        });
-        entry.used = now;
-        Arc::clone(&entry.slot)
+        Arc::clone(places.slots.entry(place).or_default())
     }
 }
 
@@ -737,14 +728,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_place_is_one_slot_and_is_forgotten_once_nobody_asks_there() {
+    async fn one_place_is_one_slot_and_is_forgotten_once_it_has_no_connection() {
         let slots: Slots<&str, Fake> = Slots::default();
-        let first = slots.of("a");
-        assert!(Arc::ptr_eq(&first, &slots.of("a")));
-        assert!(!Arc::ptr_eq(&first, &slots.of("b")));
+        let count = || slots.0.lock().unwrap().slots.len();
+        let held = slots.of("held");
+        let lease = opened(&slots.of("lent")).await;
+        opened(&slots.of("kept")).await.give_back();
+        let _ = slots.of("without");
+        assert!(Arc::ptr_eq(&held, &slots.of("held")));
+        assert!(!Arc::ptr_eq(&held, &slots.of("kept")));
+        assert_eq!(count(), 4);
+        tokio::time::advance(SWEEP).await;
+        assert!(Arc::ptr_eq(&held, &slots.of("held")));
+        assert_eq!(count(), 3);
+        drop((held, lease));
+        tokio::time::advance(SWEEP).await;
+        let _ = slots.of("kept");
+        assert_eq!(count(), 1);
         tokio::time::advance(IDLE).await;
-        let _ = slots.of("c");
-        assert!(!Arc::ptr_eq(&first, &slots.of("a")));
+        let _ = slots.of("another");
+        assert_eq!(count(), 1);
     }
 
     #[tokio::test]

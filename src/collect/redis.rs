@@ -41,6 +41,9 @@ const TEXT_LIMIT: usize = 300;
 /// The longest value that is shown.
 const VALUE_LIMIT: usize = 60;
 
+/// The longest name of a host, as DNS has it. A longer one, to which a server would send us, is none.
+const HOST_LIMIT: usize = 253;
+
 /// The connections to Redis servers.
 pub(super) type Servers = Slots<RedisAddress, Connection>;
 
@@ -325,6 +328,9 @@ fn moved(address: &RedisAddress, error: &RedisError) -> Option<RedisAddress> {
     let (node, _) = error.redirect_node()?;
     let (host, port) = node.rsplit_once(':')?;
     let port = port.parse().ok()?;
+    if host.len() > HOST_LIMIT {
+        return None;
+    }
     // A node that does not know its own name leaves it out.
     let host = match host {
         "" => address.host.clone(),
@@ -773,6 +779,24 @@ mod tests {
             "{error}"
         );
         assert_eq!((fake.connections(), other.connections()), (1, 1));
+    }
+
+    #[test]
+    fn a_host_longer_than_any_name_is_not_followed() {
+        let (address, _) = RedisAddress::parse("redis://me:s3cret@h").unwrap();
+        for (length, is_followed) in [(1, true), (253, true), (254, false), (1 << 20, false)] {
+            let host = "a".repeat(length);
+            let said = format!("-MOVED 1 {host}:7000\r\n");
+            let said = match redis::parse_redis_value(said.as_bytes()) {
+                Ok(Value::ServerError(error)) => RedisError::from(error),
+                other => panic!("{other:?}"),
+            };
+            let node = moved(&address, &said);
+            assert_eq!(node.is_some(), is_followed, "{length}");
+            assert!(node.is_none_or(|node| node.host == host && node.port == 7000));
+            let text = refused(&address, &said).to_string();
+            assert!(text.len() < 2 * TEXT_LIMIT, "{text}");
+        }
     }
 
     #[tokio::test]
