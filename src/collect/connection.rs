@@ -326,6 +326,11 @@ pub(super) trait Framing {
 
     /// Whether every question has its answer, and nothing else has come than what a server may say at any time.
     fn is_at_rest(&self) -> bool;
+
+    /// Whether something has come that must not be read.
+    fn is_refused(&self) -> bool {
+        false
+    }
 }
 
 /// Where the talk on a connection has got to.
@@ -352,7 +357,8 @@ impl<F: Framing> Watch<F> {
     }
 }
 
-/// A stream that is watched; what goes over it is not encrypted any more.
+/// A stream that is watched, and breaks off where something comes that must not be read; what goes over it is not encrypted
+/// any more.
 pub(super) struct Watched<S, F> {
     stream: S,
     watch: Watch<F>,
@@ -379,7 +385,13 @@ impl<S: AsyncRead + Unpin, F: Framing> AsyncRead for Watched<S, F> {
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         let read = buffer.filled().get(before..).unwrap_or_default();
         if !read.is_empty() {
-            self.watch.framing().came(read);
+            let mut framing = self.watch.framing();
+            framing.came(read);
+            if framing.is_refused() {
+                drop(framing);
+                buffer.set_filled(before);
+                return Poll::Ready(Err(io::Error::other("the answer is not to be read")));
+            }
         }
         polled
     }

@@ -136,6 +136,15 @@ pub enum CollectError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// JSON of which the tree would be too large.
+    #[error(
+        "the JSON has too many values in it: reading it would take more than {} MiB",
+        limit >> 20
+    )]
+    TooManyValues {
+        /// The limit, in bytes.
+        limit: usize,
+    },
 
     /// The answer is compressed in a way that cannot be undone.
     #[error("the compressed answer cannot be read: {problem}")]
@@ -297,6 +306,12 @@ pub enum CollectError {
     /// A value that is no text, and so no number.
     #[error("expected a number, but found a value that is not UTF-8")]
     NotUtf8,
+    /// An integer so long that it is not even read.
+    #[error("expected a number, but found one of more than {limit} digits")]
+    LongNumber {
+        /// The limit.
+        limit: usize,
+    },
     /// NaN, which would make every comparison false, and no value is configured for that.
     #[error(
         "the value is NaN, for example 0/0 of an idle app (`FAS_PROMETHEUS_EMPTY_VALUE` can replace it)"
@@ -674,7 +689,7 @@ impl CollectError {
             | Self::RangeTimeout { .. }
             | Self::Cancelled { .. } => CollectErrorKind::Timeout,
             Self::Interrupted { .. } | Self::HungUp { .. } => CollectErrorKind::Interrupted,
-            Self::Oversized { .. } => CollectErrorKind::Oversized,
+            Self::Oversized { .. } | Self::TooManyValues { .. } => CollectErrorKind::Oversized,
             Self::Unauthorized { .. } | Self::Denied { .. } | Self::NotLetIn { .. } => {
                 CollectErrorKind::Unauthorized
             }
@@ -716,7 +731,9 @@ impl CollectError {
             | Self::SomeRegions
             | Self::NoMachineLabel
             | Self::Several { .. } => CollectErrorKind::WrongType,
-            Self::NotANumber { .. } | Self::NotUtf8 | Self::Nan => CollectErrorKind::NotANumber,
+            Self::NotANumber { .. } | Self::NotUtf8 | Self::LongNumber { .. } | Self::Nan => {
+                CollectErrorKind::NotANumber
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod busy;
 mod connection;
+mod document;
 mod error;
 mod exchange;
 mod instant;

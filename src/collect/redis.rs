@@ -44,6 +44,10 @@ const VALUE_LIMIT: usize = 60;
 /// The longest name of a host, as DNS has it. A longer one, to which a server would send us, is none.
 const HOST_LIMIT: usize = 253;
 
+/// The longest integer of any size, in digits: more than a float can be. Making a number of a million takes seconds, in which
+/// nothing else goes on.
+const DIGITS: usize = 1000;
+
 /// The connections to Redis servers.
 pub(super) type Servers = Slots<RedisAddress, Connection>;
 
@@ -124,7 +128,7 @@ async fn once(
         Err(error) if error.code().is_some() => moved(address, &error)
             .map(Answer::Moved)
             .ok_or_else(|| refused(address, &error)),
-        Err(error) => return Err(connection.meter.or_oversized(failed(address, error))),
+        Err(error) => return Err(lost(address, error, &connection.meter, &connection.watch)),
     };
     connection.meter.reset();
     lease.give_back();
@@ -169,7 +173,7 @@ async fn open(address: &RedisAddress, tls: &Arc<ClientConfig>) -> Result<Connect
         let config = AsyncConnectionConfig::new();
         MultiplexedConnection::new_with_config(&info, stream, config)
             .await
-            .map_err(|error| meter.or_oversized(failed(address, error)))
+            .map_err(|error| lost(address, error, &meter, &watch))
     };
     let (commands, driving) = within_connect_timeout(&peer, opening).await?;
     meter.reset();
@@ -208,6 +212,10 @@ impl Framing for Talk {
     fn is_at_rest(&self) -> bool {
         self.commands.count == self.answers.count && self.answers.is_between()
     }
+
+    fn is_refused(&self) -> bool {
+        self.answers.has_long_number
+    }
 }
 
 /// Counts the values of a stream, of RESP2 or RESP3.
@@ -218,6 +226,8 @@ struct Values {
     /// How many more belong to the one that has begun, itself included.
     wanted: u64,
     is_pushed: bool,
+    /// An integer has more than [`DIGITS`], whether it has ended or not.
+    has_long_number: bool,
     place: Place,
 }
 
@@ -234,6 +244,8 @@ enum Place {
         number: u64,
         is_negative: bool,
         is_ending: bool,
+        /// How many bytes of it have come.
+        length: usize,
     },
     /// In the bytes that follow, the end of their line included.
     Bytes { left: u64 },
@@ -263,6 +275,7 @@ impl Values {
                     number: 0,
                     is_negative: false,
                     is_ending: false,
+                    length: 0,
                 };
             }
             Place::Line {
@@ -270,7 +283,11 @@ impl Values {
                 number,
                 is_negative,
                 is_ending,
+                length,
             } => {
+                *length += 1;
+                // Its sign and the end of the line are none.
+                self.has_long_number |= *kind == b'(' && *length > DIGITS + 3;
                 if *is_ending && byte == b'\n' {
                     let length = if *is_negative { None } else { Some(*number) };
                     let kind = *kind;
@@ -342,6 +359,19 @@ fn moved(address: &RedisAddress, error: &RedisError) -> Option<RedisAddress> {
         port,
         ..address.clone()
     })
+}
+
+/// What an error of a connection means that may have broken off for a reason of ours.
+fn lost(
+    address: &RedisAddress,
+    error: RedisError,
+    meter: &Meter,
+    watch: &Watch<Talk>,
+) -> CollectError {
+    if watch.framing().is_refused() {
+        return CollectError::LongNumber { limit: DIGITS };
+    }
+    meter.or_oversized(failed(address, error))
 }
 
 /// What an error of the connection means.
@@ -779,6 +809,43 @@ mod tests {
             "{error}"
         );
         assert_eq!((fake.connections(), other.connections()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn an_integer_without_end_is_refused_before_it_is_read() {
+        let longest = "9".repeat(DIGITS);
+        let longer = format!("1{longest}9");
+        let fake = Fake::new(move |command, _| match command {
+            "GET longest" => say(&format!("({longest}")),
+            "GET longer" => say(&format!("({longer}")),
+            "GET inside" => say(&format!("*2\r\n:1\r\n({longer}")),
+            "GET endless" => Reply::Bytes([b"(", &b"9".repeat(1 << 20)[..]].concat()),
+            _ => say("(123456789012345678901234567890"),
+        })
+        .await;
+        let (asker, url) = (Asker::new(), fake.url());
+        let error = asker.ask(&url, "GET longest").await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("expected a number, but found `999")
+        );
+        for command in ["GET longer", "GET inside", "GET endless"] {
+            let error = soon(asker.ask(&url, command)).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.to_string()),
+                (
+                    Kind::NotANumber,
+                    format!("expected a number, but found one of more than {DIGITS} digits")
+                ),
+                "{command}"
+            );
+        }
+        let number = asker.number(&url, "GET other").await;
+        assert_eq!(
+            number,
+            123_456_789_012_345_678_901_234_567_890_f64.to_string()
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::{
     CollectError, Found, Sample,
+    document::{self, Unread},
     exchange::{AGENT, Asked, authorization, exchange, uri},
     instant::{number, unreadable},
 };
@@ -171,12 +172,12 @@ fn whole(body: &[u8]) -> Result<Found, CollectError> {
     if body.is_empty() {
         return Ok(Found::Nothing("the answer is empty".to_owned()));
     }
+    if body == b"null" {
+        return Ok(Found::Nothing("the answer is null".to_owned()));
+    }
     // JSON's numbers and strings are text as well; whatever else it is has no path to the number in it.
-    let text = match serde_json::from_slice::<Value>(body) {
-        Ok(Value::Null) => return Ok(Found::Nothing("the answer is null".to_owned())),
-        Ok(Value::String(text)) => text,
-        _ => String::from_utf8_lossy(body).into_owned(),
-    };
+    let text = serde_json::from_slice::<String>(body)
+        .unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned());
     match number(text.trim()) {
         Ok(number) => Ok(Found::Number(number)),
         Err(_) => Err(CollectError::NotANumber {
@@ -186,11 +187,15 @@ fn whole(body: &[u8]) -> Result<Found, CollectError> {
 }
 
 fn at(body: &[u8], path: &str) -> Result<Found, CollectError> {
-    let document: Value =
-        serde_json::from_slice(body).map_err(|error| match unreadable(body, &error) {
+    let document = document::read(body).map_err(|why| match why {
+        Unread::TooMuch => CollectError::TooManyValues {
+            limit: document::MOST,
+        },
+        Unread::Broken(error) => match unreadable(body, &error) {
             CollectError::Malformed { problem } => CollectError::BadJson { problem },
             other => other,
-        })?;
+        },
+    })?;
     let shown_path = excerpt(path, TEXT_LIMIT);
     let path = JsonPath::parse(path).map_err(|error| CollectError::Path {
         problem: excerpt(&error.to_string(), TEXT_LIMIT),
@@ -356,6 +361,20 @@ mod tests {
                 _ => assert_eq!(found, expected.map_err(str::to_owned), "{body} {path:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_document_of_too_many_values_is_refused_where_a_path_looks_into_it() {
+        let document = format!("[{}]", vec!["[0]"; 250_000].join(","));
+        assert!(document.len() < BODY_LIMIT);
+        let error = parse_answer(document.as_bytes(), Some("$[0][0]"), Some(3.0)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Oversized);
+        assert_eq!(
+            error.to_string(),
+            "the JSON has too many values in it: reading it would take more than 32 MiB"
+        );
+        let error = parse_answer(document.as_bytes(), None, None).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotANumber);
     }
 
     #[test]

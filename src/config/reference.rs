@@ -54,8 +54,8 @@ Prometheus
 Web servers
 
   - Any 2xx is an answer, of at most 1 MiB. Token, user and password, redirects and proxies are as for
-    Prometheus. A path is JSONPath (RFC 9535) without match() and search(), and leads to one number, or to text
-    that is one.
+    Prometheus. A path is JSONPath (RFC 9535) without match() and search(), with .. at most once, and leads to one
+    number, or to text that is one.
   - headers, in the file only, are sent as well; what they hold is treated as a secret, apart from Accept and
     User-Agent.
 
