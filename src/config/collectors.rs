@@ -28,7 +28,7 @@ use super::{
 use crate::{
     expr::{Expression, Names},
     scaling::EVERY_GROUP,
-    shown::{self, written_address},
+    shown,
     transport::ProxyRules,
 };
 
@@ -390,7 +390,6 @@ fn temporal(
                     value.place(),
                     format!("{} is not the address of a Temporal server", value.label()),
                 )
-                .value(&written_address(value.text()))
                 .expected(expected)
                 .example("localhost:7233"),
             );

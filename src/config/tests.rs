@@ -773,7 +773,7 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[("FAS_PROMETHEUS_ADDRESS", "prometheus:9090")],
-            "FAS_PROMETHEUS_ADDRESS is not a URL: \"prometheus:9090\"; expected an address that begins with http:// or \
+            "FAS_PROMETHEUS_ADDRESS is not a URL; expected an address that begins with http:// or \
              https://. Example: https://api.fly.io/prometheus/my-org",
         ),
         (
@@ -786,12 +786,12 @@ fn every_wrong_value_is_told_with_what_was_expected() {
                 "FAS_PROMETHEUS_ADDRESS",
                 "me:secret@prometheus/x?token=secret",
             )],
-            "FAS_PROMETHEUS_ADDRESS is not a URL: \"\u{2026}@prometheus/x?\u{2026}\"; expected an address that begins with \
+            "FAS_PROMETHEUS_ADDRESS is not a URL; expected an address that begins with \
              http:// or https://. Example: https://api.fly.io/prometheus/my-org",
         ),
         (
             &[("FAS_PROMETHEUS_ADDRESS", "ftp://secret:secret@host")],
-            "FAS_PROMETHEUS_ADDRESS is not a URL: \"\u{2026}@host\"; expected an address that begins with http:// or https://. \
+            "FAS_PROMETHEUS_ADDRESS is not a URL; expected an address that begins with http:// or https://. \
              Example: https://api.fly.io/prometheus/my-org",
         ),
         (
@@ -820,7 +820,7 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[("FLY_FLAPS_BASE_URL", "api.machines.dev")],
-            "FLY_FLAPS_BASE_URL is not a URL: \"api.machines.dev\"; expected an address that begins with http:// or https://. \
+            "FLY_FLAPS_BASE_URL is not a URL; expected an address that begins with http:// or https://. \
              Example: https://api.machines.dev",
         ),
         (
@@ -848,7 +848,7 @@ fn every_wrong_value_is_told_with_what_was_expected() {
                 ("FAS_TEMPORAL_NAMESPACE", "default"),
                 ("FAS_TEMPORAL_METRIC_NAME", "workflows"),
             ],
-            "FAS_TEMPORAL_ADDRESS is not the address of a Temporal server: \"localhost:\"; expected a port from 1 to 65535 \
+            "FAS_TEMPORAL_ADDRESS is not the address of a Temporal server; expected a port from 1 to 65535 \
              after the host. Example: localhost:7233",
         ),
         (
@@ -1801,8 +1801,13 @@ fn what_a_web_server_cannot_be_asked_is_told() {
     let cases: &[(&Changes, &str, &str)] = &[
         (
             &[("FAS_HTTP_URL", "app.internal/queues")],
-            "FAS_HTTP_URL is not a URL: \"app.internal/queues\"; ",
+            "FAS_HTTP_URL is not a URL; ",
             "expected an address that begins with http:// or https://. Example: https://my-app.internal/queues",
+        ),
+        (
+            &[("FAS_HTTP_URL", "-u u:hunter22secret http://h/")],
+            "FAS_HTTP_URL is not a URL; expected ",
+            "an address that begins with http:// or https://. Example: https://my-app.internal/queues",
         ),
         (
             &[("FAS_HTTP_URL", "http://a"), ("FAS_HTTP_VALUE", "$.a[")],
@@ -2272,7 +2277,7 @@ fn a_further_query_that_cannot_be_asked_is_told_once() {
                 ("FAS_PROMETHEUS_QUERY_B", "up"),
                 ("FAS_PROMETHEUS_ADDRESS", "p:9090"),
             ],
-            "FAS_PROMETHEUS_ADDRESS is not a URL: \"p:9090\"; expected an address that begins with http:// or https://. \
+            "FAS_PROMETHEUS_ADDRESS is not a URL; expected an address that begins with http:// or https://. \
              Example: https://api.fly.io/prometheus/my-org",
         ),
         (

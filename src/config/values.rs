@@ -393,7 +393,7 @@ pub(super) fn api_token(
     Some(token)
 }
 
-/// A URL with the scheme http or https.
+/// A URL with the scheme http or https. Of one that is none nothing is shown: where in it a password stands, nobody can say.
 pub(super) fn http_url(problems: &mut Problems, value: &Value, example: &str) -> Option<Url> {
     let parsed = Url::parse(value.text());
     let is_about_the_port =
@@ -409,7 +409,6 @@ pub(super) fn http_url(problems: &mut Problems, value: &Value, example: &str) ->
         };
         problems.refuse(
             ConfigError::new(value.place(), format!("{} is not a URL", value.label()))
-                .value(&written_address(value.text()))
                 .expected(expected)
                 .example(example),
         );
