@@ -161,17 +161,15 @@ pub(super) fn parse_answer(
     empty_value: Option<f64>,
 ) -> Result<Sample, CollectError> {
     let found = match path {
-        None => whole(body)?,
+        // Whatever the path is, an answer without a body has nothing there.
+        _ if body.trim_ascii().is_empty() => Found::Nothing("the answer is empty".to_owned()),
+        None => whole(body.trim_ascii())?,
         Some(path) => at(body, path)?,
     };
     Sample::of_one(found, empty_value, EMPTY_VALUE)
 }
 
 fn whole(body: &[u8]) -> Result<Found, CollectError> {
-    let body = body.trim_ascii();
-    if body.is_empty() {
-        return Ok(Found::Nothing("the answer is empty".to_owned()));
-    }
     if body == b"null" {
         return Ok(Found::Nothing("the answer is null".to_owned()));
     }
@@ -268,6 +266,11 @@ mod tests {
             (
                 "",
                 None,
+                Err("the answer is empty (if nothing means 0, set `FAS_HTTP_EMPTY_VALUE`)"),
+            ),
+            (
+                " \n",
+                Some("$.a"),
                 Err("the answer is empty (if nothing means 0, set `FAS_HTTP_EMPTY_VALUE`)"),
             ),
             (
@@ -381,6 +384,7 @@ mod tests {
     fn a_value_stands_in_for_nothing_and_for_nothing_else() {
         for (body, path) in [
             ("", None),
+            ("", Some("$.a")),
             ("null", None),
             ("nan", None),
             ("{}", Some("$.a")),
