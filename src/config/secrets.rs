@@ -31,6 +31,9 @@ const PROXIES: &[&str] = &[
 /// Fewer characters are part of too many words to be hidden in all of them.
 const SHORT: usize = 4;
 
+/// What stands for an app or a region that is filled in later; no address has it.
+const OPEN: char = '\u{e000}';
+
 /// Adds the environment's secrets.
 pub(super) fn know_environment(problems: &mut Problems, environment: &Environment) {
     let of_settings = VARIABLES
@@ -92,21 +95,32 @@ fn know(problems: &mut Problems, holds: Holds, written: &str, environment: &Envi
     }
 }
 
+/// Adds the secrets of an address: as it is written, and what of them is the same for all apps and regions that are filled
+/// in. One secret for each app would be as many as there are apps, and each is looked for in everything that is shown.
 fn know_url(problems: &mut Problems, written: &str, environment: &Environment, per_region: bool) {
     let mut expanded = String::new();
+    let mut open = String::new();
     for segment in segments(written) {
-        let piece = match segment {
-            Segment::Text(kept) => kept,
-            Segment::Variable { name, written } if is_of_fleet(name, per_region) => written,
-            Segment::Variable { name, written } => environment.get(name).unwrap_or(written),
+        let (piece, is_open) = match segment {
+            Segment::Text(kept) => (kept, false),
+            Segment::Variable { name, written } if is_of_fleet(name, per_region) => (written, true),
+            Segment::Variable { name, written } => {
+                (environment.get(name).unwrap_or(written), false)
+            }
         };
         // One that is longer is refused.
         if expanded.len() + piece.len() > TEXT_LIMIT {
             return;
         }
         expanded.push_str(piece);
+        if is_open {
+            open.push(OPEN);
+        } else {
+            open.push_str(piece);
+        }
     }
     problems.secrets.add_address(&expanded);
+    problems.secrets.add_open_address(&open, OPEN);
 }
 
 /// Warns of a token or a password (of `user:password`) that is too short to be hidden wherever it stands.

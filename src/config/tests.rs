@@ -1796,6 +1796,30 @@ fn a_web_server_is_asked_for_what_the_environment_says() {
 }
 
 #[test]
+fn a_secret_around_what_is_filled_in_is_hidden() {
+    for (address, secret) in [
+        ("http://h/?sig=$APP_NAME.k3ysecr", "my-app.k3ysecr"),
+        ("http://me:$APP_NAME-k3ysecr@h/", "my-app-k3ysecr"),
+        ("http://me:k3ysecr-${PROCESS_GROUP}@h/", "k3ysecr-app"),
+        ("http://me:$APP_NAME-$K@h/", "my-app-k3ysecr"),
+        ("http://$APP_NAME-k3ysecr@h/", "my-app-k3ysecr"),
+    ] {
+        let config = load(
+            &[
+                ("K", "k3ysecr"),
+                ("FAS_HTTP_URL", address),
+                ("FAS_HTTP_METRIC_NAME", "jobs"),
+            ],
+            None,
+        );
+        let shown = config.secrets.hide(&format!("you sent {secret}, my-app"));
+        assert!(shown.starts_with("you sent "), "{address}: {shown}");
+        assert!(shown.ends_with(", my-app"), "{address}: {shown}");
+        assert!(!shown.contains("k3y"), "{address}: {shown}");
+    }
+}
+
+#[test]
 fn what_a_web_server_cannot_be_asked_is_told() {
     let path = "expected a path as RFC 9535 has it, without match() and search(). Example: $.queues.default";
     let cases: &[(&Changes, &str, &str)] = &[

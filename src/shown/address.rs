@@ -52,6 +52,12 @@ const TELLING: &[&str] = &[
     "auth", "cred", "key", "pass", "pwd", "secret", "sig", "token",
 ];
 
+/// So many characters beside what is filled in are a secret.
+const REST: usize = 4;
+
+/// As [`REST`], where nothing says that it is one: `?queue=$APP_NAME-jobs` is none, and hiding that word would hide it in names.
+const UNTOLD_REST: usize = 8;
+
 /// An address as it may be shown: without user information and fragment, and with its query string as `?…`.
 #[must_use]
 pub fn address(url: &Url) -> String {
@@ -102,17 +108,56 @@ pub fn written_address(address: &str) -> String {
 /// The secret parts of an address that may be none, as they are written and as they are sent: the password, or the user
 /// where there is no password; both in Base64; and the values of its query string that name nothing harmless.
 pub(super) fn secret_parts(address: &str) -> Vec<String> {
+    let parts = parts(address).into_iter();
+    parts.map(|part| part.text).collect()
+}
+
+/// What is constant in the secret parts of an address in which `open` stands for what is filled in later, as far as it is
+/// long enough to be a secret: as it is written and sent, and what of it is always the same in Base64.
+pub(super) fn secret_rests(address: &str, open: char) -> Vec<String> {
+    let parts = parts(address);
+    let parts = parts.iter().filter(|part| part.text.contains(open));
+    let rests = parts.flat_map(|part| {
+        let rests = part.text.split(open).map(str::trim);
+        rests.filter(|rest| rest.chars().count() >= part.least)
+    });
+    rests
+        .flat_map(|rest| std::iter::once(rest.to_owned()).chain(in_base64(rest.as_bytes())))
+        .collect()
+}
+
+/// What a text is in the Base64 of a longer one, wherever it stands there: without the characters that its neighbours have a
+/// part in.
+fn in_base64(text: &[u8]) -> impl Iterator<Item = String> {
+    let whole = (0..3).filter_map(|skipped| {
+        let groups = text.get(skipped..)?;
+        groups.get(..groups.len() / 3 * 3)
+    });
+    whole
+        .filter(|groups| !groups.is_empty())
+        .map(|groups| BASE64_STANDARD.encode(groups))
+}
+
+/// A secret part of an address.
+struct Part {
+    text: String,
+    /// How many characters of it are a secret by themselves.
+    least: usize,
+}
+
+fn parts(address: &str) -> Vec<Part> {
     let address = address.trim();
     let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
     let is_database = matches!(scheme, "postgres" | "postgresql");
     let mut parts = Vec::new();
+    let mut add = |text: String, least| parts.push(Part { text, least });
     if let Some((user_information, _)) = rest.rsplit_once('@') {
         match user_information.split_once(':') {
             Some((user, password)) if !password.is_empty() => {
                 let plain = format!("{}:{}", percent_decoded(user), percent_decoded(password));
-                parts.push(BASE64_STANDARD.encode(plain));
-                parts.push(password.to_owned());
-                parts.push(percent_decoded(password));
+                add(BASE64_STANDARD.encode(plain), usize::MAX);
+                add(password.to_owned(), REST);
+                add(percent_decoded(password), REST);
             }
             // Databases know users without passwords, and these are words such as `postgres`.
             _ if is_database => {}
@@ -121,9 +166,9 @@ pub(super) fn secret_parts(address: &str) -> Vec<String> {
                 // Otherwise the @ is a part of the path.
                 if !user.is_empty() && !user.contains(['/', '?', '#']) {
                     let plain = format!("{}:", percent_decoded(user));
-                    parts.push(BASE64_STANDARD.encode(plain));
-                    parts.push(user.to_owned());
-                    parts.push(percent_decoded(user));
+                    add(BASE64_STANDARD.encode(plain), usize::MAX);
+                    add(user.to_owned(), REST);
+                    add(percent_decoded(user), REST);
                 }
             }
         }
@@ -133,20 +178,24 @@ pub(super) fn secret_parts(address: &str) -> Vec<String> {
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or(("", pair));
         if is_secret(name, value) {
-            parts.push(value.to_owned());
-            let decoded = form_urlencoded::parse(pair.as_bytes()).next();
-            parts.extend(
-                decoded
-                    .map(|(name, value)| if value.is_empty() { name } else { value }.into_owned()),
-            );
+            let least = if is_telling(name) { REST } else { UNTOLD_REST };
+            add(value.to_owned(), least);
+            if let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).next() {
+                let decoded = if value.is_empty() { name } else { value };
+                add(decoded.into_owned(), least);
+            }
         }
     }
     parts
 }
 
-fn is_secret(name: &str, value: &str) -> bool {
+fn is_telling(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    if TELLING.iter().any(|part| name.contains(part)) {
+    TELLING.iter().any(|part| name.contains(part))
+}
+
+fn is_secret(name: &str, value: &str) -> bool {
+    if is_telling(name) {
         return true;
     }
     let is_plain = matches!(value, "true" | "false")
@@ -156,7 +205,7 @@ fn is_secret(name: &str, value: &str) -> bool {
             .is_ok();
     let is_harmless = HARMLESS
         .iter()
-        .any(|known| known.eq_ignore_ascii_case(&name));
+        .any(|known| known.eq_ignore_ascii_case(name));
     value.chars().count() >= 4 && !is_plain && !is_harmless
 }
 
@@ -181,6 +230,40 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(address(&Url::parse(text).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_constant_in_a_secret_is_one() {
+        let cases: [(&str, &[&str]); 9] = [
+            ("http://me:secret@h/~", &[]),
+            ("http://me:~@h?token=~", &[]),
+            ("http://me:~-1@h", &[]),
+            (
+                "redis://me:~-k3ysecr@h",
+                &["-k3ysecr", "LWszeXNl", "azN5c2Vj", "M3lzZWNy"],
+            ),
+            ("redis://me:a%2Fb~@h", &["a%2Fb", "YSUy", "JTJG", "MkZi"]),
+            ("http://tok3n~@h", &["tok3n", "dG9r", "b2sz", "azNu"]),
+            ("http://h?sig=~.k3y", &[".k3y", "Lmsz", "azN5"]),
+            ("http://h?queue=~-jobs&namespace=~-production", &[]),
+            ("postgres://me~work@h/d", &[]),
+        ];
+        for (text, expected) in cases {
+            let mut rests = secret_rests(text, '~');
+            let mut seen = std::collections::HashSet::new();
+            rests.retain(|rest| seen.insert(rest.clone()));
+            assert_eq!(rests, expected, "{text}");
+        }
+        assert!(secret_rests("http://h?x=~-12345678", '~').contains(&"-12345678".to_owned()));
+    }
+
+    #[test]
+    fn the_constant_part_is_found_in_the_base64_of_the_whole() {
+        let rests = secret_rests("http://svc:~-k3ysecr@h", '~');
+        for app in ["a", "ab", "abc", "abcd"] {
+            let whole = BASE64_STANDARD.encode(format!("svc:{app}-k3ysecr"));
+            assert!(rests.iter().any(|rest| whole.contains(rest)), "{whole}");
         }
     }
 

@@ -107,6 +107,13 @@ impl Secrets {
         }
     }
 
+    /// Adds what is constant in the secret parts of an address in which `open` stands for what is filled in for each app.
+    pub fn add_open_address(&mut self, written: &str, open: char) {
+        for rest in address::secret_rests(written, open) {
+            self.add(&rest);
+        }
+    }
+
     /// Adds what has the form of a Fly token in `text`, so that its pieces are known as well.
     pub fn add_tokens_in(&mut self, text: &str) {
         let readings = Readings::of(text);
