@@ -109,7 +109,7 @@ impl Shared<'_> {
 }
 
 /// How busy machines are, or why nobody knows.
-type BusyAnswer = Result<Busyness, Arc<CollectError>>;
+type BusyAnswer = Result<(Busyness, Vec<String>), Arc<CollectError>>;
 
 /// A fleet and what becomes of its pass.
 type Pair<'pass> = (&'pass mut FleetState, PassReport);
@@ -487,17 +487,22 @@ impl Reconciler {
             answer.await
         };
         let fleet_place = (fleet.share, &fleet.name, &*wanted);
-        let busy_error = OnceLock::new();
+        let (busy_error, busy_warnings) = (OnceLock::new(), OnceLock::new());
         let ask_busy = async {
             // Of a pass in which nothing is begun any more, as is said below.
             if watch.stood_still() {
                 return Busyness::NotAsked;
             }
-            let answer = self.ask_busy(fleet_place, (shared, time)).await;
-            answer.unwrap_or_else(|error| {
-                let _ = busy_error.set(error);
-                Busyness::Unknown
-            })
+            match self.ask_busy(fleet_place, (shared, time)).await {
+                Ok((busyness, warnings)) => {
+                    let _ = busy_warnings.set(warnings);
+                    busyness
+                }
+                Err(error) => {
+                    let _ = busy_error.set(error);
+                    Busyness::Unknown
+                }
+            }
         };
         let undecided = Undecided {
             observed: &mut observation.observed,
@@ -508,9 +513,13 @@ impl Reconciler {
             now: began,
         };
         let decided = undecided.decide(ask, ask_busy).await;
+        let setting = wanted.busy.as_ref().map_or("", BusyQuery::setting);
         if let Some(error) = busy_error.into_inner() {
-            let setting = wanted.busy.as_ref().map_or("", BusyQuery::setting);
             report.metric_fault(setting, &error);
+        }
+        if let Some(warnings) = busy_warnings.into_inner() {
+            // Each element is about a machine of its own: that there are several is as it should be.
+            fleet.log.warn_of(&fleet.name, setting, 1, &warnings);
         }
         if let Some(error) = decided.refusal() {
             report.api_fault(PassError::Release, error, About::Pass);
@@ -664,7 +673,7 @@ impl Reconciler {
         (shared, time): (&Shared<'_>, PassTime<'_>),
     ) -> BusyAnswer {
         let Some(query) = &wanted.busy else {
-            return Ok(Busyness::Unknown);
+            return Ok((Busyness::Unknown, Vec::new()));
         };
         let ask = async || {
             let until = self.ask_until(time.deadline, 0);
@@ -673,7 +682,9 @@ impl Reconciler {
                 region: name.region.as_deref(),
             };
             let samples = query.ask(about, time.began, until, &self.metrics).await;
-            samples.map(Busyness::of).map_err(Arc::new)
+            samples
+                .map(|samples| (Busyness::of(samples.of_machines), samples.warnings))
+                .map_err(Arc::new)
         };
         match shared.busy.get(share) {
             Some(asked) if !query.asks_each_region() => asked.answer(ask).await,

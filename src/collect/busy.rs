@@ -28,6 +28,15 @@ const ELEMENTS: usize = 100_000;
 /// target.
 const LABELS: [&str; 2] = ["machine", "instance"];
 
+/// How busy machines are, as a server says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BusySamples {
+    /// The samples by machine.
+    pub of_machines: Vec<(String, f64)>,
+    /// Warnings of the server, as [`Sample::warnings`](super::Sample::warnings) are.
+    pub warnings: Vec<String>,
+}
+
 /// `FAS_PROMETHEUS_BUSY_QUERY` at its server.
 pub struct BusyQuery {
     config: BusyConfig,
@@ -78,7 +87,7 @@ impl BusyQuery {
         began: Now,
         until: Instant,
         metrics: &Metrics,
-    ) -> Result<Vec<(String, f64)>, CollectError> {
+    ) -> Result<BusySamples, CollectError> {
         let query = self.config.query.render(about);
         let asked = Instant::now();
         let result = timeout_at(until, self.server.query_vector(&query, began.wall))
@@ -108,12 +117,12 @@ struct Element<'body> {
     value: Option<(&'body RawValue, String)>,
 }
 
-/// The samples of a vector by machine.
+/// The samples of a vector by machine, and what the server warns of.
 ///
 /// # Errors
 ///
 /// As for a metric; and for an element without a label that says which machine it is about.
-pub(super) fn parse(status: StatusCode, body: &[u8]) -> Result<Vec<(String, f64)>, CollectError> {
+pub(super) fn parse(status: StatusCode, body: &[u8]) -> Result<BusySamples, CollectError> {
     let success = instant::read_success::<Head<&RawValue, ELEMENTS>>(status, body)?;
     match &*success.result_type {
         "vector" => {}
@@ -136,7 +145,11 @@ pub(super) fn parse(status: StatusCode, body: &[u8]) -> Result<Vec<(String, f64)
         let (_, value) = value.ok_or_else(|| malformed("an element of the vector has no value"))?;
         Ok((machine.clone(), number(&value)?))
     };
-    elements.into_iter().map(sample).collect()
+    let of_machines = elements.into_iter().map(sample);
+    Ok(BusySamples {
+        of_machines: of_machines.collect::<Result<_, _>>()?,
+        warnings: success.warnings,
+    })
 }
 
 #[cfg(test)]
@@ -148,7 +161,24 @@ mod tests {
     fn parsed(result: &str) -> Result<Vec<(String, f64)>, CollectErrorKind> {
         let body =
             format!(r#"{{"status":"success","data":{{"resultType":"vector","result":{result}}}}}"#);
-        parse(StatusCode::OK, body.as_bytes()).map_err(|error| error.kind())
+        let samples = parse(StatusCode::OK, body.as_bytes()).map_err(|error| error.kind())?;
+        assert_eq!(samples.warnings, [""; 0]);
+        Ok(samples.of_machines)
+    }
+
+    #[test]
+    fn what_the_server_warns_of_is_kept_and_a_partial_answer_is_none() {
+        let answer = |beside: &str| {
+            let body = format!(
+                r#"{{"status":"success",{beside},"data":{{"resultType":"vector","result":[{{"metric":{{"machine":"148e"}},"value":[1,"2"]}}]}}}}"#
+            );
+            parse(StatusCode::OK, body.as_bytes())
+        };
+        let samples = answer(r#""warnings":["PromQL: partial, store gone"]"#).unwrap();
+        assert_eq!(samples.of_machines, [("148e".to_owned(), 2.0)]);
+        assert_eq!(samples.warnings, ["PromQL: partial, store gone"]);
+        let error = answer(r#""isPartial":true"#).unwrap_err();
+        assert_eq!(error.kind(), CollectErrorKind::Partial);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use tokio::{
 };
 
 pub use self::{
-    busy::BusyQuery,
+    busy::{BusyQuery, BusySamples},
     error::{CollectError, CollectErrorKind, IdentityError},
     instant::parse_instant,
     range::{Grid, Past, parse_range},

@@ -22,7 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
 
 use super::{
-    CollectError, Grid, Past, Sample, busy,
+    BusySamples, CollectError, Grid, Past, Sample, busy,
     exchange::{AGENT, Asked, authorization, exchange, uri},
     parse_instant,
     range::parse_range_of,
@@ -126,7 +126,7 @@ impl Prometheus {
         &self,
         query: &str,
         now: jiff::Timestamp,
-    ) -> Result<Vec<(String, f64)>, CollectError> {
+    ) -> Result<BusySamples, CollectError> {
         let form = Form::of_instant(query, now);
         let answer = self.ask(&self.endpoint, &form).await?;
         busy::parse(answer.status(), answer.body())

@@ -471,7 +471,7 @@ impl Asker<'_> {
             let query = fleet.busy.as_ref()?;
             let about = settings.subject(app);
             let samples = query.ask(about, now, deadline, &Metrics::new()).await;
-            Some(samples.map(Busyness::of))
+            Some(samples.map(|samples| Busyness::of(samples.of_machines)))
         }));
         let (readings, busy) = tokio::join!(collect, busy);
         let answers = fleets.into_iter().zip(readings).zip(busy);

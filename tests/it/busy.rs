@@ -1,6 +1,6 @@
 //! Which running machine goes first, where a query says how busy they are.
 
-use fly_autoscaler::sim::{MachineState, NewMachine, Operation};
+use fly_autoscaler::sim::{Canned, Effect, Fault, MachineState, NewMachine, Operation};
 
 use crate::world::{APP, Logs, World};
 
@@ -119,4 +119,27 @@ async fn without_an_answer_no_running_machine_goes_and_somebody_is_told() {
         .set_series("busy_workers", &labels, Some(0.0));
     world.run_for(30).await;
     assert_eq!(running(&world).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_warns_of_is_told_once_for_each_change() {
+    let logs = Logs::capture();
+    let settings = [
+        ("FAS_CREATED_MACHINE_COUNT", "queue_depth"),
+        ("FAS_BUSY_LIMIT", "0"),
+    ];
+    let (mut world, ids) = world_of(&[Some(0.0), Some(0.0)], &settings);
+    // It is busy, so that each pass asks again; and the number of the queue is one as well.
+    let answer = format!(
+        r#"{{"status":"success","warnings":["partial, store gone"],"data":{{"resultType":"vector","result":[
+            {{"metric":{{"instance":"{}"}},"value":[1,"1"]}}]}}}}"#,
+        ids[0]
+    );
+    let canned = Effect::Answer(Canned::json(200, &answer));
+    let fault = Fault::new(canned).on(Operation::Query);
+    world.platform().add_fault(fault);
+    world.run_for(60).await;
+    let told = "about the query of FAS_PROMETHEUS_BUSY_QUERY: partial, store gone";
+    assert_eq!(logs.with(told).len(), 1);
+    assert_eq!(running(&world).len(), 2, "under a limit, both may be busy");
 }
