@@ -1,4 +1,6 @@
 //! `eval`: collects once and prints what the expressions ask for, before floor and limits. It writes nothing.
+//!
+//! All fleets are asked about side by side, as in a pass, and so within its time. What comes of it is told one by one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,23 +10,30 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
+use futures_util::future::join_all;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::{
+    join,
+    sync::{Mutex, OnceCell},
+    time::Instant,
+};
 
 use super::{ask, block_on, cli::Chosen, extra_roots, load, say};
 use crate::{
     check::worked_out,
     clock::Clock,
-    collect::Connections,
+    collect::{Collector, Connections, EachRegion, Readings, collect_all},
     config::{Config, FleetConfig, Has, Purpose},
     daemon,
     error_chain::chain,
     expr::{EvalError, Expression, Names, Values},
-    machines::AppClient,
+    machines::{ApiError, AppClient},
+    metrics::Metrics,
     pass_log::PassLog,
     report::explain_target,
     scaling::{
-        Bounds, Counts, ExpressionBand, FleetName, Kind, Memory, Note, Now, Target, regions_of,
+        Bounds, Counts, ExpressionBand, FleetName, Kind, Machine, Memory, Note, Now, Target,
+        regions_of,
     },
     shutdown::{Shutdown, shutdown},
     telemetry,
@@ -77,6 +86,8 @@ pub(super) fn run(config: Option<&Path>, chosen: Chosen, explain: bool) -> anyho
             config: &config,
             connections: Connections::new(transport, extra_roots.as_deref()),
             shutdown,
+            began: Clock::System.now(),
+            lists: Mutex::default(),
         };
         asker.evaluate_all(explain).await
     })
@@ -87,6 +98,20 @@ struct Asker<'config> {
     config: &'config Config,
     connections: Connections,
     shutdown: Shutdown,
+    /// When it began: all of it has to be over `FAS_TIMEOUT` later.
+    began: Now,
+    /// The machines of each app, once somebody has asked.
+    lists: Mutex<BTreeMap<String, Arc<OnceCell<List>>>>,
+}
+
+/// The machines of an app, for all that look at them.
+type List = Result<Arc<Vec<Machine>>, Arc<ApiError>>;
+
+/// What was asked about one fleet.
+struct Looked {
+    readings: Readings,
+    /// Where an expression reads a count.
+    machines: anyhow::Result<Option<Arc<Vec<Machine>>>>,
 }
 
 /// What the expressions of one fleet ask for.
@@ -108,15 +133,35 @@ impl Evaluated {
 impl Asker<'_> {
     /// Prints one object; of several fleets, one that has theirs by name.
     async fn evaluate_all(&self, explain: bool) -> anyhow::Result<()> {
-        let fleets = &self.fleets().await?;
+        let policies = &self.fleets().await?;
+        let now = Clock::System.now();
+        let looks = policies.iter().map(|fleets| self.look(fleets, now));
+        let looks = join_all(looks).await;
+        let is_alone = policies.iter().flatten().count() == 1;
+        let mut evaluations = Vec::new();
+        for (fleets, looked) in policies.iter().zip(looks) {
+            match looked {
+                Err(error) if is_alone => return Err(error),
+                Err(error) => {
+                    let error = chain(error.as_ref());
+                    evaluations.extend(fleets.iter().map(|fleet| (fleet, Err(anyhow!("{error}")))));
+                }
+                Ok((collectors, looks)) => {
+                    let looks = fleets.iter().zip(looks);
+                    evaluations.extend(looks.map(|(fleet, looked)| {
+                        (fleet, Self::evaluate(fleet, &collectors, looked, now))
+                    }));
+                }
+            }
+        }
         let mut printed = BTreeMap::new();
         let mut explanations = Vec::new();
         let mut errors = Vec::new();
         let mut has_something = false;
-        for fleet in fleets {
-            let evaluated = match self.evaluate(fleet).await {
+        for (fleet, evaluated) in evaluations {
+            let evaluated = match evaluated {
                 Ok(evaluated) => evaluated,
-                Err(error) if fleets.len() == 1 => return Err(error),
+                Err(error) if is_alone => return Err(error),
                 Err(error) => {
                     errors.push(format!("{}: {}", fleet.name, chain(error.as_ref())));
                     continue;
@@ -128,7 +173,7 @@ impl Asker<'_> {
                 explanation,
                 errors: of_fleet,
             } = evaluated;
-            if fleets.len() == 1 {
+            if is_alone {
                 errors.extend(of_fleet);
                 explanations.push(explanation);
             } else {
@@ -146,8 +191,8 @@ impl Asker<'_> {
         // What one lacks is no reason to withhold the others, which the daemon acts on all the same.
         if errors.is_empty() || has_something {
             let mut values = printed.values();
-            say(&match (fleets.len(), values.next()) {
-                (1, Some(only)) => serde_json::to_string_pretty(only)?,
+            say(&match (is_alone, values.next()) {
+                (true, Some(only)) => serde_json::to_string_pretty(only)?,
                 _ => serde_json::to_string_pretty(&printed)?,
             })?;
         }
@@ -158,8 +203,8 @@ impl Asker<'_> {
         }
     }
 
-    /// The fleets that are evaluated: each region's, where each has targets of its own.
-    async fn fleets(&self) -> anyhow::Result<Vec<FleetConfig>> {
+    /// The fleets that are evaluated, by policy: each region's, where each has targets of its own.
+    async fn fleets(&self) -> anyhow::Result<Vec<Vec<FleetConfig>>> {
         let mut fleets = Vec::new();
         let is_alone = self.config.fleets.len() == 1;
         for fleet in &self.config.fleets {
@@ -181,21 +226,28 @@ impl Asker<'_> {
                 self.look_for_region(fleet, app).await?;
             }
             if !fleet.is_of_regions() {
-                fleets.push(fleet.clone());
+                fleets.push(vec![fleet.clone()]);
                 continue;
             }
             let client = self.app_client(
                 app,
                 "FAS_PER_REGION without FAS_REGIONS means the regions in which there are machines",
             );
-            let deadline = Instant::from_std(Clock::System.now().monotonic) + fleet.policy.timeout;
             let regions = match client {
-                Ok(client) => ask::fleets_of(fleet, &client, deadline).await?,
-                Err(_) if !fleet.policy.regions.is_empty() => {
-                    let regions = fleet.policy.regions.iter();
-                    regions.map(|region| fleet.of_region(region)).collect()
+                Ok(client) if fleet.policy.regions.is_empty() => {
+                    let machines = self.list(&client, self.half(fleet)).await?;
+                    let regions = regions_of(&machines, &fleet.policy).into_iter();
+                    regions.map(|region| fleet.of_region(&region)).collect()
                 }
-                Err(error) => return Err(error),
+                Err(error) if fleet.policy.regions.is_empty() => return Err(error),
+                _ => {
+                    let regions = fleet.policy.regions.iter();
+                    let regions: BTreeSet<&String> = regions.collect();
+                    let regions = regions.into_iter();
+                    regions
+                        .map(|region| fleet.of_region(region))
+                        .collect::<Vec<_>>()
+                }
             };
             let is_its_own = |one: &FleetConfig| {
                 let region = one.policy.region.as_deref();
@@ -208,7 +260,7 @@ impl Asker<'_> {
                     fleet.policy.process_group
                 );
             }
-            fleets.extend(regions);
+            fleets.push(regions);
         }
         Ok(fleets)
     }
@@ -219,8 +271,7 @@ impl Asker<'_> {
         let Ok(client) = self.app_client(app, "") else {
             return Ok(());
         };
-        let deadline = Instant::from_std(Clock::System.now().monotonic) + fleet.policy.timeout;
-        let machines = match client.list_machines(deadline).await {
+        let machines = match self.list(&client, self.half(fleet)).await {
             Ok(machines) => machines,
             Err(error) => {
                 tracing::warn!(
@@ -246,13 +297,72 @@ impl Asker<'_> {
         );
     }
 
-    async fn evaluate(&self, fleet: &FleetConfig) -> anyhow::Result<Evaluated> {
-        let now = Clock::System.now();
-        let timeout = fleet.policy.timeout;
-        let deadline = Instant::from_std(now.monotonic) + timeout;
+    /// When half of the time is over: which fleets there are has to be known by then, and the metrics get the other half.
+    fn half(&self, fleet: &FleetConfig) -> Instant {
+        Instant::from_std(self.began.monotonic) + fleet.policy.timeout / 2
+    }
+
+    /// The machines of an app, which are asked for once.
+    async fn list(&self, client: &AppClient, deadline: Instant) -> List {
+        let app = client.app().to_owned();
+        let list = Arc::clone(self.lists.lock().await.entry(app).or_default());
+        let ask = async || {
+            let machines = client.list_machines(deadline).await;
+            machines.map(Arc::new).map_err(Arc::new)
+        };
+        list.get_or_init(ask).await.clone()
+    }
+
+    /// Asks for all that the fleets of a policy want to know, side by side.
+    async fn look(
+        &self,
+        fleets: &[FleetConfig],
+        now: Now,
+    ) -> anyhow::Result<(Vec<Collector>, Vec<Looked>)> {
+        let Some(first) = fleets.first() else {
+            return Ok((Vec::new(), Vec::new()));
+        };
+        let collectors = daemon::collectors(first, &self.connections)?;
+        let (app, timeout) = (first.apps.pattern.as_str(), first.policy.timeout);
+        let regions = fleets.iter().map(|fleet| fleet.policy.region.clone());
+        let about = (app, regions.flatten().collect());
+        let uncounted = &Metrics::new();
+        let of_regions = &EachRegion::new(&collectors, about, now, timeout, uncounted);
+        let of_app = || collect_all(&collectors, app, now, timeout, uncounted);
+        let looks = fleets.iter().enumerate().map(|(place, fleet)| async move {
+            let readings = async {
+                match fleet.policy.region {
+                    Some(_) => of_regions.of(place).await,
+                    None => of_app().await,
+                }
+            };
+            let (readings, machines) = join!(readings, self.counted(fleet));
+            Looked { readings, machines }
+        });
+        let looks = join_all(looks).await;
+        Ok((collectors, looks))
+    }
+
+    /// The machines, where an expression of the fleet reads a count of them.
+    async fn counted(&self, fleet: &FleetConfig) -> anyhow::Result<Option<Arc<Vec<Machine>>>> {
+        if wanted_counts(fleet).is_empty() {
+            return Ok(None);
+        }
         let app = fleet.apps.pattern.as_str();
-        let collectors = daemon::collectors(fleet, &self.connections)?;
-        let readings = ask::collect((&collectors, app), &fleet.policy, now).await;
+        let client = self.app_client(app, "an expression uses a machine count")?;
+        let deadline = Instant::from_std(self.began.monotonic) + fleet.policy.timeout;
+        Ok(Some(self.list(&client, deadline).await?))
+    }
+
+    /// What the expressions of a fleet make of what was asked about it.
+    fn evaluate(
+        fleet: &FleetConfig,
+        collectors: &[Collector],
+        looked: Looked,
+        now: Now,
+    ) -> anyhow::Result<Evaluated> {
+        let app = fleet.apps.pattern.as_str();
+        let Looked { readings, machines } = looked;
         let mut log = PassLog::default();
         let name = FleetName {
             region: fleet.policy.region.clone(),
@@ -265,11 +375,9 @@ impl Asker<'_> {
         }
         let mut values = readings.values(&fleet.names);
         let mut metrics = readings.into_texts();
-        let counts = wanted_counts(fleet);
-        if !counts.is_empty() {
-            let client = self.app_client(app, "an expression uses a machine count")?;
-            let machines = client.list_machines(deadline).await?;
-            let observed = Memory::default().note_list(machines, &fleet.policy, now);
+        if let Some(machines) = machines? {
+            let counts = wanted_counts(fleet);
+            let observed = Memory::default().note_list(machines.to_vec(), &fleet.policy, now);
             for (name, count) in Counts::of(&observed).by_name() {
                 if counts.contains(&name) {
                     values.set(name, Some(count.into()));

@@ -120,6 +120,64 @@ fn a_server_that_never_answers_does_not_outlive_the_timeout() {
     assert!(err.contains("FAS_TIMEOUT"), "{err}");
 }
 
+/// Answers nobody before so many have asked, and then all of them with this number.
+fn patient(count: usize, number: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let body = format!(
+        r#"{{"status":"success","data":{{"resultType":"scalar","result":[1,"{number}"]}}}}"#
+    );
+    thread::spawn(move || {
+        let waiting: Vec<_> = listener.incoming().flatten().take(count).collect();
+        for mut stream in waiting {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    address
+}
+
+#[test]
+fn all_policies_and_regions_are_asked_about_side_by_side() {
+    let address = patient(7, "3");
+    let policies = format!(
+        "app-name: web
+timeout: 60s
+policies:
+  - {{process-group: site, per-region: true, regions: [iad, lhr, syd], created-machine-count: depth, metric-collectors: [
+      {{type: prometheus, metric-name: depth, address: '{address}', query: up in $REGION}}]}}
+  - {{process-group: jobs, per-region: true, regions: [iad, lhr, syd], created-machine-count: depth, metric-collectors: [
+      {{type: prometheus, metric-name: depth, address: '{address}', query: up}}]}}
+  - {{process-group: cron, created-machine-count: depth + other, metric-collectors: [
+      {{type: prometheus, metric-name: depth, address: '{address}', query: up}},
+      {{type: prometheus, metric-name: other, address: '{address}', query: other}}]}}
+  - {{process-group: mail, created-machine-count: depth, metric-collectors: [
+      {{type: prometheus, metric-name: depth, address: '{address}', query: up}}]}}
+"
+    );
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(policies.as_bytes()).unwrap();
+    let output = run(&["eval", "--config", file.path().to_str().unwrap()], &[]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (fleet, count) in [
+        ("web/site/iad", 3),
+        ("web/site/syd", 3),
+        ("web/jobs/lhr", 3),
+        ("web/cron", 6),
+        ("web/mail", 3),
+    ] {
+        assert_eq!(json[fleet]["created"]["min"], count, "{fleet}: {json}");
+    }
+    assert_eq!(json.as_object().unwrap().len(), 8, "{json}");
+}
+
 /// What was configured has variables in it; a typing error in one of their values shows in the query alone.
 #[test]
 fn the_query_that_was_sent_is_explained() {
