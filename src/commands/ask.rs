@@ -5,14 +5,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use futures_util::future::join_all;
 use secrecy::SecretString;
-use tokio::time::Instant;
 
 use crate::{
     collect::{Collector, EachRegion, Readings, collect_all},
     config::{Config, FleetConfig},
-    machines::{Api, ApiError, ApiOptions, AppClient},
+    machines::{Api, ApiOptions},
     metrics::Metrics,
-    scaling::{Machine, Now, Policy, regions_of},
+    scaling::{Machine, Now, regions_of},
     shutdown::Shutdown,
     transport::{HttpTransport, Transport},
 };
@@ -27,28 +26,6 @@ pub(super) fn transport(
     Ok(Arc::new(transport))
 }
 
-/// The fleets of a policy in an app: itself, or one for each region, of those that are set or in which the app has machines
-/// of the group. None where it has none.
-///
-/// # Errors
-///
-/// When the machines cannot be listed and have to be.
-pub(super) async fn fleets_of(
-    settings: &FleetConfig,
-    client: &AppClient,
-    deadline: Instant,
-) -> Result<Vec<FleetConfig>, ApiError> {
-    if !settings.is_of_regions() {
-        return Ok(vec![settings.clone()]);
-    }
-    let machines = if settings.policy.regions.is_empty() {
-        client.list_machines(deadline).await?
-    } else {
-        Vec::new()
-    };
-    Ok(regions(settings, &machines))
-}
-
 /// The fleets of a policy that has one for each region: of those that are set, or else of those in which a list shows machines of
 /// the group.
 pub(super) fn regions(settings: &FleetConfig, machines: &[Machine]) -> Vec<FleetConfig> {
@@ -60,17 +37,6 @@ pub(super) fn regions(settings: &FleetConfig, machines: &[Machine]) -> Vec<Fleet
     };
     let fleets = regions.iter().map(|region| settings.of_region(region));
     fleets.collect()
-}
-
-/// Asks for the metrics of one fleet as a pass does.
-pub(super) async fn collect(
-    (collectors, app): (&[Collector], &str),
-    policy: &Policy,
-    now: Now,
-) -> Readings {
-    let regions: Vec<Arc<str>> = policy.region.iter().cloned().collect();
-    let mut each = collect_each((collectors, app), regions, policy.timeout, now).await;
-    each.pop().unwrap_or_default()
 }
 
 /// Asks for the metrics of these regions as a pass does, which asks for all of them at once where it can; without any, for those
