@@ -778,7 +778,7 @@ fn every_wrong_value_is_told_with_what_was_expected() {
         ),
         (
             &[("FAS_PROMETHEUS_ADDRESS", "http://prometheus:99999/x")],
-            "FAS_PROMETHEUS_ADDRESS is not a URL: \"http://prometheus:99999/x\"; expected a port from 1 to 65535 behind the host. \
+            "FAS_PROMETHEUS_ADDRESS is not a URL; expected a port from 1 to 65535 behind the host. \
              Example: https://api.fly.io/prometheus/my-org",
         ),
         (
