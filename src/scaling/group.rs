@@ -29,9 +29,10 @@ pub fn regions_of(machines: &[Machine], policy: &Policy) -> BTreeSet<String> {
     first.map(str::to_owned).collect()
 }
 
-/// The regions in which a list shows machines of the group of the policy at this place among those of an app, and none of them
-/// has a fleet although each region is one: they are not named, their names are none, or there are too many before them. By
-/// name. Of several policies for one group the first has them.
+/// The regions in which a list shows machines of a policy's group and that are no fleets although each region is one. By name.
+///
+/// They are not named, their names are none, or there are too many before them. The policy is the one at this place among those
+/// of an app; of several for one group the first has them.
 #[must_use]
 pub fn regions_left_out(machines: &[Machine], policies: &[&Policy], place: usize) -> Vec<String> {
     let Some(policy) = policies.get(place).filter(|policy| policy.per_region) else {
