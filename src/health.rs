@@ -146,7 +146,18 @@ impl Health {
 
     /// An app is no longer scaled.
     pub fn forget(&self, app: &str) {
-        self.with(|state| state.fleets.retain(|name, _| *name.app != *app));
+        // No other of the app's comes before it. Each pass ends with this, so the other apps' are not looked at.
+        let first = FleetName {
+            is_only: false,
+            ..FleetName::only(app, "")
+        };
+        self.with(|state| {
+            let names = state.fleets.range(first..).map(|(name, _)| name);
+            let of_app = names.take_while(|name| *name.app == *app);
+            for name in of_app.cloned().collect::<Vec<_>>() {
+                state.fleets.remove(&name);
+            }
+        });
     }
 
     /// Whether the loop runs.
@@ -208,4 +219,33 @@ fn refused_for_all(fleets: &BTreeMap<FleetName, Last>) -> Option<String> {
         Some(metric) => format!("the source of {metric} refuses its password or token"),
     };
     Some(format!("{what} ({fleet}{others}): {}", first.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forgetting_an_app_forgets_each_of_its_fleets_and_no_other() {
+        let of = |app: &str, group: &str, region: Option<&str>| FleetName {
+            region: region.map(Into::into),
+            is_only: false,
+            ..FleetName::only(app, group)
+        };
+        let own = [
+            of("web", "", None),
+            of("web", "*", Some("ord")),
+            of("web", "worker", None),
+            FleetName::only("web", "app"),
+        ];
+        let others = ["a", "we", "web-1", "web0"].map(|app| FleetName::only(app, "app"));
+        let health = Health::new(Duration::ZERO, Duration::ZERO);
+        health.with(|state| {
+            let all = own.into_iter().chain(others.clone());
+            state.fleets.extend(all.map(|name| (name, Last::Seen)));
+        });
+        health.forget("web");
+        let left: Vec<FleetName> = health.with(|state| state.fleets.keys().cloned().collect());
+        assert_eq!(left, others);
+    }
 }
