@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::{
     machines::ApiError,
     scaling::{
-        Busyness, Elsewhere, Group, Limited, Memory, Note, Now, Observed, Plan, Planner, Policy,
-        Release, ReleaseView,
+        Busyness, Elsewhere, Group, Limited, Machine, Memory, Note, Now, Observed, Plan, Planner,
+        Policy, Release, ReleaseView,
     },
 };
 
@@ -45,10 +45,16 @@ pub struct Place {
 }
 
 impl Place {
-    /// That of the fleet at this place of the group.
+    /// Those of the fleets that see this, in their order. `strays` as in [`Group::of`].
     #[must_use]
-    pub fn new(group: Arc<Mutex<Group>>, at: usize) -> Self {
-        Self { group, at }
+    pub fn of_each(fleets: &[&Observed], strays: &[Machine]) -> Vec<Self> {
+        let group = Group::of(fleets.iter().copied(), strays);
+        let group = Arc::new(Mutex::new(group));
+        let places = (0..fleets.len()).map(|at| Self {
+            group: Arc::clone(&group),
+            at,
+        });
+        places.collect()
     }
 
     /// What there is of the group beside the fleet, as plans leave it that were made so far, to one that goes by `policy`.

@@ -12,7 +12,7 @@ use crate::{
     report::{PassReport, Trouble},
     scaling::{
         Bounds, Decision, FleetName, Kind, Note, Now, Reason, Release, Target, TargetExpressions,
-        Targets, decided_by,
+        Targets, decided_by, which_regions_are_fleets,
     },
     shown::excerpt,
 };
@@ -239,9 +239,9 @@ impl PassLog {
             "{fleet}: not scaled in {}: {}",
             shown.join(", "),
             if are_named {
-                "there are machines of the group, and FAS_REGIONS does not name the region: they are left alone"
+                "there are machines of the group, and FAS_REGIONS does not name the region: they are left alone".to_owned()
             } else {
-                "of the regions in which there are machines the first 100 are fleets, and those whose names are letters, digits and hyphens; FAS_REGIONS names others"
+                format!("{}; FAS_REGIONS names others", which_regions_are_fleets())
             },
         );
     }

@@ -25,7 +25,7 @@ use crate::{
     act::{Executor, Outcome, creates_close},
     app::{AppState, FleetState, ListedRegions, Share, Wanted},
     clock::{Clock, Watch},
-    collect::{BusyQuery, CollectError, EachRegion, Readings, collect_all},
+    collect::{BusyQuery, CollectError, Questions, Readings},
     config::Subject,
     decide::{Decided, Place, ReleaseAnswer, Undecided},
     error_chain::chain,
@@ -37,7 +37,7 @@ use crate::{
     pass_log::{Causes, PassLog},
     report::{About, Limits, PassReport},
     scaling::{
-        ActingPass, Action, Answer, Busyness, Decision, Effect, Evaluation, FleetName, Group, Ids,
+        ActingPass, Action, Answer, Busyness, Decision, Effect, Evaluation, FleetName, Ids,
         Machine, MachineList, Note, Now, Observed, Plan, PlanFailure, Policy, Pulse, Reason,
         ids_to_ask, limit, strays_of,
     },
@@ -204,15 +204,13 @@ impl Reconciler {
             .chunk_by(|(one, _), (next, _)| one.share == next.share)
             .flat_map(|fleets| fleets.iter().enumerate())
             .map(|(place, (fleet, _))| {
-                let (wanted, app) = (Arc::clone(&fleet.wanted), Arc::clone(&fleet.name.app));
-                let of_region = fleet.name.region.as_ref().and(questions.get(fleet.share));
-                let has_none = fleet.lacks_regions();
+                // Where no region is known there is nobody to ask for, and nothing to evaluate.
+                let questions = questions.get(fleet.share);
+                let questions = questions.filter(|_| !fleet.lacks_regions());
                 Box::pin(maybe_done(async move {
-                    match of_region {
+                    match questions {
                         Some(questions) => questions.of(place).await,
-                        // There is nobody to ask for, and nothing to evaluate.
-                        None if has_none => Readings::default(),
-                        None => self.collect(&wanted, &app, time.began).await,
+                        None => Readings::default(),
                     }
                 }))
             })
@@ -252,26 +250,22 @@ impl Reconciler {
         join_all(each).await;
     }
 
-    /// What the policies of the app ask about its regions, where each is a fleet; in their order.
+    /// What the policies of the app ask, in their order.
     fn questions<'pass>(
         &'pass self,
         pairs: &[Pair<'_>],
         shared: &Shared<'pass>,
         began: Now,
-    ) -> Vec<EachRegion<'pass>> {
+    ) -> Vec<Questions<'pass>> {
         let shares = shared.shares.iter().enumerate();
         let questions = shares.map(|(place, share)| {
             let fleets = pairs.iter().filter(|(fleet, _)| fleet.share == place);
             let regions = fleets.filter_map(|(fleet, _)| fleet.name.region.clone());
             let about = (&*share.name.app, regions.collect());
             let collectors = &share.wanted.collectors;
-            EachRegion::new(collectors, about, began, self.timeout, &self.metrics)
+            Questions::new(collectors, about, began, self.timeout, &self.metrics)
         });
         questions.collect()
-    }
-
-    async fn collect(&self, wanted: &Wanted, app: &str, began: Now) -> Readings {
-        collect_all(&wanted.collectors, app, began, self.timeout, &self.metrics).await
     }
 
     /// What each fleet sees of the machines that were listed, in their order.
@@ -487,22 +481,19 @@ impl Reconciler {
             answer.await
         };
         let fleet_place = (fleet.share, &fleet.name, &*wanted);
-        let (busy_error, busy_warnings) = (OnceLock::new(), OnceLock::new());
+        let told = OnceLock::new();
         let ask_busy = async {
             // Of a pass in which nothing is begun any more, as is said below.
             if watch.stood_still() {
                 return Busyness::NotAsked;
             }
-            match self.ask_busy(fleet_place, (shared, time)).await {
-                Ok((busyness, warnings)) => {
-                    let _ = busy_warnings.set(warnings);
-                    busyness
-                }
-                Err(error) => {
-                    let _ = busy_error.set(error);
-                    Busyness::Unknown
-                }
-            }
+            let answer = self.ask_busy(fleet_place, (shared, time)).await;
+            let (busyness, said) = match answer {
+                Ok((busyness, warnings)) => (busyness, Ok(warnings)),
+                Err(error) => (Busyness::Unknown, Err(error)),
+            };
+            let _ = told.set(said);
+            busyness
         };
         let undecided = Undecided {
             observed: &mut observation.observed,
@@ -514,12 +505,11 @@ impl Reconciler {
         };
         let decided = undecided.decide(ask, ask_busy).await;
         let setting = wanted.busy.as_ref().map_or("", BusyQuery::setting);
-        if let Some(error) = busy_error.into_inner() {
-            report.metric_fault(setting, &error);
-        }
-        if let Some(warnings) = busy_warnings.into_inner() {
+        match told.into_inner() {
             // Each element is about a machine of its own: that there are several is as it should be.
-            fleet.log.warn_of(&fleet.name, setting, 1, &warnings);
+            Some(Ok(warnings)) => fleet.log.warn_of(&fleet.name, setting, 1, &warnings),
+            Some(Err(error)) => report.metric_fault(setting, &error),
+            None => {}
         }
         if let Some(error) = decided.refusal() {
             report.api_fault(PassError::Release, error, About::Pass);
@@ -844,11 +834,10 @@ impl Groups {
             let seen = pairs.iter().zip(&*observations);
             let seen = seen.filter(|((fleet, _), _)| is_of_group(fleet));
             let seen = seen.map(|(_, observation)| &observation.observed);
-            let group = Arc::new(Mutex::new(Group::of(seen, strays)));
+            let places = Place::of_each(&seen.collect::<Vec<_>>(), strays);
             let fleets = pairs.iter().zip(observations.iter_mut());
             let fleets = fleets.filter(|((fleet, _), _)| is_of_group(fleet));
-            for (at, ((fleet, _), observation)) in fleets.enumerate() {
-                let place = Place::new(Arc::clone(&group), at);
+            for (((fleet, _), observation), place) in fleets.zip(places) {
                 observation.observed.elsewhere = place.beside(&fleet.policy);
                 observation.place = Some(place);
             }

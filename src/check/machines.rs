@@ -13,7 +13,7 @@ use crate::{
     machines::ApiError,
     scaling::{
         CloneTemplate, EVERY_GROUP, Machine, Member, Policy, ReleaseView, clone_source,
-        regions_left_out, strays_of, stuck_after,
+        regions_left_out, strays_of, stuck_after, which_regions_are_fleets,
     },
     shown::excerpt,
 };
@@ -188,9 +188,9 @@ pub fn left_out(
     let where_they_are = list(&by_region, |region, count| format!("{region} {count}"));
     let are_named = !policy.regions.is_empty();
     let why = if are_named {
-        "FAS_REGIONS does not name the region"
+        "FAS_REGIONS does not name the region".to_owned()
     } else {
-        "of the regions in which there are machines the first 100 are fleets, and those whose names are letters, digits and hyphens"
+        which_regions_are_fleets()
     };
     let sentence = format!(
         "{}{group} {is} left alone ({where_they_are}): {why}",
@@ -213,7 +213,7 @@ pub(super) fn not_listed(seen: &Seen<'_>, error: &ApiError) -> Step {
 
 /// The machine that a create would copy, as far as the release is known.
 pub(super) fn source<'fleet>(seen: &Seen<'_>, fleet: &'fleet Fleet) -> Option<&'fleet Member> {
-    let view = match seen.release() {
+    let view = match &*seen.release {
         Ok(release) => ReleaseView::Known(release.as_ref()),
         Err(_) => ReleaseView::NoAnswer,
     };

@@ -12,7 +12,7 @@ use super::{Fleet, Seen, Step, StepKind, hints, token::brief};
 
 /// What the current release is.
 pub(super) fn release(seen: &Seen<'_>) -> Vec<Step> {
-    let step = match seen.release() {
+    let step = match &*seen.release {
         Ok(None) => Step::ok(
             StepKind::Release,
             "the app was never released: no deploy holds anything back",
@@ -171,7 +171,7 @@ pub(super) fn plan(seen: &Seen<'_>, fleet: &Fleet) -> Vec<Step> {
 
 /// What else has to come before something is destroyed that is only waited for now: nobody asks for the release before.
 fn waits_for_release(seen: &Seen<'_>) -> &'static str {
-    match seen.release() {
+    match &*seen.release {
         Err(_) => ", once Fly says that no deploy is running",
         Ok(release) => {
             let policy = &seen.settings.policy;

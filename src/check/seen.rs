@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,8 +13,8 @@ use crate::{
     expr::Values,
     machines::{ApiError, AppAbout, TokenScope},
     scaling::{
-        Busyness, Counts, Evaluation, Group, Ids, Limited, Machine, MachineList, Memory, Now,
-        Observed, Policy, Release, limit, regions_of, strays_of,
+        Busyness, Counts, Evaluation, Ids, Limited, Machine, MachineList, Memory, Now, Observed,
+        Policy, limit, regions_of, strays_of,
     },
     shown::excerpt,
 };
@@ -59,11 +59,6 @@ impl Seen<'_> {
     pub(super) fn is_excused(&self) -> bool {
         let is_empty = |fleet: &Fleet| fleet.crowd.total == 0;
         self.may_be_empty && self.fleet.as_ref().is_ok_and(is_empty)
-    }
-
-    /// What the current release is.
-    pub(super) fn release(&self) -> &Result<Option<Release>, ApiError> {
-        &self.release
     }
 }
 
@@ -135,13 +130,11 @@ impl Fleet {
             let strays = strays_of(machines, policy, &regions);
             strays.into_iter().cloned().collect::<Vec<Machine>>()
         });
-        let members = seen.iter().map(|(.., observed)| observed);
-        let group = Group::of(members, &strays.unwrap_or_default());
-        let group = Arc::new(Mutex::new(group));
+        let members: Vec<&Observed> = seen.iter().map(|(.., observed)| observed).collect();
+        let places = Place::of_each(&members, &strays.unwrap_or_default());
         let mut fleets = Vec::new();
-        for (at, (wanted, memory, observed)) in seen.into_iter().enumerate() {
-            let is_of_region = wanted.settings.policy.region.is_some();
-            let place = is_of_region.then(|| Place::new(Arc::clone(&group), at));
+        for ((wanted, memory, observed), place) in seen.into_iter().zip(places) {
+            let place = wanted.settings.policy.region.is_some().then_some(place);
             let known = (machines, release, now);
             fleets.push(Self::of(wanted, (memory, observed), place, known).await);
         }

@@ -1,7 +1,7 @@
 //! Collectors: one named number each, from Prometheus, Temporal, a web server, Redis or Postgres.
 //!
 //! A collector asks once and says what it got: a number, or a [`CollectError`] that names the odd answer. It neither
-//! repeats a request (the next pass asks again) nor keeps a deadline ([`collect_all`] has one; dropping the future is
+//! repeats a request (the next pass asks again) nor keeps a deadline ([`Questions`] have one; dropping the future is
 //! safe), and it logs no error: what one means for a pass is decided by its caller.
 //! Reading an answer ([`parse_instant`]) is apart from fetching it, and is pure.
 
@@ -495,33 +495,11 @@ impl Readings {
     }
 }
 
-/// Asks all of them side by side, for `app`, and counts their requests; the results are in the order of `collectors`.
+/// What a pass asks of the collectors of a policy: about an app, or about each region of it where those are fleets.
 ///
-/// `began` is when the pass began, and the evaluation time. It ends by half of `timeout` (`FAS_TIMEOUT`) after that, whatever
-/// hangs: this is the one place for the share that metrics get of a pass.
-pub async fn collect_all(
-    collectors: &[Collector],
-    app: &str,
-    began: Now,
-    timeout: Duration,
-    metrics: &Metrics,
-) -> Readings {
-    let limits = Limits::new(began, timeout);
-    let readings = join_all(collectors.iter().map(|collector| async move {
-        tell(collector, app.into());
-        let request = Box::pin(collector.collect(app, limits.began.wall, limits.until));
-        let result = within(collector, limits, metrics, request, result_of).await;
-        (collector.metric().to_owned(), result)
-    }));
-    Readings(readings.await)
-}
-
-/// What a pass asks of the collectors of a policy about an app of which each region is a fleet: as [`collect_all`], for each
-/// of them.
-///
-/// A collector with `$REGION` is asked for each of them, every other one once for all. Of an answer for all, a vector of
-/// Prometheus in which every element has a label `region` gives each region its own element; any other number holds for all.
-pub struct EachRegion<'pass> {
+/// Of regions, a collector with `$REGION` is asked for each of them, every other one once for all. Of an answer for all, a vector
+/// of Prometheus in which every element has a label `region` gives each region its own element; any other number holds for all.
+pub struct Questions<'pass> {
     collectors: &'pass [Collector],
     app: &'pass str,
     regions: Vec<Arc<str>>,
@@ -534,8 +512,11 @@ pub struct EachRegion<'pass> {
 /// What a collector has said of each region, whose errors several of them may have.
 type ForAll = Vec<Result<Sample, Arc<CollectError>>>;
 
-impl<'pass> EachRegion<'pass> {
-    /// Asks nothing yet. `began` and `timeout` are those of [`collect_all`].
+impl<'pass> Questions<'pass> {
+    /// Asks nothing yet; without `regions` all is about the app.
+    ///
+    /// `began` is when the pass began, and the evaluation time. What is asked ends by half of `timeout` (`FAS_TIMEOUT`) after
+    /// that, whatever hangs: this is the one place for the share that metrics get of a pass.
     pub fn new(
         collectors: &'pass [Collector],
         (app, regions): (&'pass str, Vec<Arc<str>>),
@@ -553,16 +534,19 @@ impl<'pass> EachRegion<'pass> {
         }
     }
 
-    /// Asks all of them side by side for the region at this place, and waits for those alone that it needs; nothing where there
-    /// is no such region.
+    /// Asks all collectors side by side for the fleet at this place, which is the app's only one or that of a region, and counts
+    /// their requests; the results are in the order of the collectors. It waits for those alone that the fleet needs. Nothing
+    /// where there is no such fleet.
     pub async fn of(&self, place: usize) -> Readings {
-        let Some(region) = self.regions.get(place) else {
-            return Readings::default();
+        let about = match self.regions.get(place) {
+            Some(region) => Subject::in_region(self.app, region),
+            None if self.regions.is_empty() => self.app.into(),
+            None => return Readings::default(),
         };
         let collectors = self.collectors.iter().zip(&self.for_all);
         let readings = join_all(collectors.map(|(collector, for_all)| async move {
-            let result = if collector.asks_each_region() {
-                self.ask(collector, region).await
+            let result = if about.region.is_none() || collector.asks_each_region() {
+                self.ask(collector, about).await
             } else {
                 let for_all = for_all.get_or_init(|| self.ask_for_all(collector)).await;
                 let own = for_all.get(place)?.clone();
@@ -573,8 +557,7 @@ impl<'pass> EachRegion<'pass> {
         Readings(readings.await.into_iter().flatten().collect())
     }
 
-    async fn ask(&self, collector: &Collector, region: &str) -> Result<Sample, CollectError> {
-        let about = Subject::in_region(self.app, region);
+    async fn ask(&self, collector: &Collector, about: Subject<'_>) -> Result<Sample, CollectError> {
         tell(collector, about);
         let (wall, until) = (self.limits.began.wall, self.limits.until);
         let request = Box::pin(collector.collect(about, wall, until));
@@ -895,8 +878,7 @@ mod tests {
             };
             let timeout = Duration::from_secs(30);
             let names = regions.iter().map(|region| (*region).into()).collect();
-            let questions =
-                EachRegion::new(&collectors, ("my-app", names), began, timeout, metrics);
+            let questions = Questions::new(&collectors, ("my-app", names), began, timeout, metrics);
             let readings = join_all((0..regions.len()).map(|place| questions.of(place))).await;
             let readings = readings.into_iter().map(|readings| {
                 let results = readings.into_results();

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use secrecy::SecretString;
 
 use crate::{
-    collect::{Collector, EachRegion, Readings, collect_all},
+    collect::{Collector, Questions, Readings},
     config::{Config, FleetConfig},
     machines::{Api, ApiOptions},
     metrics::Metrics,
@@ -48,11 +48,8 @@ pub(super) async fn collect_each(
     now: Now,
 ) -> Vec<Readings> {
     let uncounted = Metrics::new();
-    if regions.is_empty() {
-        return vec![collect_all(collectors, app, now, timeout, &uncounted).await];
-    }
-    let places = 0..regions.len();
-    let questions = EachRegion::new(collectors, (app, regions), now, timeout, &uncounted);
+    let places = 0..regions.len().max(1);
+    let questions = Questions::new(collectors, (app, regions), now, timeout, &uncounted);
     join_all(places.map(|place| questions.of(place))).await
 }
 

@@ -22,13 +22,12 @@ use super::{ask, block_on, cli::Chosen, extra_roots, load, say};
 use crate::{
     check::worked_out,
     clock::Clock,
-    collect::{Collector, Connections, EachRegion, Readings, collect_all},
+    collect::{Collector, Connections, Readings},
     config::{Config, FleetConfig, Has, Purpose},
     daemon,
     error_chain::chain,
     expr::{EvalError, Expression, Names, Values},
     machines::{ApiError, AppClient},
-    metrics::Metrics,
     pass_log::PassLog,
     report::explain_target,
     scaling::{
@@ -229,26 +228,14 @@ impl Asker<'_> {
                 fleets.push(vec![fleet.clone()]);
                 continue;
             }
-            let client = self.app_client(
-                app,
-                "FAS_PER_REGION without FAS_REGIONS means the regions in which there are machines",
-            );
-            let regions = match client {
-                Ok(client) if fleet.policy.regions.is_empty() => {
-                    let machines = self.list(&client, self.half(fleet)).await?;
-                    let regions = regions_of(&machines, &fleet.policy).into_iter();
-                    regions.map(|region| fleet.of_region(&region)).collect()
-                }
-                Err(error) if fleet.policy.regions.is_empty() => return Err(error),
-                _ => {
-                    let regions = fleet.policy.regions.iter();
-                    let regions: BTreeSet<&String> = regions.collect();
-                    let regions = regions.into_iter();
-                    regions
-                        .map(|region| fleet.of_region(region))
-                        .collect::<Vec<_>>()
-                }
+            let machines = if fleet.policy.regions.is_empty() {
+                let why = "FAS_PER_REGION without FAS_REGIONS means the regions in which there are machines";
+                let client = self.app_client(app, why)?;
+                self.list(&client, self.half(fleet)).await?
+            } else {
+                Arc::default()
             };
+            let regions = ask::regions(fleet, &machines);
             let is_its_own = |one: &FleetConfig| {
                 let region = one.policy.region.as_deref();
                 !except.iter().any(|other| Some(other.as_str()) == region)
@@ -324,22 +311,15 @@ impl Asker<'_> {
         };
         let collectors = daemon::collectors(first, &self.connections)?;
         let (app, timeout) = (first.apps.pattern.as_str(), first.policy.timeout);
-        let regions = fleets.iter().map(|fleet| fleet.policy.region.clone());
-        let about = (app, regions.flatten().collect());
-        let uncounted = &Metrics::new();
-        let of_regions = &EachRegion::new(&collectors, about, now, timeout, uncounted);
-        let of_app = || collect_all(&collectors, app, now, timeout, uncounted);
-        let looks = fleets.iter().enumerate().map(|(place, fleet)| async move {
-            let readings = async {
-                match fleet.policy.region {
-                    Some(_) => of_regions.of(place).await,
-                    None => of_app().await,
-                }
-            };
-            let (readings, machines) = join!(readings, self.counted(fleet));
-            Looked { readings, machines }
-        });
-        let looks = join_all(looks).await;
+        let regions = fleets
+            .iter()
+            .filter_map(|fleet| fleet.policy.region.clone());
+        let readings = ask::collect_each((&collectors, app), regions.collect(), timeout, now);
+        let machines = join_all(fleets.iter().map(|fleet| self.counted(fleet)));
+        let (readings, machines) = join!(readings, machines);
+        let looks = readings.into_iter().zip(machines);
+        let looks = looks.map(|(readings, machines)| Looked { readings, machines });
+        let looks = looks.collect();
         Ok((collectors, looks))
     }
 

@@ -57,6 +57,14 @@ pub fn regions_left_out(machines: &[Machine], policies: &[&Policy], place: usize
     left_out.into_iter().map(str::to_owned).collect()
 }
 
+/// Which of the regions in which a group has machines are fleets, in words.
+#[must_use]
+pub fn which_regions_are_fleets() -> String {
+    format!(
+        "of the regions in which there are machines the first {MOST_REGIONS} are fleets, and those whose names are letters, digits and hyphens"
+    )
+}
+
 /// The regions in which a list shows machines of the group on hosts that answer, whatever they are called.
 fn listed_regions<'list>(machines: &'list [Machine], policy: &Policy) -> BTreeSet<&'list str> {
     let of_group = machines

@@ -43,7 +43,9 @@ pub use doubt::Doubt;
 pub use evaluate::{Counts, Evaluation, ExpressionBand, TargetError, TargetExpressions, to_count};
 pub use fingerprint::Fingerprint;
 pub use fleet_name::FleetName;
-pub use group::{Elsewhere, Group, regions_left_out, regions_of, strays_of};
+pub use group::{
+    Elsewhere, Group, regions_left_out, regions_of, strays_of, which_regions_are_fleets,
+};
 pub use lately::Lately;
 pub use limits::{Limited, limit};
 pub use list::{Ids, MachineList};
