@@ -11,7 +11,7 @@ use fly_autoscaler::sim::{
     MetricsSettings, NewMachine, NewVolume, Operation, Options, RateLimits, Release, RequestRecord,
     Token,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 use tracing::Level;
 
@@ -1566,26 +1566,11 @@ async fn tokens_go_out_whole_in_the_scheme_that_each_api_wants() {
     }
 }
 
-fn release(world: &World, status: &str, age: Duration) -> Release {
-    let created_at = world
-        .platform()
-        .wall()
-        .checked_sub(SignedDuration::try_from(age).unwrap())
-        .unwrap();
-    Release {
-        version: 7,
-        status: status.to_owned(),
-        created_at,
-        updated_at: created_at,
-        image: "registry.fly.io/app:v7".to_owned(),
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_deploy_in_progress_holds_every_write_and_counts_as_success() {
     let logs = Logs::capture();
     let mut world = world(3.0, &[CREATED], &[(1, machine())]);
-    let running = release(&world, "running", Duration::from_secs(60));
+    let running = world.release("running", Duration::from_secs(60));
     world.platform().set_release(APP, Some(running.clone()));
     world.run_for(100).await;
     assert_eq!(world.writes(), 0);
@@ -1623,7 +1608,7 @@ async fn a_release_that_has_run_for_too_long_is_not_believed() {
         ),
     ] {
         let mut world = world(3.0, &[&[CREATED], settings].concat(), &[(1, machine())]);
-        let running = release(&world, "running", age);
+        let running = world.release("running", age);
         world.platform().set_release(APP, Some(running));
         let logs = Logs::capture();
         world.run_for(14).await;
@@ -1641,7 +1626,7 @@ async fn a_release_that_has_run_for_too_long_is_not_believed() {
 async fn a_release_of_the_future_is_believed_from_when_it_was_seen() {
     let settings = [CREATED, ("FAS_DEPLOY_TIMEOUT", "60s")];
     let mut world = world(3.0, &settings, &[(1, machine())]);
-    let mut running = release(&world, "running", Duration::ZERO);
+    let mut running = world.release("running", Duration::ZERO);
     running.created_at = Timestamp::MAX;
     world.platform().set_release(APP, Some(running));
     world.run_for(55).await;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     process::Output,
     thread,
 };
@@ -15,16 +15,20 @@ fn prometheus(status: &'static str, body: &'static str) -> String {
     let address = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
-            let length = body.len();
-            let _ = write!(
-                stream,
-                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            );
+            answer(&mut stream, status, body);
         }
     });
     address
+}
+
+fn answer(stream: &mut TcpStream, status: &str, body: &str) {
+    let mut request = [0; 4096];
+    let _ = stream.read(&mut request);
+    let length = body.len();
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    );
 }
 
 fn eval(address: &str, expression: &str, more: &[(&str, &str)]) -> (Output, String, String) {
@@ -130,13 +134,7 @@ fn patient(count: usize, number: &str) -> String {
     thread::spawn(move || {
         let waiting: Vec<_> = listener.incoming().flatten().take(count).collect();
         for mut stream in waiting {
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request);
-            let length = body.len();
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-            );
+            answer(&mut stream, "200 OK", &body);
         }
     });
     address

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use fly_autoscaler::sim::{
-    Access, Effect, Fault, MachineState, NewMachine, Operation, Release, Token,
-};
-use jiff::Timestamp;
+use fly_autoscaler::sim::{Access, Effect, Fault, MachineState, NewMachine, Operation, Token};
 use serde_json::Value;
 
 use crate::world::{APP, Logs, World};
@@ -129,14 +126,7 @@ async fn a_fleet_that_comes_much_later_asks_anew_whether_a_deploy_is_under_way()
     }
     let mut world = world_with_a_slow_metric(12);
     world.run_for(11).await;
-    let now = Timestamp::now();
-    let deploy = Release {
-        version: 2,
-        status: "running".to_owned(),
-        created_at: now,
-        updated_at: now,
-        image: "web:2".to_owned(),
-    };
+    let deploy = world.release("running", Duration::ZERO);
     world.platform().set_release(APP, Some(deploy));
     world.run_for(3).await;
     assert_eq!(world.seconds_of(Operation::Graphql), [0, 12]);

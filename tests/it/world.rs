@@ -23,6 +23,7 @@ use fly_autoscaler::{
 };
 use futures_util::future::BoxFuture;
 use http::{Request, Response, header};
+use jiff::SignedDuration;
 use tokio::{task::JoinHandle, time::Instant};
 use tower::ServiceExt as _;
 use tracing::{
@@ -156,6 +157,19 @@ impl World {
         let world = Self::with_options(&[QUEUE, settings].concat(), options);
         world.depth(depth);
         world
+    }
+
+    /// A release of that status, whose deploy began so long ago.
+    pub(crate) fn release(&self, status: &str, age: Duration) -> sim::Release {
+        let age = SignedDuration::try_from(age).unwrap();
+        let created_at = self.platform().wall().checked_sub(age).unwrap();
+        sim::Release {
+            version: 7,
+            status: status.to_owned(),
+            created_at,
+            updated_at: created_at,
+            image: "registry.fly.io/app:v7".to_owned(),
+        }
     }
 
     /// Sets the gauge `queue_depth` of the world's app.
