@@ -1,8 +1,10 @@
 //! One request of a collector over the HTTP seam: its authorization, and the redirects that may be followed.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use url::Url;
 
 use super::CollectError;
@@ -17,17 +19,23 @@ const TARGET_LIMIT: usize = 300;
 /// What this program calls itself.
 pub(super) const AGENT: &str = concat!("fly-autoscaler/", env!("CARGO_PKG_VERSION"));
 
-/// Who is asked, and for how much.
-pub(super) struct Asked {
+/// Who is asked, for what, and for how much.
+pub(super) struct Asked<'request> {
     /// What the service is called in messages.
     pub(super) service: &'static str,
     /// The service and its address, as they may be shown.
-    pub(super) peer: String,
+    pub(super) peer: &'request str,
     /// The longest answer that is read, in bytes.
     pub(super) body_limit: usize,
+    /// The method.
+    pub(super) method: Method,
+    /// All headers.
+    pub(super) headers: &'request HeaderMap,
+    /// The body.
+    pub(super) body: Bytes,
 }
 
-/// Sends `request`, whose address is `place`, and follows redirects as far as [`redirect()`] allows: the same request goes
+/// Asks at `uri`, which is that of `place`, and follows redirects as far as [`redirect()`] allows: the same request goes
 /// there.
 ///
 /// # Errors
@@ -35,19 +43,22 @@ pub(super) struct Asked {
 /// No answer, or a redirect that is not followed. Any other status is an answer.
 pub(super) async fn exchange(
     transport: &dyn Transport,
-    mut request: Request<Bytes>,
-    mut place: Url,
-    asked: Asked,
+    mut uri: Uri,
+    place: &Url,
+    asked: Asked<'_>,
 ) -> Result<Response<Bytes>, CollectError> {
-    let Asked {
-        service,
-        mut peer,
-        body_limit,
-    } = asked;
+    let service = asked.service;
+    let mut peer = Cow::Borrowed(asked.peer);
+    let mut place = Cow::Borrowed(place);
     // The first request, and one for each redirect.
     for remaining in (0..=REDIRECT_LIMIT).rev() {
-        let exchange = transport.exchange(request.clone(), body_limit);
-        let answer = exchange.await.map_err(|error| failure(peer, error))?;
+        let mut request = Request::new(asked.body.clone());
+        *request.method_mut() = asked.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = asked.headers.clone();
+        let exchange = transport.exchange(request, asked.body_limit);
+        let answer = exchange.await;
+        let answer = answer.map_err(|error| failure(peer.into_owned(), error))?;
         let status = answer.status();
         let to = match redirect(&place, status, answer.headers()) {
             None => return Ok(answer),
@@ -57,13 +68,12 @@ pub(super) async fn exchange(
             }
             Some(Redirect::Follow(to)) => to,
         };
+        place = Cow::Owned(to);
         if remaining == 0 {
-            place = to;
             break;
         }
-        *request.uri_mut() = uri(service, &to)?;
-        peer = format!("{service} at {}", shown_target(&to));
-        place = to;
+        uri = uri_of(service, &place)?;
+        peer = Cow::Owned(format!("{service} at {}", shown_target(&place)));
     }
     Err(CollectError::TooManyRedirects {
         limit: REDIRECT_LIMIT,
@@ -102,7 +112,7 @@ fn failure(peer: String, error: TransportError) -> CollectError {
 /// # Errors
 ///
 /// One that HTTP cannot carry.
-pub(super) fn uri(service: &'static str, url: &Url) -> Result<Uri, CollectError> {
+pub(super) fn uri_of(service: &'static str, url: &Url) -> Result<Uri, CollectError> {
     Uri::try_from(url.as_str()).map_err(|_| CollectError::Address {
         service,
         problem: "it (with the query, where that goes into the address) is too long, or has a character that it must \

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, StatusCode,
+    HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -23,7 +23,7 @@ use url::{Url, form_urlencoded};
 
 use super::{
     BusySamples, CollectError, Grid, Past, Sample, busy,
-    exchange::{AGENT, Asked, authorization, exchange, uri},
+    exchange::{AGENT, Asked, authorization, exchange, uri_of},
     parse_instant,
     range::parse_range_of,
     regions::parse_regions,
@@ -43,12 +43,15 @@ const SERVICE: &str = "Prometheus";
 pub(super) struct Prometheus {
     transport: Arc<dyn Transport>,
     /// `…/api/v1/query`, with the query string of the configured address.
-    endpoint: Url,
+    endpoint: Endpoint,
     /// `…/api/v1/query_range`, likewise.
-    range_endpoint: Url,
+    range_endpoint: Endpoint,
     /// The configured address as it may be shown.
     peer: String,
-    authorization: Option<HeaderValue>,
+    /// Those of a GET.
+    headers: HeaderMap,
+    /// Those of a form that is posted.
+    form_headers: HeaderMap,
     empty_value: Option<f64>,
     /// Whether the last success was a GET.
     prefers_get: AtomicBool,
@@ -67,19 +70,27 @@ impl Prometheus {
         empty_value: Option<f64>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, CollectError> {
-        let range_endpoint = endpoint(address, "query_range")?;
-        let endpoint = endpoint(address, "query")?;
+        let range_endpoint = Endpoint::new(address, "query_range")?;
+        let endpoint = Endpoint::new(address, "query")?;
         let authorization = authorization(
             "FAS_PROMETHEUS_TOKEN",
             token.map(ExposeSecret::expose_secret),
             basic.map(ExposeSecret::expose_secret),
         )?;
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
+        let mut form_headers = headers.clone();
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        form_headers.insert(CONTENT_TYPE, form);
         Ok(Self {
             transport,
             peer: format!("{SERVICE} at {}", shown(address)),
             endpoint,
             range_endpoint,
-            authorization,
+            headers,
+            form_headers,
             empty_value,
             prefers_get: AtomicBool::new(false),
         })
@@ -158,7 +169,7 @@ impl Prometheus {
     /// Sends the form by the method that the server takes.
     async fn ask(
         &self,
-        endpoint: &Url,
+        endpoint: &Endpoint,
         form: &Form<'_>,
     ) -> Result<http::Response<Bytes>, CollectError> {
         let first = if self.prefers_get.load(Ordering::Relaxed) {
@@ -185,47 +196,29 @@ impl Prometheus {
     async fn exchange(
         &self,
         method: &Method,
-        endpoint: &Url,
+        endpoint: &Endpoint,
         form: &Form<'_>,
     ) -> Result<http::Response<Bytes>, CollectError> {
-        let (request, place) = self.request(method, endpoint, form)?;
         let asked = Asked {
             service: SERVICE,
-            peer: self.peer.clone(),
+            peer: &self.peer,
             body_limit: BODY_LIMIT,
+            method: method.clone(),
+            headers: &self.headers,
+            body: Bytes::new(),
         };
-        exchange(&*self.transport, request, place, asked).await
-    }
-
-    /// The request and its address.
-    fn request(
-        &self,
-        method: &Method,
-        endpoint: &Url,
-        form: &Form<'_>,
-    ) -> Result<(Request<Bytes>, Url), CollectError> {
-        let mut request = Request::new(Bytes::new());
-        *request.method_mut() = method.clone();
-        let url = if method == Method::GET {
-            form.in_query_of(endpoint)
-        } else {
-            endpoint.clone()
+        if method == Method::GET {
+            let url = form.in_query_of(&endpoint.url);
+            let uri = uri_of(SERVICE, &url)?;
+            return exchange(&*self.transport, uri, &url, asked).await;
+        }
+        let asked = Asked {
+            headers: &self.form_headers,
+            body: Bytes::from(form.encoded()),
+            ..asked
         };
-        *request.uri_mut() = uri(SERVICE, &url)?;
-        if method != Method::GET {
-            *request.body_mut() = Bytes::from(form.encoded());
-            request.headers_mut().insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/x-www-form-urlencoded"),
-            );
-        }
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        Ok((request, url))
+        let uri = endpoint.uri.clone();
+        exchange(&*self.transport, uri, &endpoint.url, asked).await
     }
 }
 
@@ -237,19 +230,28 @@ fn is_method_refused(status: StatusCode) -> bool {
     )
 }
 
-fn endpoint(address: &Url, name: &str) -> Result<Url, CollectError> {
-    if !matches!(address.scheme(), "http" | "https") || address.host().is_none() {
-        return Err(CollectError::Address {
-            service: SERVICE,
-            problem: "expected `http://` or `https://` and a host",
-        });
+/// Where a kind of query goes.
+struct Endpoint {
+    url: Url,
+    /// The same.
+    uri: Uri,
+}
+
+impl Endpoint {
+    fn new(address: &Url, name: &str) -> Result<Self, CollectError> {
+        if !matches!(address.scheme(), "http" | "https") || address.host().is_none() {
+            return Err(CollectError::Address {
+                service: SERVICE,
+                problem: "expected `http://` or `https://` and a host",
+            });
+        }
+        let mut url = without_user(address.clone());
+        let path = format!("{}/api/v1/{name}", address.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url.set_fragment(None);
+        let uri = uri_of(SERVICE, &url)?;
+        Ok(Self { url, uri })
     }
-    let mut endpoint = without_user(address.clone());
-    let path = format!("{}/api/v1/{name}", address.path().trim_end_matches('/'));
-    endpoint.set_path(&path);
-    endpoint.set_fragment(None);
-    uri(SERVICE, &endpoint)?;
-    Ok(endpoint)
 }
 
 /// The parameters of one query.
@@ -315,7 +317,7 @@ mod tests {
     use std::{collections::VecDeque, error::Error, sync::Mutex};
 
     use futures_util::future::BoxFuture;
-    use http::Response;
+    use http::{Request, Response};
 
     use super::{super::CollectErrorKind as Kind, *};
     use crate::transport::TransportError;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{ACCEPT, AUTHORIZATION, USER_AGENT},
 };
 use percent_encoding::percent_decode_str;
@@ -18,7 +18,7 @@ use url::Url;
 use super::{
     CollectError, Found, Sample,
     document::{self, Unread},
-    exchange::{AGENT, Asked, authorization, exchange, uri},
+    exchange::{AGENT, Asked, authorization, exchange, uri_of},
     instant::{number, unreadable},
 };
 use crate::{
@@ -94,14 +94,17 @@ impl Web {
         address: &str,
         path: Option<&str>,
     ) -> Result<Sample, CollectError> {
-        let (request, place) = self.request(address)?;
+        let (uri, place, headers) = self.request(address)?;
         let peer = format!("{SERVICE} at {}", shown(&place));
         let asked = Asked {
             service: SERVICE,
-            peer: peer.clone(),
+            peer: &peer,
             body_limit: BODY_LIMIT,
+            method: Method::GET,
+            headers: &headers,
+            body: Bytes::new(),
         };
-        let answer = exchange(&*self.transport, request, place, asked).await?;
+        let answer = exchange(&*self.transport, uri, &place, asked).await?;
         let (status, body) = (answer.status(), answer.body());
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(CollectError::NotLetIn {
@@ -120,7 +123,8 @@ impl Web {
         parse_answer(body, path, self.empty_value)
     }
 
-    fn request(&self, address: &str) -> Result<(Request<Bytes>, Url), CollectError> {
+    /// Where an address is asked, and with which headers.
+    fn request(&self, address: &str) -> Result<(Uri, Url, HeaderMap), CollectError> {
         let unusable = || CollectError::Address {
             service: SERVICE,
             problem: "expected `http://` or `https://` and a host",
@@ -137,16 +141,14 @@ impl Web {
         });
         let mut place = without_user(url);
         place.set_fragment(None);
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = uri(SERVICE, &place)?;
-        *request.headers_mut() = self.headers.clone();
+        let uri = uri_of(SERVICE, &place)?;
+        let mut headers = self.headers.clone();
         let token = self.token.as_ref().map(ExposeSecret::expose_secret);
         if let Some(authorization) = authorization("FAS_HTTP_TOKEN", token, basic.as_deref())? {
             // A header of the user's own says more than the address does.
-            let headers = request.headers_mut();
             headers.entry(AUTHORIZATION).or_insert(authorization);
         }
-        Ok((request, place))
+        Ok((uri, place, headers))
     }
 }
 
@@ -249,7 +251,7 @@ mod tests {
     use std::{collections::VecDeque, sync::Mutex};
 
     use futures_util::future::BoxFuture;
-    use http::Response;
+    use http::{Request, Response};
 
     use super::{super::CollectErrorKind as Kind, *};
     use crate::transport::TransportError;

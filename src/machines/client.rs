@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt,
     sync::{
         Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use backon::BackoffBuilder as _;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -22,6 +23,7 @@ use tokio::{
 use url::Url;
 
 use super::{
+    address::Address,
     clone::NewClone,
     cookies::Cookies,
     error::{ApiError, ApiErrorCause, Verdict},
@@ -83,11 +85,29 @@ pub struct ApiOptions {
 pub struct Api {
     transport: Arc<dyn Transport>,
     options: ApiOptions,
-    authorization: Authorization,
+    machines: Peer,
+    graphql: Peer,
     metrics: Metrics,
     shutdown: Shutdown,
     jitter: JitterSeeds,
     cookies: Cookies,
+}
+
+/// One of the APIs, with what every request to it has.
+struct Peer {
+    address: Address,
+    /// Of a request without a body.
+    headers: HeaderMap,
+}
+
+impl Peer {
+    fn new(address: Address, authorization: HeaderValue) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, authorization);
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        Self { address, headers }
+    }
 }
 
 /// The calls about one app: its cookies and the pace of its creates belong to it alone.
@@ -142,9 +162,11 @@ impl CreateWindow<'_> {
 /// One call, ready to be made as often as it takes.
 struct Call<'call> {
     operation: Operation,
-    subject: String,
+    subject: Subject<'call>,
     method: Method,
-    url: Url,
+    /// Where to; an error says why there is no such address.
+    uri: Result<Uri, String>,
+    peer: &'call Peer,
     body: Bytes,
     repetition: Repetition,
     /// Whose turn a repetition takes, as the first attempt did before the call.
@@ -161,6 +183,27 @@ struct Call<'call> {
     cookies: &'call Cookies,
     /// What an attempt holds one of.
     in_flight: Option<&'call Semaphore>,
+}
+
+/// What a call is about, in words where it fails.
+enum Subject<'call> {
+    Organization(&'call str),
+    Token,
+    App(&'call str),
+    Machine { id: &'call str, app: &'call str },
+    Region { name: &'call str, app: &'call str },
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Organization(org) => write!(formatter, "organization \"{org}\""),
+            Self::Token => formatter.write_str("FAS_API_TOKEN"),
+            Self::App(app) => write!(formatter, "app \"{app}\""),
+            Self::Machine { id, app } => write!(formatter, "machine {id} of app \"{app}\""),
+            Self::Region { name, app } => write!(formatter, "app \"{app}\", region {name}"),
+        }
+    }
 }
 
 /// Why one attempt failed.
@@ -185,10 +228,12 @@ impl Api {
             "FAS_API_TOKEN contains characters that are invalid in a token (a line break?)",
         )?;
         let jitter = JitterSeeds::new(options.jitter_seed);
+        let Authorization { machines, graphql } = authorization;
         Ok(Self {
             transport,
+            machines: Peer::new(Address::machines(&options.machines_url), machines),
+            graphql: Peer::new(Address::graphql(&options.graphql_url), graphql),
             options,
-            authorization,
             metrics,
             shutdown,
             jitter,
@@ -222,9 +267,8 @@ impl Api {
         struct App {
             name: String,
         }
-        let subject = format!("organization \"{org}\"");
-        let mut call = self.call(Operation::ListApps, subject, &["apps"]);
-        call.url.query_pairs_mut().append_pair("org_slug", org);
+        let uri = self.machines.address.uri(&["apps"], &[("org_slug", org)]);
+        let mut call = self.call(Operation::ListApps, Subject::Organization(org), uri);
         call.answer_limit = LIST_LIMIT;
         let read = |body: &[u8]| parse::<Object<Apps>>(body);
         let Object(apps) = self.make(&call, deadline, read).await?;
@@ -238,20 +282,26 @@ impl Api {
     ///
     /// See [`ApiError`]. Fly may not answer this for every kind of token.
     pub async fn current_tokens(&self, deadline: Instant) -> Result<Vec<TokenScope>, ApiError> {
-        let subject = "FAS_API_TOKEN".to_owned();
-        let mut call = self.call(Operation::CurrentTokens, subject, &["tokens", "current"]);
+        let uri = self.machines.address.uri(&["tokens", "current"], &[]);
+        let mut call = self.call(Operation::CurrentTokens, Subject::Token, uri);
         call.answer_limit = ABOUT_LIMIT;
         let read = |body: &[u8]| parse::<Object<WireTokens>>(body);
         Ok(self.make(&call, deadline, read).await?.0.read())
     }
 
     /// A question to the Machines API, as most calls are; the others change what is different.
-    fn call(&self, operation: Operation, subject: String, path: &[&str]) -> Call<'_> {
+    fn call<'call>(
+        &'call self,
+        operation: Operation,
+        subject: Subject<'call>,
+        uri: Result<Uri, String>,
+    ) -> Call<'call> {
         Call {
             operation,
             subject,
             method: Method::GET,
-            url: self.machines_url(path),
+            uri,
+            peer: &self.machines,
             body: Bytes::new(),
             repetition: Repetition::Idempotent,
             pace: None,
@@ -263,23 +313,6 @@ impl Api {
             cookies: &self.cookies,
             in_flight: None,
         }
-    }
-
-    fn machines_url(&self, path: &[&str]) -> Url {
-        let mut url = self.options.machines_url.clone();
-        url.set_query(None);
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.clear().push("v1").extend(path);
-        }
-        url
-    }
-
-    fn graphql_url(&self) -> Url {
-        let mut url = self.options.graphql_url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("graphql");
-        }
-        url
     }
 
     /// Makes a call, repeating it where that is safe, until the deadline; `read` says what the body of a 2xx is.
@@ -371,7 +404,7 @@ impl Api {
         if call.is_halted() || begun >= call.begin_before.unwrap_or(deadline) {
             return not_made(ApiErrorCause::NotBegun);
         }
-        let request = self.request(call).map_err(|cause| Failure {
+        let request = Self::request(call).map_err(|cause| Failure {
             cause,
             request_id: None,
         })?;
@@ -390,7 +423,9 @@ impl Api {
                 request_id: None,
             }),
             Ok(Ok(response)) => {
-                call.cookies.keep(&call.url, response.headers());
+                if let Ok(uri) = &call.uri {
+                    call.cookies.keep(uri, response.headers());
+                }
                 if response.status().is_success() {
                     // Before it is counted: a 2xx that cannot be used is no success.
                     read(response.body()).map_err(|cause| Failure {
@@ -410,26 +445,22 @@ impl Api {
         outcome
     }
 
-    fn request(&self, call: &Call<'_>) -> Result<Request<Bytes>, ApiErrorCause> {
-        let authorization = match call.operation.api() {
-            "graphql" => &self.authorization.graphql,
-            _ => &self.authorization.machines,
-        };
-        let mut request = Request::builder()
-            .method(call.method.clone())
-            .uri(call.url.as_str())
-            .header(header::AUTHORIZATION, authorization)
-            .header(header::USER_AGENT, USER_AGENT)
-            .header(header::ACCEPT, "application/json");
+    /// The request of one attempt.
+    fn request(call: &Call<'_>) -> Result<Request<Bytes>, ApiErrorCause> {
+        let unbuilt = |why| ApiErrorCause::NotSent(format!("cannot build the request: {why}"));
+        let uri = call.uri.as_ref().map_err(unbuilt)?;
+        let mut request = Request::new(call.body.clone());
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = uri.clone();
+        let headers = request.headers_mut();
+        headers.clone_from(&call.peer.headers);
         if !call.body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(header::CONTENT_TYPE, json);
         }
-        if let Some(cookie) = call.cookies.header(&call.url) {
-            request = request.header(header::COOKIE, cookie);
-        }
-        request
-            .body(call.body.clone())
-            .map_err(|error| ApiErrorCause::NotSent(format!("cannot build the request: {error}")))
+        let cookies = call.cookies.header(uri);
+        headers.extend(cookies.map(|cookies| (header::COOKIE, cookies)));
+        Ok(request)
     }
 }
 
@@ -516,7 +547,8 @@ impl AppClient {
         deadline: Instant,
     ) -> Result<Option<Release>, ApiError> {
         let mut call = self.call(Operation::CurrentRelease, Method::POST, &[]);
-        call.url = self.api.graphql_url();
+        call.peer = &self.api.graphql;
+        call.uri = self.api.graphql.address.uri(&[], &[]);
         call.body = graphql::question(&self.app).into();
         (call.begin_before, call.give_up) = (Some(until), Some(until));
         self.api.make(&call, deadline, graphql::answer).await
@@ -551,7 +583,7 @@ impl AppClient {
         is_new: impl Fn(&str) -> bool,
     ) -> Result<String, ApiError> {
         let mut call = self.call(Operation::CreateMachine, Method::POST, &["machines"]);
-        call.subject = format!("app \"{}\", region {}", self.app, new.region);
+        call.subject = self.region(new.region);
         call.repetition = Repetition::OnlyIfNothingHappened;
         call.pace = Some(&self.machine_pace);
         call.begin_before = Some(window.begin_before);
@@ -658,29 +690,26 @@ impl AppClient {
         instance_id: &str,
         until: Instant,
     ) -> Result<bool, ApiError> {
-        let mut call = self.call(
-            Operation::WaitMachine,
-            Method::GET,
-            &["machines", machine, "wait"],
-        );
+        let path = ["machines", machine, "wait"];
+        let mut call = self.call(Operation::WaitMachine, Method::GET, &path);
         call.subject = self.machine(machine);
-        let address = call.url.clone();
         let mut attempts_left = ATTEMPTS;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left < WAIT_PAUSE || self.api.shutdown.is_set() {
                 return Ok(false);
             }
-            call.url = address.clone();
-            {
-                let mut query = call.url.query_pairs_mut();
-                query
-                    .append_pair("state", "stopped")
-                    .append_pair("timeout", &left.as_secs().to_string());
-                if !instance_id.is_empty() {
-                    query.append_pair("instance_id", instance_id);
-                }
-            }
+            let seconds = left.as_secs().to_string();
+            let query = [
+                ("state", "stopped"),
+                ("timeout", &*seconds),
+                ("instance_id", instance_id),
+            ];
+            let query = match instance_id {
+                "" => &query[..2],
+                _ => &query,
+            };
+            call.uri = self.uri(&path, query);
             let attempt = self.api.attempt(None, &call, until + WAIT_ANSWER, &unread);
             let Err(Failure { cause, request_id }) = attempt.await else {
                 return Ok(true);
@@ -770,7 +799,7 @@ impl AppClient {
         is_new: impl Fn(&str) -> bool,
     ) -> Result<String, ApiError> {
         let mut call = self.call(Operation::CreateVolume, Method::POST, &["volumes"]);
-        call.subject = format!("app \"{}\", region {}", self.app, new.region());
+        call.subject = self.region(new.region());
         call.halted = Some(window.halted);
         call.outdated = Some(window.outdated);
         call.repetition = Repetition::OnlyIfNothingHappened;
@@ -805,13 +834,24 @@ impl AppClient {
         self.api.make(&call, window.deadline, unread).await
     }
 
-    fn machine(&self, machine: &str) -> String {
-        format!("machine {machine} of app \"{}\"", self.app)
+    fn machine<'call>(&'call self, id: &'call str) -> Subject<'call> {
+        Subject::Machine { id, app: &self.app }
+    }
+
+    fn region<'call>(&'call self, name: &'call str) -> Subject<'call> {
+        Subject::Region {
+            name,
+            app: &self.app,
+        }
+    }
+
+    /// Where something about the app is asked.
+    fn uri(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Uri, String> {
+        let path: Vec<&str> = ["apps", &self.app].iter().chain(path).copied().collect();
+        self.api.machines.address.uri(&path, query)
     }
 
     fn call(&self, operation: Operation, method: Method, path: &[&str]) -> Call<'_> {
-        let path: Vec<&str> = ["apps", &self.app].iter().chain(path).copied().collect();
-        let subject = format!("app \"{}\"", self.app);
         Call {
             method,
             cookies: &self.cookies,
@@ -821,7 +861,9 @@ impl AppClient {
                 Operation::GetApp | Operation::ListMachines | Operation::CurrentRelease
             ))
             .then_some(&self.in_flight),
-            ..self.api.call(operation, subject, &path)
+            ..self
+                .api
+                .call(operation, Subject::App(&self.app), self.uri(path, &[]))
         }
     }
 }
@@ -844,7 +886,7 @@ impl Call<'_> {
     fn failed(&self, failure: Failure) -> ApiError {
         ApiError {
             operation: self.operation,
-            subject: self.subject.clone(),
+            subject: self.subject.to_string(),
             request_id: failure.request_id,
             after_unknown: false,
             cause: failure.cause,
@@ -909,7 +951,11 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
 fn refusal(call: &Call<'_>, response: &Response<Bytes>) -> Failure {
     let status = response.status().as_u16();
     let retry_after = retry_after(response.headers(), Timestamp::now());
-    let message = match redirect(&call.url, response.status(), response.headers()) {
+    let uri = call.uri.as_ref().ok();
+    let uri = uri.filter(|_| response.status().is_redirection());
+    let from = uri.and_then(|uri| Url::parse(&uri.to_string()).ok());
+    let to = from.and_then(|from| redirect(&from, response.status(), response.headers()));
+    let message = match to {
         Some(Redirect::Follow(to) | Redirect::Elsewhere(to)) => redirected(call.operation, to),
         None => message(response.body()),
     };

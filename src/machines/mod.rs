@@ -4,6 +4,7 @@
 //! machines. Every call is given a deadline and ends by it; every write is refused here under `FAS_DRY_RUN`. Wire types
 //! stop in this module: callers get machines as decisions see them and the outcomes of calls.
 
+mod address;
 mod client;
 mod clone;
 mod cookies;
