@@ -7,7 +7,13 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use http::{HeaderMap, header::CONTENT_ENCODING};
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
+};
+
+/// The most that is reserved for a body before it has come, whatever its header says of its length.
+const RESERVED: usize = 1 << 20;
 
 /// Why a body cannot be had.
 #[derive(Debug)]
@@ -33,10 +39,15 @@ impl DecodeError {
 pub(super) struct Body {
     limit: usize,
     received: usize,
+    /// How long it says that it is.
+    announced: usize,
     decoder: Decoder,
 }
 
 enum Decoder {
+    /// Not compressed, and of one piece so far: most answers come in one, which nobody has to copy.
+    Whole(Bytes),
+    /// Not compressed, of several pieces.
     Plain(Bounded),
     Gzip(MultiGzDecoder<Bounded>),
     /// `deflate`, before its first bytes.
@@ -56,16 +67,19 @@ impl Body {
             .filter(|name| !name.is_empty() && name != "identity")
             .collect();
         let decoder = match names.as_slice() {
-            [] => Decoder::Plain(Bounded::new(limit)),
+            [] => Decoder::Whole(Bytes::new()),
             [name] if name == "gzip" || name == "x-gzip" => {
                 Decoder::Gzip(MultiGzDecoder::new(Bounded::new(limit)))
             }
             [name] if name == "deflate" => Decoder::Undecided(Vec::new()),
             names => return Err(names.join(", ")),
         };
+        let announced = headers.get(CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
         Ok(Self {
             limit,
             received: 0,
+            announced: announced.unwrap_or(0),
             decoder,
         })
     }
@@ -75,12 +89,13 @@ impl Body {
         Self {
             limit,
             received: 0,
-            decoder: Decoder::Plain(Bounded::new(limit)),
+            announced: 0,
+            decoder: Decoder::Whole(Bytes::new()),
         }
     }
 
     /// Takes the next bytes.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+    pub(super) fn push(&mut self, bytes: &Bytes) -> Result<(), DecodeError> {
         self.received = self.received.saturating_add(bytes.len());
         if self.received > self.limit {
             return Err(DecodeError::TooLarge);
@@ -88,8 +103,21 @@ impl Body {
         self.write(bytes).map_err(DecodeError::of)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &Bytes) -> io::Result<()> {
         match &mut self.decoder {
+            Decoder::Whole(first) if first.is_empty() => {
+                first.clone_from(bytes);
+                Ok(())
+            }
+            Decoder::Whole(first) => {
+                let mut body = Bounded::new(self.limit);
+                body.bytes
+                    .reserve(self.announced.min(self.limit).min(RESERVED));
+                body.write_all(first)?;
+                body.write_all(bytes)?;
+                self.decoder = Decoder::Plain(body);
+                Ok(())
+            }
             Decoder::Plain(body) => body.write_all(bytes),
             Decoder::Gzip(decoder) => decoder.write_all(bytes),
             Decoder::Zlib(decoder) => decoder.write_all(bytes),
@@ -97,7 +125,7 @@ impl Body {
             Decoder::Undecided(head) => {
                 head.extend_from_slice(bytes);
                 if let [first, second, ..] = head[..] {
-                    let head = std::mem::take(head);
+                    let head = std::mem::take(head).into();
                     self.decoder = deflate([first, second], self.limit);
                     self.write(&head)?;
                 }
@@ -113,6 +141,7 @@ impl Body {
             return Ok(Bytes::new());
         }
         let finished = match self.decoder {
+            Decoder::Whole(body) => return Ok(body),
             Decoder::Plain(body) => Ok(body),
             Decoder::Gzip(decoder) => decoder.finish(),
             Decoder::Zlib(decoder) => decoder.finish(),
@@ -211,7 +240,7 @@ mod tests {
     ) -> Result<Bytes, DecodeError> {
         let mut decoded = Body::new(&headers(encoding), limit).unwrap();
         for piece in body.chunks(length) {
-            decoded.push(piece)?;
+            decoded.push(&Bytes::copy_from_slice(piece))?;
         }
         decoded.finish()
     }
@@ -249,7 +278,7 @@ mod tests {
             assert_eq!(stopped, is_too_large, "{limit}");
         }
         let mut body = Body::new(&headers("gzip"), 1 << 20).unwrap();
-        assert!(body.push(&bomb).is_err());
+        assert!(body.push(&bomb.into()).is_err());
         let Decoder::Gzip(decoder) = &body.decoder else {
             panic!("gzip");
         };
@@ -258,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_body_that_unfolds_to_nothing_is_bounded_too() {
-        let nothing = gzip(b"");
+        let nothing = Bytes::from(gzip(b""));
         let mut body = Body::new(&headers("gzip"), 1000).unwrap();
         let stopped = (0..1000).find(|_| body.push(&nothing).is_err());
         assert_eq!(stopped, Some(1000 / nothing.len()));
