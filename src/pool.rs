@@ -48,7 +48,7 @@ pub struct Pool {
     has_listed: bool,
     /// Apps that wait for their turn, the earliest first.
     due: BTreeSet<(Instant, String)>,
-    passes: JoinSet<(AppState, Vec<PassReport>)>,
+    passes: JoinSet<Ended>,
     /// Whose pass each task is: a task that panicked tells nothing else.
     running: HashMap<Id, String>,
     /// Whether it was said that no app matches.
@@ -62,6 +62,9 @@ pub struct Pool {
     /// Before when no pass begins.
     not_before: Option<Instant>,
 }
+
+/// What a pass gives back.
+type Ended = (Box<AppState>, Vec<PassReport>);
 
 /// How the pool works.
 pub struct PoolOptions {
@@ -294,14 +297,14 @@ impl Pool {
             let reconciler = Arc::clone(&self.reconciler);
             let task = self.passes.spawn(async move {
                 let reports = reconciler.pass(&mut state).await;
-                (*state, reports)
+                (state, reports)
             });
             self.running.insert(task.id(), name);
         }
     }
 
     /// Takes an app back from its pass and gives it its next turn.
-    fn end(&mut self, ended: Result<(Id, (AppState, Vec<PassReport>)), JoinError>) {
+    fn end(&mut self, ended: Result<(Id, Ended), JoinError>) {
         let id = match &ended {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
@@ -314,7 +317,7 @@ impl Pool {
             Err(error) => {
                 self.reconciler.metrics.pass_error(PassError::Panic);
                 tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "{name}: {PANICKED}");
-                (self.fresh(&name), None)
+                (Box::new(self.fresh(&name)), None)
             }
         };
         let wall = self.reconciler.clock.now().wall;
@@ -328,7 +331,7 @@ impl Pool {
                 tracing::info!(app = %fleet.app, policy = fleet.policy.as_deref(), group = fleet.told_group(), region = fleet.region.as_deref(), "{fleet} is no longer scaled: there is no machine, and FAS_REGIONS does not name it");
             }
         }
-        app.state = Some(Box::new(state));
+        app.state = Some(state);
         for Managed { name, standing, .. } in &mut app.fleets {
             let own = reports.as_ref().map(|reports| {
                 let mut reports = reports.iter();

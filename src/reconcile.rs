@@ -399,14 +399,15 @@ impl Reconciler {
         }
         let until = self.ask_until(deadline, 2);
         let client = shared.client;
-        let answers: Vec<_> = stream::iter(ids)
+        let answers = stream::iter(ids)
             .map(|id| async {
                 let answer = client.get_machine(&id, until).await;
                 (id, answer)
             })
             .buffered(self.api_concurrency.max(1))
-            .collect()
-            .await;
+            .collect();
+        // What few passes do is not a part of every pass's size.
+        let answers: Vec<_> = Box::pin(answers).await;
         let mut told = false;
         let answers = answers.into_iter().filter_map(|(id, answer)| {
             let answer = match answer {
@@ -476,7 +477,8 @@ impl Reconciler {
         let ask = async {
             let answer = shared.release.answer(async || {
                 let until = self.ask_until(deadline, 1);
-                Arc::new(shared.client.current_release(until, deadline).await)
+                let release = shared.client.current_release(until, deadline);
+                Arc::new(Box::pin(release).await)
             });
             answer.await
         };
@@ -487,8 +489,8 @@ impl Reconciler {
             if watch.stood_still() {
                 return Busyness::NotAsked;
             }
-            let answer = self.ask_busy(fleet_place, (shared, time)).await;
-            let (busyness, said) = match answer {
+            let answer = self.ask_busy(fleet_place, (shared, time));
+            let (busyness, said) = match Box::pin(answer).await {
                 Ok((busyness, warnings)) => (busyness, Ok(warnings)),
                 Err(error) => (Busyness::Unknown, Err(error)),
             };
@@ -606,7 +608,7 @@ impl Reconciler {
             notes,
             out_of_time,
             outdated,
-        } = executor.carry_out(action).await;
+        } = Box::pin(executor.carry_out(action)).await;
         // Where there was time, the turns of creating went to the app's other fleets.
         let went_to_others = creates && was_in_time && shared.has_several;
         let began_nothing =

@@ -35,7 +35,11 @@ pub(super) fn run(config: Option<&Path>) -> anyhow::Result<ExitCode> {
         tracing::info!(address = %address, "serving the status page, /api/status, /metrics, /healthz and /readyz on {address}");
         let again = signals.end_with(Arc::new(trigger));
         unless_interrupted(again, async {
-            daemon.run().await;
+            // In a task: each time that something wakes the future which a runtime is entered with, the runtime wakes
+            // itself by a call of the system.
+            tokio::spawn(daemon.run())
+                .await
+                .context("the daemon has ended by a panic (a bug)")?;
             tracing::info!("stopped");
             Ok(())
         })
