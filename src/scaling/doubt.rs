@@ -56,11 +56,13 @@ impl Member {
 impl Observed {
     /// Puts those in doubt of which the list denies what was written to them.
     pub(super) fn put_in_doubt(&mut self) {
-        for (id, doubt) in self.lately.doubts.clone() {
-            if let Some(member) = self.member_mut(&id) {
-                member.put_in_doubt(doubt);
+        let doubts = std::mem::take(&mut self.lately.doubts);
+        for (id, doubt) in &doubts {
+            if let Some(member) = self.member_mut(id) {
+                member.put_in_doubt(*doubt);
             }
         }
+        self.lately.doubts = doubts;
     }
 
     /// What would be seen if the list were right about every machine in doubt.
@@ -82,9 +84,10 @@ impl Observed {
     /// What would be seen if every write had happened that the list denies.
     pub(super) fn denying_the_list(&self, policy: &Policy) -> Self {
         let mut rest = self.clone();
+        let mut destroyed = Vec::new();
         for (id, doubt) in std::mem::take(&mut rest.lately.doubts) {
             if doubt == Doubt::Destroy {
-                rest.remove(&id);
+                destroyed.push(id);
             } else if let Some(member) = rest.member_mut(&id) {
                 member.unsettled = None;
                 member.held = false;
@@ -95,6 +98,7 @@ impl Observed {
                 };
             }
         }
+        rest.remove_all(&destroyed);
         rest.count(policy);
         rest
     }

@@ -198,39 +198,32 @@ impl Observed {
         self.uncounted
             .sort_by(|one, other| one.machine.id.cmp(&other.machine.id));
         self.unreachable.sort();
+        self.unlisted.sort();
     }
 
     /// Counts the members.
     pub(super) fn count(&mut self, policy: &Policy) {
-        let count = |pick: &dyn Fn(&Member) -> bool| {
-            let picked = self.members.iter().filter(|member| pick(member)).count();
-            super::count(picked)
-        };
-        let is_known =
-            |member: &Member| matches!(member.presence, Presence::Listed | Presence::Unlisted);
-        let counts = (
-            count(&|member| !member.is_failed()),
-            count(&Member::is_failed),
-            count(&|member| {
-                member.is_failed()
-                    && member.is_expendable(policy)
-                    && may_be_replaced(member, policy)
-            }),
-            count(&|member| member.is_listed() && !member.is_failed()),
-            count(&|member| member.started),
-            count(&|member| {
-                is_known(member)
-                    && matches!(member.machine.state, State::Stopped | State::Suspended)
-            }),
-        );
-        (
-            self.created,
-            self.failed,
-            self.failed_expendable,
-            self.shown,
-            self.started,
-            self.stopped,
-        ) = counts;
+        let (mut failed, mut failed_expendable, mut shown) = (0, 0, 0);
+        let (mut started, mut stopped) = (0, 0);
+        for member in &self.members {
+            if member.is_failed() {
+                failed += 1;
+                let is_expendable = member.is_expendable(policy) && may_be_replaced(member, policy);
+                failed_expendable += usize::from(is_expendable);
+            } else {
+                shown += usize::from(member.is_listed());
+            }
+            started += usize::from(member.started);
+            let is_known = matches!(member.presence, Presence::Listed | Presence::Unlisted);
+            let rests = matches!(member.machine.state, State::Stopped | State::Suspended);
+            stopped += usize::from(is_known && rests);
+        }
+        self.created = super::count(self.members.len() - failed);
+        self.failed = super::count(failed);
+        self.failed_expendable = super::count(failed_expendable);
+        self.shown = super::count(shown);
+        self.started = super::count(started);
+        self.stopped = super::count(stopped);
     }
 
     /// How many machines on unreachable hosts do not count as created.

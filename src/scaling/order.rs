@@ -3,8 +3,8 @@
 //! Every order ends with the machine's id, so that equal machines are taken in the same turn whatever the list's order.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    cmp::{Ordering, Reverse},
+    collections::{BTreeMap, BinaryHeap, binary_heap::PeekMut},
 };
 
 use super::{
@@ -140,8 +140,8 @@ impl<'observed> DestroyOrder<'observed> {
         })
     }
 
-    fn candidates(&self, running: bool) -> Classes<'observed, DestroyClass> {
-        let mut classes: Classes<'observed, DestroyClass> = BTreeMap::new();
+    fn candidates(&self, running: bool) -> Vec<Candidate<'observed, DestroyClass>> {
+        let mut candidates = Vec::new();
         for member in &self.observed.members {
             let machine = &member.machine;
             let rank = match machine.state.destroy_rank() {
@@ -164,9 +164,9 @@ impl<'observed> DestroyOrder<'observed> {
                 machine.release,
                 self.observed.busyness.turn(member),
             );
-            add(&mut classes, class, member);
+            candidates.push((class, member));
         }
-        classes
+        candidates
     }
 }
 
@@ -174,22 +174,8 @@ impl<'observed> DestroyOrder<'observed> {
 /// or not, release, how busy.
 type DestroyClass = (bool, bool, DestroyRank, bool, Option<u64>, BusyTurn);
 
-/// Candidates by class, each class's by region, each region's by id.
-type Classes<'observed, Class> =
-    BTreeMap<Class, BTreeMap<&'observed str, VecDeque<&'observed Member>>>;
-
-fn add<'observed, Class: Ord>(
-    classes: &mut Classes<'observed, Class>,
-    class: Class,
-    member: &'observed Member,
-) {
-    classes
-        .entry(class)
-        .or_default()
-        .entry(member.machine.region.as_str())
-        .or_default()
-        .push_back(member);
-}
+/// A machine that may be taken, and its class.
+type Candidate<'observed, Class> = (Class, &'observed Member);
 
 fn is_healthy(member: &Member) -> bool {
     !member.machine.critical && !member.machine.cordoned
@@ -218,58 +204,98 @@ impl<'observed> Turns<'observed> {
         Self { places }
     }
 
-    /// Takes the first `limit` candidates that may go, class by class.
+    /// Takes the first `limit` candidates that may go, class by class; they come by id.
     fn take<Class: Ord>(
         &mut self,
-        candidates: Classes<'observed, Class>,
+        mut candidates: Vec<Candidate<'observed, Class>>,
         limit: u32,
         mut may_go: impl FnMut(&Member) -> bool,
     ) -> Vec<&'observed Member> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        // Of one class, they stay in the order of their ids.
+        candidates.sort_by(|(one, _), (other, _)| one.cmp(other));
         let mut taken = Vec::new();
-        for mut regions in candidates.into_values() {
-            let mut turns: BTreeSet<Turn<'_>> = regions
-                .iter()
-                .filter_map(|(region, members)| self.turn(region, members))
-                .collect();
+        for class in candidates.chunk_by(|(one, _), (other, _)| one == other) {
+            let mut queues = self.queues(class);
             while taken.len() < limit {
-                let Some((_, _, region)) = turns.pop_first() else {
+                let Some(mut queue) = queues.peek_mut() else {
                     break;
                 };
-                let Some(members) = regions.get_mut(region) else {
-                    break;
-                };
-                if let Some(member) = members.pop_front() {
-                    if may_go(member) {
-                        *self.places.entry(region).or_default() += 1;
-                        taken.push(member);
+                if may_go(queue.first) {
+                    queue.place += 1;
+                    self.places.insert(&queue.first.machine.region, queue.place);
+                    taken.push(queue.first);
+                }
+                match queue.rest.next() {
+                    Some(next) => queue.first = next,
+                    None => {
+                        PeekMut::pop(queue);
                     }
                 }
-                turns.extend(self.turn(region, members));
             }
         }
         taken
     }
 
-    fn turn(
-        &self,
-        region: &'observed str,
-        members: &VecDeque<&'observed Member>,
-    ) -> Option<Turn<'observed>> {
-        let place = self.places.get(region).copied().unwrap_or(0);
-        let first = members.front()?;
-        Some((place, first.machine.id.as_str(), region))
+    /// The candidates of one class by region.
+    fn queues<Class>(&self, class: &[Candidate<'observed, Class>]) -> BinaryHeap<Queue<'observed>> {
+        let mut regions: BTreeMap<&str, Vec<&'observed Member>> = BTreeMap::new();
+        for (_, member) in class {
+            let region = member.machine.region.as_str();
+            regions.entry(region).or_default().push(member);
+        }
+        let queues = regions.into_iter().filter_map(|(region, members)| {
+            let mut rest = members.into_iter();
+            Some(Queue {
+                place: self.places.get(region).copied().unwrap_or(0),
+                first: rest.next()?,
+                rest,
+            })
+        });
+        queues.collect()
     }
 }
 
-/// A region's place among the others: how full it is, its first candidate's id, its name.
-type Turn<'observed> = (i64, &'observed str, &'observed str);
+/// A region's candidates of one class, by id. The greatest is the one whose turn it is: the region's place among the others
+/// decides, then its first candidate's id.
+struct Queue<'observed> {
+    /// How full the region is.
+    place: i64,
+    first: &'observed Member,
+    rest: std::vec::IntoIter<&'observed Member>,
+}
+
+impl Queue<'_> {
+    fn turn(&self) -> Reverse<(i64, &str)> {
+        Reverse((self.place, &self.first.machine.id))
+    }
+}
+
+impl PartialEq for Queue<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.turn() == other.turn()
+    }
+}
+
+impl Eq for Queue<'_> {}
+
+impl PartialOrd for Queue<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Queue<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.turn().cmp(&other.turn())
+    }
+}
 
 /// The machines that may be started, first to last: those whose start had no known outcome, since they may run by now;
 /// those at rest before those that were never started, the healthy ones first, then of the region with the fewest
 /// started machines (as the ones before leave it), then by id. One that the last start did not keep running goes last.
 pub(super) fn start_order(observed: &Observed) -> Vec<&Member> {
-    let mut classes: Classes<'_, (bool, bool, bool, bool)> = BTreeMap::new();
+    let mut candidates = Vec::new();
     for member in &observed.members {
         let never_started = match member.machine.state {
             State::Stopped | State::Suspended => false,
@@ -281,14 +307,11 @@ pub(super) fn start_order(observed: &Observed) -> Vec<&Member> {
         }
         let failed = observed.lately.starts_failed.contains(&member.machine.id);
         let may_run = member.unsettled.is_some();
-        add(
-            &mut classes,
-            (!may_run, failed, never_started, !is_healthy(member)),
-            member,
-        );
+        let class = (!may_run, failed, never_started, !is_healthy(member));
+        candidates.push((class, member));
     }
     let started = observed.members.iter().filter(|member| member.started);
-    Turns::emptiest_first(started).take(classes, u32::MAX, |_| true)
+    Turns::emptiest_first(started).take(candidates, u32::MAX, |_| true)
 }
 
 /// Whether a machine that a list shows as running may be down all the same: an earlier stop of it, or a destroy or the
@@ -310,7 +333,7 @@ pub(super) fn stop_order<'observed>(
     observed: &'observed Observed,
     policy: &Policy,
 ) -> Vec<&'observed Member> {
-    let mut classes: Classes<'_, (bool, bool, bool, BusyTurn)> = BTreeMap::new();
+    let mut candidates = Vec::new();
     for member in &observed.members {
         let machine = &member.machine;
         if !member.is_expendable(policy)
@@ -328,16 +351,18 @@ pub(super) fn stop_order<'observed>(
             is_healthy(member),
             observed.busyness.turn(member),
         );
-        add(&mut classes, class, member);
+        candidates.push((class, member));
     }
     let started = observed.members.iter().filter(|member| member.started);
-    Turns::fullest_first(started).take(classes, u32::MAX, |_| true)
+    Turns::fullest_first(started).take(candidates, u32::MAX, |_| true)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::scaling::{Effect, Release, tests::fleet::Fleet};
+    use crate::scaling::{Effect, Machine, Release, tests::fleet::Fleet};
 
     fn ids(members: &[&Member]) -> String {
         let ids: Vec<&str> = members
@@ -1058,5 +1083,68 @@ mod tests {
         fleet.record(0, &observed, &[stopped]);
         let observed = fleet.observe_and_ask(60, &list);
         assert_eq!(ids(&stop_order(&observed, &fleet.policy)), "b a");
+    }
+
+    /// One after the other, each the best of all that are left.
+    fn taken_one_by_one<'members>(
+        mut left: Vec<Candidate<'members, u8>>,
+        mut places: BTreeMap<&'members str, i64>,
+        limit: usize,
+        mut may_go: impl FnMut(&Member) -> bool,
+    ) -> Vec<&'members Member> {
+        let mut taken = Vec::new();
+        while taken.len() < limit && !left.is_empty() {
+            let turn = |(class, member): &Candidate<'members, u8>| {
+                let Machine { id, region, .. } = &member.machine;
+                (*class, places.get(&**region).copied().unwrap_or(0), id)
+            };
+            let first = (0..left.len()).min_by_key(|at| turn(&left[*at]));
+            let (_, member) = left.remove(first.expect("there is one"));
+            if may_go(member) {
+                *places.entry(&member.machine.region).or_default() += 1;
+                taken.push(member);
+            }
+        }
+        taken
+    }
+
+    proptest! {
+        #[test]
+        fn turns_are_those_of_a_search_through_all_that_are_left(
+            machines in prop::collection::vec((0_u8..3, 0_u8..4, prop::bool::weighted(0.8), any::<bool>()), 0..40),
+            limit in 0_u32..50,
+            direction in prop::sample::select(vec![-1, 1]),
+            unwilling in 1_u32..6,
+        ) {
+            let members: Vec<Member> = (0..)
+                .zip(&machines)
+                .map(|(number, (_, region, ..))| {
+                    let machine = Machine::new(format!("{number:02}"), format!("r{region}"), State::Started);
+                    Member::listed(machine)
+                })
+                .collect();
+            let of = |pick: fn(&(u8, u8, bool, bool)) -> bool| {
+                members.iter().zip(&machines).filter(move |(_, machine)| pick(machine))
+            };
+            let candidates: Vec<Candidate<'_, u8>> =
+                of(|machine| machine.2).map(|(member, machine)| (machine.0, member)).collect();
+            let mut turns = Turns::new(of(|machine| machine.3).map(|(member, _)| member), direction);
+            // What may go can depend on how many went before.
+            let every_other = || {
+                let mut asked = 0;
+                move |_: &Member| {
+                    asked += 1;
+                    asked % unwilling != 0 || unwilling == 1
+                }
+            };
+            let expected = taken_one_by_one(
+                candidates.clone(),
+                turns.places.clone(),
+                limit as usize,
+                every_other(),
+            );
+            let taken = turns.take(candidates, limit, every_other());
+            prop_assert_eq!(ids(&taken), ids(&expected));
+        }
     }
 }

@@ -597,7 +597,7 @@ impl Planner<'_> {
         });
         if !failed.is_empty() {
             let mut taken = victims.iter();
-            let again = taken.any(|member| failed.contains(&member.machine.id));
+            let again = taken.any(|member| is_among(&member.machine.id, &failed));
             plan.notes.push(Note::DestroysFailed {
                 machines: failed,
                 again,
@@ -764,15 +764,13 @@ impl Planner<'_> {
 fn not_clonable(observed: &Observed) -> Option<Note> {
     let mut flawed = observed.members.iter().filter_map(|member| {
         let clonable = member.is_listed() && member.machine.state.may_be_cloned();
-        Some((
-            member.machine.id.clone(),
-            member.flaw().filter(|_| clonable)?,
-        ))
+        let flaw = if clonable { member.flaw() } else { None };
+        Some((&member.machine.id, flaw?))
     });
     let (example, reason) = flawed.next()?;
     Some(Note::NotClonable {
         machines: count(flawed.count()) + 1,
-        example,
+        example: example.clone(),
         reason: reason.to_owned(),
     })
 }
@@ -809,6 +807,9 @@ fn note_left_out(observed: &Observed, notes: &mut Vec<Note>) {
 /// Starts victims again that we have stopped and not destroyed: they ran before, and growth would count them and leave
 /// them down. Nobody else's machines, and before anything is created.
 fn plan_return(observed: &Observed, plan: &mut Plan) {
+    if observed.lately.stopped_victims.is_empty() {
+        return;
+    }
     let mut candidates = start_order(observed);
     candidates.retain(|member| {
         let was_stopped_by_us = observed.lately.stopped_victims.contains(&member.machine.id);
@@ -827,7 +828,7 @@ fn plan_return(observed: &Observed, plan: &mut Plan) {
     });
 }
 
-/// The ids of those that would have an earlier turn, had the last attempt held.
+/// The ids of those that would have an earlier turn, had the last attempt held; sorted.
 fn failed(
     observed: &Observed,
     failed: &BTreeSet<String>,
@@ -843,7 +844,14 @@ fn failed(
 fn takes_any(candidates: &[String], count: u32, failed: &[String]) -> bool {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let mut taken = candidates.iter().take(count);
-    taken.any(|id| failed.contains(id))
+    taken.any(|id| is_among(id, failed))
+}
+
+/// Whether an id is one of these, which are sorted: they can be all that there are.
+fn is_among(id: &str, sorted: &[String]) -> bool {
+    sorted
+        .binary_search_by(|other| other.as_str().cmp(id))
+        .is_ok()
 }
 
 /// Whether a cordoned machine has a newer release than one that is not cordoned; machines without a release say nothing

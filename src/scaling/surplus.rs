@@ -12,18 +12,16 @@ use super::{
 /// How many machines surely exist that a surplus is measured by: all, and those that work. Failed ones that have to stay
 /// cost no working one its place.
 pub(super) fn existing(observed: &Observed, policy: &Policy) -> (u32, u32) {
-    let existing = observed.members.iter();
-    let existing = existing.filter(|member| surely_exists(observed, member));
-    let working = count(
-        existing
-            .clone()
-            .filter(|member| !member.is_failed())
-            .count(),
-    );
-    let failed = existing.filter(|member| {
-        member.is_failed() && member.is_expendable(policy) && may_be_replaced(member, policy)
-    });
-    (working.saturating_add(count(failed.count())), working)
+    let (mut working, mut failed) = (0, 0);
+    let members = observed.members.iter();
+    for member in members.filter(|member| surely_exists(observed, member)) {
+        if !member.is_failed() {
+            working += 1;
+        } else if member.is_expendable(policy) && may_be_replaced(member, policy) {
+            failed += 1;
+        }
+    }
+    (count(working + failed), count(working))
 }
 
 /// How the slots of a surplus are filled: at rest first, then on the way down, then running.

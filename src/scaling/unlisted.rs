@@ -53,14 +53,15 @@ pub fn ids_to_ask(
     if observed.unlisted.is_empty() && doubts.is_empty() {
         return Vec::new();
     }
+    let mut trial = memory.clone();
     let mut plan_of = |observed: &Observed| -> Plan {
         // What limits remember is recorded once a pass, by the decision itself.
-        let mut memory = memory.clone();
-        let limited: Limited = limit(targets(observed), observed, policy, &mut memory, now);
+        trial.limits_mut().clone_from(memory.limits());
+        let limited: Limited = limit(targets(observed), observed, policy, &mut trial, now);
         let planner = Planner {
             observed,
             policy,
-            memory: &memory,
+            memory: &trial,
             release: ReleaseView::NotAsked,
             now,
         };
@@ -68,19 +69,17 @@ pub fn ids_to_ask(
     };
     let mut candidates: Vec<(Option<Instant>, &str)> = Vec::new();
     // What the answers about machines in doubt may turn out to be.
-    let views = [
-        observed.clone(),
-        observed.believing_the_list(policy),
-        observed.denying_the_list(policy),
-    ];
     let views = if doubts.is_empty() {
-        &views[..1]
+        Vec::new()
     } else {
-        &views
+        vec![
+            observed.believing_the_list(policy),
+            observed.denying_the_list(policy),
+        ]
     };
     if !observed.unlisted.is_empty() {
-        let growth = views
-            .iter()
+        let growth = std::iter::once(observed)
+            .chain(&views)
             .any(|view| plan_of(&view.without_unlisted(policy)).grows() || plan_of(view).grows());
         candidates.extend(observed.unlisted.iter().filter_map(|id| {
             let (since, asked) = memory.lacking(id)?;
@@ -92,7 +91,7 @@ pub fn ids_to_ask(
     }
     if !doubts.is_empty() {
         let acts = |view: &Observed| plan_of(view).acts_or_waits();
-        if views[1..].iter().any(acts) {
+        if views.iter().any(acts) {
             let asked = doubts.iter().map(|(id, doubt)| {
                 let asked = memory.lately().last_asked(id, *doubt);
                 (asked, id.as_str())
@@ -110,9 +109,8 @@ impl Observed {
     /// What would be seen if every machine that the list lacks were gone.
     fn without_unlisted(&self, policy: &Policy) -> Self {
         let mut rest = self.clone();
-        for id in std::mem::take(&mut rest.unlisted) {
-            rest.remove(&id);
-        }
+        let unlisted = std::mem::take(&mut rest.unlisted);
+        rest.remove_all(&unlisted);
         rest.count(policy);
         rest
     }
@@ -127,6 +125,14 @@ impl Observed {
         }
         self.unreachable.retain(|unreachable| unreachable != id);
         self.uncounted.retain(|member| member.machine.id != id);
+    }
+
+    /// Takes these machines out, as one would be; the ids are sorted. A list can lack most of what there is.
+    pub(super) fn remove_all(&mut self, ids: &[String]) {
+        let stays = |id: &String| ids.binary_search(id).is_err();
+        self.members.retain(|member| stays(&member.machine.id));
+        self.unreachable.retain(stays);
+        self.uncounted.retain(|member| stays(&member.machine.id));
     }
 }
 

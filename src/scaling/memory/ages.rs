@@ -44,11 +44,13 @@ impl Ages {
 
     /// Whether a machine has been in a transitional state for too long: by both the API's clock and ours.
     pub(super) fn is_stuck(&self, machine: &Machine, now: Now) -> bool {
-        let seen = self.seen_for(machine, now);
-        let age = machine
-            .updated_at
-            .map_or(seen, |updated_at| seen.min(elapsed(updated_at, now)));
-        stuck_after(machine).is_some_and(|limit| age >= limit)
+        stuck_after(machine).is_some_and(|limit| {
+            let seen = self.seen_for(machine, now);
+            let age = machine
+                .updated_at
+                .map_or(seen, |updated_at| seen.min(elapsed(updated_at, now)));
+            age >= limit
+        })
     }
 
     /// Whether a machine was created so lately that it may still be on its way to `started`: by the API's clock or by ours,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Memory,
+    sights::Source,
     writes::{DeniedWrite, Expected},
 };
 use crate::scaling::{
@@ -193,8 +194,12 @@ impl Inquiry<'_> {
     }
 
     fn place(&mut self, machine: Machine) -> Option<Member> {
-        self.memory
-            .place(machine, self.observed, self.policy, self.now)
+        self.memory.place(
+            (machine, Source::Answer),
+            self.observed,
+            self.policy,
+            self.now,
+        )
     }
 
     /// Expects a write for another minute that has happened and that the list denies.

@@ -1,53 +1,55 @@
-//! Hosts: which machines were seen on one that answered, and since when it has not.
+//! Hosts: whether a machine was seen on one that answered, and since when that does not.
 
-use std::{collections::BTreeMap, time::Instant};
-
-use compact_str::CompactString;
+use std::time::Instant;
 
 use crate::scaling::SETTLE_TIME;
 
-/// The hosts of the group's machines, by machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Hosts {
-    /// `None` while it answers.
-    silent_since: BTreeMap<CompactString, Option<Instant>>,
+/// The host of one of the group's machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Host {
+    /// It was never seen to answer.
+    #[default]
+    Unseen,
+    /// It answers, or did when the machine was last seen.
+    Answers,
+    /// It answered before that.
+    SilentSince(Instant),
 }
 
-impl Hosts {
-    /// The machine's host answers.
-    pub(super) fn note_answering(&mut self, id: &str) {
-        self.silent_since.insert(id.into(), None);
+impl Host {
+    /// It answers.
+    pub(super) fn note_answering(&mut self) {
+        *self = Self::Answers;
     }
 
-    /// The machine's host answered at some time: that of a clone did when the clone was created.
-    pub(super) fn note_has_answered(&mut self, id: &str) {
-        self.silent_since.entry(id.into()).or_default();
-    }
-
-    /// The machine's host does not answer.
-    ///
-    /// The minute begins with the first list that says so: with passes further apart than that, a minute since the last
-    /// list that said otherwise would be over at once.
-    pub(super) fn note_silent(&mut self, id: &str, now: Instant) {
-        if let Some(since) = self.silent_since.get_mut(id) {
-            since.get_or_insert(now);
+    /// It answered at some time: that of a clone did when the clone was created.
+    pub(super) fn note_has_answered(&mut self) {
+        if *self == Self::Unseen {
+            *self = Self::Answers;
         }
     }
 
-    /// Whether the machine was ever seen on a host that answered.
-    pub(super) fn has_answered(&self, id: &str) -> bool {
-        self.silent_since.contains_key(id)
+    /// It does not answer.
+    ///
+    /// The minute begins with the first list that says so: with passes further apart than that, a minute since the last
+    /// list that said otherwise would be over at once.
+    pub(super) fn note_silent(&mut self, now: Instant) {
+        if *self == Self::Answers {
+            *self = Self::SilentSince(now);
+        }
     }
 
-    /// Whether the machine's host answers, or has stopped to less than a minute ago.
-    pub(super) fn answered_lately(&self, id: &str, now: Instant) -> bool {
-        self.silent_since.get(id).is_some_and(|since| {
-            since.is_none_or(|since| now.saturating_duration_since(since) < SETTLE_TIME)
-        })
+    /// Whether it was ever seen to answer.
+    pub(super) fn has_answered(self) -> bool {
+        self != Self::Unseen
     }
 
-    /// Forgets the hosts of machines that nothing else is remembered of.
-    pub(super) fn retain(&mut self, is_remembered: impl Fn(&str) -> bool) {
-        self.silent_since.retain(|id, _| is_remembered(id));
+    /// Whether it answers, or has stopped to less than a minute ago.
+    pub(super) fn answered_lately(self, now: Instant) -> bool {
+        match self {
+            Self::Unseen => false,
+            Self::Answers => true,
+            Self::SilentSince(since) => now.saturating_duration_since(since) < SETTLE_TIME,
+        }
     }
 }

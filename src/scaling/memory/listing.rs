@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 
-use super::{Memory, STRAY_KEPT, Stray, clones::Verdict};
+use super::{Memory, STRAY_KEPT, Stray, clones::Verdict, sights::Source};
 use crate::scaling::{
     Ids, InitialState, Machine, MachineList, Member, Now, Observed, Policy, Presence, State,
     StateLabel,
@@ -29,14 +29,19 @@ impl Memory {
         self.strays
             .retain(|_, stray| at.saturating_duration_since(stray.seen) < STRAY_KEPT);
         let mut observed = Observed::default();
+        if ids.is_none() {
+            // The app's only fleet has most of its machines.
+            observed.members.reserve(list.len());
+        }
         let mut new: Vec<NewMachine> = Vec::new();
         let mut leaving = Vec::new();
         let mut first_seen_unreachable = Vec::new();
         let changes = self.unknown_creates.last_changes(&list);
         self.sights.begin_list();
         for machine in MachineList::into_machines(list) {
-            if !machine.process_group.is_empty() {
-                observed.groups.insert(machine.process_group.clone());
+            let group = &machine.process_group;
+            if !group.is_empty() && !observed.groups.contains(group) {
+                observed.groups.insert(group.clone());
             }
             self.aside.note(&machine, at);
             if !self.is_of_group(&machine, policy) {
@@ -78,7 +83,6 @@ impl Memory {
         self.add_unlisted(&mut observed, policy, at);
         self.add_unknown_creates(&mut observed, policy);
         self.writes.forget_old_writes(at);
-        self.hosts.retain(|id| self.sights.know(id));
         self.ages.retain(|id| self.sights.know(id));
         observed.sort();
         observed.count(policy);
@@ -100,8 +104,14 @@ impl Memory {
             return policy.scales_group(&machine.process_group);
         }
         let is_of_group = policy.scales_group(&machine.process_group)
-            || (machine.process_group.is_empty() && self.hosts.has_answered(&machine.id));
+            || (machine.process_group.is_empty() && self.has_answered(&machine.id));
         is_of_group && !self.aside.includes(&machine.id)
+    }
+
+    /// Whether a machine was ever seen on a host that answered.
+    fn has_answered(&self, id: &str) -> bool {
+        let sight = self.sights.of(id);
+        sight.is_some_and(|sight| sight.host().has_answered())
     }
 
     /// Takes note of a clone that was asked for in the fleet's own region and is in another one.
@@ -141,11 +151,9 @@ impl Memory {
         policy: &Policy,
         now: Now,
     ) {
-        let id = machine.id.clone();
         let host_ok = machine.host_ok;
         let state = machine.state.label();
-        let member = self.place(machine, observed, policy, now);
-        self.sights.mark_listed(&id, now.monotonic);
+        let member = self.place((machine, Source::List), observed, policy, now);
         let label = match &member {
             _ if !host_ok => StateLabel::UNREACHABLE,
             Some(member) if member.stuck => StateLabel::STUCK,
@@ -161,20 +169,35 @@ impl Memory {
     /// One whose host stopped answering within the last minute still counts, so that a blip creates nothing.
     pub(super) fn place(
         &mut self,
-        machine: Machine,
+        (machine, source): (Machine, Source),
         observed: &mut Observed,
         policy: &Policy,
         now: Now,
     ) -> Option<Member> {
-        self.note_machine(&machine, now.monotonic);
+        if machine.host_ok {
+            self.ages.note(&machine, now.monotonic);
+            self.writes.note_shown(&machine, now.monotonic);
+        }
         let is_unreachable = !machine.host_ok && machine.state.is_living();
         let member = self.member_of(machine, policy, now);
-        self.sights.remember(&member.machine, member.started);
-        let id = &member.machine.id;
-        let counts = member.machine.state.is_living()
-            && (member.machine.host_ok || self.hosts.answered_lately(id, now.monotonic));
+        let Member {
+            machine, started, ..
+        } = &member;
+        let sight = self
+            .sights
+            .remember(machine, *started, source, now.monotonic);
+        let host = sight.host_mut();
+        if machine.host_ok {
+            host.note_answering();
+        } else if is_unreachable {
+            if self.clones.include(&machine.id) {
+                host.note_has_answered();
+            }
+            host.note_silent(now.monotonic);
+        }
+        let counts = machine.state.is_living() && host.answered_lately(now.monotonic);
         if is_unreachable {
-            observed.unreachable.push(id.clone());
+            observed.unreachable.push(machine.id.clone());
         }
         if counts {
             return Some(member);
@@ -183,20 +206,6 @@ impl Memory {
             observed.uncounted.push(member);
         }
         None
-    }
-
-    /// Takes note of what is shown of a machine.
-    fn note_machine(&mut self, machine: &Machine, now: Instant) {
-        if machine.host_ok {
-            self.hosts.note_answering(&machine.id);
-            self.ages.note(machine, now);
-            self.writes.note_shown(machine, now);
-        } else if machine.state.is_living() {
-            if self.clones.include(&machine.id) {
-                self.hosts.note_has_answered(&machine.id);
-            }
-            self.hosts.note_silent(&machine.id, now);
-        }
     }
 
     /// What a machine is taken to be of which note was taken, whether it counts or not.
@@ -208,7 +217,6 @@ impl Memory {
             return Member::unseen(machine, Presence::Unreachable, false);
         }
         let is_stuck = self.ages.is_stuck(&machine, now);
-        let may_be_launching = self.ages.may_be_launching(&machine, now);
         let written = self.writes.in_place_of(&machine);
         let pending = written.is_some();
         if let Some(state) = written {
@@ -219,7 +227,8 @@ impl Memory {
             State::Started | State::Restarting => true,
             State::Starting | State::Updating | State::Replacing => !stuck,
             State::Creating | State::Created => {
-                policy.initial_state == InitialState::Started && may_be_launching
+                policy.initial_state == InitialState::Started
+                    && self.ages.may_be_launching(&machine, now)
             }
             _ => false,
         };
@@ -308,6 +317,9 @@ impl Memory {
 
     /// Counts what is known to exist, or may, and is not in the list of this pass.
     fn add_unlisted(&self, observed: &mut Observed, policy: &Policy, now: Instant) {
+        if self.sights.are_all_listed() {
+            return;
+        }
         for (id, sight) in self.sights.iter() {
             let Some(presence) = sight.presence_unseen() else {
                 continue;
@@ -318,7 +330,7 @@ impl Memory {
             let machine = sight.machine(id, policy);
             if !sight.is_reachable() {
                 observed.unreachable.push(id.to_owned());
-                if !self.hosts.answered_lately(id, now) {
+                if !sight.host().answered_lately(now) {
                     observed
                         .uncounted
                         .push(Member::unseen(machine, presence, false));

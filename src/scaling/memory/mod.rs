@@ -31,7 +31,7 @@ use std::{
 };
 
 use self::{
-    ages::Ages, aside::Aside, clones::Clones, creates::CreatePauses, hosts::Hosts, sights::Sights,
+    ages::Ages, aside::Aside, clones::Clones, creates::CreatePauses, sights::Sights,
     unknown_creates::UnknownCreates, writes::ExpectedWrites,
 };
 use super::{
@@ -48,7 +48,6 @@ pub struct Memory {
     clones: Clones,
     creates: CreatePauses,
     aside: Aside,
-    hosts: Hosts,
     ages: Ages,
     limits: LimitsMemory,
     lately: LatelyMemory,
@@ -218,6 +217,11 @@ impl Memory {
     }
 
     /// What limits remember.
+    pub(super) fn limits(&self) -> &LimitsMemory {
+        &self.limits
+    }
+
+    /// What limits remember, to take note of targets.
     pub(super) fn limits_mut(&mut self) -> &mut LimitsMemory {
         &mut self.limits
     }

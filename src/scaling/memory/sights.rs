@@ -1,10 +1,11 @@
 //! The machines of the group that lists have shown or that creates have made: one that is not among them is new.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use compact_str::CompactString;
+use indexmap::IndexMap;
 
-use super::writes::Expected;
+use super::{hosts::Host, writes::Expected};
 use crate::scaling::{Machine, Policy, Presence, SETTLE_TIME, State, unlisted::FORGOTTEN_AFTER};
 
 /// The most machines that are remembered that end by themselves and that lists lack: where many come and go between two
@@ -14,9 +15,21 @@ const MOST_ENDED: usize = 1000;
 /// What every known machine of the group was last seen as.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sights {
-    by_id: BTreeMap<CompactString, Sight>,
+    /// By id, in the order in which they were first seen: nothing is decided by that.
+    by_id: IndexMap<CompactString, Sight>,
     /// The number of the last list.
     list: u64,
+    /// How many of them the last list shows.
+    listed: usize,
+}
+
+/// What shows a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A list.
+    List,
+    /// An answer about it alone.
+    Answer,
 }
 
 /// What a machine of the group was last seen as.
@@ -28,6 +41,8 @@ pub(super) struct Sight {
     /// Whether it counted as started.
     started: bool,
     host_ok: bool,
+    /// Since when its host does not answer, if it ever did.
+    host: Host,
     auto_destroy: bool,
     cordoned: bool,
     release: Option<u64>,
@@ -76,6 +91,7 @@ impl Sight {
             state: State::Created,
             started,
             host_ok: true,
+            host: Host::default(),
             auto_destroy,
             cordoned: false,
             release: None,
@@ -90,6 +106,7 @@ impl Sight {
             state: machine.state.clone(),
             started,
             host_ok: machine.host_ok,
+            host: Host::default(),
             auto_destroy: machine.auto_destroy,
             cordoned: machine.cordoned,
             release: machine.release,
@@ -131,9 +148,47 @@ impl Sight {
         self.auto_destroy
     }
 
+    /// Takes over what the machine is shown as, in place: the large fleets are those that hardly change.
+    fn update(&mut self, machine: &Machine, started: bool) {
+        if self.region != machine.region {
+            self.region = machine.region.as_str().into();
+        }
+        if self.state != machine.state {
+            self.state.clone_from(&machine.state);
+        }
+        self.started = started;
+        self.host_ok = machine.host_ok;
+        self.auto_destroy = machine.auto_destroy;
+        self.cordoned = machine.cordoned;
+        self.release = machine.release;
+    }
+
+    /// The list of this number shows it.
+    fn mark_listed(&mut self, list: u64, now: Instant) {
+        self.listed_in = list;
+        self.standing = match self.standing {
+            _ if self.state.is_living() => Standing::Listed,
+            Standing::Gone { ended, .. } => Standing::Gone { known: now, ended },
+            _ => Standing::Gone {
+                known: now,
+                ended: now,
+            },
+        };
+    }
+
     /// Whether its host answered when it was last seen.
     pub(super) fn is_reachable(&self) -> bool {
         self.host_ok
+    }
+
+    /// What is known of its host.
+    pub(super) fn host(&self) -> Host {
+        self.host
+    }
+
+    /// What is known of its host, to take note of what is shown of it.
+    pub(super) fn host_mut(&mut self) -> &mut Host {
+        &mut self.host
     }
 
     pub(super) fn counts_as_started(&self) -> bool {
@@ -198,48 +253,44 @@ impl Sights {
 
     /// A machine is of another group by now.
     pub(super) fn forget(&mut self, id: &str) {
-        self.by_id.remove(id);
+        let forgotten = self.by_id.swap_remove(id);
+        let was_listed = forgotten.is_some_and(|sight| sight.listed_in == self.list);
+        self.listed -= usize::from(was_listed);
     }
 
     /// A new list has come.
     pub(super) fn begin_list(&mut self) {
         self.list += 1;
+        self.listed = 0;
     }
 
-    /// Remembers what a machine was seen as, whether it was a list that showed it or an answer about it alone.
-    pub(super) fn remember(&mut self, machine: &Machine, started: bool) {
-        let Some(sight) = self.by_id.get_mut(machine.id.as_str()) else {
+    /// Remembers what a machine was seen as, which this list shows or an answer about it alone; `now` is when.
+    pub(super) fn remember(
+        &mut self,
+        machine: &Machine,
+        started: bool,
+        source: Source,
+        now: Instant,
+    ) -> &mut Sight {
+        let sight = if let Some(at) = self.by_id.get_index_of(machine.id.as_str()) {
+            let sight = &mut self.by_id[at];
+            sight.update(machine, started);
+            sight
+        } else {
             let sight = Sight::of(machine, started, Standing::Listed);
-            self.by_id.insert(machine.id.as_str().into(), sight);
-            return;
+            let id = machine.id.as_str().into();
+            self.by_id.entry(id).or_insert(sight)
         };
-        // In place: the large fleets are those that hardly change.
-        if sight.region != machine.region {
-            sight.region = machine.region.as_str().into();
+        if source == Source::List {
+            self.listed += usize::from(sight.listed_in != self.list);
+            sight.mark_listed(self.list, now);
         }
-        if sight.state != machine.state {
-            sight.state.clone_from(&machine.state);
-        }
-        sight.started = started;
-        sight.host_ok = machine.host_ok;
-        sight.auto_destroy = machine.auto_destroy;
-        sight.cordoned = machine.cordoned;
-        sight.release = machine.release;
+        sight
     }
 
-    /// Marks a machine as one that this list shows.
-    pub(super) fn mark_listed(&mut self, id: &str, now: Instant) {
-        if let Some(sight) = self.by_id.get_mut(id) {
-            sight.listed_in = self.list;
-            sight.standing = match sight.standing {
-                _ if sight.state.is_living() => Standing::Listed,
-                Standing::Gone { ended, .. } => Standing::Gone { known: now, ended },
-                _ => Standing::Gone {
-                    known: now,
-                    ended: now,
-                },
-            };
-        }
+    /// Whether this list shows every machine that is known.
+    pub(super) fn are_all_listed(&self) -> bool {
+        self.listed == self.by_id.len()
     }
 
     /// Marks a machine as gone.
@@ -276,6 +327,9 @@ impl Sights {
 
     /// Moves those that this list lacks on: from listed to missing, from missing for long to forgotten.
     pub(super) fn miss_unlisted(&mut self, now: Instant) {
+        if self.are_all_listed() {
+            return;
+        }
         let passed = |since: Instant| now.saturating_duration_since(since);
         self.by_id.retain(|_, sight| {
             if sight.listed_in == self.list {
@@ -319,7 +373,7 @@ impl Sights {
         let forgotten = ended.into_iter().take(too_many);
         let forgotten: Vec<CompactString> = forgotten.map(|(_, id)| id.clone()).collect();
         for id in forgotten {
-            self.by_id.remove(&id);
+            self.by_id.swap_remove(&id);
         }
     }
 }

@@ -493,7 +493,6 @@ fn memory_forgets_machines_that_are_gone() {
         assert_eq!(memory.unknown_creates, UnknownCreates::default());
         assert_eq!(memory.clones, Clones::default());
         assert_eq!(memory.aside, Aside::default());
-        assert_eq!(memory.hosts, Hosts::default());
         assert_eq!(memory.ages, Ages::default());
     }
 }
