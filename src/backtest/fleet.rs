@@ -72,7 +72,7 @@ impl Fleet {
         let id = format!("m{:010}", self.made);
         self.made += 1;
         let machine = Machine {
-            process_group: policy.process_group.clone(),
+            process_group: policy.process_group.as_str().into(),
             created_at: Some(at),
             updated_at: Some(at),
             ..Machine::new(id.clone(), region, state)
@@ -285,7 +285,11 @@ mod tests {
             ..Policy::default()
         };
         let fleet = Fleet::new(begins(3, 0), &policy, Duration::ZERO, at(0));
-        let regions: Vec<String> = fleet.list().into_iter().map(|one| one.region).collect();
+        let regions: Vec<String> = fleet
+            .list()
+            .into_iter()
+            .map(|one| one.region.to_string())
+            .collect();
         assert_eq!(regions, ["ord", "fra", "ord"]);
     }
 }

@@ -299,7 +299,7 @@ impl Replay<'_> {
         if self.policy.region.is_some() {
             // The others of the group are not replayed: it may go down to nothing, and comes back.
             let machine = Machine {
-                process_group: self.policy.process_group.clone(),
+                process_group: self.policy.process_group.as_str().into(),
                 ..Machine::new("elsewhere", "elsewhere", State::Started)
             };
             observed.elsewhere = Group::with_one_elsewhere(machine, self.policy);

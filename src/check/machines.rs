@@ -174,7 +174,7 @@ pub fn left_out(
     let regions = regions_left_out(machines, policies, place);
     let mut by_region: BTreeMap<String, u32> = BTreeMap::new();
     for machine in strays_of(machines, policy, &BTreeSet::new()) {
-        if regions.contains(&machine.region) {
+        if regions.iter().any(|region| *region == machine.region) {
             let region = excerpt(&machine.region, NAME_LIMIT);
             *by_region.entry(region).or_default() += 1;
         }

@@ -740,7 +740,7 @@ fn a_cure_is_never_cut() {
     }
     let group = "g".repeat(100);
     let mut machine = machine("a", State::Started);
-    machine.process_group = group;
+    machine.process_group = group.into();
     let steps = scene().machines(vec![machine]).report().steps;
     let step = steps.iter().find(|step| step.kind == StepKind::Machines);
     let hint = step.and_then(|step| step.hint.as_deref());
@@ -1418,7 +1418,7 @@ fn regions_of_one_group_decide_beside_each_other() {
     let config = scene.config().expect("a valid configuration");
     let in_region = |id: &str, region: &str| {
         let mut machine = machine(id, State::Stopped);
-        machine.region = region.to_owned();
+        machine.region = region.into();
         machine
     };
     let machines = [in_region("a", "iad"), in_region("b", "ord")];
@@ -1550,7 +1550,7 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
     let mut mounted = machine("a", State::Started);
     mounted.has_mounts = true;
     let mut other_group = machine("a", State::Started);
-    other_group.process_group = "web".to_owned();
+    other_group.process_group = "web".into();
     let mut deploying = scene();
     deploying.release = Ok(Some(release("running")));
     let mut away = scene().metric(Ok(sample(30.0)));
@@ -2001,8 +2001,8 @@ fn a_note_that_is_trouble_has_a_hint() {
 #[test]
 fn what_a_peer_says_is_bounded_and_on_one_line() {
     let mut strange = machine("a", State::Started);
-    strange.process_group = "x\n\u{202e}".repeat(200);
-    strange.region = "o\nrd".to_owned();
+    strange.process_group = "x\n\u{202e}".repeat(200).into();
+    strange.region = "o\nrd".into();
     let report = scene().machines(vec![strange]).report();
     let machines = report
         .steps

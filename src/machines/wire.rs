@@ -3,8 +3,9 @@
 //! A machine's `config` is never decoded into a struct of known fields and written back: fields that this program does
 //! not know would be lost in clones. It stays raw JSON; only what decisions read is looked at.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc, time::Duration};
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 use serde::{
     Deserialize,
@@ -34,6 +35,7 @@ const ID_LIMIT: usize = 100;
 /// when an id comes twice. Unknown fields and states are no errors.
 pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
     let mut machines = Vec::new();
+    let mut images = Images::default();
     let mut wrong = None;
     let mut reader = serde_json::Deserializer::from_slice(body);
     json::for_each_of(
@@ -42,7 +44,7 @@ pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
         |Object(machine): Object<WireMachine<'_>>| {
             // Kept as it is: it comes back with the place where the machine ends.
             let machine = machine
-                .read()
+                .read(&mut images)
                 .inspect_err(|problem| wrong = Some(problem.clone()))?;
             machines.push(machine);
             Ok(())
@@ -56,12 +58,11 @@ pub fn parse_machines(body: &[u8]) -> Result<Vec<Machine>, String> {
     }
 }
 
-/// An id that several machines of a list have.
+/// An id that several machines of a list have, the first of them by its letters.
 fn listed_twice(machines: &[Machine]) -> Option<&str> {
-    let mut ids: Vec<&str> = machines.iter().map(|machine| &*machine.id).collect();
-    ids.sort_unstable();
-    let twice = ids.windows(2).find(|pair| pair[0] == pair[1]);
-    twice.map(|pair| pair[0])
+    let mut seen = HashSet::with_capacity(machines.len());
+    let ids = machines.iter().map(|machine| machine.id.as_str());
+    ids.filter(|id| !seen.insert(*id)).min()
 }
 
 /// Reads one machine; what is wrong with it is wrong as in a list.
@@ -75,7 +76,7 @@ pub(super) fn parse_machine(body: &[u8], id: &str) -> Result<Machine, String> {
     if wire.id != id {
         return Err(format!("another machine was asked for, not {}", wire.id));
     }
-    wire.read()
+    wire.read(&mut Images::default())
 }
 
 /// Says what is wrong with a body, in one bounded line: serde quotes a text of a wrong type, whatever its length.
@@ -164,7 +165,8 @@ struct WireConfig<'body> {
     schedule: Option<Text<'body>>,
     auto_destroy: Option<bool>,
     mounts: Option<Vec<IgnoredAny>>,
-    stop_config: Option<Object<WireStop>>,
+    #[serde(borrow)]
+    stop_config: Option<Object<WireStop<'body>>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -173,53 +175,60 @@ struct WireMetadata<'body> {
     fly_process_group: Option<Text<'body>>,
     #[serde(borrow)]
     process_group: Option<Text<'body>>,
-    fly_release_version: Option<Loose>,
-    fas_protect: Option<Loose>,
+    #[serde(borrow)]
+    fly_release_version: Option<Loose<'body>>,
+    #[serde(borrow)]
+    fas_protect: Option<Loose<'body>>,
 }
 
 #[derive(Deserialize)]
-struct WireStop {
-    timeout: Option<Loose>,
+struct WireStop<'body> {
+    #[serde(borrow)]
+    timeout: Option<Loose<'body>>,
 }
 
 /// A value whose encoding varies between clients: a string, a number or a boolean.
-enum Loose {
-    Text(String),
+enum Loose<'body> {
+    Text(Cow<'body, str>),
     Number(serde_json::Number),
     Flag(bool),
 }
 
-impl<'de> Deserialize<'de> for Loose {
+impl<'de: 'body, 'body> Deserialize<'de> for Loose<'body> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct LooseVisitor;
 
-        impl Visitor<'_> for LooseVisitor {
-            type Value = Loose;
+        impl<'de> Visitor<'de> for LooseVisitor {
+            type Value = Loose<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a string, a number or a boolean")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Loose, E> {
-                Ok(Loose::Text(text.to_owned()))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Loose::Text(Cow::Borrowed(text)))
             }
 
-            fn visit_u64<E>(self, number: u64) -> Result<Loose, E> {
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Loose::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
                 Ok(Loose::Number(number.into()))
             }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Loose, E> {
+            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
                 Ok(Loose::Number(number.into()))
             }
 
-            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Loose, E> {
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Self::Value, E> {
                 let number = serde_json::Number::from_f64(number);
                 number
                     .map(Loose::Number)
                     .ok_or_else(|| E::custom("a number is not finite"))
             }
 
-            fn visit_bool<E>(self, flag: bool) -> Result<Loose, E> {
+            fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {
                 Ok(Loose::Flag(flag))
             }
         }
@@ -228,18 +237,18 @@ impl<'de> Deserialize<'de> for Loose {
     }
 }
 
-impl Loose {
-    fn text(&self) -> String {
+impl Loose<'_> {
+    fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text) => text.trim().to_owned(),
-            Self::Number(number) => number.to_string(),
-            Self::Flag(flag) => flag.to_string(),
+            Self::Text(text) => text.trim().into(),
+            Self::Number(number) => number.to_string().into(),
+            Self::Flag(flag) => flag.to_string().into(),
         }
     }
 }
 
 impl WireMachine<'_> {
-    fn read(self) -> Result<Machine, String> {
+    fn read(self, images: &mut Images) -> Result<Machine, String> {
         let host_ok = self
             .host_status
             .is_none_or(|Text(status)| status.is_empty() || status == "ok");
@@ -258,12 +267,14 @@ impl WireMachine<'_> {
             .into_iter()
             .flatten()
             .find(|Text(group)| !group.is_empty());
-        let owned = |text: Option<Text<'_>>| text.unwrap_or_default().0.into_owned();
+        let compact = |text: Option<Text<'_>>| {
+            text.map_or_else(CompactString::default, |Text(text)| text.into())
+        };
         Ok(Machine {
             id: self.id,
-            region: owned(self.region),
+            region: compact(self.region),
             state: State::parse(&self.state.0),
-            process_group: owned(process_group),
+            process_group: compact(process_group),
             host_ok,
             standby: view.standbys.is_some_and(|standbys| !standbys.is_empty()),
             scheduled: (view.schedule).is_some_and(|Text(schedule)| !schedule.is_empty()),
@@ -273,10 +284,10 @@ impl WireMachine<'_> {
             cordoned: self.cordoned.unwrap_or(false),
             critical: self.checks.is_some_and(|checks| checks.0),
             release: (metadata.fly_release_version).and_then(|version| version.text().parse().ok()),
-            instance_id: owned(self.instance_id),
+            instance_id: self.instance_id.unwrap_or_default().0.into_owned(),
             has_mounts: view.mounts.is_some_and(|mounts| !mounts.is_empty()),
             config: config.filter(|_| host_ok).map(|raw| {
-                let image = self.image_ref.unwrap_or_default().0.full();
+                let image = images.full(&self.image_ref.unwrap_or_default().0);
                 MachineConfig::new(raw.get(), image)
             }),
             kill_timeout: (view.stop_config)
@@ -299,7 +310,7 @@ impl WireCheck<'_> {
     }
 }
 
-impl WireStop {
+impl WireStop<'_> {
     /// Documented as a Go duration; older clients send nanoseconds. At most five minutes, as Fly allows.
     fn kill_timeout(&self) -> Duration {
         let timeout = self.timeout.as_ref().and_then(|timeout| match timeout {
@@ -314,9 +325,30 @@ impl WireStop {
     }
 }
 
+/// The full references of images: one machine of an app mostly has the same as the one before it.
+#[derive(Default)]
+struct Images {
+    last: Option<Arc<str>>,
+    /// Where one is put together.
+    text: String,
+}
+
+impl Images {
+    /// The full reference of an image, where it has one.
+    fn full(&mut self, image: &WireImage<'_>) -> Option<Arc<str>> {
+        self.text.clear();
+        image.write_full(&mut self.text)?;
+        match &self.last {
+            Some(last) if **last == *self.text => {}
+            _ => self.last = Some(self.text.as_str().into()),
+        }
+        self.last.clone()
+    }
+}
+
 impl WireImage<'_> {
-    /// `registry/repository:tag@digest`; `None` where there is no registry or repository.
-    fn full(self) -> Option<String> {
+    /// Appends `registry/repository:tag@digest`; `None` where there is no registry or repository.
+    fn write_full(&self, full: &mut String) -> Option<()> {
         let Self {
             registry,
             repository,
@@ -324,15 +356,20 @@ impl WireImage<'_> {
             digest,
         } = self;
         let [registry, repository, tag, digest] = [registry, repository, tag, digest]
-            .map(|part| part.map(|Text(text)| text).filter(|text| !text.is_empty()));
-        let mut full = format!("{}/{}", registry?, repository?);
-        for (mark, part) in [(':', tag), ('@', digest)] {
-            if let Some(part) = part {
-                full.push(mark);
-                full.push_str(&part);
+            .map(|part| part.as_ref().filter(|Text(text)| !text.is_empty()));
+        let parts = [
+            ("", Some(registry?)),
+            ("/", Some(repository?)),
+            (":", tag),
+            ("@", digest),
+        ];
+        for (mark, part) in parts {
+            if let Some(Text(part)) = part {
+                full.push_str(mark);
+                full.push_str(part);
             }
         }
-        Some(full)
+        Some(())
     }
 }
 

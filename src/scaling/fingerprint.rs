@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn what_differs_between_machines_of_one_make_makes_no_difference() {
         let of = |config: &str, image_ref: Option<&str>| {
-            Fingerprint::of(&MachineConfig::new(config, image_ref.map(str::to_owned)))
+            Fingerprint::of(&MachineConfig::new(config, image_ref.map(Into::into)))
         };
         let base = r#"{"image":"r/p:t","env":{"A":"1"},"metadata":{"fas_x":"1"},
             "mounts":[{"volume":"vol_1","path":"/data","name":"data"}]}"#;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 
 use super::template;
@@ -19,11 +20,11 @@ pub struct Machine {
     /// The machine's id, unique in its app.
     pub id: String,
     /// Its region; empty where the API names none.
-    pub region: String,
+    pub region: CompactString,
     /// Its state.
     pub state: State,
     /// Metadata `fly_process_group`, else `process_group`; empty for a machine that belongs to no group.
-    pub process_group: String,
+    pub process_group: CompactString,
     /// Whether its host answers: `host_status` is `ok` or absent.
     pub host_ok: bool,
     /// `config.standbys` is not empty: the platform starts it when another machine's host fails.
@@ -57,12 +58,12 @@ pub struct Machine {
 impl Machine {
     /// A reachable machine with nothing special about it.
     #[must_use]
-    pub fn new(id: impl Into<String>, region: impl Into<String>, state: State) -> Self {
+    pub fn new(id: impl Into<String>, region: impl Into<CompactString>, state: State) -> Self {
         Self {
             id: id.into(),
             region: region.into(),
             state,
-            process_group: "app".to_owned(),
+            process_group: CompactString::const_new("app"),
             host_ok: true,
             standby: false,
             scheduled: false,
@@ -87,7 +88,7 @@ pub struct MachineConfig {
     /// The configuration as the API sent it: JSON.
     pub json: Arc<str>,
     /// The full reference of its image, where the API has one.
-    pub image: Option<String>,
+    pub image: Option<Arc<str>>,
     /// Found out once it is asked for: most machines are never looked at that closely.
     flaw: OnceLock<Option<Box<str>>>,
 }
@@ -95,7 +96,7 @@ pub struct MachineConfig {
 impl MachineConfig {
     /// A configuration as the API sent it.
     #[must_use]
-    pub fn new(json: impl Into<Arc<str>>, image: Option<String>) -> Self {
+    pub fn new(json: impl Into<Arc<str>>, image: Option<Arc<str>>) -> Self {
         Self {
             json: json.into(),
             image,

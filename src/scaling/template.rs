@@ -81,7 +81,7 @@ impl CloneTemplate {
         }
         let mut config: RawObject = object(&source.json, "config")?;
         if let Some(image) = &source.image {
-            config.insert("image".to_owned(), raw_json(image)?);
+            config.insert("image".to_owned(), raw_json(&**image)?);
         }
         let standbys = config.remove("standbys").map(|_| "standbys".to_owned());
         let mut left_out = Vec::from_iter(standbys);
@@ -273,7 +273,7 @@ mod tests {
         ];
         for (json, image, expected) in cases {
             let shown = &json[..json.len().min(100)];
-            let config = MachineConfig::new(json, image.map(str::to_owned));
+            let config = MachineConfig::new(json, image.map(Into::into));
             let found = CloneTemplate::new(&config).map(|_| ());
             match expected {
                 None => assert_eq!(found, Ok(()), "{shown}"),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 
 use super::{Memory, STRAY_KEPT, Stray, clones::Verdict, sights::Source};
@@ -40,8 +41,8 @@ impl Memory {
         self.sights.begin_list();
         for machine in MachineList::into_machines(list) {
             let group = &machine.process_group;
-            if !group.is_empty() && !observed.groups.contains(group) {
-                observed.groups.insert(group.clone());
+            if !group.is_empty() && !observed.groups.contains(&**group) {
+                observed.groups.insert(group.to_string());
             }
             self.aside.note(&machine, at);
             if !self.is_of_group(&machine, policy) {
@@ -250,7 +251,7 @@ impl Memory {
     fn settle_unknown_creates(
         &mut self,
         mut new: Vec<NewMachine>,
-        changes: &BTreeMap<String, Timestamp>,
+        changes: &BTreeMap<CompactString, Timestamp>,
         policy: &Policy,
         now: Instant,
     ) {
@@ -286,7 +287,7 @@ impl Memory {
                 let sight = sights.of(id);
                 sight.is_some_and(|sight| sight.is_listed() && sight.region() == region)
             });
-            let change = changes.get(&region);
+            let change = changes.get(&*region);
             policy.ceiling.is_some() && !later_clone && !create.is_settled(change.copied(), now)
         });
     }
@@ -354,7 +355,7 @@ impl Memory {
             observed.assumed_creates += 1;
             let id = format!("(create {} of unknown outcome)", number + 1);
             let mut machine = Machine::new(id, create.region(), State::Created);
-            machine.process_group.clone_from(&policy.process_group);
+            machine.process_group = policy.process_group.as_str().into();
             machine.config = None;
             let started = policy.initial_state == InitialState::Started;
             let member = Member::unseen(machine, Presence::Expected, started);
@@ -366,7 +367,7 @@ impl Memory {
 /// A machine that was not known before this list.
 struct NewMachine {
     id: String,
-    region: String,
+    region: CompactString,
     created_at: Option<Timestamp>,
 }
 

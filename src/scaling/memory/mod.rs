@@ -30,6 +30,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use compact_str::CompactString;
+
 use self::{
     ages::Ages, aside::Aside, clones::Clones, creates::CreatePauses, sights::Sights,
     unknown_creates::UnknownCreates, writes::ExpectedWrites,
@@ -68,7 +70,7 @@ const STRAY_KEPT: Duration = Duration::from_secs(60 * 60);
 /// A clone in another region than it was asked for.
 #[derive(Debug, Clone)]
 struct Stray {
-    region: String,
+    region: CompactString,
     /// When a list showed it last.
     seen: Instant,
 }

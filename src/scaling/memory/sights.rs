@@ -102,7 +102,7 @@ impl Sight {
 
     fn of(machine: &Machine, started: bool, standing: Standing) -> Self {
         Self {
-            region: machine.region.as_str().into(),
+            region: machine.region.clone(),
             state: machine.state.clone(),
             started,
             host_ok: machine.host_ok,
@@ -118,7 +118,7 @@ impl Sight {
     /// The machine as it was last seen.
     pub(super) fn machine(&self, id: &str, policy: &Policy) -> Machine {
         let mut machine = Machine::new(id, self.region.as_str(), self.state.clone());
-        machine.process_group.clone_from(&policy.process_group);
+        machine.process_group = policy.process_group.as_str().into();
         machine.host_ok = self.host_ok;
         machine.auto_destroy = self.auto_destroy;
         machine.cordoned = self.cordoned;
@@ -151,7 +151,7 @@ impl Sight {
     /// Takes over what the machine is shown as, in place: the large fleets are those that hardly change.
     fn update(&mut self, machine: &Machine, started: bool) {
         if self.region != machine.region {
-            self.region = machine.region.as_str().into();
+            self.region.clone_from(&machine.region);
         }
         if self.state != machine.state {
             self.state.clone_from(&machine.state);

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use compact_str::CompactString;
 use jiff::Timestamp;
 
 use crate::scaling::{Machine, Now, SETTLE_TIME};
@@ -107,7 +108,7 @@ impl UnknownCreates {
     }
 
     /// The last change in each region that a list shows, where one of them needs to know.
-    pub(super) fn last_changes(&self, list: &[Machine]) -> BTreeMap<String, Timestamp> {
+    pub(super) fn last_changes(&self, list: &[Machine]) -> BTreeMap<CompactString, Timestamp> {
         let mut changes = BTreeMap::new();
         if self.creates.is_empty() {
             return changes;

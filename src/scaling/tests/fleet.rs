@@ -216,7 +216,7 @@ pub(in crate::scaling) fn machine(text: &str) -> Machine {
             "kill" => machine.kill_timeout = Duration::from_secs(number(value).unsigned_abs()),
             "made" => machine.created_at = Some(wall(number(value))),
             "updated" => machine.updated_at = Some(wall(number(value))),
-            "group" => value.clone_into(&mut machine.process_group),
+            "group" => machine.process_group = value.into(),
             "host-down" => machine.host_ok = false,
             "standby" => machine.standby = true,
             "scheduled" => machine.scheduled = true,

@@ -45,7 +45,7 @@ fn any_machine() -> impl Strategy<Value = Machine> {
     );
     (ids, state, flags, group, rest).prop_map(|((number, region), state, flags, group, rest)| {
         let mut machine = Machine::new(format!("m{number}"), region, State::parse(state));
-        machine.process_group = group.to_owned();
+        machine.process_group = group.into();
         machine.host_ok = !flags.0;
         machine.standby = flags.1;
         machine.scheduled = flags.2;
