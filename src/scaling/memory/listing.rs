@@ -59,7 +59,7 @@ impl Memory {
             if !machine.state.is_living() {
                 leaving.push(machine.id.clone());
             }
-            let is_new = !self.sights.know(&machine.id);
+            let is_new = !self.sights.find(&machine.id);
             if is_new {
                 new.push(NewMachine::of(&machine));
             }

@@ -21,6 +21,8 @@ pub(super) struct Sights {
     list: u64,
     /// How many of them the last list shows.
     listed: usize,
+    /// Which of them was found last.
+    found: usize,
 }
 
 /// What shows a machine.
@@ -261,7 +263,25 @@ impl Sights {
     /// A new list has come.
     pub(super) fn begin_list(&mut self) {
         self.list += 1;
-        self.listed = 0;
+        (self.listed, self.found) = (0, 0);
+    }
+
+    /// Whether a machine of this list is known.
+    pub(super) fn find(&mut self, id: &str) -> bool {
+        self.place_of(id).is_some()
+    }
+
+    /// The place of a machine among those that are known. Lists come in the same order pass after pass, so that it is mostly
+    /// the one after the last, which takes no search.
+    fn place_of(&mut self, id: &str) -> Option<usize> {
+        let is_at = |place: &usize| {
+            let known = self.by_id.get_index(*place);
+            known.is_some_and(|(known, _)| known == id)
+        };
+        let mut likely = [self.found, self.found + 1].into_iter();
+        let place = likely.find(is_at);
+        self.found = place.or_else(|| self.by_id.get_index_of(id))?;
+        Some(self.found)
     }
 
     /// Remembers what a machine was seen as, which this list shows or an answer about it alone; `now` is when.
@@ -272,7 +292,7 @@ impl Sights {
         source: Source,
         now: Instant,
     ) -> &mut Sight {
-        let sight = if let Some(at) = self.by_id.get_index_of(machine.id.as_str()) {
+        let sight = if let Some(at) = self.place_of(&machine.id) {
             let sight = &mut self.by_id[at];
             sight.update(machine, started);
             sight
