@@ -18,7 +18,6 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'>')
     .add(b'?')
     .add(b'\\')
-    .add(b'^')
     .add(b'`')
     .add(b'{')
     .add(b'}');
