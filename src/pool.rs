@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -13,7 +14,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::{
     task::{Id, JoinError, JoinSet},
-    time::Instant,
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -123,8 +124,8 @@ struct App {
     gone: Option<Gone>,
     /// Whether lists have lacked it since its last pass.
     was_gone: bool,
-    /// Its fleets.
-    fleets: Vec<Managed>,
+    /// Its fleets; mostly one.
+    fleets: Box<[Managed]>,
 }
 
 /// What is told of a fleet while a pass has its state.
@@ -147,7 +148,7 @@ impl Managed {
 
     /// Brings `managed` to the fleets that an app has after a pass: of a group of which each region is one, they come and go.
     /// Gives those that are gone.
-    fn take_over(managed: &mut Vec<Self>, fleets: &[FleetState]) -> Vec<Self> {
+    fn take_over(managed: &mut Box<[Self]>, fleets: &[FleetState]) -> Vec<Self> {
         let names = |one: &Self, fleet: &FleetState| one.name == fleet.name;
         let are_same = managed.len() == fleets.len()
             && managed
@@ -157,12 +158,13 @@ impl Managed {
         if are_same {
             return Vec::new();
         }
-        let mut before = std::mem::take(managed);
-        for fleet in fleets {
+        let mut before = std::mem::take(managed).into_vec();
+        let fleets = fleets.iter().map(|fleet| {
             let known = before.iter().position(|one| names(one, fleet));
             let known = known.map(|place| before.swap_remove(place));
-            managed.push(known.unwrap_or_else(|| Self::new(fleet)));
-        }
+            known.unwrap_or_else(|| Self::new(fleet))
+        });
+        *managed = fleets.collect();
         before
     }
 }
@@ -222,6 +224,8 @@ impl Pool {
         let org = self.options.org().map(str::to_owned);
         let mut refresh = JoinSet::new();
         let mut refresh_at = Instant::now();
+        // One for all rounds: to begin another one in each is a call of the system.
+        let mut timer = pin!(sleep_until(refresh_at));
         self.manage(self.options.named());
         loop {
             self.begin_due();
@@ -241,6 +245,9 @@ impl Pool {
                 .filter(|_| self.has_room());
             let next_refresh = (org.is_some() && refresh.is_empty()).then_some(refresh_at);
             let wake = next_turn.into_iter().chain(next_refresh).min();
+            if let Some(wake) = wake.filter(|wake| *wake != timer.deadline()) {
+                timer.as_mut().reset(wake);
+            }
             self.health
                 .expect_by(wake.unwrap_or_else(|| Instant::now() + self.reconciler.timeout));
             tokio::select! {
@@ -255,8 +262,8 @@ impl Pool {
                 Some(listed) = refresh.join_next() => {
                     refresh_at = Instant::now() + self.refreshed(listed);
                 }
-                // Cancel safe: it is computed anew in every round.
-                () = sleep_until(wake) => {}
+                // Cancel safe: it goes on in the next round.
+                () = &mut timer, if wake.is_some() => {}
             }
         }
         let drained = tokio::time::timeout(GRACE, async {
@@ -376,13 +383,14 @@ impl Pool {
             name,
             standing,
             targets,
-        } in fleets
+        } in &fleets
         {
-            let own = reports.iter().position(|report| report.fleet == name);
+            let own = reports.iter().position(|report| report.fleet == *name);
             let own = own.map(|place| reports.swap_remove(place));
-            self.status.appear(&name, &targets, standing, next_pass_at);
+            let standing = *standing;
+            self.status.appear(name, targets, standing, next_pass_at);
             if own.is_some() || has_panicked {
-                self.status.passed(&name, own, standing, next_pass_at);
+                self.status.passed(name, own, standing, next_pass_at);
             }
         }
         self.due.insert((turn, name));
@@ -453,9 +461,9 @@ impl Pool {
                 name,
                 targets,
                 standing,
-            } in fleets
+            } in &fleets
             {
-                self.status.appear(&name, &targets, standing, next_pass_at);
+                self.status.appear(name, targets, *standing, next_pass_at);
             }
             turn += spacing;
         }
@@ -545,12 +553,5 @@ impl Pool {
         }
         self.told_of_list = Some(reason);
         self.options.refresh_interval.min(self.reconciler.interval)
-    }
-}
-
-async fn sleep_until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake).await,
-        None => std::future::pending().await,
     }
 }
