@@ -84,7 +84,11 @@ impl Cookies {
                     Ok(place) => cookies[place] = cookie,
                     // They only choose a server: without any, the next answer brings new ones.
                     Err(_) if cookies.len() >= MOST => *cookies = vec![cookie],
-                    Err(place) => cookies.insert(place, cookie),
+                    Err(place) => {
+                        // Mostly the only one.
+                        cookies.reserve_exact(1);
+                        cookies.insert(place, cookie);
+                    }
                 }
             }
         }
