@@ -20,7 +20,10 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 use url::form_urlencoded;
 
 use crate::{
@@ -195,7 +198,14 @@ impl Port {
             let kept = text(&port).kept(now)?;
             Ok(kept.unwrap_or_else(|| text(&port).keep(now, write(admin).into())))
         });
-        written.await.unwrap_or(Err(NoText::Panicked))
+        let written = written.await;
+        let port = Arc::clone(self);
+        // It is a few MB where apps are many, which nobody may ask for again for long.
+        tokio::spawn(async move {
+            sleep(FRESH).await;
+            text(&port).forget_old(Instant::now());
+        });
+        written.unwrap_or(Err(NoText::Panicked))
     }
 }
 
@@ -230,6 +240,10 @@ impl IntoResponse for NoText {
     }
 }
 
+fn is_fresh(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < FRESH
+}
+
 /// A text that those who ask at the same time share: those that somebody still reads or that are fresh, the newest last.
 #[derive(Default)]
 struct SharedText(Mutex<Vec<(Instant, Bytes)>>);
@@ -241,14 +255,19 @@ impl SharedText {
     ///
     /// Where it is not, and there are as many already as there may be.
     fn kept(&self, now: Instant) -> Result<Option<Bytes>, NoText> {
-        let mut texts = self.texts();
-        let is_fresh = |at: Instant| now.saturating_duration_since(at) < FRESH;
-        texts.retain(|(at, text)| is_fresh(*at) || !text.is_unique());
+        self.forget_old(now);
+        let texts = self.texts();
         match texts.last() {
-            Some((at, text)) if is_fresh(*at) => Ok(Some(text.clone())),
+            Some((at, text)) if is_fresh(*at, now) => Ok(Some(text.clone())),
             _ if texts.len() >= TEXTS => Err(NoText::Busy),
             _ => Ok(None),
         }
+    }
+
+    /// Keeps no text that is not fresh and that nobody reads.
+    fn forget_old(&self, now: Instant) {
+        self.texts()
+            .retain(|(at, text)| is_fresh(*at, now) || !text.is_unique());
     }
 
     /// Keeps a text that was written now.
@@ -457,6 +476,17 @@ mod tests {
         assert_eq!(port.rendering.available_permits(), 0);
         assert!(go_on.send(()).is_ok());
         assert_eq!(port.render(|_| "written").await, Some("written"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_is_not_kept_for_longer_than_it_is_fresh() {
+        let admin = Admin::new(Clock::System, Duration::ZERO, Duration::ZERO);
+        let port = Arc::new(Port::new(admin));
+        let written = port.shared(|port| &port.metrics, |_| vec![b'x'; 100]).await;
+        assert_eq!(written.map(|text| text.len()), Ok(100));
+        assert_eq!(port.metrics.texts().len(), 1);
+        sleep(FRESH + Duration::from_millis(1)).await;
+        assert_eq!(port.metrics.texts().len(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ pub const RESOLUTION: Duration = Duration::from_secs(60);
 const BUDGET: usize = 8 * 1024 * 1024;
 
 /// How many points a history grows by at a time.
-const GROWTH: usize = 32;
+const GROWTH: usize = 8;
 
 /// Stands for a count that is not known.
 const UNKNOWN: u32 = u32::MAX;

@@ -1,12 +1,8 @@
 //! The series of `/metrics` that fleets have, made from the record when they are asked for.
 
-use std::borrow::Cow;
+use std::fmt::{Display, Write as _};
 
 use jiff::Timestamp;
-use prometheus::{
-    TextEncoder,
-    proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType},
-};
 
 use super::{Fleet, Status};
 use crate::{
@@ -14,11 +10,11 @@ use crate::{
     scaling::Kind,
 };
 
-/// One value of a series, with the values of its labels but those that say which fleet it is.
-type Sample<'fleet> = (Vec<&'fleet str>, f64);
+/// Takes one value of a series, with the values of its labels but those that say which fleet it is.
+type Sink<'sink> = &'sink mut dyn FnMut(&[&str], f64);
 
-/// What one fleet has of a series.
-type Samples = fn(&Fleet) -> Vec<Sample<'_>>;
+/// Gives what one fleet has of a series.
+type Samples = fn(&Fleet, Sink<'_>);
 
 /// Every series that fleets have.
 const SERIES: [(Series, Samples); 5] = [
@@ -30,123 +26,117 @@ const SERIES: [(Series, Samples); 5] = [
 ];
 
 impl Status {
-    /// Writes the series of all fleets in the Prometheus text format, one family after the other: all at once would take
-    /// several times the room of the text.
+    /// Writes the series of all fleets in the Prometheus text format, one family after the other.
+    ///
+    /// Straight into the text, as the `prometheus` crate would write it: what that crate writes from takes ten times the
+    /// room of the text, which a process that has had it once does not give back.
     pub fn write_series(&self, text: &mut String) {
         for (series, samples) in SERIES {
-            let mut metrics = Vec::new();
+            let mut has_head = false;
             self.each(|fleet| {
-                metrics.extend(
-                    samples(fleet)
-                        .into_iter()
-                        .map(|sample| metric(series, fleet, &sample)),
-                );
+                samples(fleet, &mut |values, value| {
+                    // A family without a value is not there.
+                    if !std::mem::replace(&mut has_head, true) {
+                        let Series {
+                            name, help, kind, ..
+                        } = series;
+                        let kind = kind.as_str();
+                        write(
+                            text,
+                            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
+                        );
+                    }
+                    line(text, series, fleet, (values, value));
+                });
             });
-            if metrics.is_empty() {
-                // A family without a metric is an error to the encoder.
-                continue;
-            }
-            let mut family = MetricFamily::default();
-            family.set_name(series.name.to_owned());
-            family.set_help(series.help.to_owned());
-            family.set_field_type(MetricType::GAUGE);
-            family.set_metric(metrics);
-            let is_infinite = |one: &Metric| one.get_gauge().get_value().is_infinite();
-            let has_infinite = family.get_metric().iter().any(is_infinite);
-            let begin = text.len();
-            // Writing to memory does not fail.
-            let _ = TextEncoder::new().encode_utf8(&[family], text);
-            if has_infinite {
-                let written = text.split_off(begin);
-                text.extend(written.split_inclusive('\n').map(with_infinity));
-            }
         }
     }
 }
 
-/// A line as the format has it: the encoder writes an infinite value as Rust does.
-fn with_infinity(line: &str) -> Cow<'_, str> {
-    let value = line.trim_end_matches('\n').rsplit_once(' ');
-    match value {
-        Some((series, value @ ("inf" | "-inf"))) if !line.starts_with('#') => {
-            let sign = if value.starts_with('-') { '-' } else { '+' };
-            Cow::Owned(format!("{series} {sign}Inf\n"))
-        }
-        _ => Cow::Borrowed(line),
-    }
-}
-
-fn metric(series: Series, fleet: &Fleet, (values, value): &Sample<'_>) -> Metric {
+/// One value of one fleet.
+fn line(text: &mut String, series: Series, fleet: &Fleet, (values, value): (&[&str], f64)) {
     let name = &fleet.name;
     let values = [&*name.app, &*name.group]
         .into_iter()
         .chain(values.iter().copied());
-    let region = name
-        .region
-        .as_deref()
-        .map(|region| (series::REGION, region));
+    let region = name.region.as_deref();
+    let region = region.map(|region| (series::REGION, region));
     let labels = series.labels.iter().copied().zip(values).chain(region);
-    let labels = labels.map(|(name, value)| {
-        let mut label = LabelPair::default();
-        label.set_name(name.to_owned());
-        label.set_value(value.to_owned());
-        label
-    });
-    let mut labels: Vec<LabelPair> = labels.collect();
-    labels.sort_by(|one, other| one.name().cmp(other.name()));
-    let mut gauge = Gauge::default();
-    gauge.set_value(*value);
-    let mut metric = Metric::from_label(labels);
-    metric.set_gauge(gauge);
-    metric
+    let mut labels: Vec<(&str, &str)> = labels.collect();
+    labels.sort_unstable_by_key(|(name, _)| *name);
+    text.push_str(series.name);
+    let mut gap = '{';
+    for (name, value) in labels {
+        text.push(gap);
+        gap = ',';
+        text.push_str(name);
+        text.push_str("=\"");
+        for character in value.chars() {
+            match character {
+                '\\' => text.push_str(r"\\"),
+                '"' => text.push_str("\\\""),
+                '\n' => text.push_str(r"\n"),
+                other => text.push(other),
+            }
+        }
+        text.push('"');
+    }
+    text.push_str("} ");
+    // As the format has it, and not Rust.
+    if value == f64::INFINITY {
+        text.push_str("+Inf\n");
+    } else if value == f64::NEG_INFINITY {
+        text.push_str("-Inf\n");
+    } else {
+        write(text, format_args!("{value}\n"));
+    }
 }
 
-fn metric_values(fleet: &Fleet) -> Vec<Sample<'_>> {
+fn write(text: &mut String, what: impl Display) {
+    // Writing to memory does not fail.
+    let _ = write!(text, "{what}");
+}
+
+fn metric_values(fleet: &Fleet, sink: Sink<'_>) {
     let readings = fleet.last_pass.iter().flat_map(|pass| &pass.metrics);
-    readings
-        .filter_map(|reading| {
-            let value = *reading.value.as_ref().ok()?;
-            Some((vec![&*reading.name], value))
-        })
-        .collect()
+    for reading in readings {
+        if let Ok(value) = reading.value {
+            sink(&[&reading.name], value);
+        }
+    }
 }
 
-fn targets(fleet: &Fleet) -> Vec<Sample<'_>> {
+fn targets(fleet: &Fleet, sink: Sink<'_>) {
     let Some(pass) = &fleet.last_pass else {
-        return Vec::new();
+        return;
     };
-    let bounds = Kind::ALL
-        .into_iter()
-        .filter_map(|kind| Some((kind, pass.targets.of_kind(kind).bounds()?)));
-    bounds
-        .flat_map(|(kind, bounds)| {
-            [("min", bounds.min), ("max", bounds.max)]
-                .map(|(bound, value)| (vec![kind.as_str(), bound], value.into()))
-        })
-        .collect()
+    for kind in Kind::ALL {
+        if let Some(bounds) = pass.targets.of_kind(kind).bounds() {
+            for (bound, value) in [("min", bounds.min), ("max", bounds.max)] {
+                sink(&[kind.as_str(), bound], value.into());
+            }
+        }
+    }
 }
 
-fn machines(fleet: &Fleet) -> Vec<Sample<'_>> {
+fn machines(fleet: &Fleet, sink: Sink<'_>) {
     let Some(inventory) = &fleet.inventory else {
-        return Vec::new();
+        return;
     };
-    let count = |label| {
-        let counted = inventory.by_state.iter().find(|(one, _)| *one == label);
-        counted.map_or(0, |(_, count)| *count)
-    };
-    let states = fleet.states.iter();
-    states
-        .map(|label| (vec![label.as_str()], count(*label).into()))
-        .collect()
+    for label in &fleet.states {
+        let mut counts = inventory.by_state.iter();
+        let counted = counts.find(|(one, _)| one == label);
+        let count = counted.map_or(0, |(_, count)| *count);
+        sink(&[label.as_str()], count.into());
+    }
 }
 
-fn last_success(fleet: &Fleet) -> Vec<Sample<'_>> {
+fn last_success(fleet: &Fleet, sink: Sink<'_>) {
     let seconds = |at: Timestamp| at.as_millisecond() as f64 / 1000.0;
     let at = fleet.standing.last_success.map_or(0.0, seconds);
-    vec![(vec![], at)]
+    sink(&[], at);
 }
 
-fn failing_passes(fleet: &Fleet) -> Vec<Sample<'_>> {
-    let count = fleet.standing.failing_passes.into();
-    vec![(vec![], count)]
+fn failing_passes(fleet: &Fleet, sink: Sink<'_>) {
+    sink(&[], fleet.standing.failing_passes.into());
 }
