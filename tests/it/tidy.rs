@@ -228,7 +228,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// What the pure core must not name, as it is written.
 const NOT_IN_THE_CORE: &[&str] = &[
     "tokio::",
-    "reqwest::",
+    "hyper::",
+    "hyper_util::",
     "axum::",
     "tracing::",
     "prometheus::",
