@@ -1,33 +1,23 @@
 //! Real HTTP/1.1 over TCP or TLS.
 
-use std::{error::Error as StdError, fmt, io, sync::Arc, time::Duration};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{
     Request, Response, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, PROXY_AUTHORIZATION},
-    uri::Scheme,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
 };
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use url::Url;
 
 use super::{
     ProxyAddress, ProxyRules, Transport, TransportError, certificate_advice,
-    connection::{Connector, authorization},
     decoding::{Body, DecodeError},
     tls_error, usable_roots,
 };
 
-/// How long a connection is kept that nobody uses.
-const IDLE: Duration = Duration::from_secs(90);
-
-/// How many causes of an error are looked at.
-const CAUSE_LIMIT: usize = 16;
+/// How long a connection may take to be made; the pass deadline bounds the whole exchange besides.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the HTTP client cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +33,9 @@ pub enum SetupError {
 }
 
 /// Real HTTP/1.1 over TCP or TLS, directly or through a proxy.
+#[derive(Debug)]
 pub struct HttpTransport {
-    client: Client<Connector, Full<Bytes>>,
+    client: reqwest::Client,
     proxies: Arc<ProxyRules>,
 }
 
@@ -59,41 +50,56 @@ impl HttpTransport {
     pub fn new(extra_roots: Option<&[u8]>, proxies: ProxyRules) -> Result<Self, SetupError> {
         install_crypto_provider();
         let proxies = Arc::new(proxies);
-        let connector = Connector::new(tls(extra_roots)?, Arc::clone(&proxies));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector);
+        let rules = Arc::clone(&proxies);
+        let proxy = reqwest::Proxy::custom(move |url| rules.proxy_for(url).map(for_client));
+        // A proxy that is set keeps the client from asking the environment by rules of its own.
+        let client = builder(extra_roots)?
+            .proxy(proxy)
+            .build()
+            .map_err(unbuilt)?;
         Ok(Self { client, proxies })
     }
 }
 
-/// The proxies alone: whatever else there is to it is the same for all.
-impl fmt::Debug for HttpTransport {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = formatter.debug_struct("HttpTransport");
-        shown
-            .field("proxies", &self.proxies)
-            .finish_non_exhaustive()
+/// The address as the client wants it: in Go, and so for users, the names are the proxy's to look up in SOCKS 5.
+fn for_client(proxy: &ProxyAddress) -> Url {
+    let mut url = proxy.url().clone();
+    if url.scheme().starts_with("socks5") {
+        // Neither fails for a scheme that the URL standard does not know, and an address with a host.
+        let _ = url.set_scheme("socks5h");
+        let _ = url.set_port(Some(url.port().unwrap_or(SOCKS_PORT)));
     }
+    url
 }
 
-/// TLS that trusts the certificates compiled in and those of `extra_roots`.
-fn tls(extra_roots: Option<&[u8]>) -> Result<ClientConfig, SetupError> {
-    let unbuilt = |error: rustls::Error| SetupError::Client(Box::new(error));
-    let mut roots = RootCertStore::empty();
+/// The port of a SOCKS proxy that has none in its address.
+const SOCKS_PORT: u16 = 1080;
+
+/// A client that trusts the certificates compiled in and those of `extra_roots`.
+fn builder(extra_roots: Option<&[u8]>) -> Result<reqwest::ClientBuilder, SetupError> {
+    let mut roots = Vec::with_capacity(webpki_root_certs::TLS_SERVER_ROOT_CERTS.len());
     for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
-        roots.add(der.clone()).map_err(unbuilt)?;
+        roots.push(reqwest::Certificate::from_der(der).map_err(unbuilt)?);
     }
     if let Some(pem) = extra_roots {
         for der in usable_roots(pem).ok_or(SetupError::Roots)? {
-            roots.add(der).map_err(unbuilt)?;
+            roots.push(reqwest::Certificate::from_der(&der).map_err(unbuilt)?);
         }
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(unbuilt)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    Ok(reqwest::Client::builder()
+        .tls_certs_only(roots)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false))
+}
+
+fn unbuilt(error: reqwest::Error) -> SetupError {
+    SetupError::Client(Box::new(error))
+}
+
+fn broken(error: reqwest::Error) -> TransportError {
+    TransportError::Interrupted(Box::new(error.without_url()))
 }
 
 /// Makes ring the process's TLS provider; a second call changes nothing.
@@ -111,22 +117,11 @@ impl Transport for HttpTransport {
         body_limit: usize,
     ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         Box::pin(async move {
-            let proxy = self.proxies.proxy_to(request.uri());
-            let is_tunnelled = request.uri().scheme() == Some(&Scheme::HTTPS);
-            let mut request = request.map(Full::new);
-            if let Some(proxy) = proxy.filter(|_| !is_tunnelled) {
-                let headers = request.headers_mut();
-                let authorization = authorization(proxy);
-                headers.extend(authorization.map(|value| (PROXY_AUTHORIZATION, value)));
-            }
-            let response = self.client.request(request).await;
-            let mut response = response.map_err(|error| {
-                if error.is_connect() {
-                    unconnected(error, proxy)
-                } else {
-                    interrupted(error)
-                }
-            })?;
+            let request = reqwest::Request::try_from(request).map_err(broken)?;
+            let proxy = self.proxies.proxy_for(request.url());
+            let is_tunnelled = request.url().scheme() == "https";
+            let classify = |error| classify(error, proxy);
+            let mut response = self.client.execute(request).await.map_err(classify)?;
             let status = response.status();
             if let (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy), false) =
                 (status, proxy, is_tunnelled)
@@ -154,12 +149,8 @@ impl Transport for HttpTransport {
                     problem: error.to_string(),
                 },
             };
-            while let Some(frame) = response.frame().await {
-                let Ok(piece) = frame.map_err(interrupted)?.into_data() else {
-                    // What comes behind a body says nothing here.
-                    continue;
-                };
-                match body.push(&piece) {
+            while let Some(chunk) = response.chunk().await.map_err(classify)? {
+                match body.push(&chunk) {
                     // A refusal says what it says without its text.
                     Err(DecodeError::Broken(_)) if !status.is_success() => {
                         body = Body::as_received(0);
@@ -186,32 +177,22 @@ impl Transport for HttpTransport {
 /// The most of an encoding's name that is shown.
 const ENCODING_LIMIT: usize = 40;
 
-/// No connection was made.
-fn unconnected(
-    error: impl StdError + Send + Sync + 'static,
-    proxy: Option<&ProxyAddress>,
-) -> TransportError {
-    let source = Box::new(error);
-    if let Some(tls) = tls_error(&*source) {
-        let advice = certificate_advice(tls);
-        TransportError::Tls { advice, source }
-    } else if let Some(proxy) = proxy {
-        let proxy = proxy.to_string();
-        TransportError::Proxy { proxy, source }
-    } else {
-        TransportError::Connect(source)
-    }
-}
-
-/// The exchange broke off, or the system has given up a connection on which nothing was acknowledged.
-fn interrupted(error: impl StdError + Send + Sync + 'static) -> TransportError {
-    let first: &(dyn StdError + 'static) = &error;
-    let is_late = |cause: &&(dyn StdError + 'static)| {
-        let error = cause.downcast_ref::<io::Error>();
-        error.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-    };
-    let causes = std::iter::successors(Some(first), |&cause| cause.source());
-    if causes.take(CAUSE_LIMIT).any(|cause| is_late(&cause)) {
+/// URLs are left out of transport errors: a Prometheus address may carry a password, and callers name the operation.
+fn classify(error: reqwest::Error, proxy: Option<&ProxyAddress>) -> TransportError {
+    let error = error.without_url();
+    if error.is_connect() {
+        if let Some(tls) = tls_error(&error) {
+            let advice = certificate_advice(tls);
+            let source = Box::new(error);
+            TransportError::Tls { advice, source }
+        } else if let Some(proxy) = proxy {
+            let proxy = proxy.to_string();
+            let source = Box::new(error);
+            TransportError::Proxy { proxy, source }
+        } else {
+            TransportError::Connect(Box::new(error))
+        }
+    } else if error.is_timeout() {
         TransportError::Timeout
     } else {
         TransportError::Interrupted(Box::new(error))
@@ -422,91 +403,6 @@ mod tests {
         assert!(head.starts_with("POST /x HTTP/1.1\r\n"), "{head}");
     }
 
-    #[tokio::test]
-    async fn a_socks_proxy_is_given_user_and_password() {
-        let (listener, place) = listen().await;
-        let proxy = format!("socks5h://me:pa%20ss@{place}");
-        let transport = transport(&[("HTTP_PROXY", &proxy)]);
-        let server = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut hello = [0; 3];
-            stream.read_exact(&mut hello).await.unwrap();
-            assert_eq!(hello, [5, 1, 2]);
-            stream.write_all(&[5, 2]).await.unwrap();
-            let mut user = [0; 1 + 3 + 6];
-            stream.read_exact(&mut user).await.unwrap();
-            assert_eq!(&user, b"\x01\x02me\x05pa ss");
-            stream.write_all(&[1, 0]).await.unwrap();
-            let mut wanted = [0; 10];
-            stream.read_exact(&mut wanted).await.unwrap();
-            assert_eq!(wanted, [5, 1, 0, 1, 192, 0, 2, 7, 0x23, 0x82]);
-            stream
-                .write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
-                .await
-                .unwrap();
-            let head = read_head(&mut stream).await;
-            stream.write_all(OK).await.unwrap();
-            head
-        };
-        let request = post("http://192.0.2.7:9090/x");
-        let (answer, head) = tokio::join!(transport.exchange(request, LIMIT), server);
-        assert_eq!(answer.unwrap().body(), "ok");
-        assert!(head.starts_with("POST /x HTTP/1.1\r\n"), "{head}");
-    }
-
-    #[tokio::test]
-    async fn an_encrypted_address_is_asked_through_a_tunnel() {
-        let (listener, place) = listen().await;
-        let proxy = format!("http://me:hunter2@{place}");
-        let mut invalid = Vec::new();
-        let get = |name: &str| (name == "HTTPS_PROXY").then_some(&*proxy);
-        let rules = ProxyRules::new(get, &mut invalid);
-        let roots = Some(CA_CERTIFICATE.as_bytes());
-        let transport = HttpTransport::new(roots, rules).unwrap();
-        let server = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let head = read_head(&mut stream).await;
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-            tls_on(stream, SERVER_CERTIFICATE, SERVER_KEY).await;
-            head
-        };
-        // With a dot the name is what the certificate is for, and not this machine's, which is asked directly.
-        let request = post("https://localhost./x");
-        let (answer, head) = tokio::join!(transport.exchange(request, LIMIT), server);
-        assert_eq!(answer.unwrap().body(), "ok");
-        assert!(
-            head.starts_with("CONNECT localhost.:443 HTTP/1.1\r\n"),
-            "{head}"
-        );
-        // `me:hunter2`
-        assert!(
-            head.contains("Proxy-Authorization: Basic bWU6aHVudGVyMg==\r\n"),
-            "{head}"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_connection_is_used_again() {
-        let (listener, place) = listen().await;
-        let transport = transport(&[]);
-        let server = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            for _ in 0..2 {
-                read_head(&mut stream).await;
-                stream.write_all(OK).await.unwrap();
-            }
-        };
-        let client = async {
-            for _ in 0..2 {
-                let request = Request::get(format!("http://{place}/"));
-                let request = request.body(Bytes::new()).unwrap();
-                let answer = transport.exchange(request, LIMIT).await.unwrap();
-                assert_eq!(answer.body(), "ok");
-            }
-        };
-        tokio::join!(client, server);
-    }
-
     /// An answer with this status, encoding and body.
     fn encoded(status: u16, encoding: &str, body: &[u8]) -> Vec<u8> {
         let mut answer = format!(
@@ -581,10 +477,6 @@ mod tests {
 
     /// A TLS server on 127.0.0.1 with this certificate, which answers one request if it gets that far.
     async fn tls_server(listener: TcpListener, certificate: &str, key: &str) {
-        tls_on(listener.accept().await.unwrap().0, certificate, key).await;
-    }
-
-    async fn tls_on(stream: TcpStream, certificate: &str, key: &str) {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -594,7 +486,7 @@ mod tests {
                 PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
             )
             .unwrap();
-        let stream = stream.into_std().unwrap();
+        let stream = listener.accept().await.unwrap().0.into_std().unwrap();
         stream.set_nonblocking(false).unwrap();
         let serve = move || -> std::io::Result<()> {
             let connection =

@@ -3,11 +3,10 @@
 //! Everything that can be got wrong (retries, pacing, cookies, parsing, deadlines) lives above this trait and is the
 //! same code in production and under test. [`HttpTransport`] speaks real HTTP; tests put the simulator's router behind
 //! the same trait, in process and under paused time. Deadlines are not this module's: callers wrap an exchange in one.
-//! Beside it, one file each: how connections are made, which proxy an address is asked through, which redirects may be followed, root certificates
+//! Beside it, one file each: which proxy an address is asked through, which redirects may be followed, root certificates
 //! of the user's own, and what a TLS error asks for.
 
 mod client;
-mod connection;
 mod decoding;
 mod proxy;
 mod redirect;

@@ -10,7 +10,6 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use http::Uri;
 use url::{Host, Position, Url};
 
 /// Which proxy each address is asked through; by default none.
@@ -89,13 +88,6 @@ impl ProxyRules {
         let host = url.host()?;
         let port = url.port_or_known_default()?;
         (!is_this_machine(&host) && !self.exceptions.include(&host, port)).then_some(proxy)
-    }
-
-    /// The proxy that a request to `uri` goes through; `None`: it goes directly.
-    pub(super) fn proxy_to(&self, uri: &Uri) -> Option<&ProxyAddress> {
-        // Mostly there is none, and the address need not be read again.
-        self.proxies().next()?;
-        self.proxy_for(&Url::parse(&uri.to_string()).ok()?)
     }
 
     /// The proxies, for whoever has to know their passwords to keep them from being shown.

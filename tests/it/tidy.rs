@@ -228,8 +228,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// What the pure core must not name, as it is written.
 const NOT_IN_THE_CORE: &[&str] = &[
     "tokio::",
-    "hyper::",
-    "hyper_util::",
+    "reqwest::",
     "axum::",
     "tracing::",
     "prometheus::",
