@@ -180,7 +180,7 @@ fn perform(
                     .then(|| platform.now()),
                 ..Shown::default()
             };
-            Answer::text(200, machine.render(shown).get().to_owned())
+            Answer::text(200, machine.text(shown).into_owned())
         }
         Operation::Create => create(platform, incoming, app)?,
         Operation::Destroy => {
@@ -295,7 +295,7 @@ fn list(platform: &mut Platform, incoming: &Incoming, app: &str) -> Result<Answe
         if text.len() > 1 {
             text.push(',');
         }
-        text.push_str(machine.render(shown).get());
+        text.push_str(&machine.text(shown));
     }
     text.push(']');
     Ok(Answer::text(200, text))
@@ -340,7 +340,7 @@ fn create(platform: &mut Platform, incoming: &Incoming, app: &str) -> Result<Ans
     };
     let id = platform.create_machine(app, creation, Actor::Api)?;
     let machine = platform.readable(app, &id)?;
-    Ok(Answer::text(200, machine.render(shown).get().to_owned()))
+    Ok(Answer::text(200, machine.text(shown).into_owned()))
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {

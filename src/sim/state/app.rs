@@ -204,7 +204,7 @@ impl fmt::Debug for Course {
 /// A machine and how it was before.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    pub(super) machine: Machine,
+    machine: Machine,
     born: Duration,
     gone: Option<Duration>,
     /// Earlier versions, each with the moment it ended, oldest first.
@@ -234,6 +234,17 @@ impl Record {
 
     pub(super) fn vanish(&mut self, now: Duration) {
         self.gone = Some(now);
+    }
+
+    /// The machine as it is or, when it is gone, was last.
+    pub(super) const fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The machine, to be changed.
+    pub(super) fn machine_mut(&mut self) -> &mut Machine {
+        self.machine.forget_text();
+        &mut self.machine
     }
 
     /// The machine, unless it is gone.

@@ -5,9 +5,10 @@
 //! platform's business.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt::{self, Write as _},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -447,6 +448,7 @@ pub struct Machine {
     /// Text that the API shows in place of the machine, to try a client with what should not be.
     pub shown_as: Option<Arc<RawValue>>,
     pub(super) pending: Option<(Duration, Step)>,
+    pub(super) text: ShownText,
 }
 
 impl Machine {
@@ -490,10 +492,23 @@ impl Machine {
     }
 
     /// The machine as the API shows it, as JSON text.
-    pub(in crate::sim) fn render(&self, shown: Shown) -> Box<RawValue> {
+    pub(in crate::sim) fn text(&self, shown: Shown) -> Cow<'_, str> {
         if let Some(text) = &self.shown_as {
-            return RawValue::to_owned(text);
+            return Cow::Borrowed(text.get());
         }
+        let lease = shown.lease_at.and_then(|now| self.lease_at(now));
+        if shown.summary || shown.nonce || lease.is_some() {
+            return Cow::Owned(self.render(shown));
+        }
+        Cow::Borrowed(self.text.0.get_or_init(|| self.render(Shown::default())))
+    }
+
+    /// What was shown is not so any more.
+    pub(super) fn forget_text(&mut self) {
+        self.text = ShownText::default();
+    }
+
+    fn render(&self, shown: Shown) -> String {
         let readable = self.host_status == HostStatus::Ok;
         let incomplete = (!readable)
             .then(|| json!({ "image": self.config.image(), "metadata": self.config.metadata() }));
@@ -539,7 +554,7 @@ impl Machine {
                 .filter(|_| shown.nonce)
                 .map(|lease| lease.nonce.as_str()),
         };
-        to_raw_value(&rendered).unwrap_or_default()
+        serde_json::to_string(&rendered).unwrap_or_default()
     }
 
     fn render_events(&self) -> Vec<RenderedEvent<'_>> {
@@ -565,6 +580,24 @@ impl Machine {
                 },
             })
             .collect()
+    }
+}
+
+/// The text of a machine as lists show it, made when it is first asked for: most lists show most machines as the list before.
+///
+/// A copy has none, for it is copied to be changed, or kept while the other one is.
+#[derive(Default)]
+pub(super) struct ShownText(OnceLock<String>);
+
+impl Clone for ShownText {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl fmt::Debug for ShownText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ShownText")
     }
 }
 

@@ -441,10 +441,11 @@ impl Platform {
             .checked_sub(SignedDuration::try_from(machine.age).unwrap_or_default())
             .unwrap_or(self.epoch);
         if let Some(record) = self.record_mut(app, &id) {
-            record.machine.state = machine.state;
-            record.machine.created_at = created_at;
-            record.machine.updated_at = created_at;
-            record.machine.stop_takes = machine.stop_takes;
+            let added = record.machine_mut();
+            added.state = machine.state;
+            added.created_at = created_at;
+            added.updated_at = created_at;
+            added.stop_takes = machine.stop_takes;
         }
         Ok(id)
     }
@@ -546,7 +547,7 @@ impl Platform {
             let ending = self.ending(app, &id);
             let Some((due, step)) = ending else { continue };
             if let Some(record) = self.record_mut(app, &id) {
-                record.machine.pending = Some((due, step));
+                record.machine_mut().pending = Some((due, step));
                 self.schedule(
                     due,
                     Due::Machine {
@@ -815,15 +816,15 @@ impl Platform {
     }
 
     /// The machines that a list shows now, in the order it shows them.
-    pub(super) fn listed(&mut self, app: &str) -> Vec<Machine> {
-        let at = |lag: Duration| self.now.saturating_sub(lag);
+    pub(super) fn listed(&mut self, app: &str) -> Vec<&Machine> {
         let Some(app) = self.apps.get(app) else {
             return Vec::new();
         };
-        let mut machines: Vec<Machine> = if app.list_lag.is_zero() {
-            app.machines().cloned().collect()
+        let mut machines: Vec<&Machine> = if app.list_lag.is_zero() {
+            app.machines().collect()
         } else {
-            app.machines_at(at(app.list_lag)).cloned().collect()
+            let at = self.now.saturating_sub(app.list_lag);
+            app.machines_at(at).collect()
         };
         machines.retain(|machine| {
             !app.list_lacks.contains(&*machine.region) && !app.list_lacks.contains(&*machine.id)
@@ -962,10 +963,10 @@ impl Platform {
         let Some(record) = self.record_mut(app, id) else {
             return false;
         };
-        let before = record.machine.clone();
+        let before = record.machine().clone();
         record.remember(now, history);
-        edit(&mut record.machine);
-        let machine = &mut record.machine;
+        let machine = record.machine_mut();
+        edit(machine);
         // A lease, a check or a host's status is no update of the machine.
         if machine.state != before.state
             || machine.instance_id != before.instance_id
@@ -1106,7 +1107,7 @@ impl Platform {
             return;
         };
         record.vanish(now);
-        if let Some(host) = self.hosts.get_mut(&record.machine.host) {
+        if let Some(host) = self.hosts.get_mut(&record.machine().host) {
             host.machines = host.machines.saturating_sub(1);
         }
         let due = Due::Forget {

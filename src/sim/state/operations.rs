@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{
     Due, HostStatus, InvalidConfig, Lease, Machine, MachineConfig, MachineState, Platform, Volume,
-    app::Record, machine::Step,
+    app::Record,
+    machine::{ShownText, Step},
 };
 use crate::sim::records::{Actor, Change, ChangeKind};
 
@@ -223,8 +224,9 @@ impl Platform {
             description: String::new(),
         });
         if let Some(record) = self.record_mut(app, &id) {
-            record.machine.lease = lease;
-            record.machine.pending = Some((
+            let machine = record.machine_mut();
+            machine.lease = lease;
+            machine.pending = Some((
                 prepared,
                 Step::Prepared {
                     skip_launch: creation.skip_launch,
@@ -343,6 +345,7 @@ impl Platform {
             image_ref_hidden: false,
             shown_as: None,
             pending: None,
+            text: ShownText::default(),
         };
         machine.note("launch", "user", wall, None);
         let Some(app) = self.apps.get_mut(app) else {
