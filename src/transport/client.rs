@@ -50,13 +50,17 @@ impl HttpTransport {
     pub fn new(extra_roots: Option<&[u8]>, proxies: ProxyRules) -> Result<Self, SetupError> {
         install_crypto_provider();
         let proxies = Arc::new(proxies);
-        let rules = Arc::clone(&proxies);
-        let proxy = reqwest::Proxy::custom(move |url| rules.proxy_for(url).map(for_client));
-        // A proxy that is set keeps the client from asking the environment by rules of its own.
-        let client = builder(extra_roots)?
-            .proxy(proxy)
-            .build()
-            .map_err(unbuilt)?;
+        let builder = builder(extra_roots)?;
+        // Either keeps the client from asking the environment by rules of its own.
+        let builder = if proxies.proxies().next().is_some() {
+            let rules = Arc::clone(&proxies);
+            let proxy = reqwest::Proxy::custom(move |url| rules.proxy_for(url).map(for_client));
+            builder.proxy(proxy)
+        } else {
+            // The client reads each address twice more to ask rules about it.
+            builder.no_proxy()
+        };
+        let client = builder.build().map_err(unbuilt)?;
         Ok(Self { client, proxies })
     }
 }
@@ -403,6 +407,91 @@ mod tests {
         assert!(head.starts_with("POST /x HTTP/1.1\r\n"), "{head}");
     }
 
+    #[tokio::test]
+    async fn a_socks_proxy_is_given_user_and_password() {
+        let (listener, place) = listen().await;
+        let proxy = format!("socks5h://me:pa%20ss@{place}");
+        let transport = transport(&[("HTTP_PROXY", &proxy)]);
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut hello = [0; 3];
+            stream.read_exact(&mut hello).await.unwrap();
+            assert_eq!(hello, [5, 1, 2]);
+            stream.write_all(&[5, 2]).await.unwrap();
+            let mut user = [0; 1 + 3 + 6];
+            stream.read_exact(&mut user).await.unwrap();
+            assert_eq!(&user, b"\x01\x02me\x05pa ss");
+            stream.write_all(&[1, 0]).await.unwrap();
+            let mut wanted = [0; 10];
+            stream.read_exact(&mut wanted).await.unwrap();
+            assert_eq!(wanted, [5, 1, 0, 1, 192, 0, 2, 7, 0x23, 0x82]);
+            stream
+                .write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+                .await
+                .unwrap();
+            let head = read_head(&mut stream).await;
+            stream.write_all(OK).await.unwrap();
+            head
+        };
+        let request = post("http://192.0.2.7:9090/x");
+        let (answer, head) = tokio::join!(transport.exchange(request, LIMIT), server);
+        assert_eq!(answer.unwrap().body(), "ok");
+        assert!(head.starts_with("POST /x HTTP/1.1\r\n"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn an_encrypted_address_is_asked_through_a_tunnel() {
+        let (listener, place) = listen().await;
+        let proxy = format!("http://me:hunter2@{place}");
+        let mut invalid = Vec::new();
+        let get = |name: &str| (name == "HTTPS_PROXY").then_some(&*proxy);
+        let rules = ProxyRules::new(get, &mut invalid);
+        let roots = Some(CA_CERTIFICATE.as_bytes());
+        let transport = HttpTransport::new(roots, rules).unwrap();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            tls_on(stream, SERVER_CERTIFICATE, SERVER_KEY).await;
+            head
+        };
+        // With a dot the name is what the certificate is for, and not this machine's, which is asked directly.
+        let request = post("https://localhost./x");
+        let (answer, head) = tokio::join!(transport.exchange(request, LIMIT), server);
+        assert_eq!(answer.unwrap().body(), "ok");
+        assert!(
+            head.starts_with("CONNECT localhost.:443 HTTP/1.1\r\n"),
+            "{head}"
+        );
+        // `me:hunter2`
+        assert!(
+            head.contains("Proxy-Authorization: Basic bWU6aHVudGVyMg==\r\n"),
+            "{head}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again() {
+        let (listener, place) = listen().await;
+        let transport = transport(&[]);
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for _ in 0..2 {
+                read_head(&mut stream).await;
+                stream.write_all(OK).await.unwrap();
+            }
+        };
+        let client = async {
+            for _ in 0..2 {
+                let request = Request::get(format!("http://{place}/"));
+                let request = request.body(Bytes::new()).unwrap();
+                let answer = transport.exchange(request, LIMIT).await.unwrap();
+                assert_eq!(answer.body(), "ok");
+            }
+        };
+        tokio::join!(client, server);
+    }
+
     /// An answer with this status, encoding and body.
     fn encoded(status: u16, encoding: &str, body: &[u8]) -> Vec<u8> {
         let mut answer = format!(
@@ -477,6 +566,10 @@ mod tests {
 
     /// A TLS server on 127.0.0.1 with this certificate, which answers one request if it gets that far.
     async fn tls_server(listener: TcpListener, certificate: &str, key: &str) {
+        tls_on(listener.accept().await.unwrap().0, certificate, key).await;
+    }
+
+    async fn tls_on(stream: TcpStream, certificate: &str, key: &str) {
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -486,7 +579,7 @@ mod tests {
                 PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
             )
             .unwrap();
-        let stream = listener.accept().await.unwrap().0.into_std().unwrap();
+        let stream = stream.into_std().unwrap();
         stream.set_nonblocking(false).unwrap();
         let serve = move || -> std::io::Result<()> {
             let connection =
