@@ -2177,38 +2177,36 @@ impl Oracle {
             .machines
             .get(&machine.id)
             .is_some_and(|seen| Self::is_broken(wire, pass, &machine.id, seen));
-        // One that arrives late finds what later passes have done meanwhile, to what they were to reach.
-        let most = (pass..wire.passes.len())
-            .take_while(|pass| wire.passes[*pass].start <= at)
+        // One that arrives late finds what later passes have done meanwhile, to what they were to reach, and of what they saw:
+        // machines too whose host was away before.
+        let begun = wire.passes.partition_point(|pass| pass.start <= at);
+        let passes = pass..begun.max(pass + 1);
+        let most = passes
+            .clone()
             .filter_map(|pass| self.most(wire, pass))
             .min();
         if let Some(most) = most {
-            let left = self.at_most_counted(wire, pass, Duration::MAX);
+            let counted = passes.map(|pass| {
+                let left = self.at_most_counted(wire, pass, Duration::MAX);
+                (left, left.saturating_sub(self.broken_left(wire, pass)))
+            });
+            let (left, working) = counted.fold((0, 0), |(left, working), (more, of_those)| {
+                (left.max(more), working.max(of_those))
+            });
             // Those that a list lacks are no reason to take one that works.
             let unlisted = if broken {
                 self.missing_from(wire, pass, view).count()
             } else {
                 0
             };
-            let failed = view
-                .machines
-                .iter()
-                .filter(|(id, seen)| {
-                    let gone = self.is_gone(wire, id, Duration::MAX);
-                    self.counts(wire, pass, id, seen)
-                        && Self::is_broken(wire, pass, id, seen)
-                        && !gone
-                })
-                .count();
             let in_the_way = broken && self.makes_room(wire, pass, view, at);
             demand!(
                 left + unlisted >= most as usize || in_the_way,
                 "only {left} machines are left of the {most} that may stay"
             );
             demand!(
-                broken || left - failed >= most as usize,
-                "only {} working machines are left of the {most} that may stay",
-                left - failed
+                broken || working >= most as usize,
+                "only {working} working machines are left of the {most} that may stay"
             );
         }
         if self.is_region() {
@@ -2245,6 +2243,18 @@ impl Oracle {
             "it was the last machine that may be cloned"
         );
         Ok(())
+    }
+
+    /// How many of those that a pass counts serve nobody, as far as they are left.
+    fn broken_left(&self, wire: &Wire, pass: usize) -> usize {
+        let view = wire.passes[pass].view.as_ref();
+        let seen = view.into_iter().flat_map(|view| &view.machines);
+        let broken = seen.filter(|(id, seen)| {
+            self.counts(wire, pass, id, seen)
+                && Self::is_broken(wire, pass, id, seen)
+                && !self.is_gone(wire, id, Duration::MAX)
+        });
+        broken.count()
     }
 
     /// Whether the failed machines that a pass has destroyed so far only make the room under the ceiling that growth needs,
