@@ -1017,14 +1017,23 @@ impl Oracle {
         demand!(!again, "it was asked before");
         let view = pass.view.as_ref().ok_or("there is no list of this pass")?;
         self.deploy(wire, exchange)?;
-        let runs = view.machines.iter().any(|(id, seen)| {
+        let running = view.machines.iter().filter(|(id, seen)| {
             seen.mine
                 && seen.host_ok
                 && Self::known_state(pass, id, seen) == "started"
                 && !self.is_protected(pass, id, seen)
-                && !self.is_gone(wire, id, exchange.at)
         });
-        demand!(runs, "none runs that may be taken");
+        let (gone, there): (Vec<_>, Vec<_>) =
+            running.partition(|(id, _)| self.is_gone(wire, id, exchange.at));
+        // Of one whose destroy had no answer nobody knows that it is gone, as long as lists show that it runs.
+        let at = exchange.at;
+        let may_go_again = gone
+            .iter()
+            .any(|(id, _)| !self.was_told_gone(wire, id, at, at));
+        if may_go_again {
+            return Ok(());
+        }
+        demand!(!there.is_empty(), "none runs that may be taken");
         let counted = self.at_most_counted(wire, exchange.pass, pass.start);
         let most = self.most(wire, exchange.pass);
         let victim = most.is_some_and(|most| counted > most as usize)
@@ -1539,6 +1548,19 @@ impl Oracle {
         let Some(truth) = self.machines.get(machine) else {
             return false;
         };
+        truth.destroyed.is_some_and(|at| at <= by)
+            || (!truth.living && self.was_told_gone(wire, machine, by, told_by))
+    }
+
+    /// Whether a write to a machine or a question about it was told that it is gone, a destroy was accepted by then, or a list
+    /// has shown it on its way out.
+    fn was_told_gone(
+        &self,
+        wire: &Wire,
+        machine: &Arc<str>,
+        by: Duration,
+        told_by: Duration,
+    ) -> bool {
         let was_told = || {
             let questions = self.questions.get(machine).into_iter().flatten();
             self.writes_to(wire, machine)
@@ -1556,8 +1578,7 @@ impl Oracle {
             let shown = self.leaving.get(machine);
             shown.is_some_and(|(life, at)| *life == self.life && *at <= told_by)
         };
-        truth.destroyed.is_some_and(|at| at <= by)
-            || (!truth.living && (was_told() || was_accepted() || was_shown_leaving()))
+        was_told() || was_accepted() || was_shown_leaving()
     }
 
     /// Whether a machine whose host is lost still counts: it was seen on a host that answers, or is a clone of this life,
