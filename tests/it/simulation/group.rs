@@ -206,7 +206,9 @@ impl Group {
             if is_certain && best.is_none_or(|best| listed < best) {
                 best = Some(listed);
             }
-            if seen.origin == sought.origin && seen.release == sought.release {
+            // A clone is made of what an answer told, where that is newer than a list.
+            let releases = [Some(seen.release), told.map(|told| told.release)];
+            if seen.origin == sought.origin && releases.contains(&Some(sought.release)) {
                 let rank = ranks.into_iter().min();
                 chosen = chosen.into_iter().chain(rank).min();
             }
