@@ -34,15 +34,6 @@ const REGION_SHOWN: usize = 40;
 pub struct PassLog {
     /// When an unchanged app was last mentioned.
     reminded: Option<Instant>,
-    /// How many passes in a row have failed.
-    failed_passes: u32,
-    /// Absent for most apps, of which there is nothing to say.
-    said: Option<Box<Said>>,
-}
-
-/// What it has said besides.
-#[derive(Debug, Default)]
-struct Said {
     /// What a dry run would do, and when that was told.
     dry_plan: Option<(String, Instant)>,
     /// The notes of the pass before.
@@ -54,6 +45,8 @@ struct Said {
     skips: Skips,
     /// What the last pass could do without, and when that was told.
     borne: Vec<(String, Instant)>,
+    /// How many passes in a row have failed.
+    failed_passes: u32,
     /// How many passes in a row each metric has had no value.
     missing: BTreeMap<String, u32>,
     element_counts: BTreeMap<String, usize>,
@@ -69,119 +62,6 @@ impl PassLog {
         elements: usize,
         warnings: &[String],
     ) {
-        if elements > 1 || !warnings.is_empty() || self.said.is_some() {
-            self.with(|said, _| said.warn_of(fleet, metric, elements, warnings));
-        }
-    }
-
-    /// Tells what is going to be done, before it is: `planned` in words, and the plan's notes, which would read as if they came
-    /// of it afterwards. A dry run comes to the same plan in each pass, for
-    /// nothing is done about it, and says it when it changes and every ten minutes.
-    pub fn announce(
-        &mut self,
-        report: &PassReport,
-        targets: &TargetExpressions,
-        planned: &str,
-        dry_run: bool,
-    ) {
-        self.with(|said, _| said.announce(report, targets, planned, dry_run));
-    }
-
-    /// Warns, once a release, that it is no longer believed to be a deploy under way, and that machines are changed beside it.
-    pub fn warn_of_abandoned(
-        &mut self,
-        fleet: &FleetName,
-        release: &Release,
-        deploy_timeout: Duration,
-    ) {
-        self.with(|said, _| said.warn_of_abandoned(fleet, release, deploy_timeout));
-    }
-
-    /// Tells what a pass did and what went wrong; one that changed nothing is told when there is news in its notes, and every
-    /// ten minutes.
-    ///
-    /// What went wrong for several fleets of an app alike, as `causes` has it, the first of them tells for all.
-    pub fn tell(&mut self, report: &PassReport, targets: &TargetExpressions, causes: &Causes) {
-        self.with(|said, lasting| said.tell(lasting, report, (targets, causes)));
-    }
-
-    /// Does something with what was said, of which nothing is kept where that comes to nothing.
-    fn with(&mut self, act: impl FnOnce(&mut Said, &mut Lasting<'_>)) {
-        let mut said = self.said.take().unwrap_or_default();
-        let mut lasting = Lasting {
-            reminded: &mut self.reminded,
-            failed_passes: &mut self.failed_passes,
-        };
-        act(&mut said, &mut lasting);
-        self.said = (!said.is_nothing()).then_some(said);
-    }
-
-    /// Warns that nobody said what the current release is.
-    pub fn warn_of_release(fleet: &FleetName, error: &ApiError) {
-        let error = chain(error);
-        tracing::warn!(
-            app = %fleet.app,
-            policy = fleet.policy.as_deref(),
-            group = fleet.told_group(),
-            region = fleet.region.as_deref(),
-            reason = PassError::Release.as_str(),
-            %error,
-            "{fleet}: {error}"
-        );
-    }
-
-    /// Warns that regions of a group are no fleets although there are machines in them; `are_named`: those that are fleets are
-    /// named in the settings.
-    pub fn warn_of_regions_left_out(fleet: &FleetName, regions: &[String], are_named: bool) {
-        let shown = regions.iter().take(REGIONS_SHOWN);
-        let mut shown: Vec<String> = shown.map(|region| excerpt(region, REGION_SHOWN)).collect();
-        if regions.len() > REGIONS_SHOWN {
-            shown.push(format!("{} more", regions.len() - REGIONS_SHOWN));
-        }
-        tracing::warn!(
-            app = %fleet.app,
-            policy = fleet.policy.as_deref(),
-            group = fleet.told_group(),
-            count = regions.len(),
-            "{fleet}: not scaled in {}: {}",
-            shown.join(", "),
-            if are_named {
-                "there are machines of the group, and FAS_REGIONS does not name the region: they are left alone".to_owned()
-            } else {
-                format!("{}; FAS_REGIONS names others", which_regions_are_fleets())
-            },
-        );
-    }
-}
-
-/// What is kept of every app.
-struct Lasting<'log> {
-    reminded: &'log mut Option<Instant>,
-    failed_passes: &'log mut u32,
-}
-
-impl Said {
-    fn is_nothing(&self) -> bool {
-        let Self {
-            dry_plan,
-            notes,
-            abandoned,
-            told,
-            skips,
-            borne,
-            missing,
-            element_counts,
-            warnings,
-        } = self;
-        let are_empty = notes.is_empty() && told.is_empty() && borne.is_empty();
-        let is_of_no_metric =
-            missing.is_empty() && element_counts.is_empty() && warnings.is_empty();
-        let is_of_no_plan = dry_plan.is_none() && abandoned.is_none() && skips.0.is_empty();
-        are_empty && is_of_no_metric && is_of_no_plan
-    }
-
-    /// See [`PassLog::warn_of`].
-    fn warn_of(&mut self, fleet: &FleetName, metric: &str, elements: usize, warnings: &[String]) {
         // Most answers have one element and no warning: nothing is kept of those.
         let before = self.element_counts.remove(metric);
         if elements > 1 {
@@ -232,8 +112,10 @@ impl Said {
         is_news
     }
 
-    /// See [`PassLog::announce`].
-    fn announce(
+    /// Tells what is going to be done, before it is: `planned` in words, and the plan's notes, which would read as if they came
+    /// of it afterwards. A dry run comes to the same plan in each pass, for
+    /// nothing is done about it, and says it when it changes and every ten minutes.
+    pub fn announce(
         &mut self,
         report: &PassReport,
         targets: &TargetExpressions,
@@ -279,7 +161,7 @@ impl Said {
     }
 
     /// Tells once that what failed works again.
-    fn tell_recovery(&mut self, failed_passes: &mut u32, report: &PassReport) {
+    fn tell_recovery(&mut self, report: &PassReport) {
         if report.cut_off {
             return;
         }
@@ -288,10 +170,10 @@ impl Said {
             if report.notes.iter().any(Note::is_pending) {
                 0
             } else {
-                std::mem::take(failed_passes)
+                std::mem::take(&mut self.failed_passes)
             }
         } else {
-            *failed_passes = failed_passes.saturating_add(1);
+            self.failed_passes = self.failed_passes.saturating_add(1);
             0
         };
         if failed > 0 {
@@ -327,8 +209,45 @@ impl Said {
         }
     }
 
-    /// See [`PassLog::warn_of_abandoned`].
-    fn warn_of_abandoned(
+    /// Warns that nobody said what the current release is.
+    pub fn warn_of_release(fleet: &FleetName, error: &ApiError) {
+        let error = chain(error);
+        tracing::warn!(
+            app = %fleet.app,
+            policy = fleet.policy.as_deref(),
+            group = fleet.told_group(),
+            region = fleet.region.as_deref(),
+            reason = PassError::Release.as_str(),
+            %error,
+            "{fleet}: {error}"
+        );
+    }
+
+    /// Warns that regions of a group are no fleets although there are machines in them; `are_named`: those that are fleets are
+    /// named in the settings.
+    pub fn warn_of_regions_left_out(fleet: &FleetName, regions: &[String], are_named: bool) {
+        let shown = regions.iter().take(REGIONS_SHOWN);
+        let mut shown: Vec<String> = shown.map(|region| excerpt(region, REGION_SHOWN)).collect();
+        if regions.len() > REGIONS_SHOWN {
+            shown.push(format!("{} more", regions.len() - REGIONS_SHOWN));
+        }
+        tracing::warn!(
+            app = %fleet.app,
+            policy = fleet.policy.as_deref(),
+            group = fleet.told_group(),
+            count = regions.len(),
+            "{fleet}: not scaled in {}: {}",
+            shown.join(", "),
+            if are_named {
+                "there are machines of the group, and FAS_REGIONS does not name the region: they are left alone".to_owned()
+            } else {
+                format!("{}; FAS_REGIONS names others", which_regions_are_fleets())
+            },
+        );
+    }
+
+    /// Warns, once a release, that it is no longer believed to be a deploy under way, and that machines are changed beside it.
+    pub fn warn_of_abandoned(
         &mut self,
         fleet: &FleetName,
         release: &Release,
@@ -352,13 +271,11 @@ impl Said {
         );
     }
 
-    /// See [`PassLog::tell`].
-    fn tell(
-        &mut self,
-        lasting: &mut Lasting<'_>,
-        report: &PassReport,
-        (targets, causes): (&TargetExpressions, &Causes),
-    ) {
+    /// Tells what a pass did and what went wrong; one that changed nothing is told when there is news in its notes, and every
+    /// ten minutes.
+    ///
+    /// What went wrong for several fleets of an app alike, as `causes` has it, the first of them tells for all.
+    pub fn tell(&mut self, report: &PassReport, targets: &TargetExpressions, causes: &Causes) {
         let now = Instant::from_std(report.began.monotonic);
         let before = std::mem::take(&mut self.borne);
         for trouble in report.troubles() {
@@ -402,7 +319,7 @@ impl Said {
                 failed!(warn);
             }
         }
-        self.tell_recovery(lasting.failed_passes, report);
+        self.tell_recovery(report);
         let Some(counts) = report.inventory.as_ref().map(|seen| seen.counts) else {
             return;
         };
@@ -429,7 +346,7 @@ impl Said {
         }
         tell_skipped_again(report, &told_before);
         self.notes.clone_from(&report.notes);
-        let due = lasting
+        let due = self
             .reminded
             .is_none_or(|reminded| now.saturating_duration_since(reminded) >= REMINDER);
         macro_rules! unchanged {
@@ -460,7 +377,7 @@ impl Said {
         // One that has only seen which regions there are has nothing to say: theirs follow at once.
         let is_only_a_look = report.more_to_do && report.targets == Targets::default();
         if due && report.done.is_empty() && !is_only_a_look {
-            *lasting.reminded = Some(now);
+            self.reminded = Some(now);
             unchanged!(info);
         } else {
             unchanged!(debug);
