@@ -76,6 +76,12 @@ pub struct Now {
     pub wall: jiff::Timestamp,
 }
 
+/// Whether an id is one of these, which are sorted: they can be all that there are.
+fn is_among(id: &str, sorted: &[impl AsRef<str>]) -> bool {
+    let found = sorted.binary_search_by(|other| other.as_ref().cmp(id));
+    found.is_ok()
+}
+
 /// A length as a count of machines.
 fn count(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)

@@ -3,8 +3,8 @@
 //! Every order ends with the machine's id, so that equal machines are taken in the same turn whatever the list's order.
 
 use std::{
-    cmp::{Ordering, Reverse},
-    collections::{BTreeMap, BinaryHeap, binary_heap::PeekMut},
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
 };
 
 use super::{
@@ -216,80 +216,44 @@ impl<'observed> Turns<'observed> {
         candidates.sort_by(|(one, _), (other, _)| one.cmp(other));
         let mut taken = Vec::new();
         for class in candidates.chunk_by(|(one, _), (other, _)| one == other) {
-            let mut queues = self.queues(class);
+            let mut queues: BTreeMap<&str, Vec<&'observed Member>> = BTreeMap::new();
+            for (_, member) in class {
+                let region = member.machine.region.as_str();
+                queues.entry(region).or_default().push(member);
+            }
+            let mut queues: Vec<Queue<'observed>> =
+                queues.into_values().map(Vec::into_iter).collect();
+            let turns = queues.iter().enumerate();
+            let turns = turns.filter_map(|(at, queue)| self.turn(at, queue));
+            let mut turns: BinaryHeap<Turn<'observed>> = turns.collect();
             while taken.len() < limit {
-                let Some(mut queue) = queues.peek_mut() else {
+                let Some(Reverse((_, _, at))) = turns.pop() else {
                     break;
                 };
-                if may_go(queue.first) {
-                    queue.place += 1;
-                    self.places.insert(&queue.first.machine.region, queue.place);
-                    taken.push(queue.first);
+                let queue = &mut queues[at];
+                if let Some(member) = queue.next().filter(|member| may_go(member)) {
+                    *self.places.entry(&member.machine.region).or_default() += 1;
+                    taken.push(member);
                 }
-                match queue.rest.next() {
-                    Some(next) => queue.first = next,
-                    None => {
-                        PeekMut::pop(queue);
-                    }
-                }
+                turns.extend(self.turn(at, queue));
             }
         }
         taken
     }
 
-    /// The candidates of one class by region.
-    fn queues<Class>(&self, class: &[Candidate<'observed, Class>]) -> BinaryHeap<Queue<'observed>> {
-        let mut regions: BTreeMap<&str, Vec<&'observed Member>> = BTreeMap::new();
-        for (_, member) in class {
-            let region = member.machine.region.as_str();
-            regions.entry(region).or_default().push(member);
-        }
-        let queues = regions.into_iter().filter_map(|(region, members)| {
-            let mut rest = members.into_iter();
-            Some(Queue {
-                place: self.places.get(region).copied().unwrap_or(0),
-                first: rest.next()?,
-                rest,
-            })
-        });
-        queues.collect()
+    /// The turn of the region whose queue is the one at `at`; `None` where nobody is left in it.
+    fn turn(&self, at: usize, queue: &Queue<'observed>) -> Option<Turn<'observed>> {
+        let first = &queue.as_slice().first()?.machine;
+        let place = self.places.get(&*first.region).copied().unwrap_or(0);
+        Some(Reverse((place, first.id.as_str(), at)))
     }
 }
 
-/// A region's candidates of one class, by id. The greatest is the one whose turn it is: the region's place among the others
-/// decides, then its first candidate's id.
-struct Queue<'observed> {
-    /// How full the region is.
-    place: i64,
-    first: &'observed Member,
-    rest: std::vec::IntoIter<&'observed Member>,
-}
+/// A region's candidates of one class, by id.
+type Queue<'observed> = std::vec::IntoIter<&'observed Member>;
 
-impl Queue<'_> {
-    fn turn(&self) -> Reverse<(i64, &str)> {
-        Reverse((self.place, &self.first.machine.id))
-    }
-}
-
-impl PartialEq for Queue<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.turn() == other.turn()
-    }
-}
-
-impl Eq for Queue<'_> {}
-
-impl PartialOrd for Queue<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Queue<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.turn().cmp(&other.turn())
-    }
-}
+/// A region's place among the others: how full it is, its first candidate's id, which queue is its. The least comes first.
+type Turn<'observed> = Reverse<(i64, &'observed str, usize)>;
 
 /// The machines that may be started, first to last: those whose start had no known outcome, since they may run by now;
 /// those at rest before those that were never started, the healthy ones first, then of the region with the fewest

@@ -11,6 +11,7 @@ use super::{
     Bounds, Busyness, CloneTemplate, EVERY_GROUP, Fingerprint, Kind, Limited, Machine, Member,
     Memory, Note, Now, Observed, Placement, Policy, ReleaseView, State, Unsettled, count,
     group::Shown,
+    is_among,
     observe::Presence,
     order::{
         DestroyOrder, clone_source, may_be_down, may_be_replaced, start_order, stop_order,
@@ -845,13 +846,6 @@ fn takes_any(candidates: &[String], count: u32, failed: &[String]) -> bool {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let mut taken = candidates.iter().take(count);
     taken.any(|id| is_among(id, failed))
-}
-
-/// Whether an id is one of these, which are sorted: they can be all that there are.
-fn is_among(id: &str, sorted: &[String]) -> bool {
-    sorted
-        .binary_search_by(|other| other.as_str().cmp(id))
-        .is_ok()
 }
 
 /// Whether a cordoned machine has a newer release than one that is not cordoned; machines without a release say nothing

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Action, Limited, Machine, Memory, Note, Now, Observed, Plan, Planner, Policy, Reason,
-    ReleaseView, Targets, limit,
+    ReleaseView, Targets, is_among, limit,
 };
 
 /// The most machines that one pass asks for by id; with more than that to ask for, nothing grows in it.
@@ -117,19 +117,12 @@ impl Observed {
 
     /// Takes a machine out of everything but the ids that the list lacks; the counts are then to be made anew.
     pub(super) fn remove(&mut self, id: &str) {
-        let member = self
-            .members
-            .binary_search_by(|member| member.machine.id.as_str().cmp(id));
-        if let Ok(at) = member {
-            self.members.remove(at);
-        }
-        self.unreachable.retain(|unreachable| unreachable != id);
-        self.uncounted.retain(|member| member.machine.id != id);
+        self.remove_all(&[id]);
     }
 
     /// Takes these machines out, as one would be; the ids are sorted. A list can lack most of what there is.
-    pub(super) fn remove_all(&mut self, ids: &[String]) {
-        let stays = |id: &String| ids.binary_search(id).is_err();
+    pub(super) fn remove_all(&mut self, ids: &[impl AsRef<str>]) {
+        let stays = |id: &String| !is_among(id, ids);
         self.members.retain(|member| stays(&member.machine.id));
         self.unreachable.retain(stays);
         self.uncounted.retain(|member| stays(&member.machine.id));
