@@ -1,8 +1,12 @@
 //! The series of `/metrics` that fleets have, made from the record when they are asked for.
 
-use std::fmt::{Display, Write as _};
+use std::borrow::Cow;
 
 use jiff::Timestamp;
+use prometheus::{
+    TextEncoder,
+    proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType},
+};
 
 use super::{Fleet, Status};
 use crate::{
@@ -10,11 +14,11 @@ use crate::{
     scaling::Kind,
 };
 
-/// Takes one value of a series, with the values of its labels but those that say which fleet it is.
-type Sink<'sink> = &'sink mut dyn FnMut(&[&str], f64);
+/// One value of a series, with the values of its labels but those that say which fleet it is.
+type Sample<'fleet> = (Vec<&'fleet str>, f64);
 
-/// Gives what one fleet has of a series.
-type Samples = fn(&Fleet, Sink<'_>);
+/// What one fleet has of a series.
+type Samples = fn(&Fleet) -> Vec<Sample<'_>>;
 
 /// Every series that fleets have.
 const SERIES: [(Series, Samples); 5] = [
@@ -27,116 +31,145 @@ const SERIES: [(Series, Samples); 5] = [
 
 impl Status {
     /// Writes the series of all fleets in the Prometheus text format, one family after the other.
-    ///
-    /// Straight into the text, as the `prometheus` crate would write it: what that crate writes from takes ten times the
-    /// room of the text, which a process that has had it once does not give back.
     pub fn write_series(&self, text: &mut String) {
         for (series, samples) in SERIES {
-            let mut has_head = false;
+            let mut family = Family {
+                series,
+                metrics: Vec::new(),
+                has_head: false,
+            };
             self.each(|fleet| {
-                samples(fleet, &mut |values, value| {
-                    // A family without a value is not there.
-                    if !std::mem::replace(&mut has_head, true) {
-                        let Series {
-                            name, help, kind, ..
-                        } = series;
-                        let kind = kind.as_str();
-                        write(
-                            text,
-                            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
-                        );
-                    }
-                    line(text, series, fleet, (values, value));
-                });
+                let samples = samples(fleet).into_iter();
+                let metrics = samples.map(|sample| metric(series, fleet, &sample));
+                family.metrics.extend(metrics);
+                if family.metrics.len() >= BATCH {
+                    family.write(text);
+                }
             });
+            family.write(text);
         }
     }
 }
 
-/// One value of one fleet.
-fn line(text: &mut String, series: Series, fleet: &Fleet, (values, value): (&[&str], f64)) {
+/// How many metrics are written at a time: what the encoder writes from takes ten times the room of the text, which a process
+/// that has had it once does not give back.
+const BATCH: usize = 256;
+
+/// A series of all fleets, on its way into the text.
+struct Family {
+    series: Series,
+    metrics: Vec<Metric>,
+    /// Whether its name is told already.
+    has_head: bool,
+}
+
+impl Family {
+    /// Writes those metrics that are there by now.
+    fn write(&mut self, text: &mut String) {
+        if self.metrics.is_empty() {
+            // A family without a metric is an error to the encoder.
+            return;
+        }
+        let mut family = MetricFamily::default();
+        family.set_name(self.series.name.to_owned());
+        family.set_help(self.series.help.to_owned());
+        family.set_field_type(MetricType::GAUGE);
+        family.set_metric(std::mem::take(&mut self.metrics));
+        let mut written = String::new();
+        // Writing to memory does not fail.
+        let _ = TextEncoder::new().encode_utf8(&[family], &mut written);
+        for line in written.split_inclusive('\n') {
+            if !(self.has_head && line.starts_with('#')) {
+                text.push_str(&with_infinity(line));
+            }
+        }
+        self.has_head = true;
+    }
+}
+
+/// A line as the format has it: the encoder writes an infinite value as Rust does.
+fn with_infinity(line: &str) -> Cow<'_, str> {
+    let value = line.trim_end_matches('\n').rsplit_once(' ');
+    match value {
+        Some((series, value @ ("inf" | "-inf"))) if !line.starts_with('#') => {
+            let sign = if value.starts_with('-') { '-' } else { '+' };
+            Cow::Owned(format!("{series} {sign}Inf\n"))
+        }
+        _ => Cow::Borrowed(line),
+    }
+}
+
+fn metric(series: Series, fleet: &Fleet, (values, value): &Sample<'_>) -> Metric {
     let name = &fleet.name;
     let values = [&*name.app, &*name.group]
         .into_iter()
         .chain(values.iter().copied());
-    let region = name.region.as_deref();
-    let region = region.map(|region| (series::REGION, region));
+    let region = name
+        .region
+        .as_deref()
+        .map(|region| (series::REGION, region));
     let labels = series.labels.iter().copied().zip(values).chain(region);
-    let mut labels: Vec<(&str, &str)> = labels.collect();
-    labels.sort_unstable_by_key(|(name, _)| *name);
-    text.push_str(series.name);
-    let mut gap = '{';
-    for (name, value) in labels {
-        text.push(gap);
-        gap = ',';
-        text.push_str(name);
-        text.push_str("=\"");
-        for character in value.chars() {
-            match character {
-                '\\' => text.push_str(r"\\"),
-                '"' => text.push_str("\\\""),
-                '\n' => text.push_str(r"\n"),
-                other => text.push(other),
-            }
-        }
-        text.push('"');
-    }
-    text.push_str("} ");
-    // As the format has it, and not Rust.
-    if value == f64::INFINITY {
-        text.push_str("+Inf\n");
-    } else if value == f64::NEG_INFINITY {
-        text.push_str("-Inf\n");
-    } else {
-        write(text, format_args!("{value}\n"));
-    }
+    let labels = labels.map(|(name, value)| {
+        let mut label = LabelPair::default();
+        label.set_name(name.to_owned());
+        label.set_value(value.to_owned());
+        label
+    });
+    let mut labels: Vec<LabelPair> = labels.collect();
+    labels.sort_by(|one, other| one.name().cmp(other.name()));
+    let mut gauge = Gauge::default();
+    gauge.set_value(*value);
+    let mut metric = Metric::from_label(labels);
+    metric.set_gauge(gauge);
+    metric
 }
 
-fn write(text: &mut String, what: impl Display) {
-    // Writing to memory does not fail.
-    let _ = write!(text, "{what}");
-}
-
-fn metric_values(fleet: &Fleet, sink: Sink<'_>) {
+fn metric_values(fleet: &Fleet) -> Vec<Sample<'_>> {
     let readings = fleet.last_pass.iter().flat_map(|pass| &pass.metrics);
-    for reading in readings {
-        if let Ok(value) = reading.value {
-            sink(&[&reading.name], value);
-        }
-    }
+    readings
+        .filter_map(|reading| {
+            let value = *reading.value.as_ref().ok()?;
+            Some((vec![&*reading.name], value))
+        })
+        .collect()
 }
 
-fn targets(fleet: &Fleet, sink: Sink<'_>) {
+fn targets(fleet: &Fleet) -> Vec<Sample<'_>> {
     let Some(pass) = &fleet.last_pass else {
-        return;
+        return Vec::new();
     };
-    for kind in Kind::ALL {
-        if let Some(bounds) = pass.targets.of_kind(kind).bounds() {
-            for (bound, value) in [("min", bounds.min), ("max", bounds.max)] {
-                sink(&[kind.as_str(), bound], value.into());
-            }
-        }
-    }
+    let bounds = Kind::ALL
+        .into_iter()
+        .filter_map(|kind| Some((kind, pass.targets.of_kind(kind).bounds()?)));
+    bounds
+        .flat_map(|(kind, bounds)| {
+            [("min", bounds.min), ("max", bounds.max)]
+                .map(|(bound, value)| (vec![kind.as_str(), bound], value.into()))
+        })
+        .collect()
 }
 
-fn machines(fleet: &Fleet, sink: Sink<'_>) {
+fn machines(fleet: &Fleet) -> Vec<Sample<'_>> {
     let Some(inventory) = &fleet.inventory else {
-        return;
+        return Vec::new();
     };
-    for label in &fleet.states {
-        let mut counts = inventory.by_state.iter();
-        let counted = counts.find(|(one, _)| one == label);
-        let count = counted.map_or(0, |(_, count)| *count);
-        sink(&[label.as_str()], count.into());
-    }
+    let count = |label| {
+        let counted = inventory.by_state.iter().find(|(one, _)| *one == label);
+        counted.map_or(0, |(_, count)| *count)
+    };
+    let states = fleet.states.iter();
+    states
+        .map(|label| (vec![label.as_str()], count(*label).into()))
+        .collect()
 }
 
-fn last_success(fleet: &Fleet, sink: Sink<'_>) {
+fn last_success(fleet: &Fleet) -> Vec<Sample<'_>> {
     let seconds = |at: Timestamp| at.as_millisecond() as f64 / 1000.0;
     let at = fleet.standing.last_success.map_or(0.0, seconds);
-    sink(&[], at);
+    vec![(vec![], at)]
 }
 
-fn failing_passes(fleet: &Fleet, sink: Sink<'_>) {
-    sink(&[], fleet.standing.failing_passes.into());
+fn failing_passes(fleet: &Fleet) -> Vec<Sample<'_>> {
+    let count = fleet.standing.failing_passes.into();
+    vec![(vec![], count)]
 }

@@ -263,6 +263,38 @@ fn lint(text: &str) -> Vec<Sample> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_series_of_many_apps_is_one_family() {
+    let apps = 600;
+    let settings = [
+        ("FAS_APP_NAME", "app-*"),
+        ("FAS_ORG", "acme"),
+        ("FAS_CREATED_MACHINE_COUNT", "max(queue_depth, 1)"),
+    ];
+    let mut world = World::queue(1.0, &settings);
+    for number in 0..apps {
+        let app = format!("app-{number}");
+        let mut platform = world.platform();
+        platform.add_app(&app, "acme");
+        let machine = NewMachine::in_region("ord");
+        platform.add_machine(&app, machine).unwrap();
+        platform.set_gauge(&app, "queue_depth", Some(f64::INFINITY));
+    }
+    world.run_for(15).await;
+    let (.., text) = world.get("/metrics").await;
+    let samples = lint(&text);
+    for name in [
+        "fas_failing_passes",
+        "fas_last_success_timestamp_seconds",
+        "fas_metric_value",
+    ] {
+        let found = samples.iter().filter(|sample| sample.name == name);
+        assert_eq!(found.count(), apps, "{name}");
+    }
+    let infinite = text.lines().filter(|line| line.ends_with(" +Inf"));
+    assert_eq!(infinite.count(), apps);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_closed_series_is_there_at_zero_before_the_first_pass() {
     let world = World::queue(1.0, CREATED);
     let (status, content_type, text) = world.get("/metrics").await;
