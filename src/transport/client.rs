@@ -377,28 +377,42 @@ mod tests {
         }
     }
 
+    /// A SOCKS proxy that wants to be asked for this, after this login if there is one, and answers the request itself; gives
+    /// the request's head.
+    async fn answer_by_socks(
+        listener: &TcpListener,
+        login: Option<&[u8]>,
+        wanted: &[u8],
+    ) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let method = if login.is_some() { 2 } else { 0 };
+        expect(&mut stream, &[5, 1, method]).await;
+        stream.write_all(&[5, method]).await.unwrap();
+        if let Some(login) = login {
+            expect(&mut stream, login).await;
+            stream.write_all(&[1, 0]).await.unwrap();
+        }
+        expect(&mut stream, wanted).await;
+        let bound = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        stream.write_all(&bound).await.unwrap();
+        let head = read_head(&mut stream).await;
+        stream.write_all(OK).await.unwrap();
+        head
+    }
+
+    async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
+        let mut read = vec![0; bytes.len()];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, bytes);
+    }
+
     #[tokio::test]
     async fn a_socks_proxy_is_given_the_name_and_not_an_address() {
         let (listener, place) = listen().await;
         let proxy = format!("socks5://{place}");
         let transport = transport(&[("HTTP_PROXY", &proxy)]);
-        let server = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut hello = [0; 3];
-            stream.read_exact(&mut hello).await.unwrap();
-            assert_eq!(hello, [5, 1, 0]);
-            stream.write_all(&[5, 0]).await.unwrap();
-            let mut wanted = [0; 7 + 9];
-            stream.read_exact(&mut wanted).await.unwrap();
-            assert_eq!(&wanted, b"\x05\x01\x00\x03\x09prom.test\x00\x50");
-            stream
-                .write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
-                .await
-                .unwrap();
-            let head = read_head(&mut stream).await;
-            stream.write_all(OK).await.unwrap();
-            head
-        };
+        let wanted = b"\x05\x01\x00\x03\x09prom.test\x00\x50";
+        let server = answer_by_socks(&listener, None, wanted);
         let (answer, head) = tokio::join!(
             transport.exchange(post("http://prom.test/x"), LIMIT),
             server
@@ -412,27 +426,9 @@ mod tests {
         let (listener, place) = listen().await;
         let proxy = format!("socks5h://me:pa%20ss@{place}");
         let transport = transport(&[("HTTP_PROXY", &proxy)]);
-        let server = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut hello = [0; 3];
-            stream.read_exact(&mut hello).await.unwrap();
-            assert_eq!(hello, [5, 1, 2]);
-            stream.write_all(&[5, 2]).await.unwrap();
-            let mut user = [0; 1 + 3 + 6];
-            stream.read_exact(&mut user).await.unwrap();
-            assert_eq!(&user, b"\x01\x02me\x05pa ss");
-            stream.write_all(&[1, 0]).await.unwrap();
-            let mut wanted = [0; 10];
-            stream.read_exact(&mut wanted).await.unwrap();
-            assert_eq!(wanted, [5, 1, 0, 1, 192, 0, 2, 7, 0x23, 0x82]);
-            stream
-                .write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])
-                .await
-                .unwrap();
-            let head = read_head(&mut stream).await;
-            stream.write_all(OK).await.unwrap();
-            head
-        };
+        let login = b"\x01\x02me\x05pa ss";
+        let wanted = b"\x05\x01\x00\x01\xc0\x00\x02\x07\x23\x82";
+        let server = answer_by_socks(&listener, Some(login), wanted);
         let request = post("http://192.0.2.7:9090/x");
         let (answer, head) = tokio::join!(transport.exchange(request, LIMIT), server);
         assert_eq!(answer.unwrap().body(), "ok");
