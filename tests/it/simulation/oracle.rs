@@ -1023,17 +1023,17 @@ impl Oracle {
                 && Self::known_state(pass, id, seen) == "started"
                 && !self.is_protected(pass, id, seen)
         });
-        let (gone, there): (Vec<_>, Vec<_>) =
-            running.partition(|(id, _)| self.is_gone(wire, id, exchange.at));
-        // Of one whose destroy had no answer nobody knows that it is gone, as long as lists show that it runs.
         let at = exchange.at;
-        let may_go_again = gone
-            .iter()
-            .any(|(id, _)| !self.was_told_gone(wire, id, at, at));
-        if may_go_again {
-            return Ok(());
+        let mut there = false;
+        for (id, _) in running {
+            if !self.is_gone(wire, id, at) {
+                there = true;
+            } else if !self.was_told_gone(wire, id, at, at) {
+                // Of one whose destroy had no answer nobody knows that it is gone, as long as lists show that it runs.
+                return Ok(());
+            }
         }
-        demand!(!there.is_empty(), "none runs that may be taken");
+        demand!(there, "none runs that may be taken");
         let counted = self.at_most_counted(wire, exchange.pass, pass.start);
         let most = self.most(wire, exchange.pass);
         let victim = most.is_some_and(|most| counted > most as usize)
