@@ -37,6 +37,29 @@ impl Decided {
 /// What was answered about the current release, which is asked for once for all fleets of an app.
 pub type ReleaseAnswer = Arc<Result<Option<Release>, ApiError>>;
 
+/// What a pass was told of the current release.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// The last question's answer.
+    pub last: ReleaseAnswer,
+    /// The answer of an earlier question, where the last one had none.
+    pub earlier: Option<ReleaseAnswer>,
+}
+
+impl Told {
+    /// The last question was answered so, after `before`.
+    #[must_use]
+    pub fn after(before: Option<&Self>, last: ReleaseAnswer) -> Self {
+        let no_answer = last.as_ref().as_ref().is_err_and(ApiError::is_no_answer);
+        let before = before.filter(|_| no_answer);
+        let earlier = before.and_then(|before| match &*before.last {
+            Ok(_) => Some(Arc::clone(&before.last)),
+            Err(_) => before.earlier.clone(),
+        });
+        Self { last, earlier }
+    }
+}
+
 /// The place of one region's fleet among those of its process group, whose plans are made beside each other.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -95,7 +118,7 @@ impl Undecided<'_> {
     /// runs is to be stopped or destroyed and the policy wants to know how busy that is.
     pub async fn decide(
         mut self,
-        ask: impl Future<Output = ReleaseAnswer>,
+        ask: impl Future<Output = Told>,
         ask_busy: impl Future<Output = Busyness>,
     ) -> Decided {
         let first = self.plan(ReleaseView::NotAsked);
@@ -107,7 +130,10 @@ impl Undecided<'_> {
         if first.action.is_none() {
             return as_planned(first, None);
         }
-        let answer = ask.await;
+        let Told {
+            last: answer,
+            earlier,
+        } = ask.await;
         let view = match &*answer {
             Ok(known) => ReleaseView::Known(known.as_ref()),
             Err(error) if error.is_no_answer() => ReleaseView::NoAnswer,
@@ -115,7 +141,8 @@ impl Undecided<'_> {
         };
         let mut plan = self.plan(view);
         let mut held = false;
-        if let Ok(release) = &*answer {
+        // That a deploy is under way, a question without an answer does not undo; that none was says nothing of now.
+        if let Ok(release) = earlier.as_deref().unwrap_or(&answer) {
             held = self
                 .memory
                 .release_in_progress(release.as_ref(), self.policy, self.now);

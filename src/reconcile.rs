@@ -27,7 +27,7 @@ use crate::{
     clock::{Clock, Watch},
     collect::{BusyQuery, CollectError, Questions, Readings},
     config::Subject,
-    decide::{Decided, Place, ReleaseAnswer, Undecided},
+    decide::{Decided, Place, Told, Undecided},
     error_chain::chain,
     expr::Values,
     inventory::Inventory,
@@ -78,8 +78,8 @@ impl Drop for Beating<'_> {
 /// What the fleets of an app share in one pass.
 struct Shared<'pass> {
     client: &'pass AppClient,
-    /// What was answered about the current release.
-    release: Asked<ReleaseAnswer>,
+    /// What was told of the current release.
+    release: Asked<Told>,
     /// What was answered about how busy machines are, where the question is the same for all regions of a policy.
     busy: Vec<Asked<BusyAnswer>>,
     /// The volumes, each of which is given away once.
@@ -475,12 +475,12 @@ impl Reconciler {
             started: limited.started,
         };
         let ask = async {
-            let answer = shared.release.answer(async || {
+            let told = shared.release.answer(async |before| {
                 let until = self.ask_until(deadline, 1);
                 let release = shared.client.current_release(until, deadline);
-                Arc::new(Box::pin(release).await)
+                Told::after(before, Arc::new(Box::pin(release).await))
             });
-            answer.await
+            told.await
         };
         let fleet_place = (fleet.share, &fleet.name, &*wanted);
         let told = OnceLock::new();
@@ -679,7 +679,7 @@ impl Reconciler {
                 .map_err(Arc::new)
         };
         match shared.busy.get(share) {
-            Some(asked) if !query.asks_each_region() => asked.answer(ask).await,
+            Some(asked) if !query.asks_each_region() => asked.answer(async |_| ask().await).await,
             _ => ask().await,
         }
     }
@@ -742,15 +742,17 @@ impl<T> Default for Asked<T> {
 }
 
 impl<T: Clone> Asked<T> {
-    /// The last answer, or a new one; who comes while another one asks waits for the same.
-    async fn answer(&self, ask: impl AsyncFnOnce() -> T) -> T {
+    /// The last answer, or a new one, which `ask` gets with the one before; who comes while another one asks waits for the
+    /// same.
+    async fn answer(&self, ask: impl AsyncFnOnce(Option<&T>) -> T) -> T {
         let mut last = self.0.lock().await;
         if let Some((at, answer)) = &*last
             && at.elapsed() < HOLDS
         {
             return answer.clone();
         }
-        let answer = ask().await;
+        let before = last.as_ref().map(|(_, answer)| answer);
+        let answer = ask(before).await;
         *last = Some((Instant::now(), answer.clone()));
         answer
     }

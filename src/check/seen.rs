@@ -9,7 +9,7 @@ use std::{
 use crate::{
     collect::{CollectError, Sample},
     config::{CollectorKind, Config, FleetConfig},
-    decide::{Decided, Place, ReleaseAnswer, Undecided},
+    decide::{Decided, Place, ReleaseAnswer, Told, Undecided},
     expr::Values,
     machines::{ApiError, AppAbout, TokenScope},
     scaling::{
@@ -173,7 +173,7 @@ impl Fleet {
             memory: &mut memory,
             now,
         };
-        let answer = async { Arc::clone(release) };
+        let answer = async { Told::after(None, Arc::clone(release)) };
         let decided = undecided.decide(answer, async { busyness }).await;
         Self {
             crowd: Crowd::of(machines, policy),

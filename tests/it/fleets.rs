@@ -134,6 +134,23 @@ async fn a_fleet_that_comes_much_later_asks_anew_whether_a_deploy_is_under_way()
 }
 
 #[tokio::test(start_paused = true)]
+async fn that_a_deploy_is_under_way_outlasts_a_question_without_an_answer() {
+    for (status, grown) in [("running", 1), ("complete", 3)] {
+        let mut world = world_with_a_slow_metric(8);
+        let release = world.release(status, Duration::ZERO);
+        world.platform().set_release(APP, Some(release));
+        world.run_for(2).await;
+        let away = Fault::new(Effect::Refuse).on(Operation::Graphql);
+        world.platform().add_fault(away);
+        world.run_for(12).await;
+        let asked = world.seconds_of(Operation::Graphql);
+        assert!(asked[0] == 0 && asked[1] == 8, "{asked:?}");
+        let living = (living(&world, "web"), living(&world, "worker"));
+        assert_eq!(living, (grown, grown), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn creates_of_all_fleets_keep_the_one_pace_of_their_app() {
     let mut world = world_of(&["web", "worker"], TWO_GROUPS);
     set(&world, "web_load", Some(5.0));
