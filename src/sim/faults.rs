@@ -44,6 +44,18 @@ pub enum Operation {
     Query,
     /// The metrics in Prometheus's text format.
     Metrics,
+    /// A node of Consul's catalog.
+    RegisterNode,
+    /// A new session of Consul.
+    OpenSession,
+    /// A session's renewal.
+    RenewSession,
+    /// A session's end.
+    DestroySession,
+    /// A key of Consul, at once or when it has changed.
+    ReadKey,
+    /// A key's change, a lock and its release among them.
+    WriteKey,
     /// Nothing that the simulator knows.
     Unexpected,
 }
@@ -66,9 +78,24 @@ impl Operation {
     /// Whether it belongs to the Machines API.
     #[must_use]
     pub const fn is_machines_api(self) -> bool {
-        !matches!(
+        !self.is_of_consul()
+            && !matches!(
+                self,
+                Self::Graphql | Self::Query | Self::Metrics | Self::Unexpected
+            )
+    }
+
+    /// Whether Consul is asked.
+    #[must_use]
+    pub const fn is_of_consul(self) -> bool {
+        matches!(
             self,
-            Self::Graphql | Self::Query | Self::Metrics | Self::Unexpected
+            Self::RegisterNode
+                | Self::OpenSession
+                | Self::RenewSession
+                | Self::DestroySession
+                | Self::ReadKey
+                | Self::WriteKey
         )
     }
 }

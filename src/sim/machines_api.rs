@@ -214,7 +214,16 @@ fn perform(
             Answer::json(200, &json!(volumes))
         }
         Operation::CreateVolume => create_volume(platform, incoming, app)?,
-        Operation::Graphql | Operation::Query | Operation::Metrics | Operation::Unexpected => {
+        Operation::Graphql
+        | Operation::Query
+        | Operation::Metrics
+        | Operation::RegisterNode
+        | Operation::OpenSession
+        | Operation::RenewSession
+        | Operation::DestroySession
+        | Operation::ReadKey
+        | Operation::WriteKey
+        | Operation::Unexpected => {
             return Err(Refusal::new(404, "not found"));
         }
     };

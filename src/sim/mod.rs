@@ -1,4 +1,5 @@
-//! The simulated Fly platform: Machines API, GraphQL, Prometheus, Fly Proxy, deploys and hosts, with faults on demand.
+//! The simulated Fly platform: Machines API, GraphQL, Prometheus, Fly Proxy, deploys, hosts and a Consul, with faults on
+//! demand.
 //!
 //! It stands in for the real thing in the demo, in tests over sockets and in tests that are repeated exactly by their
 //! seed. It imports nothing of the program that it tries, and writes the services' JSON itself, so that a field misread
@@ -13,6 +14,7 @@
 
 mod access;
 mod clock;
+mod consul;
 mod faults;
 mod graphql;
 mod limits;
@@ -32,6 +34,7 @@ use jiff::Timestamp;
 pub use self::{
     access::{Access, Token},
     clock::Clock,
+    consul::{Consul, ConsulRight},
     faults::{Canned, Effect, Fault, FaultHook, FaultId, Operation, RequestInfo},
     limits::{Rate, RateLimits, RetryAfter},
     random::Random,

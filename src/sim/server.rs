@@ -40,9 +40,10 @@ use tokio::{
 use super::{
     Options,
     clock::Clock,
+    consul::KeyOrder,
     faults::{Canned, Effect, Operation, RequestInfo},
     graphql,
-    machines_api::{self, Processed},
+    machines_api::{self, Processed, WaitOrder},
     prometheus_api,
     records::RequestRecord,
     state::Platform,
@@ -124,7 +125,7 @@ impl Simulator {
         }
     }
 
-    /// All services on one router: `/v1`, `/graphql`, `/prometheus/{org}`, `/api/v1/query` (and `query_range`) and `/metrics`.
+    /// All services on one router: `/v1` (Consul's `kv`, `session` and `catalog` too), `/graphql`, `/prometheus/{org}`, `/api/v1/query` (and `query_range`) and `/metrics`.
     ///
     /// A fault that breaks a connection needs [`Simulator::serve`]; served otherwise it breaks the body instead.
     pub fn router(&self) -> Router {
@@ -276,17 +277,19 @@ impl Simulator {
             platform.record_request(record);
             let before = platform.changes().total();
             match respond(&mut platform, incoming) {
-                Processed::Answer(mut answer) => {
+                Ok(mut answer) => {
                     let created_volume = incoming.route.operation == Operation::CreateVolume
                         && answer.status.is_success();
                     if platform.changes().total() > before || created_volume {
                         platform.took_effect(ordinal);
                     }
                     platform.answered_with(ordinal, Some(answer.status.as_u16()));
-                    sign(&mut answer, ordinal);
+                    if !incoming.route.operation.is_of_consul() {
+                        sign(&mut answer, ordinal);
+                    }
                     return answer;
                 }
-                Processed::Wait(order) => order,
+                Err(order) => order,
             }
         };
         let began = Instant::now();
@@ -297,9 +300,11 @@ impl Simulator {
                     // Time stands still unless it is stepped: who waits must get an end all the same.
                     order.expire_after(began.elapsed(), platform.now());
                 }
-                if let Some(mut answer) = machines_api::waited(&platform, &order) {
+                if let Some(mut answer) = order.waited(&platform) {
                     platform.answered_with(ordinal, Some(answer.status.as_u16()));
-                    sign(&mut answer, ordinal);
+                    if !incoming.route.operation.is_of_consul() {
+                        sign(&mut answer, ordinal);
+                    }
                     return answer;
                 }
             }
@@ -321,21 +326,49 @@ impl fmt::Debug for Simulator {
     }
 }
 
-/// The service that a request is for answers it.
-fn respond(platform: &mut Platform, incoming: &Incoming) -> Processed {
+/// What an answer waits for.
+enum Order {
+    Machine(WaitOrder),
+    Key(KeyOrder),
+}
+
+impl Order {
+    fn expire_after(&mut self, waited: Duration, now: Duration) {
+        match self {
+            Self::Machine(order) => order.expire_after(waited, now),
+            Self::Key(order) => order.expire_after(waited, now),
+        }
+    }
+
+    fn waited(&self, platform: &Platform) -> Option<Answer> {
+        match self {
+            Self::Machine(order) => machines_api::waited(platform, order),
+            Self::Key(order) => platform.consul().waited(order),
+        }
+    }
+}
+
+/// The service that a request is for answers it; or what its answer waits for.
+fn respond(platform: &mut Platform, incoming: &Incoming) -> Result<Answer, Order> {
     match incoming.route.operation {
-        Operation::Graphql => Processed::Answer(graphql::answer(platform, incoming)),
+        Operation::Graphql => Ok(graphql::answer(platform, incoming)),
         Operation::Query => {
             let org = incoming.route.org.as_deref();
-            Processed::Answer(prometheus_api::query(platform, incoming, org))
+            Ok(prometheus_api::query(platform, incoming, org))
         }
-        Operation::Metrics => Processed::Answer(prometheus_api::text(platform)),
-        Operation::Unexpected => Processed::Answer(Answer::plain(
+        Operation::Metrics => Ok(prometheus_api::text(platform)),
+        operation if operation.is_of_consul() => {
+            platform.consul_mut().ask(incoming).map_err(Order::Key)
+        }
+        Operation::Unexpected => Ok(Answer::plain(
             404,
             "text/plain; charset=utf-8",
             "404 page not found\n".to_owned(),
         )),
-        _ => machines_api::process(platform, incoming),
+        _ => match machines_api::process(platform, incoming) {
+            Processed::Answer(answer) => Ok(answer),
+            Processed::Wait(order) => Err(Order::Machine(order)),
+        },
     }
 }
 
@@ -383,11 +416,7 @@ pub(super) struct Route {
 impl Route {
     fn of(method: &Method, path: &str) -> Self {
         use Operation as O;
-        let segments: Vec<String> = path
-            .trim_matches('/')
-            .split('/')
-            .map(|segment| wire::decode(segment, false))
-            .collect();
+        let segments = segments(path);
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let mut route = Self {
             operation: O::Unexpected,
@@ -425,10 +454,24 @@ impl Route {
                 | ["prometheus", _, "api", "v1", "query" | "query_range"],
             ) => O::Query,
             ("GET", ["metrics"]) => O::Metrics,
+            ("PUT", ["v1", "catalog", "register"]) => O::RegisterNode,
+            ("PUT", ["v1", "session", "create"]) => O::OpenSession,
+            ("PUT", ["v1", "session", "renew", _]) => O::RenewSession,
+            ("PUT", ["v1", "session", "destroy", _]) => O::DestroySession,
+            ("GET", ["v1", "kv", _, ..]) => O::ReadKey,
+            ("PUT", ["v1", "kv", _, ..]) => O::WriteKey,
             _ => O::Unexpected,
         };
         route
     }
+}
+
+/// The pieces of a path, decoded.
+fn segments(path: &str) -> Vec<String> {
+    path.trim_matches('/')
+        .split('/')
+        .map(|segment| wire::decode(segment, false))
+        .collect()
 }
 
 /// A request that was recognised.
@@ -458,6 +501,11 @@ impl Incoming {
     /// Whether a query is about a range of time.
     pub(super) fn is_of_range(&self) -> bool {
         self.path.trim_end_matches('/').ends_with("/query_range")
+    }
+
+    /// The pieces of its path, decoded.
+    pub(super) fn segments(&self) -> Vec<String> {
+        segments(&self.path)
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {

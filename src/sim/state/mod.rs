@@ -40,6 +40,7 @@ pub(super) use self::{
 use super::{
     Options,
     access::Access,
+    consul::Consul,
     faults::{Effect, Fault, FaultHook, FaultId, Faults, Operation, RequestInfo},
     limits::{Limiter, RateLimits},
     random::{Random, hash, unit},
@@ -271,6 +272,7 @@ pub struct Platform {
     pub(super) rate_limits: RateLimits,
     pub(super) limiter: Limiter,
     faults: Faults,
+    consul: Consul,
     ordinal: u64,
     requests: Log<RequestRecord>,
     changes: Log<Change>,
@@ -304,6 +306,7 @@ impl Platform {
             rate_limits: options.rate_limits,
             limiter: Limiter::default(),
             faults: Faults::default(),
+            consul: Consul::new(options.seed),
             ordinal: 0,
             requests: Log::new(options.log_capacity),
             changes: Log::new(options.log_capacity),
@@ -360,6 +363,18 @@ impl Platform {
             }
         }
         self.now = self.now.max(now);
+        self.consul.advance(self.now);
+    }
+
+    /// The Consul beside the platform.
+    #[must_use]
+    pub const fn consul(&self) -> &Consul {
+        &self.consul
+    }
+
+    /// The same, to be changed.
+    pub const fn consul_mut(&mut self) -> &mut Consul {
+        &mut self.consul
     }
 
     fn schedule(&mut self, at: Duration, due: Due) {
