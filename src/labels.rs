@@ -104,6 +104,46 @@ pub const COLLECTOR_REQUESTS: [(&str, &str); 5] = [
     ("postgres", "query"),
 ];
 
+/// What is asked of Consul, where there is a lock, as the `operation` of `fas_api_requests_total` names it.
+pub const CONSUL_REQUESTS: [&str; 7] = [
+    "register_node",
+    "create_session",
+    "renew_session",
+    "destroy_session",
+    "read_key",
+    "acquire",
+    "release",
+];
+
+/// What became of the lock, as `fas_lock_changes_total{reason}` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockChange {
+    /// This copy has got it.
+    Acquired,
+    /// This copy has given it back.
+    Released,
+    /// This copy could not keep it.
+    Expired,
+    /// Somebody else has taken it from this copy.
+    Taken,
+}
+
+impl LockChange {
+    /// Every change.
+    pub const ALL: [Self; 4] = [Self::Acquired, Self::Released, Self::Expired, Self::Taken];
+
+    /// The label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Acquired => "acquired",
+            Self::Released => "released",
+            Self::Expired => "expired",
+            Self::Taken => "taken",
+        }
+    }
+}
+
 /// The result of one call, as `fas_api_requests_total{status}` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallResult {

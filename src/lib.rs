@@ -34,6 +34,7 @@
 //! - [`shown`]: text that leaves the process, cleaned and without secrets. [`stderr`]: the only writer to standard error.
 //! - [`transport`]: one HTTP exchange, the only seam; tests put the simulator behind it.
 //! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
+//! - [`lock`]: which one of several copies of this program writes.
 //! - [`collect`]: Prometheus, Temporal, web servers, Redis and Postgres.
 //! - [`app`]: what one app keeps between passes, and which fleets it has.
 //! - [`decide`]: what a pass is to do, with the question about the release. [`act`]: carries a plan out. [`reconcile`]: the
@@ -63,6 +64,7 @@
 //! telemetry                config, shown, stderr
 //! metrics                  labels, scaling
 //! dashboard                labels, metrics (names of series), scaling (words for states)
+//! lock                     clock, error_chain, labels, metrics, scaling (the time), shown, shutdown, transport
 //! machines                 duration, json, labels, scaling, metrics, shown, shutdown, transport
 //! collect                  config, error_chain, expr, json, labels, metrics, scaling (the time), shown, transport
 //! act                      clock, labels, scaling, machines, metrics, waiting
@@ -132,6 +134,7 @@ pub mod inventory;
 pub mod json;
 pub mod labels;
 pub mod listener;
+pub mod lock;
 pub mod machines;
 pub mod metrics;
 pub mod page;

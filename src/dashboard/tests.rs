@@ -7,18 +7,29 @@ use crate::{
     metrics::{
         Metrics,
         series::{
-            self, ALL, GROUP, MACHINES, OF_PROCESS, PROCESS_VIRTUAL_MEMORY, REGION, Series,
-            SeriesKind,
+            self, ALL, GROUP, LEADER, LOCK_CHANGES, LOCK_RENEWAL, MACHINES, OF_PROCESS,
+            PROCESS_VIRTUAL_MEMORY, REGION, Series, SeriesKind,
         },
     },
     scaling::StateLabel,
 };
 
 /// Series without a place in dashboard or rules, and why.
-const LEFT_OUT: [(Series, &str); 1] = [(
-    PROCESS_VIRTUAL_MEMORY,
-    "what is mapped says nothing of what is used",
-)];
+const LEFT_OUT: [(Series, &str); 4] = [
+    (
+        PROCESS_VIRTUAL_MEMORY,
+        "what is mapped says nothing of what is used",
+    ),
+    (
+        LEADER,
+        "most run one copy, and without a lock it is always 1",
+    ),
+    (LOCK_CHANGES, "a deploy of several copies changes it"),
+    (
+        LOCK_RENEWAL,
+        "most run one copy, and without a lock it is always 0",
+    ),
+];
 
 /// Words of `PromQL` that the expressions use.
 const WORDS: [&str; 15] = [

@@ -6,12 +6,17 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::{
-    labels::{COLLECTOR_REQUESTS, CallResult, MachineWrite, Operation, PassError},
+    labels::{
+        COLLECTOR_REQUESTS, CONSUL_REQUESTS, CallResult, LockChange, MachineWrite, Operation,
+        PassError,
+    },
     scaling::Decision,
 };
 
@@ -33,7 +38,13 @@ pub struct Metrics {
     pass_errors: IntCounterVec,
     api_requests: IntCounterVec,
     api_request_duration: HistogramVec,
+    leader: Gauge,
+    lock_changes: IntCounterVec,
+    lock_renewal: Gauge,
 }
+
+/// The API that a lock is kept by, as the metric label says.
+const CONSUL: &str = "consul";
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -59,6 +70,9 @@ impl Metrics {
             pass_errors: counters(&registry, series::PASS_ERRORS),
             api_requests: counters(&registry, series::API_REQUESTS),
             api_request_duration: histograms(&registry, series::API_REQUEST_DURATION),
+            leader: gauge(&registry, series::LEADER),
+            lock_changes: counters(&registry, series::LOCK_CHANGES),
+            lock_renewal: gauge(&registry, series::LOCK_RENEWAL),
             registry,
         };
         metrics.begin();
@@ -81,8 +95,13 @@ impl Metrics {
         for reason in PassError::ALL {
             let _ = self.pass_errors.with_label_values(&[reason.as_str()]);
         }
+        for change in LockChange::ALL {
+            let _ = self.lock_changes.with_label_values(&[change.as_str()]);
+        }
         let calls = Operation::ALL.map(|operation| (operation.api(), operation.as_str()));
-        for (api, operation) in calls.into_iter().chain(COLLECTOR_REQUESTS) {
+        let of_lock = CONSUL_REQUESTS.map(|operation| (CONSUL, operation));
+        let calls = calls.into_iter().chain(COLLECTOR_REQUESTS);
+        for (api, operation) in calls.chain(of_lock) {
             for result in CallResult::ALL {
                 let _ = self
                     .api_requests
@@ -175,6 +194,28 @@ impl Metrics {
         self.request(api, operation, result, took);
     }
 
+    /// Counts one request to Consul: one of [`CONSUL_REQUESTS`].
+    pub fn consul_request(&self, operation: &'static str, result: CallResult, took: Duration) {
+        self.request(CONSUL, operation, result, took);
+    }
+
+    /// Whether this copy may write.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(if leads { 1.0 } else { 0.0 });
+    }
+
+    /// Counts what became of the lock.
+    pub fn lock_changed(&self, change: LockChange) {
+        self.lock_changes
+            .with_label_values(&[change.as_str()])
+            .inc();
+    }
+
+    /// A renewal succeeded that was sent then.
+    pub fn lock_renewed(&self, sent: Timestamp) {
+        self.lock_renewal.set(sent.as_duration().as_secs_f64());
+    }
+
     /// Writes the series in the Prometheus text format.
     pub fn write(&self, text: &mut String) {
         // Writing to memory does not fail; a family that cannot be written is left out.
@@ -209,6 +250,14 @@ fn gauges(registry: &Registry, series: Series) -> GaugeVec {
         .register(Box::new(gauges.clone()))
         .expect(VALID_SERIES);
     gauges
+}
+
+fn gauge(registry: &Registry, series: Series) -> Gauge {
+    let gauge = Gauge::with_opts(options(series)).expect(VALID_SERIES);
+    registry
+        .register(Box::new(gauge.clone()))
+        .expect(VALID_SERIES);
+    gauge
 }
 
 fn histogram(registry: &Registry, series: Series) -> Histogram {

@@ -176,11 +176,32 @@ pub const API_REQUEST_DURATION: Series = series(
     "Duration of requests.",
     &["api", "operation"],
 );
+/// Which copy may write.
+pub const LEADER: Series = series(
+    Gauge,
+    "fas_leader",
+    "1 while this copy may write: it holds the lock, or there is none; 0 on standby and in a dry run.",
+    &[],
+);
+/// What became of the lock.
+pub const LOCK_CHANGES: Series = series(
+    Counter,
+    "fas_lock_changes_total",
+    "How often this copy got, gave back or lost the lock.",
+    &["reason"],
+);
+/// When the lock was renewed last.
+pub const LOCK_RENEWAL: Series = series(
+    Gauge,
+    "fas_lock_last_renewal_timestamp_seconds",
+    "When the last renewal was sent that Consul answered, as a Unix time; 0 while none was, and without a lock.",
+    &[],
+);
 /// Which build this is.
 pub const BUILD_INFO: Series = series(Gauge, "fas_build_info", "1.", &["version"]);
 
 /// Every series there is but those of the process.
-pub const ALL: [Series; 16] = [
+pub const ALL: [Series; 19] = [
     RECONCILES,
     CREATES,
     DESTROYS,
@@ -196,6 +217,9 @@ pub const ALL: [Series; 16] = [
     FAILING_PASSES,
     API_REQUESTS,
     API_REQUEST_DURATION,
+    LEADER,
+    LOCK_CHANGES,
+    LOCK_RENEWAL,
     BUILD_INFO,
 ];
 

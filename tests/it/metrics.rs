@@ -67,6 +67,12 @@ const CLOSED: &[Closed] = &[
             ],
         )],
     ),
+    (
+        "fas_lock_changes_total",
+        &[("reason", &["acquired", "released", "expired", "taken"])],
+    ),
+    ("fas_leader", &[]),
+    ("fas_lock_last_renewal_timestamp_seconds", &[]),
     ("fas_pass_duration_seconds_count", &[]),
     ("fas_pass_duration_seconds_sum", &[]),
 ];
@@ -94,6 +100,18 @@ const CALLS: &[(&str, &[&str])] = &[
     ("http", &["get"]),
     ("redis", &["command"]),
     ("postgres", &["query"]),
+    (
+        "consul",
+        &[
+            "register_node",
+            "create_session",
+            "renew_session",
+            "destroy_session",
+            "read_key",
+            "acquire",
+            "release",
+        ],
+    ),
 ];
 
 const RESULTS: &[&str] = &[

@@ -32,6 +32,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &["labels", "scaling"]),
     ("dashboard", &["labels", "metrics", "scaling"]),
     (
+        "lock",
+        &[
+            "clock",
+            "error_chain",
+            "labels",
+            "metrics",
+            "scaling",
+            "shown",
+            "shutdown",
+            "transport",
+        ],
+    ),
+    (
         "machines",
         &[
             "duration",
