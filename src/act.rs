@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::{
     clock::Watch,
     labels::{MachineWrite, Operation},
+    lock::Term,
     machines::{
         ApiError, ApiErrorCause, AppClient, Chosen, CreateWindow, NewClone, PassVolumes, Turn,
         Verdict, WriteWindow,
@@ -68,6 +69,8 @@ pub struct Executor<'pass> {
     pub memory: &'pass Memory,
     /// Whether the process has stood still since the pass began: nothing is begun after that.
     pub watch: &'pass Watch<'pass>,
+    /// The term of the lock in which the pass began: nothing is begun after it.
+    pub term: Option<Term>,
     /// Told when there is nothing left but to wait for victims.
     pub waiting: &'pass Waiting,
     /// The app's volumes in this pass.
@@ -163,6 +166,7 @@ impl Executor<'_> {
             halted: &halted,
             outdated: self.watch.lapsed(),
             deadline: self.deadline,
+            term: self.term,
         };
         let mut calls = FuturesUnordered::new();
         loop {
@@ -307,6 +311,7 @@ impl Executor<'_> {
         WriteWindow {
             deadline: self.deadline,
             outdated: self.watch.lapsed(),
+            term: self.term,
         }
     }
 
@@ -469,7 +474,10 @@ impl Executor<'_> {
             outcome.out_of_time = true;
             return;
         }
-        if matches!(error.cause, ApiErrorCause::ShuttingDown) {
+        if matches!(
+            error.cause,
+            ApiErrorCause::ShuttingDown | ApiErrorCause::NotHolding
+        ) {
             return;
         }
         if error.operation == Operation::StopMachine {
@@ -545,7 +553,7 @@ impl Executor<'_> {
                     outcome.out_of_time = true;
                     halted = true;
                 }
-                ApiErrorCause::ShuttingDown => halted = true,
+                ApiErrorCause::ShuttingDown | ApiErrorCause::NotHolding => halted = true,
                 _ => {
                     self.metrics.wrote(write, false);
                     halted |= stops_all(&error);

@@ -123,7 +123,10 @@ impl Admin {
     pub fn metrics_text(&self) -> String {
         let mut text = String::new();
         self.metrics.write(&mut text);
-        self.status.write_series(&mut text);
+        // Of several copies the one that writes shows them: their sum is then that of one.
+        if !self.health.stands_by() {
+            self.status.write_series(&mut text);
+        }
         text
     }
 }

@@ -134,6 +134,13 @@ impl FleetState {
 }
 
 impl AppState {
+    /// Whether lists have shown all that was done to the app's machines, or would have by now.
+    #[must_use]
+    pub fn expects_nothing(&self, now: std::time::Instant) -> bool {
+        let mut fleets = self.fleets.iter();
+        fleets.all(|fleet| fleet.memory.expects_nothing(now))
+    }
+
     /// Nothing remembered; `shares` are in the order of the configuration.
     #[must_use]
     pub fn new(client: AppClient, shares: Vec<Share>) -> Self {

@@ -17,8 +17,9 @@ use crate::{
     app::Wanted,
     clock::Clock,
     collect::{BusyQuery, Collector, Connections},
-    config::{Config, FleetConfig, MetricsAddress},
+    config::{Config, FleetConfig, LockConfig, MetricsAddress, OwnMachine},
     listener,
+    lock::{Account, Consul, ConsulOptions, Gate, Keeper, KeeperOptions},
     machines::{Api, ApiOptions},
     metrics::Metrics,
     pool::{Pool, PoolOptions, Scaled},
@@ -122,8 +123,30 @@ pub fn assemble(
         api,
         concurrency,
         own,
+        lock,
         ..
     } = config;
+    let patterns: Vec<&str> = fleets
+        .iter()
+        .map(|fleet| fleet.apps.pattern.as_str())
+        .collect();
+    let patterns = patterns.join(", ");
+    let (lock, gate) = match lock.filter(|_| !api.dry_run) {
+        None => (None, Gate::open()),
+        Some(lock) => {
+            let options = KeeperOptions {
+                consul: consul(lock, &patterns, &own, &transport, &admin.metrics)?,
+                apps: patterns.clone(),
+                clock: admin.status.clock(),
+                metrics: admin.metrics.clone(),
+                shutdown: shutdown.clone(),
+            };
+            let (keeper, gate) = Keeper::new(options);
+            (Some(keeper), gate)
+        }
+    };
+    admin.metrics.leads(lock.is_none() && !api.dry_run);
+    admin.health.stand_at(gate.clone());
     let token = api
         .token
         .ok_or_else(|| anyhow!("FAS_API_TOKEN is required"))?;
@@ -132,6 +155,7 @@ pub fn assemble(
         graphql_url: api.graphql_url,
         token,
         dry_run: api.dry_run,
+        gate: gate.clone(),
         jitter_seed: jitter_seed(own.machine.as_deref()),
         concurrency: api.concurrency,
     };
@@ -149,14 +173,10 @@ pub fn assemble(
             tracing::info!(app = %own, "{own} is the autoscaler's own app and is not scaled");
         }
     }
-    let patterns: Vec<&str> = policies
-        .iter()
-        .map(|policy| policy.settings.apps.pattern.as_str())
-        .collect();
     admin.status.configure(Settings {
         interval,
         dry_run: api.dry_run,
-        app_pattern: patterns.join(", "),
+        app_pattern: patterns,
         targets: match policies.as_slice() {
             [only] => Some(Arc::clone(&only.wanted.targets)),
             _ => None,
@@ -176,15 +196,47 @@ pub fn assemble(
         clock: admin.status.clock(),
         waiting: Waiting::default(),
         shutdown,
+        gate,
         pulse: Mutex::default(),
     };
-    Ok(Pool::new(
+    let pool = Pool::new(
         Arc::new(reconciler),
         Arc::new(client),
         options,
         admin.health.clone(),
         admin.status.clone(),
-    ))
+    );
+    Ok(pool.with_lock(lock))
+}
+
+/// Consul, as the lock is configured; `apps` is what this copy scales.
+///
+/// # Errors
+///
+/// When the token cannot be used.
+pub fn consul(
+    lock: LockConfig,
+    apps: &str,
+    own: &OwnMachine,
+    transport: &Arc<dyn Transport>,
+    metrics: &Metrics,
+) -> anyhow::Result<Consul> {
+    let account = Account {
+        machine: own.machine.clone(),
+        region: own.region.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        apps: apps.to_owned(),
+    };
+    let setting = lock.setting;
+    let options = ConsulOptions {
+        address: lock.address,
+        token: lock.token,
+        prefix: lock.prefix,
+        name: lock.name,
+        value: account.text(),
+    };
+    Consul::new(Arc::clone(transport), options, metrics.clone())
+        .map_err(|message| anyhow!("{setting}: {message}"))
 }
 
 /// One policy, with what asks for its metrics.

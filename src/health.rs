@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{labels::PassError, report::PassReport, scaling::FleetName};
+use crate::{labels::PassError, lock::Gate, report::PassReport, scaling::FleetName};
 
 /// How late the loop may be before it counts as hung.
 const LATE: Duration = Duration::from_secs(30);
@@ -30,6 +30,8 @@ struct State {
     last_failure: Option<String>,
     /// The fleets of which a pass has ended, and how the last one did.
     fleets: BTreeMap<FleetName, Last>,
+    /// Whether this copy holds the lock, if there is one.
+    gate: Gate,
 }
 
 /// What the last pass over a fleet says of readiness.
@@ -60,11 +62,23 @@ impl Health {
             last_success: None,
             last_failure: None,
             fleets: BTreeMap::new(),
+            gate: Gate::open(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
             patience: interval.saturating_mul(3).saturating_add(timeout),
         }
+    }
+
+    /// What is done goes through this gate.
+    pub fn stand_at(&self, gate: Gate) {
+        self.with(|state| state.gate = gate);
+    }
+
+    /// Whether another copy may be writing, and this one may not.
+    #[must_use]
+    pub fn stands_by(&self) -> bool {
+        self.with(|state| state.gate.stands_by())
     }
 
     /// The loop is to turn again by `wake`.
@@ -176,6 +190,7 @@ impl Health {
             if let Some(refusal) = refused_for_all(&state.fleets) {
                 return Err(refusal);
             }
+            state.gate.readiness(now)?;
             let failure = state.last_failure.as_deref();
             match state.last_success {
                 None => Err(format!(

@@ -65,9 +65,9 @@
 //! metrics                  labels, scaling
 //! dashboard                labels, metrics (names of series), scaling (words for states)
 //! lock                     clock, error_chain, labels, metrics, scaling (the time), shown, shutdown, transport
-//! machines                 duration, json, labels, scaling, metrics, shown, shutdown, transport
+//! machines                 duration, json, labels, lock, scaling, metrics, shown, shutdown, transport
 //! collect                  config, error_chain, expr, json, labels, metrics, scaling (the time), shown, transport
-//! act                      clock, labels, scaling, machines, metrics, waiting
+//! act                      clock, labels, lock, scaling, machines, metrics, waiting
 //! inventory                scaling
 //! report                   collect, expr, inventory, labels, scaling, machines
 //! status                   clock, inventory, labels, metrics (names of series), report, scaling, shown
@@ -75,11 +75,11 @@
 //! decide                   scaling, machines
 //! app                      collect, expr, machines, pass_log, scaling
 //! reconcile                everything above but sim
-//! health                   labels, report, scaling (names of fleets)
+//! health                   labels, lock, report, scaling (names of fleets)
 //! chart                    nothing of ours
 //! page                     chart, inventory, labels, scaling, shown, status
-//! pool, admin              what they run and show; clock, config, scaling (names of fleets), shown, status
-//! check                    collect, config, decide, error_chain, expr, json, machines, scaling, shown
+//! pool, admin              what they run and show; lock (pool), clock, config, scaling (names of fleets), shown, status
+//! check                    collect, config, decide, error_chain, expr, json, lock, machines, scaling, shown
 //! daemon                   everything but commands and sim
 //! demo                     sim
 //! commands                 everything; beside demo the only one to import sim (the demo is simulator and daemon)
@@ -93,6 +93,8 @@
 //! - Invariant: no write without a machine list of the same pass, and none without a valid target from fresh metrics, but
 //!   for the floor and fallbacks, which only create or start. Nothing is destroyed or stopped without an answer about the
 //!   current release, and nothing grows without one where the machines show a deploy.
+//! - Invariant: where there is a lock, no write begins that did not pass its gate, later than 10 s after the sending of a
+//!   renewal, or in a pass that began before the lock was held.
 //! - Invariant: never fewer than one created machine by our hand, never more destroyed than planned, no protected machine
 //!   touched, nothing destroyed with force.
 //! - Invariant: a create whose outcome is unknown is not repeated blindly.

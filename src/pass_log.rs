@@ -340,6 +340,8 @@ impl PassLog {
                     Some(again) => tell_note(report, note, again),
                     None => told_before.push(reason.as_str()),
                 }
+            } else if *note == Note::StandsBy {
+                // It is told once for all fleets, when it begins.
             } else if self.notes.iter().all(|before| note.is_news_after(before)) {
                 tell_note(report, note, note.is_trouble());
             }
@@ -430,7 +432,12 @@ fn alike(first: &FleetName, others: &[FleetName]) -> String {
 fn is_of_acting(note: &Note) -> bool {
     matches!(
         note,
-        Note::Skipped { .. } | Note::OutOfTime { .. } | Note::StoodStill | Note::DryRun
+        Note::Skipped { .. }
+            | Note::OutOfTime { .. }
+            | Note::StoodStill
+            | Note::DryRun
+            | Note::StandsBy
+            | Note::LockUnconfirmed
     )
 }
 

@@ -23,6 +23,7 @@ use crate::{
     error_chain::chain,
     health::Health,
     labels::PassError,
+    lock::Keeper,
     machines::{Api, ApiError, AppClient},
     reconcile::Reconciler,
     report::PassReport,
@@ -36,6 +37,9 @@ const GRACE: Duration = Duration::from_secs(4);
 /// How long the state of an app is kept that lists of apps lack. A list can be short or empty by mistake, and what an
 /// app's state holds (pauses after failures, writes that no list shows yet) must outlive one, whenever the next list comes.
 const KEPT: Duration = Duration::from_secs(60);
+
+/// When all is over after a shutdown, the farewell to the lock included.
+const END: Duration = Duration::from_millis(4900);
 
 /// What the pool works with.
 pub struct Pool {
@@ -62,6 +66,10 @@ pub struct Pool {
     claims: Vec<Claim>,
     /// Before when no pass begins.
     not_before: Option<Instant>,
+    /// What keeps the lock, if there is one.
+    lock: Option<Box<Keeper>>,
+    /// When a pass last panicked, which has taken with it what it did.
+    panicked: Option<Instant>,
 }
 
 /// What a pass gives back.
@@ -210,7 +218,16 @@ impl Pool {
             told_of_list: None,
             told_of_shadowed: BTreeSet::new(),
             not_before: None,
+            lock: None,
+            panicked: None,
         }
+    }
+
+    /// Passes write only while this keeper's lock is held; it begins with the pool, and leaves with it.
+    #[must_use]
+    pub fn with_lock(mut self, lock: Option<Keeper>) -> Self {
+        self.lock = lock.map(Box::new);
+        self
     }
 
     /// Lets no pass begin before `pause` is over.
@@ -221,6 +238,7 @@ impl Pool {
     /// Runs passes until the shutdown flag is set, then lets what is in flight end for four seconds.
     pub async fn run(mut self) {
         let shutdown = self.reconciler.shutdown.clone();
+        let lock = self.lock.take().map(|keeper| keeper.begin());
         let org = self.options.org().map(str::to_owned);
         let mut refresh = JoinSet::new();
         let mut refresh_at = Instant::now();
@@ -266,16 +284,32 @@ impl Pool {
                 () = &mut timer, if wake.is_some() => {}
             }
         }
+        let asked = Instant::now();
+        let mut is_clean = self.is_settled(asked);
         let drained = tokio::time::timeout(GRACE, async {
-            while self.passes.join_next().await.is_some() {}
+            while let Some(ended) = self.passes.join_next().await {
+                let now = Instant::now().into_std();
+                is_clean &= ended.is_ok_and(|(state, _)| state.expects_nothing(now));
+            }
         })
         .await;
+        if let Some(lock) = lock {
+            lock.leave(is_clean && drained.is_ok(), asked + END).await;
+        }
         if drained.is_err() {
             tracing::warn!(
                 "calls in flight did not end within {} s and are abandoned",
                 GRACE.as_secs()
             );
         }
+    }
+
+    /// Whether lists have shown everything that was done, as far as no pass has it in hand.
+    fn is_settled(&self, now: Instant) -> bool {
+        let has_panicked = |at| now.saturating_duration_since(at) < KEPT;
+        let mut states = self.apps.values().filter_map(|app| app.state.as_deref());
+        !self.panicked.is_some_and(has_panicked)
+            && states.all(|state| state.expects_nothing(now.into_std()))
     }
 
     fn has_room(&self) -> bool {
@@ -323,6 +357,7 @@ impl Pool {
             Ok((_, (state, reports))) => (state, Some(reports)),
             Err(error) => {
                 self.reconciler.metrics.pass_error(PassError::Panic);
+                self.panicked = Some(Instant::now());
                 tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "{name}: {PANICKED}");
                 (Box::new(self.fresh(&name)), None)
             }

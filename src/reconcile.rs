@@ -32,6 +32,7 @@ use crate::{
     expr::Values,
     inventory::Inventory,
     labels::PassError,
+    lock::{Gate, Term},
     machines::{ApiError, AppClient, PassVolumes},
     metrics::Metrics,
     pass_log::{Causes, PassLog},
@@ -61,6 +62,8 @@ pub struct Reconciler {
     pub waiting: Waiting,
     /// Set once the daemon is to stop.
     pub shutdown: Shutdown,
+    /// Whether this copy holds the lock, if there is one.
+    pub gate: Gate,
     /// Whether passes go on, over all apps.
     pub pulse: Mutex<Pulse>,
 }
@@ -132,6 +135,7 @@ impl Reconciler {
             began,
             deadline: Instant::from_std(began.monotonic) + self.timeout,
             watch: &watch,
+            term: self.gate.term(),
         };
         tokio::select! {
             biased;
@@ -175,7 +179,8 @@ impl Reconciler {
             shares: &shares,
         };
         let pairs = fleets.iter_mut().map(|fleet| {
-            let report = PassReport::begun(fleet.name.clone(), began);
+            let mut report = PassReport::begun(fleet.name.clone(), began);
+            report.stands_by = time.term.is_none();
             (fleet, report)
         });
         let mut pairs: Vec<Pair<'_>> = pairs.collect();
@@ -455,6 +460,7 @@ impl Reconciler {
             began,
             deadline,
             watch,
+            term,
         } = time;
         let wanted = Arc::clone(&fleet.wanted);
         let policy = &*Arc::clone(&fleet.policy);
@@ -563,6 +569,17 @@ impl Reconciler {
             report.more_to_do = true;
             return;
         }
+        // What few passes do is not a part of every pass's size.
+        if !Box::pin(self.may_act(term, deadline)).await {
+            report.decision = Decision::NoScale;
+            report.planned = Some(format!("standing by, would {action}"));
+            if report.stands_by {
+                report.notes.push(Note::StandsBy);
+            } else if !self.shutdown.is_set() {
+                report.notes.push(Note::LockUnconfirmed);
+            }
+            return;
+        }
         let dry_run = shared.client.is_dry_run();
         let planned = if dry_run {
             format!("dry run, {}", action.would())
@@ -592,6 +609,7 @@ impl Reconciler {
             fleet: &fleet.name,
             memory: &fleet.memory,
             watch,
+            term,
             waiting: &shared.waiting,
             volumes: &shared.volumes,
             policy,
@@ -641,6 +659,9 @@ impl Reconciler {
         if outdated {
             report.notes.push(Note::StoodStill);
         }
+        if !self.gate.permits(term) && !self.shutdown.is_set() {
+            report.notes.push(Note::LockUnconfirmed);
+        }
         // A call that was passed over was begun.
         if began_nothing
             && !report
@@ -655,6 +676,17 @@ impl Reconciler {
         }
         for error in &errors {
             report.api_fault(PassError::Write, error, About::Pass);
+        }
+    }
+
+    /// Whether this copy holds the lock, if there is one, and has held it since the pass began.
+    async fn may_act(&self, term: Option<Term>, deadline: Instant) -> bool {
+        tokio::select! {
+            biased;
+            // All may be dropped: nothing has been written, and nobody minds a confirmation that is not waited for.
+            is_held = self.gate.confirm(term) => is_held,
+            () = self.shutdown.wait() => false,
+            () = tokio::time::sleep_until(deadline) => false,
         }
     }
 
@@ -705,7 +737,9 @@ impl Reconciler {
             .iter()
             .any(|note| matches!(note, Note::DeployInProgress { .. }));
         let has_decided = report.succeeded() && !held && !report.cut_off;
-        if report.decision != Decision::NoScale || has_decided {
+        // Of several copies the one that writes decides: their sum is then that of one.
+        let decides = !report.stands_by;
+        if decides && (report.decision != Decision::NoScale || has_decided) {
             self.metrics.decided(report.decision);
         }
         for fault in &report.faults {
@@ -724,6 +758,8 @@ struct PassTime<'pass> {
     deadline: Instant,
     /// Whether the process has stood still since it began.
     watch: &'pass Watch<'pass>,
+    /// The term of the lock in which it began.
+    term: Option<Term>,
 }
 
 /// An answer that all fleets of a pass share that ask within a few seconds.

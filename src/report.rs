@@ -47,6 +47,8 @@ pub struct PassReport {
     /// What was said where the token was refused for creates that this pass wanted too, and for which it only waited: the
     /// passes of a pause make nothing good.
     pub still_refused: Option<String>,
+    /// Whether another copy may have been writing when it began: it was not to act.
+    pub stands_by: bool,
     /// Whether the daemon's end ended it: that it failed in nothing says nothing.
     pub cut_off: bool,
 }
@@ -158,6 +160,7 @@ impl PassReport {
             inventory: None,
             more_to_do: false,
             still_refused: None,
+            stands_by: false,
             cut_off: false,
         }
     }

@@ -618,8 +618,14 @@ pub(super) fn proxy_stops() -> String {
 
 pub(super) fn one_copy(own_app: Option<&str>) -> String {
     format!(
-        "run one copy: fly scale count 1 -a {}",
+        "run one copy (fly scale count 1 -a {0}), or attach a lock: fly consul attach -a {0}",
         own_app.unwrap_or(SOME_AUTOSCALER)
+    )
+}
+
+pub(super) fn no_lock(setting: &str) -> String {
+    format!(
+        "set {setting} again (fly consul attach); without it for a while: FAS_LOCK_URL=none, and one copy only"
     )
 }
 
@@ -688,6 +694,9 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
         Note::BusyUnknown { .. } => busy_by(BUSY_QUERY),
         Note::Unreachable { .. } => look_at_machines(app),
         Note::NoMachines => deploy_first(app),
+        Note::LockUnconfirmed => {
+            "does Consul answer? the log says why, and so does: fly-autoscaler check".to_owned()
+        }
         Note::StoodStill => {
             "is the autoscaler's machine suspended, or overloaded? fly machine list".to_owned()
         }
@@ -700,6 +709,7 @@ pub(super) fn note(app: &str, note: &Note) -> Option<String> {
         | Note::TooFewStoppable { .. }
         | Note::BusyStay { .. }
         | Note::DryRun
+        | Note::StandsBy
         | Note::OutOfTime { .. }
         | Note::OutcomeUnknown { .. }
         | Note::Skipped { .. } => return None,

@@ -12,6 +12,7 @@ mod by_region;
 mod configuration;
 mod expressions;
 mod hints;
+mod lock;
 mod machines;
 mod metrics;
 mod outcome;
@@ -28,6 +29,7 @@ pub use self::{
     apps::{App, Matched, of_another_policy, of_apps, of_fleets, unlisted_apps},
     configuration::{Port, accepted, refused, unreadable},
     expressions::worked_out,
+    lock::lock,
     machines::left_out,
     report::{Report, Status, Step, StepKind},
     seen::{Crowd, Fleet, Reading, Seen, Wanted},

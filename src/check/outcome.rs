@@ -91,7 +91,7 @@ fn no_release(seen: &Seen<'_>, error: &ApiError) -> Step {
 pub(super) fn lock(own_app: Option<&str>) -> Step {
     Step::skipped(
         StepKind::Lock,
-        "this version has no lock: a second copy that runs at the same time would create what is missing once more",
+        "no lock is configured: a second copy that runs at the same time would create what is missing once more",
     )
     .hint(hints::one_copy(own_app))
 }

@@ -472,12 +472,15 @@ fn a_second_copy_is_not_looked_for_and_that_is_said_once() {
     for steps in own.map(|own_app| [outcome::lock(own_app), outcome::peers()]) {
         for step in &steps {
             assert_eq!(step.status, Status::Skipped);
-            assert!(step.sentence.starts_with("this version "), "{step:?}");
         }
+        assert!(steps[0].sentence.starts_with("no lock is configured"));
+        assert!(steps[1].sentence.starts_with("this version "));
         let hint = steps[0].hint.as_deref();
         assert_eq!(
             hint,
-            Some("run one copy: fly scale count 1 -a my-autoscaler")
+            Some(
+                "run one copy (fly scale count 1 -a my-autoscaler), or attach a lock: fly consul attach -a my-autoscaler"
+            )
         );
     }
 }
@@ -1732,6 +1735,10 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
             noted(&Note::StoodStill),
         ),
         (
+            "cannot confirm that it holds the lock",
+            noted(&Note::LockUnconfirmed),
+        ),
+        (
             "with volumes cannot be destroyed",
             scene().machines(volumes).report().steps,
         ),
@@ -1990,6 +1997,7 @@ fn a_note_that_is_trouble_has_a_hint() {
         },
         Note::TooManyUnlisted { unasked: 1 },
         Note::CreatesAssumed { creates: 1 },
+        Note::LockUnconfirmed,
         Note::StoodStill,
     ];
     for note in notes {

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use crate::{
     collect::{Collector, Questions, Readings},
     config::{Config, FleetConfig},
+    lock::Gate,
     machines::{Api, ApiOptions},
     metrics::Metrics,
     scaling::{Machine, Now, regions_of},
@@ -64,6 +65,7 @@ pub(super) fn api(
         machines_url: config.api.machines_url.clone(),
         graphql_url: config.api.graphql_url.clone(),
         token,
+        gate: Gate::open(),
         dry_run: true,
         jitter_seed: 0,
         concurrency: config.api.concurrency,

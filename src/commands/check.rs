@@ -168,15 +168,34 @@ async fn try_everything(
     }
     let port = port(config, transport.as_ref()).await;
     let mut steps = check::accepted(config, &port);
+    let lock = lock(config, &transport).await?;
     let report = match asker.fleets.as_slice() {
         [only] if asker.has_one_app(only) => asker.one(only).await,
         _ => report_of(asker.every_fleet().await),
     };
     steps.extend(report.steps);
-    Ok(Report {
+    let report = Report {
         steps,
         plan: report.plan,
+    };
+    Ok(match lock {
+        Some(lock) => report.with_lock(&lock),
+        None => report,
     })
+}
+
+/// Tries the lock, where one is configured, with a key of its own.
+async fn lock(config: &Config, transport: &Arc<dyn Transport>) -> anyhow::Result<Option<Step>> {
+    let Some(lock) = &config.lock else {
+        return Ok(None);
+    };
+    let consul = daemon::consul(lock.clone(), "", &config.own, transport, &Metrics::new())?;
+    let probe = if config.api.dry_run {
+        None
+    } else {
+        Some(consul.probe().await)
+    };
+    Ok(Some(check::lock(lock, probe.as_ref())))
 }
 
 fn prepare<'config>(

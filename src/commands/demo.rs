@@ -60,7 +60,7 @@ pub(super) fn run(options: &DemoOptions) -> anyhow::Result<ExitCode> {
                 trigger.set();
             });
         }
-        unless_interrupted(again, play(cast, options, &trigger, shutdown)).await
+        unless_interrupted(again, Box::pin(play(cast, options, &trigger, shutdown))).await
     })
 }
 

@@ -12,6 +12,7 @@ use super::{block_on, cli::Chosen, commit, extra_roots, load};
 use crate::{
     config::{Config, Purpose},
     daemon::Daemon,
+    shown,
     shutdown::{ShutdownTrigger, shutdown},
     status::RESOLUTION,
     telemetry,
@@ -69,8 +70,26 @@ fn announce(config: &Config) {
     if let Some(place) = &config.dry_run_by {
         tracing::info!("dry run ({place}): changes are logged, but not made");
     }
+    announce_lock(config);
     for warning in &config.warnings {
         tracing::warn!("{warning}");
+    }
+}
+
+/// Every start says whether there is a lock: without one a second copy would do everything twice.
+fn announce_lock(config: &Config) {
+    match &config.lock {
+        Some(lock) if config.api.dry_run => {
+            let setting = &lock.setting;
+            tracing::info!("the lock of {setting} is not taken in a dry run");
+        }
+        Some(lock) => {
+            let (address, name) = (shown::address(&lock.address), &lock.name);
+            tracing::info!(
+                "copies named {name} take turns by a lock in Consul at {address}: this one writes while it holds it"
+            );
+        }
+        None => tracing::info!("no lock is configured (FAS_LOCK_URL): run one copy only"),
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 mod expansion;
 pub mod file;
 mod kind;
+mod lock;
 mod pattern;
 mod per_region;
 mod postgres;
@@ -134,6 +135,9 @@ pub struct Config {
     pub own: OwnMachine,
     /// Where the dry run was asked for; `None` unless [`ApiConfig::dry_run`] is set.
     pub dry_run_by: Option<Place>,
+    /// `FAS_LOCK_URL`, else `FLY_CONSUL_URL`: the lock by which one of several copies writes; `None`: there is none. A dry run has
+    /// one by its settings, and does not take it.
+    pub lock: Option<LockConfig>,
     /// Every secret of this configuration, for whatever shows something ([`shown::hold`]).
     pub secrets: Secrets,
     /// What to tell the user at start-up although it is no mistake (a query names an unset variable …).
@@ -626,6 +630,23 @@ pub struct OwnMachine {
     pub machine: Option<String>,
     /// `FLY_PROCESS_GROUP`, else `app`.
     pub process_group: String,
+    /// `FLY_REGION`.
+    pub region: Option<String>,
+}
+
+/// The lock by which one of several copies writes.
+#[derive(Debug, Clone)]
+pub struct LockConfig {
+    /// Consul's address, without token and prefix.
+    pub address: Url,
+    /// What Consul is shown.
+    pub token: Option<SecretString>,
+    /// What its keys and nodes begin with: nothing, or text that ends in a slash.
+    pub prefix: String,
+    /// `FAS_LOCK_NAME` (`FLY_PROCESS_GROUP`, else `app`): copies of one name take turns.
+    pub name: String,
+    /// The variable or the key that has the address.
+    pub setting: String,
 }
 
 /// `FAS_APP_NAME`.

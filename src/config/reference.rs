@@ -31,6 +31,13 @@ Certificates and proxies
   is not used. An invalid proxy address is an error at start. Temporal is reached through HTTPS_PROXY, which
   must then be an http:// proxy.
 
+Several copies
+
+  - fly consul attach sets FLY_CONSUL_URL, and then any number of copies may run: one holds the lock and writes, the
+    others look on. The key is PREFIXfly-autoscaler/NAME/lock; the token has to be allowed to write keys, nodes and
+    sessions that begin with the prefix, which ends in a slash.
+  - While Consul does not answer nobody writes. FAS_LOCK_URL=none, with one copy only, does without.
+
 Regions
 
   - With per-region, each region is scaled by itself, with floor, ceiling, steps and stabilization of its own. It may

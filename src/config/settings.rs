@@ -499,6 +499,12 @@ settings! {
     dry_run: "FAS_DRY_RUN", Top("dry-run"), "false", Daemon, Ours, Plain,
         "Plan and log changes, but make none."
         => daemon.api.dry_run, boolean, Changed("dry_run");
+    lock_url: "FAS_LOCK_URL", Top("lock-url"), "", Daemon, Ours, Address,
+        "Consul, whose lock says which one of several copies writes: https://:TOKEN@host/prefix/; unset: FLY_CONSUL_URL, else no lock; none: no lock.";
+    fly_consul_url: "FLY_CONSUL_URL", Absent, "", Daemon, Ours, Address,
+        "The same, as fly consul attach sets it.";
+    lock_name: "FAS_LOCK_NAME", Top("lock-name"), "", Daemon, Ours, Plain,
+        "Copies of one name take turns; unset: FLY_PROCESS_GROUP, else app.";
     prometheus_address: "FAS_PROMETHEUS_ADDRESS", InCollector("address"), "", Prometheus, Upstream, Address,
         "The address of Prometheus, without /api/v1/query; setting it enables this collector.";
     prometheus_metric_name: "FAS_PROMETHEUS_METRIC_NAME", InCollector("metric-name"), "", Prometheus, Upstream, Plain,

@@ -1,7 +1,7 @@
 //! What the program understood, for the line it logs at start-up: no token, key or password is in it.
 
 use super::{CollectorConfig, CollectorSource, Config, FleetConfig, settings};
-use crate::scaling::Fallback;
+use crate::{scaling::Fallback, shown};
 
 impl FleetConfig {
     /// The settings as key and value, in a fixed order, those of the daemon too. Settings that are unset are left out, and
@@ -42,6 +42,11 @@ impl FleetConfig {
                     _ => true,
                 }),
         );
+        let lock = daemon.lock.as_ref().map(|lock| {
+            let address = shown::address(&lock.address);
+            ("lock", format!("{} in Consul at {address}", lock.name))
+        });
+        entries.extend(lock);
         entries
     }
 

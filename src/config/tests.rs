@@ -142,7 +142,7 @@ fn help_settings_prints_the_table_and_the_readme_quotes_it() {
     assert_eq!(of_help, of_table);
 
     let of_readme = rows_of_readme();
-    assert_eq!(of_readme.len(), 33);
+    assert_eq!(of_readme.len(), 34);
     for row in of_readme {
         assert!(of_table.contains(&row), "{row:?}");
     }
@@ -185,7 +185,8 @@ fn the_defaults_are_those_of_the_table() {
         OwnMachine {
             app: None,
             machine: None,
-            process_group: "app".to_owned()
+            process_group: "app".to_owned(),
+            region: None,
         }
     );
     assert_eq!(config.warnings, [""; 0]);
@@ -463,6 +464,7 @@ fn the_file_with_every_key_means_what_it_says() {
             "log_format: text",
             "verbose: true",
             "dry_run: true",
+            "lock: web in Consul at https://consul.internal",
         ]
     );
     let (address, basic, _, query, empty_value) = prometheus(&config);
@@ -522,6 +524,136 @@ fn the_file_with_every_key_means_what_it_says() {
         .secrets
         .hide("p@ss2 k3y-of-queues application/json p@ss3 p%40ss4 verify-full worker");
     assert_eq!(shown, "*** *** application/json *** *** verify-full worker");
+}
+
+/// The parts of a lock: address, token, prefix, name, and the setting that it is from.
+fn lock(changes: &Changes, file: Option<&str>) -> Option<[String; 5]> {
+    let LockConfig {
+        address,
+        token,
+        prefix,
+        name,
+        setting,
+    } = load(changes, file).lock?;
+    let token = token.as_ref().map(ExposeSecret::expose_secret);
+    let token = token.unwrap_or_default().to_owned();
+    Some([address.to_string(), token, prefix, name, setting])
+}
+
+#[test]
+fn a_lock_is_what_fly_consul_attach_sets_unless_something_else_is_said() {
+    const ATTACHED: (&str, &str) = (
+        "FLY_CONSUL_URL",
+        "https://:2f-4a@consul-iad.fly-shared.net/scaler-23sxdf/",
+    );
+    type Case = (&'static str, &'static Changes, Option<[&'static str; 5]>);
+    let of_fly = |name| {
+        let address = "https://consul-iad.fly-shared.net/";
+        Some([address, "2f-4a", "scaler-23sxdf/", name, "FLY_CONSUL_URL"])
+    };
+    let own = |address, token, prefix| Some([address, token, prefix, "app", "FAS_LOCK_URL"]);
+    let cases: [Case; 8] = [
+        ("nothing", &[], None),
+        ("attached", &[ATTACHED], of_fly("app")),
+        (
+            "of another group",
+            &[ATTACHED, ("FLY_PROCESS_GROUP", "scaler")],
+            of_fly("scaler"),
+        ),
+        (
+            "by another name",
+            &[ATTACHED, ("FAS_LOCK_NAME", "web-1.x_y")],
+            of_fly("web-1.x_y"),
+        ),
+        ("not wanted", &[ATTACHED, ("FAS_LOCK_URL", "none")], None),
+        (
+            "another Consul",
+            &[ATTACHED, ("FAS_LOCK_URL", "http://consul.internal:8500")],
+            own("http://consul.internal:8500/", "", ""),
+        ),
+        (
+            "a long prefix",
+            &[("FAS_LOCK_URL", "http://:t%2Fk@consul.internal/a/b%20c/")],
+            own("http://consul.internal/", "t/k", "a/b c/"),
+        ),
+        (
+            "a dry run",
+            &[ATTACHED, ("FAS_DRY_RUN", "true")],
+            of_fly("app"),
+        ),
+    ];
+    for (name, changes, expected) in cases {
+        let expected = expected.map(|parts| parts.map(str::to_owned));
+        assert_eq!(lock(changes, None), expected, "{name}");
+    }
+    let file = "lock-url: none\nlock-name: web\n";
+    assert_eq!(lock(&[ATTACHED], Some(file)), None);
+    let config = load(&[ATTACHED], None);
+    assert_eq!(config.secrets.hide("the 2f-4a token"), "the *** token");
+    let summary = config.fleets[0].summary(&config);
+    let told = summary.iter().find(|(name, _)| *name == "lock");
+    let told = told.map(|(_, text)| text.as_str());
+    assert_eq!(
+        told,
+        Some("app in Consul at https://consul-iad.fly-shared.net")
+    );
+}
+
+#[test]
+fn an_address_of_a_lock_that_cannot_be_meant_is_refused_without_its_token() {
+    let cases = [
+        (
+            "redis://:sesame@host/prefix/",
+            "FAS_LOCK_URL is not a URL; expected an address that begins with http:// or https://",
+        ),
+        (
+            "https://:sesame@host/prefix",
+            "the prefix in FAS_LOCK_URL has no / at its end; expected the address as fly consul attach has set it: the token is for what begins with the prefix and the /",
+        ),
+        (
+            "https://sesame@host/prefix/",
+            "FAS_LOCK_URL has a user; expected a colon before the token",
+        ),
+        (
+            "https://:sesame@host/prefix/?dc=sesame",
+            "FAS_LOCK_URL has more than an address and a prefix; expected nothing after the prefix",
+        ),
+        (
+            "https://:sesame%FF@host/prefix/",
+            "FAS_LOCK_URL cannot be decoded; expected UTF-8 behind its % signs, and a % in the token written as %25",
+        ),
+        (
+            "https://:ses/ame@host/prefix/",
+            "FAS_LOCK_URL is not a URL; expected an address that begins with http:// or https://",
+        ),
+        (
+            "https://:80/sesame@host/prefix/",
+            "FAS_LOCK_URL is not a URL; expected an address that begins with http:// or https://",
+        ),
+    ];
+    for (written, expected) in cases {
+        let lines = mistakes(&[("FAS_LOCK_URL", written)], None);
+        assert_eq!(lines.len(), 1, "{written}: {lines:?}");
+        assert!(lines[0].starts_with(expected), "{written}: {lines:?}");
+        assert!(!lines[0].contains("sesame"), "{lines:?}");
+        let attached = mistakes(&[("FLY_CONSUL_URL", written)], None);
+        assert!(attached[0].contains("FLY_CONSUL_URL"), "{attached:?}");
+        // What is not used is not looked at.
+        let unused = [("FAS_LOCK_URL", "none"), ("FLY_CONSUL_URL", written)];
+        assert_eq!(mistakes(&unused, None), [""; 0], "{written}");
+    }
+    for name in ["a/b", "a b", "é"] {
+        let lines = mistakes(&[("FAS_LOCK_NAME", name)], None);
+        let expected = format!(
+            "FAS_LOCK_NAME is not the name of a lock: \"{name}\"; expected letters, digits, -, _ and ., at most 100. Example: app"
+        );
+        assert_eq!(lines, [expected]);
+    }
+    let misspelt = mistakes(&[("FAS_LOCK_ULR", "http://consul.internal")], None);
+    assert_eq!(
+        misspelt,
+        ["FAS_LOCK_ULR: unknown variable; expected FAS_LOCK_URL, which limits what is changed"]
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{
     collectors::{CheckedCollector, busy, collectors, refuse_unset_in_file},
     conflicts,
     env::Environment,
-    file,
+    file, lock,
     per_region::{Overlap, Share, check_regions, keeps_region},
     problems::Problems,
     secrets::{
@@ -81,6 +81,7 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
         let fleet = fleet(problems, settings, &environment, &mut config, &sources);
         config.fleets.push(FleetConfig { place, ..fleet });
     }
+    config.lock = lock::lock(problems, &settings, &config.own);
     if sources.app.is_none() {
         warn_of_unused_org(problems, &settings, &config.claims);
     }
@@ -378,6 +379,7 @@ fn unread() -> Config {
         log_format: LogFormat::default(),
         proxies: ProxyRules::default(),
         own: OwnMachine::default(),
+        lock: None,
         secrets: Secrets::default(),
         warnings: Vec::new(),
     }
@@ -390,6 +392,7 @@ fn own_machine(environment: &Environment) -> OwnMachine {
         process_group: environment
             .non_empty("FLY_PROCESS_GROUP")
             .unwrap_or_else(|| DEFAULT_PROCESS_GROUP.to_owned()),
+        region: environment.non_empty("FLY_REGION"),
     }
 }
 

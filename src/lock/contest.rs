@@ -1,6 +1,6 @@
 //! The contest for the lock as one copy sees it: which calls to make, and whether this copy may write.
 //!
-//! A pure state machine: the time and Consul's answers in, calls out. Three
+//! A pure state machine: the time and Consul's answers in, calls out. Who makes the calls is [`super::keeper`]. Three
 //! lanes of calls go on side by side, each with one call at a time: the session's (node, session, renewals), the key's (who
 //! holds it, and taking it), and that of confirmations, which passes ask for before they act.
 //!
@@ -61,6 +61,10 @@ pub struct Term(u64);
 impl Term {
     /// The only one of a daemon that has no lock to hold.
     pub(super) const ALONE: Self = Self(0);
+
+    /// The first one of a lock.
+    #[cfg(test)]
+    pub(super) const FIRST: Self = Self(1);
 }
 
 /// That this copy holds the lock.

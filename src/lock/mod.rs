@@ -5,13 +5,22 @@
 //!
 //! - [`contest`]: what a copy does and whether it may write, as a pure state machine.
 //! - [`consul`]: the calls, over the seam of [`crate::transport`].
+//! - [`keeper`]: makes the calls of the one with the other.
+//! - [`gate`]: what everything else asks: whether a write may begin.
+//!
+//! Deliberately absent: who writes what. A copy that stands by looks and plans like the one that holds the lock; what is
+//! held back from it is writing, in one place in the client of the Machines API.
 
 pub mod consul;
 pub mod contest;
+pub mod gate;
+pub mod keeper;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     consul::{Consul, ConsulError, ConsulOptions, ProbeError},
     contest::{Entry, Term},
+    gate::Gate,
+    keeper::{Account, Keeper, KeeperOptions, Running},
 };

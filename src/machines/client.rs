@@ -37,6 +37,7 @@ use super::{
 use crate::{
     json::{Object, Several},
     labels::{CallResult, Operation},
+    lock::{Gate, Term},
     metrics::Metrics,
     scaling::{CloneTemplate, Machine, Release},
     shown::excerpt,
@@ -75,6 +76,8 @@ pub struct ApiOptions {
     pub token: SecretString,
     /// Whether writes are kept from leaving the process.
     pub dry_run: bool,
+    /// Which lets writes through while this copy holds the lock, if there is one.
+    pub gate: Gate,
     /// Where the jitter of pauses begins.
     pub jitter_seed: u64,
     /// How many calls about one app may be in flight, whichever of its fleets they are for.
@@ -139,6 +142,8 @@ pub struct CreateWindow<'pass> {
     pub outdated: &'pass AtomicBool,
     /// When the call has to be over.
     pub deadline: Instant,
+    /// The term of the lock in which the pass began.
+    pub term: Option<Term>,
 }
 
 /// Until when a start, stop, suspend or destroy may be tried.
@@ -148,6 +153,8 @@ pub struct WriteWindow<'pass> {
     pub deadline: Instant,
     /// No attempt begins once this is set: what the pass has seen is old.
     pub outdated: &'pass AtomicBool,
+    /// The term of the lock in which the pass began.
+    pub term: Option<Term>,
 }
 
 impl CreateWindow<'_> {
@@ -180,6 +187,8 @@ struct Call<'call> {
     halted: Option<&'call AtomicBool>,
     /// The same, set by somebody else.
     outdated: Option<&'call AtomicBool>,
+    /// For a write: the term of the lock in which the pass began that makes it.
+    term: Option<Term>,
     cookies: &'call Cookies,
     /// What an attempt holds one of.
     in_flight: Option<&'call Semaphore>,
@@ -310,6 +319,7 @@ impl Api {
             give_up: None,
             halted: None,
             outdated: None,
+            term: None,
             cookies: &self.cookies,
             in_flight: None,
         }
@@ -342,9 +352,7 @@ impl Api {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            if let Some(before) =
-                before.filter(|_| matches!(failure.cause, ApiErrorCause::NotBegun))
-            {
+            if let Some(before) = before.filter(|_| failure.cause.is_over()) {
                 // It was begun before, and that is how it ended.
                 return Err(before);
             }
@@ -395,7 +403,8 @@ impl Api {
                 request_id: None,
             })
         };
-        if call.operation.is_write() && self.options.dry_run {
+        let is_write = call.operation.is_write();
+        if is_write && self.options.dry_run {
             return not_made(ApiErrorCause::DryRun);
         }
         if self.shutdown.is_set() {
@@ -404,12 +413,17 @@ impl Api {
         if call.is_halted() || begun >= call.begin_before.unwrap_or(deadline) {
             return not_made(ApiErrorCause::NotBegun);
         }
+        if is_write && !self.options.gate.permits(call.term) {
+            return not_made(ApiErrorCause::NotHolding);
+        }
         let request = Self::request(call).map_err(|cause| Failure {
             cause,
             request_id: None,
         })?;
         let until = begun + attempt_limit(deadline.saturating_duration_since(begun));
         let until = call.give_up.map_or(until, |give_up| until.min(give_up));
+        let of_lock = self.options.gate.write_limit().filter(|_| is_write);
+        let until = of_lock.map_or(until, |limit| until.min(begun + limit));
         let exchange = self.transport.exchange(request, call.answer_limit);
         let exchanged = tokio::time::timeout_at(until, exchange).await;
         let took = begun.elapsed();
@@ -589,6 +603,7 @@ impl AppClient {
         call.begin_before = Some(window.begin_before);
         call.halted = Some(window.halted);
         call.outdated = Some(window.outdated);
+        call.term = window.term;
         call.body = match new.body() {
             Ok(body) => body.into(),
             Err(message) => return Err(call.refused(message)),
@@ -802,6 +817,7 @@ impl AppClient {
         call.subject = self.region(new.region());
         call.halted = Some(window.halted);
         call.outdated = Some(window.outdated);
+        call.term = window.term;
         call.repetition = Repetition::OnlyIfNothingHappened;
         call.pace = Some(&self.volume_pace);
         call.body = match serde_json::to_vec(new) {
@@ -831,6 +847,7 @@ impl AppClient {
         let mut call = self.call(operation, method, &path);
         call.subject = self.machine(machine);
         call.outdated = Some(window.outdated);
+        call.term = window.term;
         self.api.make(&call, window.deadline, unread).await
     }
 
@@ -1029,6 +1046,7 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
+    use crate::lock::contest::VALIDITY;
     use crate::scaling::MachineConfig;
     use crate::shutdown::shutdown;
 
@@ -1052,12 +1070,17 @@ mod tests {
     }
 
     fn dry_client(token: &str) -> (AppClient, Arc<Counting>) {
+        client_behind(token, true, Gate::open())
+    }
+
+    fn client_behind(token: &str, dry_run: bool, gate: Gate) -> (AppClient, Arc<Counting>) {
         let url = Url::parse("http://m.test").expect("a literal address");
         let options = ApiOptions {
             machines_url: url.clone(),
             graphql_url: url,
             token: token.into(),
-            dry_run: true,
+            dry_run,
+            gate,
             concurrency: 8,
             jitter_seed: 1,
         };
@@ -1113,6 +1136,7 @@ mod tests {
             graphql_url: url,
             token: "FlyV1 fm2_sesame".into(),
             dry_run: false,
+            gate: Gate::open(),
             concurrency: 8,
             jitter_seed: 1,
         };
@@ -1125,6 +1149,7 @@ mod tests {
             halted: &HALTED,
             outdated: &AtomicBool::new(false),
             deadline,
+            term: None,
         };
         let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
@@ -1133,37 +1158,122 @@ mod tests {
         assert_eq!(error.verdict(), Verdict::RateLimited, "{error}");
     }
 
-    #[tokio::test]
-    async fn no_write_of_a_dry_run_leaves_the_process_whoever_asks_for_it() {
-        let (client, transport) = dry_client("FlyV1 fm2_sesame");
+    /// Every write there is, in a pass that began in `term`, and what each came to.
+    async fn all_writes(client: &AppClient, term: Option<Term>) -> Vec<Result<(), ApiError>> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let window = CreateWindow {
             begin_before: deadline,
             halted: &AtomicBool::new(false),
             outdated: &AtomicBool::new(false),
             deadline,
+            term,
         };
         let writes = WriteWindow {
             deadline,
             outdated: &AtomicBool::new(false),
+            term,
         };
         let config = MachineConfig::new(r#"{"image":"i"}"#, None);
         let template = CloneTemplate::new(&config).expect("a config with an image");
         let create = client.create_machine(new_clone(&template), None, window, |_| true);
-        let outcomes = [
+        let volume = NewVolume::like(None, "data", "ord", None, None);
+        let volume = client.create_volume(&volume, window, |_| true);
+        vec![
             create.await.map(|_| ()),
+            volume.await.map(|_| ()),
             client.start_machine("m", writes).await,
             client.stop_machine("m", writes).await,
             client.suspend_machine("m", writes).await,
             client.destroy_machine("m", writes).await,
-        ];
-        for outcome in outcomes {
+        ]
+    }
+
+    #[tokio::test]
+    async fn no_write_of_a_dry_run_leaves_the_process_whoever_asks_for_it() {
+        let (client, transport) = dry_client("FlyV1 fm2_sesame");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for outcome in all_writes(&client, None).await {
             let error = outcome.expect_err("a dry run");
             assert!(matches!(error.cause, ApiErrorCause::DryRun), "{error}");
         }
         assert_eq!(transport.0.load(Ordering::Relaxed), 0);
         assert!(client.get_machine("m", deadline).await.is_err());
         assert_eq!(transport.0.load(Ordering::Relaxed), 1, "questions do");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_write_goes_round_a_gate_and_none_passes_it_while_it_is_shut() {
+        let gate = Gate::held_from_now();
+        let term = gate.term();
+        assert!(term.is_some());
+        let (client, transport) = client_behind("FlyV1 fm2_sesame", false, gate);
+        let sent = || transport.0.load(Ordering::Relaxed);
+        let kept_back = |outcomes: Vec<Result<(), ApiError>>| {
+            for outcome in outcomes {
+                let error = outcome.expect_err("it is shut");
+                assert!(
+                    matches!(error.cause, ApiErrorCause::NotHolding),
+                    "{error:?}"
+                );
+                assert!(error.was_not_begun() && error.had_no_effect());
+            }
+        };
+        kept_back(all_writes(&client, None).await);
+        assert_eq!(sent(), 0);
+        let outcomes = all_writes(&client, term).await;
+        assert_eq!(sent(), outcomes.len());
+        tokio::time::advance(VALIDITY).await;
+        kept_back(all_writes(&client, term).await);
+        assert_eq!(sent(), outcomes.len());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert!(client.get_machine("m", deadline).await.is_err());
+        assert_eq!(sent(), outcomes.len() + 1, "questions do");
+    }
+
+    /// Answers no request, and shuts the gate meanwhile by taking more time than a renewal lasts.
+    struct Slow(AtomicUsize);
+
+    impl Transport for Slow {
+        fn exchange(
+            &self,
+            _: Request<Bytes>,
+            _: usize,
+        ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async {
+                tokio::time::sleep(VALIDITY).await;
+                Err(TransportError::Interrupted("away".into()))
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_repetition_passes_the_gate_and_what_was_begun_before_is_what_is_told() {
+        let gate = Gate::held_from_now();
+        let term = gate.term();
+        let url = Url::parse("http://m.test").expect("a literal address");
+        let options = ApiOptions {
+            machines_url: url.clone(),
+            graphql_url: url,
+            token: "FlyV1 fm2_sesame".into(),
+            dry_run: false,
+            gate,
+            concurrency: 8,
+            jitter_seed: 1,
+        };
+        let transport = Arc::new(Slow(AtomicUsize::new(0)));
+        let shared = Arc::clone(&transport) as Arc<dyn Transport>;
+        let api = Api::new(shared, options, Metrics::new(), shutdown().1).expect("a good token");
+        let client = AppClient::new(Arc::new(api), "app");
+        let window = WriteWindow {
+            deadline: Instant::now() + Duration::from_secs(60),
+            outdated: &AtomicBool::new(false),
+            term,
+        };
+        let error = client.stop_machine("m", window).await;
+        let error = error.expect_err("nobody answers");
+        assert_eq!(transport.0.load(Ordering::Relaxed), 1);
+        assert_eq!(error.verdict(), Verdict::Unavailable, "{error}");
     }
 
     #[test]

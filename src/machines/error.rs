@@ -122,6 +122,9 @@ pub enum ApiErrorCause {
     /// The daemon is shutting down: no new call is begun.
     #[error("shutting down")]
     ShuttingDown,
+    /// This copy does not hold the lock, or not since the pass began that wants to write.
+    #[error("this copy does not hold the lock: no change is sent")]
+    NotHolding,
     /// `FAS_DRY_RUN` keeps every write from leaving the process.
     #[error("dry run: no change is sent")]
     DryRun,
@@ -191,12 +194,12 @@ impl ApiError {
         self.cause.verdict()
     }
 
-    /// Whether the call was not made because its time was over, or the daemon's.
+    /// Whether the call was not made because its time was over, or the daemon's, or this copy's.
     #[must_use]
     pub fn was_not_begun(&self) -> bool {
         matches!(
             self.cause,
-            ApiErrorCause::NotBegun | ApiErrorCause::ShuttingDown
+            ApiErrorCause::NotBegun | ApiErrorCause::NotHolding | ApiErrorCause::ShuttingDown
         )
     }
 
@@ -254,9 +257,11 @@ impl ApiErrorCause {
             | Self::Decode(_)
             | Self::Complaint(_) => Verdict::Unusable,
             Self::Transport(_) => Verdict::Unavailable,
-            Self::NotSent(_) | Self::NotBegun | Self::ShuttingDown | Self::DryRun => {
-                Verdict::NotMade
-            }
+            Self::NotSent(_)
+            | Self::NotBegun
+            | Self::NotHolding
+            | Self::ShuttingDown
+            | Self::DryRun => Verdict::NotMade,
         }
     }
 
@@ -284,11 +289,20 @@ impl ApiErrorCause {
         match self {
             Self::Unauthorized { .. } | Self::UnknownApp(_) => false,
             // Nobody was asked.
-            Self::NotSent(_) | Self::NotBegun | Self::ShuttingDown | Self::DryRun => false,
+            Self::NotSent(_)
+            | Self::NotBegun
+            | Self::NotHolding
+            | Self::ShuttingDown
+            | Self::DryRun => false,
             // Whatever its status is: GraphQL itself answers with 200.
             Self::Status { .. } | Self::Timeout { .. } => true,
             Self::Transport(_) | Self::Decode(_) | Self::Complaint(_) => true,
         }
+    }
+
+    /// Whether the attempt was not begun because it is too late for it.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::NotBegun | Self::NotHolding)
     }
 
     /// Whether an idempotent call may be repeated after this.
@@ -317,6 +331,7 @@ impl ApiErrorCause {
             | Self::Complaint(_)
             | Self::UnknownApp(_)
             | Self::NotSent(_)
+            | Self::NotHolding
             | Self::ShuttingDown
             | Self::DryRun => CallResult::Invalid,
         }

@@ -33,7 +33,7 @@ pub const REASON_CODES: [(&str, &str); 8] = [
 ];
 
 /// Every code of a note, with what it says.
-pub const NOTE_CODES: [(&str, &str); 41] = [
+pub const NOTE_CODES: [(&str, &str); 43] = [
     (
         "minimum_capped",
         "a target's minimum came out above its maximum; the maximum is used",
@@ -165,6 +165,14 @@ pub const NOTE_CODES: [(&str, &str); 41] = [
     ("no_machines", "the app has no machines"),
     ("dry_run", "`FAS_DRY_RUN` is set: nothing was changed"),
     (
+        "stands_by",
+        "another copy holds the lock, or none does: nothing was changed",
+    ),
+    (
+        "lock_unconfirmed",
+        "this copy could not confirm that it holds the lock: nothing more was changed",
+    ),
+    (
         "stood_still",
         "the process was suspended during the pass; the next one starts at once",
     ),
@@ -253,6 +261,8 @@ impl Note {
             Self::Stuck { .. } => "stuck",
             Self::NoMachines => "no_machines",
             Self::DryRun => "dry_run",
+            Self::StandsBy => "stands_by",
+            Self::LockUnconfirmed => "lock_unconfirmed",
             Self::StoodStill => "stood_still",
             Self::OutOfTime { .. } => "out_of_time",
             Self::OutcomeUnknown { .. } => "outcome_unknown",

@@ -248,6 +248,10 @@ pub enum Note {
     NoMachines,
     /// `FAS_DRY_RUN`: the plan is not carried out.
     DryRun,
+    /// Another copy of the program writes: the plan is not carried out.
+    StandsBy,
+    /// This copy cannot be sure that it still holds the lock: nothing more is done in this pass.
+    LockUnconfirmed,
     /// The process stood still since the machines were listed: nothing more is done by that list, and the next pass
     /// follows at once.
     StoodStill,
@@ -295,6 +299,7 @@ impl Note {
                 | Self::Stuck { .. }
                 | Self::Unreachable { .. }
                 | Self::TooManyUnlisted { .. }
+                | Self::LockUnconfirmed
                 | Self::StoodStill
         ) || matches!(self, Self::CeilingLeavesNoRoom { doubtful, .. } if *doubtful > 0)
     }
@@ -309,6 +314,8 @@ impl Note {
             | Self::TooManyUnlisted { .. }
             | Self::MayBeGone { .. }
             | Self::DeployInProgress { .. }
+            | Self::StandsBy
+            | Self::LockUnconfirmed
             | Self::StoodStill
             | Self::OutOfTime { .. }
             | Self::OutcomeUnknown { .. }
@@ -682,6 +689,12 @@ impl fmt::Display for Note {
                 "the app has no machines: nothing to clone until it is deployed",
             ),
             Self::DryRun => formatter.write_str("dry run: nothing was changed"),
+            Self::StandsBy => formatter.write_str(
+                "standing by: another copy holds the lock, or none does; nothing was changed",
+            ),
+            Self::LockUnconfirmed => formatter.write_str(
+                "this copy cannot confirm that it holds the lock: nothing more is changed in this pass",
+            ),
             Self::StoodStill => formatter.write_str(
                 "the process was suspended or starved of CPU since the machines were listed: nothing more is changed in this pass, the next one starts at once",
             ),
@@ -1170,6 +1183,14 @@ mod tests {
                 "the app has no machines: nothing to clone until it is deployed",
             ),
             (Note::DryRun, "dry run: nothing was changed"),
+            (
+                Note::StandsBy,
+                "standing by: another copy holds the lock, or none does; nothing was changed",
+            ),
+            (
+                Note::LockUnconfirmed,
+                "this copy cannot confirm that it holds the lock: nothing more is changed in this pass",
+            ),
             (
                 Note::StoodStill,
                 "the process was suspended or starved of CPU since the machines were listed: nothing more is changed in this pass, the next one starts at once",

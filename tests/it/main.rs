@@ -19,6 +19,7 @@ mod bounds;
 mod browser;
 mod busy;
 mod check;
+mod copies;
 mod demo;
 mod endurance;
 mod eval;

@@ -50,6 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "duration",
             "json",
             "labels",
+            "lock",
             "metrics",
             "scaling",
             "shown",
@@ -74,7 +75,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "act",
         &[
-            "clock", "labels", "machines", "metrics", "scaling", "waiting",
+            "clock", "labels", "lock", "machines", "metrics", "scaling", "waiting",
         ],
     ),
     (
@@ -95,6 +96,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "expr",
             "inventory",
             "labels",
+            "lock",
             "machines",
             "metrics",
             "pass_log",
@@ -143,7 +145,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "shown",
         ],
     ),
-    ("health", &["labels", "report", "scaling"]),
+    ("health", &["labels", "lock", "report", "scaling"]),
     (
         "pool",
         &[
@@ -152,6 +154,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "error_chain",
             "health",
             "labels",
+            "lock",
             "machines",
             "reconcile",
             "report",
@@ -180,6 +183,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "health",
             "listener",
+            "lock",
             "machines",
             "metrics",
             "pool",
@@ -199,6 +203,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "error_chain",
             "expr",
             "json",
+            "lock",
             "machines",
             "scaling",
             "shown",
@@ -221,6 +226,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "error_chain",
             "expr",
             "listener",
+            "lock",
             "machines",
             "metrics",
             "pass_log",

@@ -130,6 +130,18 @@ impl World {
         }
     }
 
+    /// Another copy of the daemon in the same world, with the same settings.
+    pub(crate) fn copy(&self) -> Self {
+        let clock = self.admin.status.clock();
+        Self {
+            simulator: self.simulator.clone(),
+            admin: Admin::new(clock, Duration::from_secs(15), Duration::from_secs(30)),
+            settings: self.settings.clone(),
+            file: self.file.clone(),
+            running: None,
+        }
+    }
+
     /// The platform, to set the scene or to look at it.
     pub(crate) fn platform(&self) -> std::sync::MutexGuard<'_, Platform> {
         self.simulator.platform()
@@ -211,6 +223,11 @@ impl World {
         }
         // A millisecond more, so that what is due at the end of the time has happened.
         tokio::time::sleep(Duration::from_millis(seconds * 1000 + 1)).await;
+    }
+
+    /// Whether it was started and not ended since.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Kills the loop at once, as `kill -9` does: nothing in flight ends in order.

@@ -52,6 +52,11 @@ impl CreatePauses {
         self.held_until = self.held_until.max(Some(until));
     }
 
+    /// Whether something may have been made that no list shows so far.
+    pub(super) fn is_held(&self, now: Instant) -> bool {
+        self.held_until.is_some_and(|until| until > now)
+    }
+
     /// A clone failed or vanished within minutes of its create.
     pub(super) fn note_lost_clone(&mut self, region: &str, interval: Duration, now: Instant) {
         self.app.lost_clone(interval, now);
@@ -124,7 +129,7 @@ impl CreatePauses {
 
     /// Whether nothing is held back, and no failure is remembered.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let held = self.held_until.is_some_and(|until| until > now);
+        let held = self.is_held(now);
         let mut earlier = self.earlier.iter().map(|(_, backoff)| backoff);
         !held && self.app.is_idle(now) && earlier.all(|backoff| backoff.is_idle(now))
     }

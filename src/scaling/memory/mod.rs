@@ -33,8 +33,13 @@ use std::{
 use compact_str::CompactString;
 
 use self::{
-    ages::Ages, aside::Aside, clones::Clones, creates::CreatePauses, sights::Sights,
-    unknown_creates::UnknownCreates, writes::ExpectedWrites,
+    ages::Ages,
+    aside::Aside,
+    clones::Clones,
+    creates::CreatePauses,
+    sights::Sights,
+    unknown_creates::{UnknownCreate, UnknownCreates},
+    writes::ExpectedWrites,
 };
 use super::{
     Fingerprint, Kind, Now, Observed, Plan, Policy, Release, lately::LatelyMemory,
@@ -163,6 +168,15 @@ impl Memory {
             && self.unknown_creates.iter().next().is_none()
             && self.creates.is_idle(now)
             && self.strays.is_empty()
+    }
+
+    /// Whether lists have shown all that was done, or would have by now: whoever goes by a list alone does nothing twice.
+    #[must_use]
+    pub fn expects_nothing(&self, now: Instant) -> bool {
+        self.writes.are_shown(now)
+            && self.unknown_creates.iter().all(UnknownCreate::is_doubtful)
+            && !self.sights.await_any(now)
+            && !self.creates.is_held(now)
     }
 
     /// Where a clone is that was asked for in the fleet's own region, and that lists show elsewhere: another one would go there

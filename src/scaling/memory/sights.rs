@@ -260,6 +260,14 @@ impl Sights {
         self.listed -= usize::from(was_listed);
     }
 
+    /// Whether a create was accepted in the last minute that no list has shown.
+    pub(super) fn await_any(&self, now: Instant) -> bool {
+        self.by_id.values().any(|sight| match sight.standing {
+            Standing::Awaited { since } => now.saturating_duration_since(since) < SETTLE_TIME,
+            _ => false,
+        })
+    }
+
     /// A new list has come.
     pub(super) fn begin_list(&mut self) {
         self.list += 1;

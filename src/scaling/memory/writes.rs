@@ -248,6 +248,18 @@ impl ExpectedWrites {
         Some((unsettled, expectation.certainty == Certainty::Held))
     }
 
+    /// Whether lists have shown every write of the last minute. That of a destroy is never shown: a machine that a list lacks
+    /// may be in the next one.
+    pub(super) fn are_shown(&self, now: Instant) -> bool {
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= SETTLE_TIME;
+        let mut expectations = self.expectations.values();
+        expectations.all(|one| one.shown || is_over(one.since))
+            && self
+                .unsettled_destroys
+                .values()
+                .all(|since| is_over(*since))
+    }
+
     /// Forgets destroys of which lists should have shown by now what came.
     pub(super) fn forget_old_destroys(&mut self, now: Instant) {
         self.unsettled_destroys

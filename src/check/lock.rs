@@ -1,0 +1,55 @@
+//! The step `lock`, where one is configured: whether this copy could take it, and who has it.
+
+use crate::{
+    config::LockConfig,
+    error_chain::chain,
+    lock::{Account, Entry, ProbeError},
+    shown,
+};
+
+use super::{Report, Step, StepKind, hints};
+
+/// What a lock that is configured is found to be: it was tried with a key of its own. `None`: it was not, in a dry run.
+#[must_use]
+pub fn lock(lock: &LockConfig, probe: Option<&Result<Option<Entry>, ProbeError>>) -> Step {
+    let address = shown::address(&lock.address);
+    let name = &lock.name;
+    let step = match probe {
+        None => Step::skipped(StepKind::Lock, "a dry run does not take the lock"),
+        Some(Ok(None)) => Step::ok(
+            StepKind::Lock,
+            format!(
+                "copies named {name} take turns by a lock in Consul at {address}, which nobody holds now"
+            ),
+        ),
+        Some(Ok(Some(entry))) => {
+            let who = Account::who(&entry.value);
+            Step::ok(
+                StepKind::Lock,
+                format!("copies named {name} take turns by a lock in Consul at {address}, which is held by {who}"),
+            )
+            .with("holder", entry.value.clone())
+        }
+        Some(Err(error)) => Step::failed(
+            StepKind::Lock,
+            format!(
+                "without the lock in Consul at {address} no copy writes: {}",
+                chain(error)
+            ),
+        )
+        .hint(hints::no_lock(&lock.setting)),
+    };
+    step.named(name.as_str())
+}
+
+impl Report {
+    /// With this in place of what is said where there is no lock.
+    #[must_use]
+    pub fn with_lock(mut self, lock: &Step) -> Self {
+        let steps = self.steps.iter_mut();
+        for step in steps.filter(|step| step.kind == StepKind::Lock) {
+            step.clone_from(lock);
+        }
+        self
+    }
+}

@@ -1,0 +1,98 @@
+//! `FAS_LOCK_URL` and `FAS_LOCK_NAME`: the lock by which one of several copies writes.
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::{
+    ConfigError, LockConfig, OwnMachine,
+    problems::Problems,
+    settings::{Settings, Value},
+    values,
+};
+
+/// What says that there is to be no lock.
+const NONE: &str = "none";
+
+/// How an address of Consul is written.
+const EXAMPLE: &str = "https://:TOKEN@consul.example.com/prefix/";
+
+/// The longest name of a lock, in bytes.
+const LONGEST_NAME: usize = 100;
+
+/// The lock, if there is to be one.
+pub(super) fn lock(
+    problems: &mut Problems,
+    settings: &Settings,
+    own: &OwnMachine,
+) -> Option<LockConfig> {
+    let url = settings.lock_url.as_ref();
+    // Only where somebody has attached Consul to this very app.
+    let url = url.or(settings.fly_consul_url.as_ref());
+    let name = name(problems, settings.lock_name.as_ref(), own);
+    let value = url.filter(|value| value.text() != NONE)?;
+    let url = values::http_url(problems, value, EXAMPLE)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        let message = format!("{} has more than an address and a prefix", value.label());
+        refuse(problems, value, message, "nothing after the prefix");
+        return None;
+    }
+    if !url.username().is_empty() {
+        let message = format!("{} has a user", value.label());
+        refuse(problems, value, message, "a colon before the token");
+        return None;
+    }
+    let decoded = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8().ok()?;
+        let is_plain = decoded.chars().all(|one| !one.is_control());
+        is_plain.then(|| decoded.into_owned())
+    };
+    let prefix = decoded(url.path().trim_start_matches('/'));
+    let token = decoded(url.password().unwrap_or_default());
+    let (Some(prefix), Some(token)) = (prefix, token) else {
+        let message = format!("{} cannot be decoded", value.label());
+        let expected = "UTF-8 behind its % signs, and a % in the token written as %25";
+        refuse(problems, value, message, expected);
+        return None;
+    };
+    if !prefix.is_empty() && !prefix.ends_with('/') {
+        let message = format!("the prefix in {} has no / at its end", value.label());
+        let expected = "the address as fly consul attach has set it: the token is for what begins with the prefix and the /";
+        refuse(problems, value, message, expected);
+        return None;
+    }
+    Some(LockConfig {
+        address: bare(url),
+        token: (!token.is_empty()).then(|| token.into()),
+        prefix,
+        name,
+        setting: value.label().to_owned(),
+    })
+}
+
+/// The address alone.
+fn bare(mut url: Url) -> Url {
+    // Neither fails where there is a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_path("");
+    url
+}
+
+fn refuse(problems: &mut Problems, value: &Value, message: String, expected: &str) {
+    let error = ConfigError::new(value.place(), message);
+    problems.refuse(error.expected(expected).example(EXAMPLE));
+}
+
+/// A name is a piece of a key.
+fn name(problems: &mut Problems, value: Option<&Value>, own: &OwnMachine) -> String {
+    let Some(value) = value else {
+        return own.process_group.clone();
+    };
+    let is_part = |one: char| one.is_ascii_alphanumeric() || "-_.".contains(one);
+    if value.text().len() > LONGEST_NAME || !value.text().chars().all(is_part) {
+        let message = format!("{} is not the name of a lock", value.label());
+        let expected = "letters, digits, -, _ and ., at most 100";
+        problems.refuse(value.wrong(message).expected(expected).example("app"));
+    }
+    value.text().to_owned()
+}

@@ -1,0 +1,233 @@
+//! Whether a write may begin: what passes and the client of the Machines API ask.
+//!
+//! Without a lock the gate is open. With one it is open while this copy holds the lock, to passes that began since, and it
+//! shuts by itself: nobody has to come and close it when the last renewal has become old.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use super::contest::{Held, Term, WRITE_LIMIT};
+use crate::clock::Clock;
+
+/// How long Consul may be silent before this copy is not ready.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Whether writes may begin; clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Option<Arc<Shared>>);
+
+/// Who waits to be told whether the lock is still held.
+pub(super) type Ask = oneshot::Sender<Option<Term>>;
+
+/// What the keeper of the lock tells.
+pub(super) struct Shared {
+    clock: Clock,
+    standing: Mutex<Standing>,
+    asks: mpsc::UnboundedSender<Ask>,
+}
+
+struct Standing {
+    held: Option<Held>,
+    /// When Consul last answered something of use.
+    answered: Instant,
+    /// Why the last call came to nothing, unless one has succeeded since.
+    trouble: Option<String>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = self.standing().held;
+        formatter
+            .debug_struct("Shared")
+            .field("held", &held)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// The gate of a daemon without a lock: always open.
+    #[must_use]
+    pub fn open() -> Self {
+        Self(None)
+    }
+
+    /// A gate that is shut until the lock is held; and who asks at it.
+    pub(super) fn of_lock(clock: Clock) -> (Self, Arc<Shared>, mpsc::UnboundedReceiver<Ask>) {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let standing = Standing {
+            held: None,
+            answered: Instant::now(),
+            trouble: None,
+        };
+        let shared = Arc::new(Shared {
+            clock,
+            standing: Mutex::new(standing),
+            asks,
+        });
+        (Self(Some(Arc::clone(&shared))), shared, asked)
+    }
+
+    /// For how long this copy has held the lock, if it does; what begins now may write as long as that is so.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        match &self.0 {
+            None => Some(Term::ALONE),
+            Some(shared) => shared.term(),
+        }
+    }
+
+    /// Whether a write may begin of something that began in `term`.
+    #[must_use]
+    pub fn permits(&self, term: Option<Term>) -> bool {
+        match &self.0 {
+            None => true,
+            Some(shared) => term.is_some() && shared.term() == term,
+        }
+    }
+
+    /// Makes sure that the lock is still held, before something is done that began in `term`.
+    pub async fn confirm(&self, term: Option<Term>) -> bool {
+        let Some(shared) = &self.0 else { return true };
+        if !self.permits(term) {
+            return false;
+        }
+        let (tell, told) = oneshot::channel();
+        if shared.asks.send(tell).is_err() {
+            return false;
+        }
+        told.await.ok().flatten() == term && self.permits(term)
+    }
+
+    /// How long a write may take at most, beside its other limits.
+    #[must_use]
+    pub fn write_limit(&self) -> Option<Duration> {
+        self.0.as_ref().map(|_| WRITE_LIMIT)
+    }
+
+    /// Whether another copy may be writing.
+    #[must_use]
+    pub fn stands_by(&self) -> bool {
+        self.term().is_none()
+    }
+
+    /// Whether Consul answers.
+    ///
+    /// # Errors
+    ///
+    /// When it has not for a minute, with the reason.
+    pub fn readiness(&self, now: Instant) -> Result<(), String> {
+        let Some(shared) = &self.0 else { return Ok(()) };
+        let standing = shared.standing();
+        let silence = now.saturating_duration_since(standing.answered);
+        if silence < SILENCE {
+            return Ok(());
+        }
+        let why = standing
+            .trouble
+            .as_deref()
+            .unwrap_or("no call has ended since");
+        let silence = silence.as_secs();
+        Err(format!(
+            "Consul has not answered for {silence} s, and without it no copy writes: {why}"
+        ))
+    }
+}
+
+impl Shared {
+    fn term(&self) -> Option<Term> {
+        let held = self.standing().held;
+        // The clock is read after that: what is held by then is what counts.
+        let now = self.clock.now();
+        held.filter(|held| held.is_good(now)).map(|held| held.term)
+    }
+
+    pub(super) fn hold(&self, held: Option<Held>) {
+        self.standing().held = held;
+    }
+
+    pub(super) fn answered(&self) {
+        let mut standing = self.standing();
+        standing.answered = Instant::now();
+        standing.trouble = None;
+    }
+
+    pub(super) fn failed(&self, why: String) {
+        self.standing().trouble = Some(why);
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Gate {
+    /// A gate whose lock was taken just now and is never renewed, in a runtime, for tests of what stands behind it.
+    pub(crate) fn held_from_now() -> Self {
+        let clock = Clock::Simulated {
+            epoch: jiff::Timestamp::UNIX_EPOCH,
+            since: Instant::now(),
+        };
+        let (gate, shared, _) = Self::of_lock(clock);
+        shared.hold(Some(Held {
+            term: Term::FIRST,
+            renewed: clock.now(),
+        }));
+        gate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_open_to_what_began_in_the_term_that_lasts() {
+        let gate = Gate::held_from_now();
+        let term = gate.term();
+        assert!(gate.permits(term));
+        assert!(!gate.permits(None));
+        assert!(!gate.permits(Some(Term::ALONE)), "of another term");
+        tokio::time::advance(Duration::from_millis(9_999)).await;
+        assert!(gate.permits(term) && !gate.stands_by());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!gate.permits(term) && gate.stands_by());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_lock_it_is_always_open_and_nothing_is_waited_for() {
+        let gate = Gate::open();
+        assert!(gate.permits(gate.term()) && gate.permits(None));
+        assert!(gate.confirm(gate.term()).await);
+        assert_eq!(gate.readiness(Instant::now()), Ok(()));
+        assert_eq!(gate.write_limit(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_a_keeper_that_is_gone_is_told_no() {
+        let gate = Gate::held_from_now();
+        assert!(!gate.confirm(gate.term()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_minute_of_silence_is_told_with_the_reason() {
+        let clock = Clock::System;
+        let (gate, shared, _asked) = Gate::of_lock(clock);
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(gate.readiness(Instant::now()), Ok(()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        shared.failed("HTTP 500".to_owned());
+        let expected = "Consul has not answered for 60 s, and without it no copy writes: HTTP 500";
+        assert_eq!(gate.readiness(Instant::now()), Err(expected.to_owned()));
+        shared.answered();
+        assert_eq!(gate.readiness(Instant::now()), Ok(()));
+    }
+}
