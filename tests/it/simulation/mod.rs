@@ -10,6 +10,7 @@
 
 mod app;
 mod busy;
+mod copies;
 mod generator;
 mod group;
 mod oracle;
