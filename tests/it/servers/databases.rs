@@ -9,7 +9,7 @@ use std::{
 use tokio::{net::TcpStream, process::Command};
 
 use super::{
-    process::{Process, command, program, successful},
+    process::{Process, command, free_port, program, successful},
     temporal_server::certificates,
 };
 
@@ -299,12 +299,4 @@ fn psql(port: u16, sql: &str) -> Command {
         .args(["-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-U", "postgres"])
         .args(["-d", "postgres", "-p", &port.to_string(), "-c", sql]);
     command
-}
-
-/// A port that nobody listened on a moment ago.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port()
 }

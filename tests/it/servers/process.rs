@@ -116,11 +116,17 @@ impl Process {
         self.child.kill().await.unwrap();
     }
 
+    /// Sends it a signal, by its name.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = command("kill").args([format!("-{name}"), id]).status();
+        let sent = sent.await.unwrap();
+        assert!(sent.success(), "{} cannot be signalled", self.name);
+    }
+
     /// Ends it by SIGTERM; returns its exit code.
     pub(crate) async fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().expect("it runs").to_string();
-        let sent = command("kill").args(["-TERM", &id]).status().await.unwrap();
-        assert!(sent.success(), "{} cannot be signalled", self.name);
+        self.signal("TERM").await;
         let status = timeout(PATIENCE, self.child.wait())
             .await
             .unwrap_or_else(|_| panic!("{} does not end", self.name));
@@ -214,7 +220,7 @@ pub(crate) async fn eventually(
 }
 
 /// A port that nobody listened on a moment ago.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .unwrap()

@@ -206,6 +206,17 @@ impl Daemon {
         self.0.log()
     }
 
+    /// Waits until it has logged this.
+    pub(crate) async fn says(&self, words: &str) {
+        let look = async || self.0.log().contains(words);
+        eventually(words, look, || self.0.log()).await;
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) async fn kill(self) {
+        self.0.kill().await;
+    }
+
     /// Ends it in order.
     pub(crate) async fn stop(self) {
         assert_eq!(self.0.terminate().await, Some(0), "SIGTERM ends it well");

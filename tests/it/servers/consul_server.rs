@@ -1,0 +1,136 @@
+//! A Consul of one's own, with the access policy that Fly gives whoever attaches one.
+
+use std::{fs, net::Ipv4Addr, path::Path, time::Duration};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::process::{Process, command, free_port, program};
+
+/// Who may do everything.
+const OWNER: &str = "11111111-1111-1111-1111-111111111111";
+
+/// Who may do what Fly lets an app do.
+pub(crate) const TOKEN: &str = "22222222-2222-2222-2222-222222222222";
+
+/// What all keys, nodes and sessions of that app begin with.
+pub(crate) const PREFIX: &str = "scaler-23sxdf/";
+
+/// A server that is its own leader.
+pub(crate) struct Consul(Process);
+
+impl Consul {
+    pub(crate) async fn start(folder: &Path) -> Self {
+        let begin = |port: u16| {
+            let configuration = folder.join("consul.json");
+            let text = json!({
+                "server": true,
+                "bootstrap_expect": 1,
+                "bind_addr": "127.0.0.1",
+                "client_addr": "127.0.0.1",
+                "data_dir": folder.join("data"),
+                "node_name": "test-server",
+                "log_level": "warn",
+                "disable_update_check": true,
+                "performance": {"raft_multiplier": 1},
+                "ports": {
+                    "http": port,
+                    "dns": -1,
+                    "server": free_port(),
+                    "serf_lan": free_port(),
+                    "serf_wan": -1,
+                    "grpc": -1,
+                },
+                "acl": {"enabled": true, "default_policy": "deny", "tokens": {"master": OWNER}},
+            });
+            fs::write(&configuration, text.to_string()).unwrap();
+            let mut command = command(&program("FAS_TEST_CONSUL", "consul"));
+            command.args(["agent", "-config-file"]).arg(configuration);
+            command
+        };
+        // Once there is a leader, the owner's token is known.
+        let is_ready = async |port| {
+            let answer = ask(port, "GET", "/v1/acl/tokens", OWNER, "").await;
+            answer.is_some_and(|(status, _)| status == 200)
+        };
+        let consul = Self(Process::start("consul", folder, begin, is_ready).await);
+        consul
+            .grant("app", TOKEN, &["key", "node", "session"])
+            .await;
+        consul
+    }
+
+    /// Makes a token that may write what begins with the prefix, of these kinds.
+    pub(crate) async fn grant(&self, name: &str, token: &str, kinds: &[&str]) {
+        let rules = kinds
+            .iter()
+            .map(|kind| format!("{kind}_prefix \"{PREFIX}\" {{ policy = \"write\" }}\n"));
+        let policy = json!({"Name": name, "Rules": rules.collect::<String>()});
+        self.put("/v1/acl/policy", &policy.to_string()).await;
+        let token = json!({"SecretID": token, "Policies": [{"Name": name}]});
+        self.put("/v1/acl/token", &token.to_string()).await;
+    }
+
+    /// The address as `fly consul attach` sets it.
+    pub(crate) fn url(&self, token: &str) -> String {
+        format!("http://:{token}@127.0.0.1:{}/{PREFIX}", self.0.port)
+    }
+
+    /// Changes something as its owner.
+    pub(crate) async fn put(&self, path: &str, body: &str) {
+        let answer = ask(self.0.port, "PUT", path, OWNER, body).await;
+        assert!(
+            matches!(&answer, Some((200, _))),
+            "PUT {path} {body}: {answer:?}"
+        );
+    }
+
+    /// Removes a key by hand.
+    pub(crate) async fn delete(&self, key: &str) {
+        let path = format!("/v1/kv/{key}");
+        let answer = ask(self.0.port, "DELETE", &path, OWNER, "").await;
+        assert!(matches!(&answer, Some((200, _))), "{answer:?}");
+    }
+
+    /// The keys below the prefix.
+    pub(crate) async fn keys(&self) -> String {
+        let path = format!("/v1/kv/{PREFIX}?keys");
+        let answer = ask(self.0.port, "GET", &path, OWNER, "").await;
+        answer.map(|(_, body)| body).unwrap_or_default()
+    }
+
+    /// Lets it stand still, or go on.
+    pub(crate) async fn freeze(&self, frozen: bool) {
+        self.0.signal(if frozen { "STOP" } else { "CONT" }).await;
+    }
+}
+
+/// The status and the body of one exchange; `None` when there is no answer. It shares no code with the program.
+async fn ask(
+    port: u16,
+    method: &str,
+    path: &str,
+    token: &str,
+    body: &str,
+) -> Option<(u16, String)> {
+    let exchange = async {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nX-Consul-Token: {token}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        Some(answer)
+    };
+    let answer = timeout(Duration::from_secs(5), exchange).await.ok()??;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
