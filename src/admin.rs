@@ -31,8 +31,9 @@ use crate::{
     health::Health,
     metrics::Metrics,
     page::{self, ListQuery},
+    peers::Peers,
     shown,
-    status::{Fleet, Selection, Status},
+    status::{Fleet, Selection, Status, ThisCopy},
 };
 
 /// The longest reason that is shown, in characters.
@@ -47,6 +48,8 @@ pub struct Admin {
     pub health: Health,
     /// What is shown of each fleet.
     pub status: Status,
+    /// What is known of other copies without a lock.
+    pub peers: Peers,
 }
 
 impl Admin {
@@ -63,6 +66,7 @@ impl Admin {
             metrics: Metrics::new(),
             health: Health::new(interval, timeout),
             status,
+            peers: Peers::default(),
         }
     }
 
@@ -104,18 +108,25 @@ impl Admin {
         page::Daemon {
             now: self.status.clock().now().wall,
             started_at: self.status.started_at(),
-            readiness: self.health.readiness(Instant::now()),
+            copy: self.this_copy(),
             dry_run: self.status.is_dry_run(),
             has_list: self.status.len() != 1,
             demo: self.status.demo(),
         }
     }
 
+    fn this_copy(&self) -> ThisCopy {
+        ThisCopy {
+            readiness: self.health.readiness(Instant::now()),
+            role: self.health.role(),
+            others: self.peers.others(),
+        }
+    }
+
     /// The record as JSON: all fleets, or those of `selection`; `None` where there is none of that name.
     #[must_use]
     pub fn status_json(&self, selection: Option<&Selection>) -> Option<Vec<u8>> {
-        let readiness = self.health.readiness(Instant::now());
-        self.status.json(&readiness, selection)
+        self.status.json(&self.this_copy(), selection)
     }
 
     /// All series in the Prometheus text format.
@@ -449,7 +460,12 @@ async fn readyz(State(port): State<Arc<Port>>) -> impl IntoResponse {
     } else {
         ""
     };
-    (status, format!("{text}{dry_run}\n"))
+    let standby = if port.admin.health.stands_by() {
+        " (standing by: this copy changes nothing)"
+    } else {
+        ""
+    };
+    (status, format!("{text}{dry_run}{standby}\n"))
 }
 
 #[cfg(test)]

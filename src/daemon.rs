@@ -22,6 +22,7 @@ use crate::{
     lock::{Account, Consul, ConsulOptions, Gate, Keeper, KeeperOptions},
     machines::{Api, ApiOptions},
     metrics::Metrics,
+    peers::{self, SystemNames},
     pool::{Pool, PoolOptions, Scaled},
     reconcile::Reconciler,
     shutdown::Shutdown,
@@ -35,6 +36,8 @@ pub struct Daemon {
     pool: Pool,
     admin: Admin,
     listener: TcpListener,
+    /// Looks for other copies, where there is no lock.
+    watch: Option<peers::Watch>,
 }
 
 impl Daemon {
@@ -59,11 +62,13 @@ impl Daemon {
         let listener = listen(config.metrics_address)?;
         let status = Status::with_resolution(Clock::System, resolution);
         let admin = Admin::showing(status, config.interval(), config.timeout());
+        let watch = watch(&config, &admin);
         let pool = assemble(config, extra_roots, transport, &admin, shutdown)?;
         Ok(Self {
             pool,
             admin,
             listener,
+            watch,
         })
     }
 
@@ -74,6 +79,12 @@ impl Daemon {
     /// When the system does not say.
     pub fn metrics_address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Whether it may write.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.admin.health.gate()
     }
 
     /// What it counts.
@@ -95,13 +106,36 @@ impl Daemon {
 
     /// Runs until the shutdown flag is set and what is in flight has ended, at most four seconds later.
     pub async fn run(self) {
+        let look_out = async {
+            match self.watch {
+                Some(watch) => watch.run().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.pool.run() => {}
             // The listener was bound before; it ends only with the process.
             () = listener::serve(self.listener, admin::router(self.admin)) => {}
+            // What it asks of the system may go on by itself.
+            _ = look_out => {}
         }
     }
+}
+
+/// Looks for other copies where two would do harm: without a lock, in earnest, and on a machine of Fly's.
+fn watch(config: &Config, admin: &Admin) -> Option<peers::Watch> {
+    if config.lock.is_some() || config.api.dry_run {
+        return None;
+    }
+    Some(peers::Watch {
+        app: config.own.app.clone()?,
+        name: config.own.copies()?,
+        names: Arc::new(SystemNames),
+        clock: admin.status.clock(),
+        metrics: admin.metrics.clone(),
+        peers: admin.peers.clone(),
+    })
 }
 
 /// Puts the loop together; what it does is shown in `admin`, whose clock it goes by. Tests bring a transport and a clock

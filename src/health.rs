@@ -8,7 +8,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{labels::PassError, lock::Gate, report::PassReport, scaling::FleetName};
+use crate::{
+    labels::PassError,
+    lock::{Gate, Role},
+    report::PassReport,
+    scaling::FleetName,
+};
 
 /// How late the loop may be before it counts as hung.
 const LATE: Duration = Duration::from_secs(30);
@@ -79,6 +84,18 @@ impl Health {
     #[must_use]
     pub fn stands_by(&self) -> bool {
         self.with(|state| state.gate.stands_by())
+    }
+
+    /// What this copy is among those that share its lock; `None`: there is none.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        self.gate().role()
+    }
+
+    /// Through what everything is done.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        self.with(|state| state.gate.clone())
     }
 
     /// The loop is to turn again by `wake`.

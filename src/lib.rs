@@ -34,7 +34,7 @@
 //! - [`shown`]: text that leaves the process, cleaned and without secrets. [`stderr`]: the only writer to standard error.
 //! - [`transport`]: one HTTP exchange, the only seam; tests put the simulator behind it.
 //! - [`machines`]: the Machines API and GraphQL: wire, tokens, retries, pacing.
-//! - [`lock`]: which one of several copies of this program writes.
+//! - [`lock`]: which one of several copies of this program writes. [`peers`]: others that run without one.
 //! - [`collect`]: Prometheus, Temporal, web servers, Redis and Postgres.
 //! - [`app`]: what one app keeps between passes, and which fleets it has.
 //! - [`decide`]: what a pass is to do, with the question about the release. [`act`]: carries a plan out. [`reconcile`]: the
@@ -64,13 +64,14 @@
 //! telemetry                config, shown, stderr
 //! metrics                  labels, scaling
 //! dashboard                labels, metrics (names of series), scaling (words for states)
+//! peers                    clock, error_chain, metrics, scaling (the time)
 //! lock                     clock, error_chain, labels, metrics, scaling (the time), shown, shutdown, transport
 //! machines                 duration, json, labels, lock, scaling, metrics, shown, shutdown, transport
 //! collect                  config, error_chain, expr, json, labels, metrics, scaling (the time), shown, transport
 //! act                      clock, labels, lock, scaling, machines, metrics, waiting
 //! inventory                scaling
 //! report                   collect, expr, inventory, labels, scaling, machines
-//! status                   clock, inventory, labels, metrics (names of series), report, scaling, shown
+//! status                   clock, inventory, labels, lock, metrics (names of series), peers, report, scaling, shown
 //! pass_log                 duration, shown, report and what it names
 //! decide                   scaling, machines
 //! app                      collect, expr, machines, pass_log, scaling
@@ -78,8 +79,8 @@
 //! health                   labels, lock, report, scaling (names of fleets)
 //! chart                    nothing of ours
 //! page                     chart, inventory, labels, scaling, shown, status
-//! pool, admin              what they run and show; lock (pool), clock, config, scaling (names of fleets), shown, status
-//! check                    collect, config, decide, error_chain, expr, json, lock, machines, scaling, shown
+//! pool, admin              what they run and show; lock (pool), peers (admin), clock, config, scaling (names of fleets), shown, status
+//! check                    collect, config, decide, error_chain, expr, json, lock, machines, peers, scaling, shown
 //! daemon                   everything but commands and sim
 //! demo                     sim
 //! commands                 everything; beside demo the only one to import sim (the demo is simulator and daemon)
@@ -141,6 +142,7 @@ pub mod machines;
 pub mod metrics;
 pub mod page;
 pub mod pass_log;
+pub mod peers;
 pub mod pool;
 pub mod reconcile;
 pub mod report;

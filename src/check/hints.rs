@@ -10,6 +10,7 @@ use crate::{
     config::{AppSelection, CollectorKind, Config, ConfigError, Spelling},
     expr::EvalError,
     machines::{ApiError, ApiErrorCause, Verdict},
+    peers,
     scaling::{EVERY_GROUP, Kind, Note, PlanFailure},
     shown::{address, excerpt},
 };
@@ -617,10 +618,7 @@ pub(super) fn proxy_stops() -> String {
 }
 
 pub(super) fn one_copy(own_app: Option<&str>) -> String {
-    format!(
-        "run one copy (fly scale count 1 -a {0}), or attach a lock: fly consul attach -a {0}",
-        own_app.unwrap_or(SOME_AUTOSCALER)
-    )
+    peers::advice(own_app.unwrap_or(SOME_AUTOSCALER))
 }
 
 pub(super) fn no_lock(setting: &str) -> String {

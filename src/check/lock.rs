@@ -43,12 +43,12 @@ pub fn lock(lock: &LockConfig, probe: Option<&Result<Option<Entry>, ProbeError>>
 }
 
 impl Report {
-    /// With this in place of what is said where there is no lock.
+    /// With this in place of what is said where nobody has tried it.
     #[must_use]
-    pub fn with_lock(mut self, lock: &Step) -> Self {
+    pub fn with(mut self, tried: &Step) -> Self {
         let steps = self.steps.iter_mut();
-        for step in steps.filter(|step| step.kind == StepKind::Lock) {
-            step.clone_from(lock);
+        for step in steps.filter(|step| step.kind == tried.kind) {
+            step.clone_from(tried);
         }
         self
     }

@@ -16,6 +16,7 @@ mod lock;
 mod machines;
 mod metrics;
 mod outcome;
+mod peers;
 mod proxy;
 mod report;
 mod seen;
@@ -31,6 +32,7 @@ pub use self::{
     expressions::worked_out,
     lock::lock,
     machines::left_out,
+    peers::peers,
     report::{Report, Status, Step, StepKind},
     seen::{Crowd, Fleet, Reading, Seen, Wanted},
     steps::steps,

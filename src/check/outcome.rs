@@ -98,10 +98,7 @@ pub(super) fn lock(own_app: Option<&str>) -> Step {
 
 /// Whether there are other copies.
 pub(super) fn peers() -> Step {
-    Step::skipped(
-        StepKind::Peers,
-        "this version cannot detect a second copy of itself",
-    )
+    Step::skipped(StepKind::Peers, "not asked whether a second copy runs")
 }
 
 /// A step of each kind behind `last`, where none of them was tried, and why. What is said of the lock and of other copies

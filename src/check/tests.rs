@@ -10,6 +10,7 @@ use crate::{
     collect::{CollectError, Sample},
     config::{CollectorConfig, CollectorKind, Config, ConfigErrors, Purpose, Sources, Spelling},
     labels::Operation,
+    lock::{ConsulError, ProbeError},
     machines::{ApiError, ApiErrorCause, AppAbout, TokenScope},
     scaling::{Busyness, InitialState, Kind, Machine, MachineConfig, Note, Now, Release, State},
     transport::TransportError,
@@ -467,14 +468,14 @@ fn what_waits_to_be_destroyed_waits_for_the_release_too() {
 }
 
 #[test]
-fn a_second_copy_is_not_looked_for_and_that_is_said_once() {
+fn without_asking_nothing_is_said_of_a_second_copy_but_what_to_do_without_a_lock() {
     let own = [None, Some("my-autoscaler")];
     for steps in own.map(|own_app| [outcome::lock(own_app), outcome::peers()]) {
         for step in &steps {
             assert_eq!(step.status, Status::Skipped);
         }
         assert!(steps[0].sentence.starts_with("no lock is configured"));
-        assert!(steps[1].sentence.starts_with("this version "));
+        assert!(steps[1].sentence.starts_with("not asked "));
         let hint = steps[0].hint.as_deref();
         assert_eq!(
             hint,
@@ -482,6 +483,98 @@ fn a_second_copy_is_not_looked_for_and_that_is_said_once() {
                 "run one copy (fly scale count 1 -a my-autoscaler), or attach a lock: fly consul attach -a my-autoscaler"
             )
         );
+    }
+}
+
+/// Settings, the answer, and what is said.
+type PeersCase = (
+    &'static [(&'static str, &'static str)],
+    Option<Result<usize, String>>,
+    Status,
+    &'static str,
+    Option<&'static str>,
+);
+
+#[test]
+fn a_second_copy_without_a_lock_is_a_failure_and_no_answer_is_none() {
+    const ON_FLY: &[(&str, &str)] = &[
+        ("FLY_APP_NAME", "my-autoscaler"),
+        ("FLY_MACHINE_ID", "e28"),
+        ("FLY_PROCESS_GROUP", "app"),
+    ];
+    const LOCK: (&str, &str) = ("FLY_CONSUL_URL", "https://:secret@consul.test/p/");
+    const DRY: (&str, &str) = ("FAS_DRY_RUN", "true");
+    let advice = "run one copy (fly scale count 1 -a my-autoscaler), or attach a lock: fly consul attach -a my-autoscaler";
+    let in_a_minute = "run one copy (fly scale count 1 -a my-autoscaler), or attach a lock: fly consul attach -a my-autoscaler\nif the autoscaler is being deployed just now, check again in a minute";
+    let cases: [PeersCase; 8] = [
+        (&[], Some(Ok(1)), Status::Ok, "one copy runs", None),
+        (
+            &[],
+            Some(Ok(2)),
+            Status::Failed,
+            "2 copies run without a lock (app.process.my-autoscaler.internal), and each of them acts",
+            Some(in_a_minute),
+        ),
+        (
+            &[DRY],
+            Some(Ok(3)),
+            Status::Warning,
+            "3 copies run (app.process.my-autoscaler.internal): a dry run does no harm",
+            Some(advice),
+        ),
+        (
+            &[],
+            Some(Err("no such name".to_owned())),
+            Status::Skipped,
+            "cannot tell whether a second copy runs: app.process.my-autoscaler.internal: no such name",
+            None,
+        ),
+        (
+            &[LOCK],
+            None,
+            Status::Skipped,
+            "with a lock any number of copies may run",
+            None,
+        ),
+        (
+            &[LOCK, DRY],
+            Some(Ok(2)),
+            Status::Warning,
+            "2 copies run",
+            Some(advice),
+        ),
+        (
+            &[("FLY_PROCESS_GROUP", "fly_app_console")],
+            None,
+            Status::Skipped,
+            "only on a machine of the autoscaler's own app",
+            None,
+        ),
+        (
+            &[("FLY_MACHINE_ID", "")],
+            None,
+            Status::Skipped,
+            "only on a machine of the autoscaler's own app",
+            None,
+        ),
+    ];
+    for (settings, answer, status, sentence, hint) in cases {
+        let mut scene = scene();
+        for (name, value) in ON_FLY.iter().chain(settings) {
+            scene = scene.set(name, value);
+        }
+        let config = scene.config().expect("it is valid");
+        let step = super::peers(&config, answer.as_ref());
+        assert_eq!(step.status, status, "{settings:?} {step:?}");
+        assert!(step.sentence.starts_with(sentence), "{settings:?} {step:?}");
+        assert_eq!(step.hint.as_deref(), hint, "{settings:?}");
+        let report = scene.report().with(&step);
+        let shown: Vec<_> = report
+            .steps
+            .iter()
+            .filter(|one| one.kind == StepKind::Peers)
+            .collect();
+        assert_eq!(shown, [&step]);
     }
 }
 
@@ -1733,6 +1826,34 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
         (
             "the process was suspended or starved of CPU",
             noted(&Note::StoodStill),
+        ),
+        (
+            "copies run without a lock",
+            vec![super::peers(
+                &scene()
+                    .set("FLY_APP_NAME", "my-autoscaler")
+                    .set("FLY_MACHINE_ID", "e28")
+                    .config()
+                    .expect("a valid configuration"),
+                Some(&Ok(2)),
+            )],
+        ),
+        (
+            "without the lock in Consul at",
+            vec![super::lock(
+                &scene()
+                    .set("FLY_CONSUL_URL", "http://:token@consul.test/prefix/")
+                    .config()
+                    .expect("a valid configuration")
+                    .lock
+                    .expect("a lock"),
+                Some(&Err(ProbeError {
+                    step: "register the node",
+                    source: ConsulError::Timeout {
+                        limit: Duration::from_millis(2500),
+                    },
+                })),
+            )],
         ),
         (
             "cannot confirm that it holds the lock",

@@ -36,6 +36,7 @@ use crate::{
     listener,
     machines::{Api, ApiError, AppAbout, AppClient, TokenScope},
     metrics::Metrics,
+    peers::{self, SystemNames},
     scaling::{Busyness, Machine, Now, Policy, Release, regions_of},
     shutdown::shutdown,
     stderr, telemetry,
@@ -168,7 +169,8 @@ async fn try_everything(
     }
     let port = port(config, transport.as_ref()).await;
     let mut steps = check::accepted(config, &port);
-    let lock = lock(config, &transport).await?;
+    let (lock, peers) = tokio::join!(lock(config, &transport), peers(config));
+    let lock = lock?;
     let report = match asker.fleets.as_slice() {
         [only] if asker.has_one_app(only) => asker.one(only).await,
         _ => report_of(asker.every_fleet().await),
@@ -178,10 +180,19 @@ async fn try_everything(
         steps,
         plan: report.plan,
     };
-    Ok(match lock {
-        Some(lock) => report.with_lock(&lock),
-        None => report,
-    })
+    let tried = lock.into_iter().chain([peers]);
+    Ok(tried.fold(report, |report, step| report.with(&step)))
+}
+
+/// Looks for other copies, where two would do harm.
+async fn peers(config: &Config) -> Step {
+    let name = config.own.copies();
+    let name = name.filter(|_| config.lock.is_none() || config.api.dry_run);
+    let answer = match name {
+        Some(name) => Some(peers::count(&SystemNames, &name).await),
+        None => None,
+    };
+    check::peers(config, answer.as_ref())
 }
 
 /// Tries the lock, where one is configured, with a key of its own.

@@ -634,6 +634,18 @@ pub struct OwnMachine {
     pub region: Option<String>,
 }
 
+impl OwnMachine {
+    /// The name in Fly's DNS that has an address for each copy that runs; `None` where this is no copy's machine: outside of
+    /// Fly, and in those that Fly makes for a console or a command of a release.
+    #[must_use]
+    pub fn copies(&self) -> Option<String> {
+        let (app, _) = self.app.as_ref().zip(self.machine.as_ref())?;
+        let group = &self.process_group;
+        let is_for_a_command = group.starts_with("fly_app_");
+        (!is_for_a_command).then(|| format!("{group}.process.{app}.internal"))
+    }
+}
+
 /// The lock by which one of several copies writes.
 #[derive(Debug, Clone)]
 pub struct LockConfig {

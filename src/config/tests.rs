@@ -526,6 +526,33 @@ fn the_file_with_every_key_means_what_it_says() {
     assert_eq!(shown, "*** *** application/json *** *** verify-full worker");
 }
 
+#[test]
+fn the_copies_have_a_name_on_fly_alone() {
+    let own = |app: Option<&str>, machine: Option<&str>, group: &str| OwnMachine {
+        app: app.map(str::to_owned),
+        machine: machine.map(str::to_owned),
+        process_group: group.to_owned(),
+        region: None,
+    };
+    let (app, machine) = (Some("my-autoscaler"), Some("e28"));
+    assert_eq!(
+        own(app, machine, "app").copies().as_deref(),
+        Some("app.process.my-autoscaler.internal")
+    );
+    for (app, machine, group) in [
+        (None, machine, "app"),
+        (app, None, "app"),
+        (app, machine, "fly_app_console"),
+        (app, machine, "fly_app_release_command"),
+    ] {
+        assert_eq!(
+            own(app, machine, group).copies(),
+            None,
+            "{app:?} {machine:?} {group}"
+        );
+    }
+}
+
 /// The parts of a lock: address, token, prefix, name, and the setting that it is from.
 fn lock(changes: &Changes, file: Option<&str>) -> Option<[String; 5]> {
     let LockConfig {

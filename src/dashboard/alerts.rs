@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::{
     labels::PassError,
     metrics::series::{
-        BUILD_INFO, CREATES, DESTROYS, FAILING_PASSES, LAST_SUCCESS, PASS_ERRORS, Series,
+        API_REQUESTS, BUILD_INFO, CREATES, DESTROYS, FAILING_PASSES, LAST_SUCCESS, LEADER,
+        PASS_ERRORS, PEERS, Series,
     },
 };
 
@@ -86,7 +87,18 @@ pub fn rules() -> Vec<Rule> {
             "FlyAutoscalerScalesNothing",
             format!("absent({LAST_SUCCESS}) and on () {BUILD_INFO}"),
             "fly-autoscaler scales no app",
-            "No app has a series: the apps of a wildcard have not been listed since the start, or none matches. `/readyz` says why.",
+            "No app has a series: the apps of a wildcard have not been listed since the start, none matches, or no copy holds the \
+             lock. `/readyz` says why.",
+        ),
+        critical(
+            "FlyAutoscalerNobodyWrites",
+            // In a dry run nobody leads either, but Consul is not asked.
+            format!(
+                r#"sum by (app) ({LEADER}) == 0 and on (app) sum by (app) (increase({API_REQUESTS}{{api="consul"}}[15m])) > 0"#
+            ),
+            "No copy of fly-autoscaler holds the lock",
+            "Nothing is created, destroyed, started or stopped. Most often Consul does not answer, or its token is refused: the \
+             page and `/readyz` say which. One copy without a lock scales meanwhile: `fly scale count 1`, and FAS_LOCK_URL=none.",
         ),
         critical(
             "FlyAutoscalerNoSuccess",
@@ -101,6 +113,13 @@ pub fn rules() -> Vec<Rule> {
             "{{ $labels.app }}/{{ $labels.group }}{{ with $labels.region }}/{{ . }}{{ end }}: {{ $value }} passes in a row have failed",
             "The app is not scaled, or not wholly. The log and the page say why: most often a metric that has no value, or a \
              server that does not answer.",
+        ),
+        warning(
+            "FlyAutoscalerSecondCopy",
+            format!("{PEERS} > 0"),
+            "A second copy of fly-autoscaler runs without a lock",
+            "Each copy acts, so that what is missing is created twice, and the surplus goes later. Run one copy \
+             (`fly scale count 1`), or attach a lock (`fly consul attach`).",
         ),
         warning(
             "FlyAutoscalerErrors",

@@ -7,7 +7,7 @@ use crate::{
     metrics::{
         Metrics,
         series::{
-            self, ALL, GROUP, LEADER, LOCK_CHANGES, LOCK_RENEWAL, MACHINES, OF_PROCESS,
+            self, ALL, GROUP, LOCK_CHANGES, LOCK_RENEWAL, MACHINES, OF_PROCESS,
             PROCESS_VIRTUAL_MEMORY, REGION, Series, SeriesKind,
         },
     },
@@ -15,14 +15,10 @@ use crate::{
 };
 
 /// Series without a place in dashboard or rules, and why.
-const LEFT_OUT: [(Series, &str); 4] = [
+const LEFT_OUT: [(Series, &str); 3] = [
     (
         PROCESS_VIRTUAL_MEMORY,
         "what is mapped says nothing of what is used",
-    ),
-    (
-        LEADER,
-        "most run one copy, and without a lock it is always 1",
     ),
     (LOCK_CHANGES, "a deploy of several copies changes it"),
     (

@@ -325,6 +325,15 @@ impl Contest {
         })
     }
 
+    /// What another copy says of itself that holds the lock, as far as that is known.
+    #[must_use]
+    pub fn behind(&self) -> Option<&str> {
+        let session = self.session.as_ref()?;
+        let view = self.view.as_ref()?;
+        let entry = view.entry.as_ref()?;
+        view.is_anothers(&session.id).then_some(&*entry.value)
+    }
+
     /// When the last renewal was sent that succeeded.
     #[must_use]
     pub fn renewed(&self) -> Option<Now> {

@@ -9,16 +9,23 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use super::contest::{Held, Term, WRITE_LIMIT};
+use super::{
+    contest::{Held, Loss, Term, WRITE_LIMIT},
+    role::{Lost, Role, Silence},
+};
 use crate::clock::Clock;
 
 /// How long Consul may be silent before this copy is not ready.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long Consul may be silent before that is shown: a call or two may fail.
+const HICCUP: Duration = Duration::from_secs(10);
 
 /// Whether writes may begin; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +43,12 @@ pub(super) struct Shared {
 
 struct Standing {
     held: Option<Held>,
+    /// Since when, on the wall.
+    since: Option<Timestamp>,
+    /// Behind whom this copy stands by, as the key has it.
+    behind: Option<String>,
+    /// How the lock was lost that is not held again.
+    lost: Option<Lost>,
     /// When Consul last answered something of use.
     answered: Instant,
     /// Why the last call came to nothing, unless one has succeeded since.
@@ -64,6 +77,9 @@ impl Gate {
         let (asks, asked) = mpsc::unbounded_channel();
         let standing = Standing {
             held: None,
+            since: None,
+            behind: None,
+            lost: None,
             answered: Instant::now(),
             trouble: None,
         };
@@ -118,6 +134,26 @@ impl Gate {
         self.term().is_none()
     }
 
+    /// What this copy is among the others; `None`: there is no lock.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        let shared = self.0.as_ref()?;
+        let holds = shared.term().is_some();
+        let standing = shared.standing();
+        let silent = standing.answered.elapsed();
+        let trouble = standing.trouble.as_ref().filter(|_| silent >= HICCUP);
+        let wall = shared.clock.now().wall;
+        Some(Role {
+            holds_since: standing.since.filter(|_| holds),
+            behind: standing.behind.clone().filter(|_| !holds),
+            lost: standing.lost.filter(|_| !holds),
+            silence: trouble.map(|why| Silence {
+                since: wall.checked_sub(silent).unwrap_or(wall),
+                why: why.clone(),
+            }),
+        })
+    }
+
     /// Whether Consul answers.
     ///
     /// # Errors
@@ -151,6 +187,25 @@ impl Shared {
 
     pub(super) fn hold(&self, held: Option<Held>) {
         self.standing().held = held;
+    }
+
+    /// Tells behind whom this copy stands by.
+    pub(super) fn stands_behind(&self, behind: Option<&str>) {
+        let mut standing = self.standing();
+        if standing.behind.as_deref() != behind {
+            standing.behind = behind.map(str::to_owned);
+        }
+    }
+
+    pub(super) fn acquired(&self) {
+        let mut standing = self.standing();
+        standing.since = Some(self.clock.now().wall);
+        standing.lost = None;
+    }
+
+    pub(super) fn lost(&self, how: Loss) {
+        let at = self.clock.now().wall;
+        self.standing().lost = Some(Lost { at, how });
     }
 
     pub(super) fn answered(&self) {

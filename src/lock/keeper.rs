@@ -255,6 +255,7 @@ impl Keeper {
         self.contest.look(self.clock.now());
         self.shared
             .hold(self.contest.held().filter(|_| !self.shutdown.is_set()));
+        self.shared.stands_behind(self.contest.behind());
         self.metrics.leads(self.contest.held().is_some());
         if let Some(renewed) = self.contest.renewed() {
             self.metrics.lock_renewed(renewed.wall);
@@ -280,6 +281,7 @@ impl Keeper {
         match change {
             Change::Acquired => {
                 self.metrics.lock_changed(LockChange::Acquired);
+                self.shared.acquired();
                 tracing::info!("this copy holds the lock {key}: it writes from its next pass on");
             }
             Change::Released => {
@@ -287,18 +289,13 @@ impl Keeper {
                 tracing::info!("this copy gives the lock {key} back");
             }
             Change::Lost(why) => {
-                let (reason, words) = match why {
-                    Loss::NotRenewed => (
-                        LockChange::Expired,
-                        "it could not be renewed in time, or the machine was suspended",
-                    ),
-                    Loss::SessionOver => (LockChange::Expired, "Consul has ended its session"),
-                    Loss::Taken => (
-                        LockChange::Taken,
-                        "the key is another copy's, or was changed by hand",
-                    ),
+                let reason = match why {
+                    Loss::NotRenewed | Loss::SessionOver => LockChange::Expired,
+                    Loss::Taken => LockChange::Taken,
                 };
+                let words = why.words();
                 self.metrics.lock_changed(reason);
+                self.shared.lost(why);
                 tracing::warn!(
                     reason = reason.as_str(),
                     "this copy has lost the lock {key}: {words}; it stands by and competes again"

@@ -7,6 +7,7 @@
 //! - [`consul`]: the calls, over the seam of [`crate::transport`].
 //! - [`keeper`]: makes the calls of the one with the other.
 //! - [`gate`]: what everything else asks: whether a write may begin.
+//! - [`role`]: what a copy is among the others, for whoever looks.
 //!
 //! Deliberately absent: who writes what. A copy that stands by looks and plans like the one that holds the lock; what is
 //! held back from it is writing, in one place in the client of the Machines API.
@@ -15,6 +16,7 @@ pub mod consul;
 pub mod contest;
 pub mod gate;
 pub mod keeper;
+pub mod role;
 #[cfg(test)]
 mod tests;
 
@@ -23,4 +25,5 @@ pub use self::{
     contest::{Entry, Term},
     gate::Gate,
     keeper::{Account, Keeper, KeeperOptions, Running},
+    role::Role,
 };

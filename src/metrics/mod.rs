@@ -41,6 +41,7 @@ pub struct Metrics {
     leader: Gauge,
     lock_changes: IntCounterVec,
     lock_renewal: Gauge,
+    peers: Gauge,
 }
 
 /// The API that a lock is kept by, as the metric label says.
@@ -73,6 +74,7 @@ impl Metrics {
             leader: gauge(&registry, series::LEADER),
             lock_changes: counters(&registry, series::LOCK_CHANGES),
             lock_renewal: gauge(&registry, series::LOCK_RENEWAL),
+            peers: gauge(&registry, series::PEERS),
             registry,
         };
         metrics.begin();
@@ -214,6 +216,12 @@ impl Metrics {
     /// A renewal succeeded that was sent then.
     pub fn lock_renewed(&self, sent: Timestamp) {
         self.lock_renewal.set(sent.as_duration().as_secs_f64());
+    }
+
+    /// So many other copies run without a lock.
+    pub fn peers(&self, others: usize) {
+        self.peers
+            .set(f64::from(u32::try_from(others).unwrap_or(u32::MAX)));
     }
 
     /// Writes the series in the Prometheus text format.

@@ -197,11 +197,18 @@ pub const LOCK_RENEWAL: Series = series(
     "When the last renewal was sent that Consul answered, as a Unix time; 0 while none was, and without a lock.",
     &[],
 );
+/// Other copies.
+pub const PEERS: Series = series(
+    Gauge,
+    "fas_peers",
+    "How many other copies Fly's DNS has shown for a minute, where there is no lock; with one, in a dry run and outside of Fly 0.",
+    &[],
+);
 /// Which build this is.
 pub const BUILD_INFO: Series = series(Gauge, "fas_build_info", "1.", &["version"]);
 
 /// Every series there is but those of the process.
-pub const ALL: [Series; 19] = [
+pub const ALL: [Series; 20] = [
     RECONCILES,
     CREATES,
     DESTROYS,
@@ -220,6 +227,7 @@ pub const ALL: [Series; 19] = [
     LEADER,
     LOCK_CHANGES,
     LOCK_RENEWAL,
+    PEERS,
     BUILD_INFO,
 ];
 

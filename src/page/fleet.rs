@@ -83,7 +83,7 @@ fn one(fleet: &Fleet, ids: Ids, status: &Status, daemon: &Daemon) -> Markup {
 fn problems(fleet: &Fleet, daemon: &Daemon) -> Markup {
     let mut found: Vec<(bool, String, Option<Cow<'static, str>>)> = Vec::new();
     // Where this fleet's own pass failed, that is said below.
-    if let Err(why) = &daemon.readiness
+    if let Err(why) = &daemon.copy.readiness
         && fleet
             .last_pass
             .as_ref()

@@ -249,7 +249,7 @@ fn nothing_yet(status: &Status, daemon: &Daemon) -> Markup {
         .map_or_else(String::new, |settings| settings.app_pattern.clone());
     html! {
         p { "Waiting for the list of the organization's apps; those that match " code { (pattern) } " will be shown here." }
-        @if let Err(why) = &daemon.readiness { p.soft { (prose(why)) } }
+        @if let Err(why) = &daemon.copy.readiness { p.soft { (prose(why)) } }
     }
 }
 

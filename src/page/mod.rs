@@ -6,9 +6,10 @@
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
-use crate::status::{Demo, shown_name as name, shown_sentence as sentence};
+use crate::status::{Demo, ThisCopy, shown_name as name, shown_sentence as sentence};
 
 mod advice;
+mod copy;
 mod demo;
 mod fleet;
 mod headline;
@@ -43,8 +44,8 @@ pub struct Daemon {
     pub now: Timestamp,
     /// When it began.
     pub started_at: Timestamp,
-    /// Whether passes succeed; else why not.
-    pub readiness: Result<(), String>,
+    /// How this copy stands.
+    pub copy: ThisCopy,
     /// `FAS_DRY_RUN`.
     pub dry_run: bool,
     /// Whether there are others beside the one that is shown.
@@ -80,6 +81,7 @@ fn page(title: &str, daemon: &Daemon, content: &Markup) -> Markup {
                         (time(daemon.started_at, daemon.now)) ". This page only shows, it changes nothing."
                     }
                     @if let Some(demo) = &daemon.demo { (demo::banner(demo, daemon.now)) }
+                    (copy::banner(daemon))
                     @if daemon.dry_run {
                         div.banner {
                             "Dry run: nothing is changed."

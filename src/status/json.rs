@@ -9,9 +9,13 @@ use std::{
 use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::{Fleet, PastDecision, Repeated, Status, history::Span, shown_name, shown_sentence};
+use super::{
+    Fleet, PastDecision, Repeated, Status, ThisCopy, history::Span, shown_name, shown_sentence,
+};
 use crate::{
     inventory::MachineView,
+    lock::{Account, Role},
+    peers::Others,
     scaling::{Bounds, Counts, Decision, ExpressionBand, Kind, Note, StateLabel, Target},
 };
 
@@ -41,14 +45,11 @@ impl Selection {
 }
 
 impl Status {
-    /// All fleets, or with `selection` those, in detail; `None` where there is none of that name. `readiness` is whether passes
-    /// succeed, else why not.
+    /// All fleets, or with `selection` those, in detail; `None` where there is none of that name.
     #[must_use]
-    pub fn json(
-        &self,
-        readiness: &Result<(), String>,
-        selection: Option<&Selection>,
-    ) -> Option<Vec<u8>> {
+    pub fn json(&self, copy: &ThisCopy, selection: Option<&Selection>) -> Option<Vec<u8>> {
+        let readiness = &copy.readiness;
+        let role = copy.role.as_ref();
         let settings = self.settings();
         let head = Head {
             version: env!("CARGO_PKG_VERSION"),
@@ -57,7 +58,9 @@ impl Status {
             ready: readiness.is_ok(),
             ready_reason: readiness.as_ref().err().map(|why| shown_sentence(why)),
             dry_run: settings.as_ref().is_some_and(|settings| settings.dry_run),
-            role: "alone",
+            role: role.map_or("alone", Role::as_str),
+            lock: role.map(LockJson::of),
+            others: copy.others.as_ref().map(OthersJson::of),
             interval_s: settings
                 .as_ref()
                 .map(|settings| settings.interval.as_secs_f64()),
@@ -146,7 +149,35 @@ struct Head {
     ready_reason: Option<String>,
     dry_run: bool,
     role: &'static str,
+    lock: Option<LockJson>,
+    others: Option<OthersJson>,
     interval_s: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct LockJson {
+    sentence: String,
+    held_since: Option<String>,
+    holder: Option<HolderJson>,
+    lost_at: Option<String>,
+    lost_reason: Option<&'static str>,
+    consul_silent_since: Option<String>,
+    consul_error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct HolderJson {
+    machine: Option<String>,
+    region: Option<String>,
+    version: String,
+    apps: String,
+}
+
+#[derive(Serialize)]
+struct OthersJson {
+    sentence: String,
+    count: usize,
+    since: String,
 }
 
 #[derive(Serialize)]
@@ -296,6 +327,37 @@ impl Serialize for Pairs {
             map.serialize_entry(key, count)?;
         }
         map.end()
+    }
+}
+
+impl LockJson {
+    fn of(role: &Role) -> Self {
+        let account = role.behind.as_deref().and_then(Account::read);
+        let silence = role.silence.as_ref();
+        Self {
+            sentence: shown_sentence(&role.sentence()),
+            held_since: role.holds_since.map(at),
+            holder: account.map(|account| HolderJson {
+                machine: account.machine.as_deref().map(shown_name),
+                region: account.region.as_deref().map(shown_name),
+                version: shown_name(&account.version),
+                apps: shown_sentence(&account.apps),
+            }),
+            lost_at: role.lost.map(|lost| at(lost.at)),
+            lost_reason: role.lost.map(|lost| lost.how.words()),
+            consul_silent_since: silence.map(|silence| at(silence.since)),
+            consul_error: silence.map(|silence| shown_sentence(&silence.why)),
+        }
+    }
+}
+
+impl OthersJson {
+    fn of(others: &Others) -> Self {
+        Self {
+            sentence: shown_sentence(&others.sentence()),
+            count: others.count,
+            since: at(others.since),
+        }
     }
 }
 

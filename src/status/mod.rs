@@ -13,6 +13,8 @@ use jiff::Timestamp;
 
 use crate::{
     clock::Clock,
+    lock::Role,
+    peers::Others,
     report::PassReport,
     scaling::{FleetName, TargetExpressions},
     shown,
@@ -40,6 +42,17 @@ pub struct Settings {
     pub app_pattern: String,
     /// The expressions of the only policy; `None`: there are several.
     pub targets: Option<Arc<TargetExpressions>>,
+}
+
+/// How this copy of the program stands at one moment.
+#[derive(Debug, Clone)]
+pub struct ThisCopy {
+    /// Whether passes succeed; else why not.
+    pub readiness: Result<(), String>,
+    /// What it is among those that share its lock; `None`: it has none.
+    pub role: Option<Role>,
+    /// Others that run beside it without a lock.
+    pub others: Option<Others>,
 }
 
 /// The record of all fleets; clones share it.

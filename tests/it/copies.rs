@@ -16,6 +16,7 @@ use fly_autoscaler::{
 };
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tracing::Level;
 
@@ -221,6 +222,105 @@ async fn one_of_two_copies_writes_and_the_other_looks_on() {
             format!(r#"fas_api_requests_total{{api="consul",operation="{name}",status="ok"}}"#);
         assert_eq!(copies.worlds[0].count(&series), read, "{name}");
     }
+}
+
+/// What `/api/status` says of a copy, and its page, without what else is there.
+async fn shown(world: &World) -> (Value, String) {
+    let (_, _, status) = world.get("/api/status").await;
+    let (_, _, page) = world.get("/").await;
+    (serde_json::from_str(&status).unwrap(), page)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_copy_shows_whether_it_acts_and_behind_whom_it_stands() {
+    let place = [
+        ("FLY_MACHINE_ID", "e2865"),
+        ("FLY_REGION", "ord"),
+        ("FLY_APP_NAME", "scaler"),
+    ];
+    let mut copies = Copies::running(2, 3.0, &place).await;
+    pass(60).await;
+    let (status, page) = shown(&copies.worlds[0]).await;
+    assert_eq!(status["role"], "active");
+    let since = status["lock"]["held_since"].as_str().unwrap();
+    assert!(since.starts_with("2026-01-02T03:04:05"), "{since}");
+    assert_eq!(status["lock"]["holder"], Value::Null);
+    assert!(
+        page.contains("This copy holds the lock: it acts. Since <time"),
+        "{page}"
+    );
+    assert!(!page.contains("stands by"), "{page}");
+    assert_eq!(copies.worlds[0].get("/readyz").await.2, "ready\n");
+
+    copies.depth(4.0);
+    copies.lines[0].no_fly.store(true, Ordering::Relaxed);
+    pass(30).await;
+    let version = env!("CARGO_PKG_VERSION");
+    let (status, page) = shown(&copies.worlds[1]).await;
+    assert_eq!(status["role"], "standby");
+    assert_eq!(status["lock"]["held_since"], Value::Null);
+    assert_eq!(
+        status["lock"]["holder"],
+        json!({"machine": "e2865", "region": "ord", "version": version, "apps": APP})
+    );
+    let sentence = format!(
+        "This copy stands by and changes nothing: the lock is held by machine e2865 in ord, version {version}."
+    );
+    assert_eq!(status["lock"]["sentence"], sentence);
+    assert!(page.contains(&sentence), "{page}");
+    assert!(
+        page.contains("Nothing that is shown here was done by it"),
+        "{page}"
+    );
+    // What it would do is no more than that.
+    assert!(
+        page.contains("Standing by, would create 1 machine"),
+        "{page}"
+    );
+    let decision = &status["fleets"][0]["decision"];
+    assert_eq!(decision["decision"], "no_scale", "{decision}");
+    assert_eq!(
+        copies.worlds[1].get("/readyz").await.2,
+        "ready (standing by: this copy changes nothing)\n"
+    );
+
+    // Without Consul it is not known who holds the lock, and how this one lost it is.
+    for line in &copies.lines {
+        line.no_consul.store(true, Ordering::Relaxed);
+    }
+    let cut = copies.worlds[0].admin.status.clock().now().wall;
+    pass(30).await;
+    let (status, page) = shown(&copies.worlds[0]).await;
+    assert_eq!(status["role"], "standby");
+    assert_eq!(status["lock"]["holder"], Value::Null);
+    assert_eq!(
+        status["lock"]["lost_reason"],
+        "it could not be renewed in time, or the machine was suspended"
+    );
+    let lost: jiff::Timestamp = status["lock"]["lost_at"].as_str().unwrap().parse().unwrap();
+    let after = lost.duration_since(cut).as_secs_f64();
+    assert!((5.0..=10.0).contains(&after), "{after}");
+    assert!(page.contains("nobody is known to hold the lock"), "{page}");
+    assert!(page.contains("It lost the lock at <time"), "{page}");
+    let since = status["lock"]["consul_silent_since"].as_str().unwrap();
+    let since: jiff::Timestamp = since.parse().unwrap();
+    let before = cut.duration_since(since).as_secs_f64();
+    assert!((0.0..=5.0).contains(&before), "{before}");
+    assert!(page.contains("Consul does not answer: no copy"), "{page}");
+    assert!(page.contains("the connection was lost"), "{page}");
+
+    for line in &copies.lines {
+        line.no_consul.store(false, Ordering::Relaxed);
+    }
+    copies.lines[0].no_fly.store(false, Ordering::Relaxed);
+    pass(60).await;
+    let leader = copies.leaders()[0];
+    let (status, page) = shown(&copies.worlds[leader]).await;
+    assert_eq!(status["lock"]["lost_at"], Value::Null);
+    assert_eq!(status["lock"]["consul_silent_since"], Value::Null);
+    assert!(!page.contains("lost the lock"), "{page}");
+    assert!(!page.contains("Consul does not answer"), "{page}");
+    copies.worlds[leader].stop().await;
 }
 
 #[tokio::test(start_paused = true)]

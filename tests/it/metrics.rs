@@ -73,6 +73,7 @@ const CLOSED: &[Closed] = &[
     ),
     ("fas_leader", &[]),
     ("fas_lock_last_renewal_timestamp_seconds", &[]),
+    ("fas_peers", &[]),
     ("fas_pass_duration_seconds_count", &[]),
     ("fas_pass_duration_seconds_sum", &[]),
 ];

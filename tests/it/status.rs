@@ -43,6 +43,8 @@ async fn before_the_first_pass_is_over_nothing_is_known_and_no_key_is_missing() 
             "ready_reason": "no pass has succeeded yet: no pass has finished yet",
             "dry_run": false,
             "role": "alone",
+            "lock": null,
+            "others": null,
             "interval_s": 15.0,
             "fleets": [{
                 "app": APP,

@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
+    ("peers", &["clock", "error_chain", "metrics", "scaling"]),
     (
         "machines",
         &[
@@ -113,7 +114,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "inventory",
             "labels",
+            "lock",
             "metrics",
+            "peers",
             "report",
             "scaling",
             "shown",
@@ -164,7 +167,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["clock", "health", "metrics", "page", "shown", "status"],
+        &[
+            "clock", "health", "metrics", "page", "peers", "shown", "status",
+        ],
     ),
     ("chart", &[]),
     (
@@ -186,6 +191,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "lock",
             "machines",
             "metrics",
+            "peers",
             "pool",
             "reconcile",
             "shutdown",
@@ -205,6 +211,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "json",
             "lock",
             "machines",
+            "peers",
             "scaling",
             "shown",
         ],
@@ -230,6 +237,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "machines",
             "metrics",
             "pass_log",
+            "peers",
             "report",
             "scaling",
             "shown",

@@ -87,6 +87,39 @@ async fn a_fleet_is_readable_by_dark_and_by_daylight() {
     is_readable(&fleet_page()).await;
 }
 
+/// A copy that stands by behind another one, and to which Consul does not answer any more.
+fn standby() -> World {
+    let lock = "http://:5e5a3e00-1111-4222-8333-444455556666@simulator/scaler-23sxdf/";
+    let world = World::queue(
+        3.0,
+        &[
+            ("FAS_CREATED_MACHINE_COUNT", "queue_depth"),
+            ("FLY_CONSUL_URL", lock),
+        ],
+    );
+    let mut platform = world.platform();
+    platform
+        .add_machine(APP, NewMachine::in_region("ord"))
+        .unwrap();
+    platform.consul_mut().lock_key(
+        "scaler-23sxdf/fly-autoscaler/app/lock",
+        r#"{"machine":"148e","region":"ord","version":"0.1.0","apps":"my-target-app"}"#,
+    );
+    drop(platform);
+    world
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and its driver"]
+async fn a_standby_without_consul_is_readable_by_dark_and_by_daylight() {
+    let served = Served::after(60, standby);
+    served.go_on(60, |world| {
+        world.platform().consul_mut().set_leader(false);
+    });
+    is_readable(&served).await;
+    fits(&served, &["/"]).await;
+}
+
 #[tokio::test]
 #[ignore = "needs chromium and its driver"]
 async fn the_list_is_readable_by_dark_and_by_daylight() {

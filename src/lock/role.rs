@@ -1,0 +1,119 @@
+//! What a copy is among the others, for whoever looks at it.
+
+use jiff::Timestamp;
+
+use super::{contest::Loss, keeper::Account};
+
+/// What this copy is among those that share its lock, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Role {
+    /// Since when this copy has held the lock and may write; `None`: it stands by.
+    pub holds_since: Option<Timestamp>,
+    /// What another copy says of itself in the key that holds the lock, as far as this one knows.
+    pub behind: Option<String>,
+    /// How this copy lost the lock, until it has it again.
+    pub lost: Option<Lost>,
+    /// That Consul does not answer.
+    pub silence: Option<Silence>,
+}
+
+/// When and how a copy lost the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub how: Loss,
+}
+
+/// Since when Consul does not answer, and what comes instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// When the last answer of use came.
+    pub since: Timestamp,
+    /// Why the last call came to nothing.
+    pub why: String,
+}
+
+impl Role {
+    /// Whether this copy may write.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.holds_since.is_some()
+    }
+
+    /// The word of it in JSON.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        if self.holds() { "active" } else { "standby" }
+    }
+
+    /// In one sentence who acts.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        if self.holds() {
+            return "This copy holds the lock: it acts.".to_owned();
+        }
+        match &self.behind {
+            Some(account) => format!(
+                "This copy stands by and changes nothing: the lock is held by {}.",
+                Account::who(account)
+            ),
+            None => "This copy stands by and changes nothing: nobody is known to hold the lock."
+                .to_owned(),
+        }
+    }
+}
+
+impl Loss {
+    /// Why it was lost, in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NotRenewed => "it could not be renewed in time, or the machine was suspended",
+            Self::SessionOver => "Consul has ended its session",
+            Self::Taken => "the key is another copy's, or was changed by hand",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_is_told_in_a_sentence() {
+        let account = r#"{"machine":"e2865","region":"ord","version":"1.2.3","apps":"web"}"#;
+        let standby = |behind: Option<&str>| Role {
+            behind: behind.map(str::to_owned),
+            ..Role::default()
+        };
+        let holder = Role {
+            holds_since: Some(Timestamp::UNIX_EPOCH),
+            ..Role::default()
+        };
+        for (role, word, sentence) in [
+            (holder, "active", "This copy holds the lock: it acts."),
+            (
+                standby(None),
+                "standby",
+                "This copy stands by and changes nothing: nobody is known to hold the lock.",
+            ),
+            (
+                standby(Some(account)),
+                "standby",
+                "This copy stands by and changes nothing: the lock is held by machine e2865 in ord, version 1.2.3.",
+            ),
+            (
+                standby(Some("graffiti")),
+                "standby",
+                "This copy stands by and changes nothing: the lock is held by somebody who does not say who it is.",
+            ),
+        ] {
+            assert_eq!(
+                (role.as_str(), role.sentence()),
+                (word, sentence.to_owned())
+            );
+        }
+    }
+}
