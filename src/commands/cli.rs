@@ -11,7 +11,7 @@ use clap::{
 use crate::{
     backtest::MOST_MACHINES,
     config,
-    demo::{MOST_APPS, Speed},
+    demo::{MOST_APPS, MOST_COPIES, Speed},
     expr,
 };
 
@@ -191,6 +191,9 @@ pub struct DemoOptions {
     /// How many apps there are, from 1 to 500; N times FACTOR is at most 2500.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1, MOST_APPS))]
     pub apps: u16,
+    /// How many copies of the autoscaler run, from 1 to 3; several take turns by a lock, and each has a page.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1, MOST_COPIES))]
+    pub copies: u8,
     /// Give each region targets of its own (`FAS_PER_REGION`): each keeps a spare machine.
     #[arg(long)]
     pub regions: bool,
@@ -200,7 +203,7 @@ pub struct DemoOptions {
     /// Stop after this many seconds; 0: run until interrupted.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = within(0, LONGEST_DEMO))]
     pub seconds: u64,
-    /// The port of the page and of /metrics on 127.0.0.1; 0: any free one.
+    /// The port of the page and of /metrics on 127.0.0.1, that of further copies the next ones; 0: any free ones.
     #[arg(long, value_name = "PORT", default_value_t = 0, value_parser = within(0, u16::MAX))]
     pub port: u16,
 }

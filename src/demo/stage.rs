@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{
     director::LOOK,
+    relay,
     script::{DAY, Event, Speed},
 };
 use crate::sim::{
@@ -21,6 +22,9 @@ pub const MOST_APPS: u16 = 500;
 /// The most apps times the speed. A release build on one core keeps up with it: some 1,700 passes a second.
 const MOST_WORK: f64 = 2_500.0;
 
+/// The most copies of the daemon that there may be.
+pub const MOST_COPIES: u8 = 3;
+
 /// The app that is deployed in the story; the others are called alike, with a number.
 pub const APP: &str = "my-target-app";
 
@@ -33,6 +37,8 @@ pub const FAILING: &str = "ams";
 const ORG: &str = "demo";
 const API_TOKEN: &str = "fm2_demo_machines";
 const PROMETHEUS_TOKEN: &str = "fm2_demo_metrics";
+const CONSUL_TOKEN: &str = "demo-consul-token";
+const CONSUL_PREFIX: &str = "my-autoscaler/";
 
 /// Requests that one machine takes at once before the proxy wakes another.
 const SOFT_LIMIT: u32 = 10;
@@ -59,6 +65,8 @@ pub struct Cast {
     pub speed: Speed,
     /// Whether each region has targets of its own.
     pub regions: bool,
+    /// How many copies of the daemon there are; at least 1. Several take turns by a lock.
+    pub copies: u8,
 }
 
 impl Cast {
@@ -69,12 +77,19 @@ impl Cast {
     /// With what would be possible.
     pub fn check(self) -> Result<(), String> {
         let factor = self.speed.factor();
-        let most = (MOST_WORK / factor).min(f64::from(MOST_APPS)).floor();
+        // Each copy makes all passes.
+        let most = (MOST_WORK / factor / f64::from(self.copies.max(1)))
+            .min(f64::from(MOST_APPS))
+            .floor();
         if f64::from(self.apps) <= most {
             return Ok(());
         }
+        let copies = match self.copies {
+            0 | 1 => String::new(),
+            copies => format!(" with --copies {copies}"),
+        };
         Err(format!(
-            "--apps {} is too many for --speed {factor}: at most {most} at this speed",
+            "--apps {} is too many for --speed {factor}{copies}: at most {most} at this speed",
             self.apps
         ))
     }
@@ -106,6 +121,12 @@ impl Cast {
 
     /// Sets the platform up: of each app one started machine, at dawn.
     pub fn set(self, platform: &mut Platform) {
+        if self.copies > 1 {
+            let consul = platform.consul_mut();
+            consul.set_token(CONSUL_TOKEN, CONSUL_PREFIX);
+            // The daemon renews its session at life's pace, however fast the platform's time passes.
+            consul.set_pace(self.speed.pace());
+        }
         let mut random = Random::new(self.seed);
         for (number, app) in self.names().enumerate() {
             platform.add_app(&app, ORG);
@@ -150,6 +171,21 @@ impl Cast {
             };
             platform.set_traffic(&app, curve.curve());
         }
+    }
+
+    /// What else a copy is told, by its number from 0, with the platform on `host`: who it is, and where its lock is. One alone
+    /// has none.
+    #[must_use]
+    pub fn settings_of_copy(self, copy: usize, host: &str) -> Vec<(&'static str, String)> {
+        if self.copies < 2 {
+            return Vec::new();
+        }
+        let consul = format!("http://:{CONSUL_TOKEN}@{host}/{CONSUL_PREFIX}");
+        vec![
+            ("FLY_CONSUL_URL", consul),
+            ("FLY_MACHINE_ID", relay::name(copy).replace(' ', "")),
+            ("FLY_REGION", HOME.to_owned()),
+        ]
     }
 
     /// The blueprint's settings for the daemon, with the platform behind `base` and times as fast as the platform's.
@@ -259,6 +295,7 @@ mod tests {
             seed: 1,
             speed: Speed::parse(speed).expect(speed),
             regions: false,
+            copies: 1,
         }
     }
 

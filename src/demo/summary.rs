@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use super::{
-    Cast, Event, Range, Tally,
+    Cast, Event, HandOvers, Range, Tally,
     director::counted,
     script::{clock, day_number},
     stage::FAILING,
@@ -16,6 +16,8 @@ pub struct Passes {
     pub count: u64,
     /// How often something went wrong in one, by the reason's label; reasons that never came up may be left out.
     pub errors: Vec<(&'static str, u64)>,
+    /// How often one copy followed another; `None`: there is one copy.
+    pub hand_overs: Option<HandOvers>,
 }
 
 /// Tells what has happened until `played`, a moment of the platform's time.
@@ -41,6 +43,7 @@ pub fn summary(cast: Cast, played: Duration, tally: &Tally, passes: &Passes) -> 
         times(tally, Event::Outage),
         counted(tally.refused_queries, "query")
     );
+    let hand_overs = passes.hand_overs.map(in_hand_overs);
     let lines = [
         ("apps", cast.apps.to_string()),
         ("passes", in_passes(passes)),
@@ -54,8 +57,10 @@ pub fn summary(cast: Cast, played: Duration, tally: &Tally, passes: &Passes) -> 
         ("failing region", region),
         ("deploy", deploys(tally)),
         ("Prometheus away", outage),
-        ("went wrong", went_wrong(tally, passes)),
     ];
+    let lines = lines.into_iter();
+    let lines = lines.chain(hand_overs.map(|told| ("hand-over", told)));
+    let lines = lines.chain([("went wrong", went_wrong(tally, passes))]);
     let mut text = format!("{head} (seed {}, speed {})", cast.seed, cast.speed.factor());
     for (name, value) in lines {
         // Writing to a string cannot fail.
@@ -75,6 +80,16 @@ fn in_passes(passes: &Passes) -> String {
         return format!("{}, all well", passes.count);
     }
     format!("{}; failed for: {}", passes.count, errors.join(", "))
+}
+
+fn in_hand_overs(hand_overs: HandOvers) -> String {
+    let HandOvers { count, longest } = hand_overs;
+    let times = counted(count, "time");
+    if count == 0 {
+        return times;
+    }
+    let longest = longest.as_secs_f64();
+    format!("{times}: another copy held the lock within {longest:.1} s")
 }
 
 /// Who did it.
@@ -136,6 +151,11 @@ fn went_wrong(tally: &Tally, passes: &Passes) -> String {
     if tally.machines.is_some_and(|machines| machines.fewest == 0) {
         wrong.push("there was no machine at all for a while".to_owned());
     }
+    let is_over = tally.ended.contains_key(&Event::Day);
+    let hand_overs = passes.hand_overs.filter(|_| is_over);
+    if hand_overs.is_some_and(|hand_overs| hand_overs.count == 0) {
+        wrong.push("no copy took over from another".to_owned());
+    }
     if wrong.is_empty() {
         return "nothing".to_owned();
     }
@@ -163,6 +183,7 @@ mod tests {
             seed: 7,
             speed: Speed::parse("2.5").expect("a speed"),
             regions: false,
+            copies: 1,
         }
     }
 
@@ -198,6 +219,7 @@ mod tests {
                 ("list", 0),
                 ("write", 1),
             ],
+            hand_overs: None,
         };
         (tally, passes)
     }
@@ -227,6 +249,23 @@ went wrong        nothing";
     }
 
     #[test]
+    fn several_copies_have_a_line_for_their_hand_overs() {
+        let (tally, mut passes) = of_a_day();
+        for (count, told) in [
+            (1, "1 time: another copy held the lock within 0.4 s"),
+            (0, "0 times"),
+        ] {
+            let longest = Duration::from_millis(400);
+            passes.hand_overs = Some(HandOvers { count, longest });
+            let text = summary(cast(), Duration::from_secs(2_400), &tally, &passes);
+            assert!(
+                text.contains(&format!("\nhand-over         {told}\n")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn a_demo_that_is_ended_early_says_when() {
         let text = summary(
             cast(),
@@ -247,7 +286,11 @@ went wrong        nothing";
     #[test]
     fn what_the_story_does_not_explain_went_wrong() {
         type Change = fn(&mut Tally, &mut Passes);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 7] = [
+            (
+                |_, passes| passes.hand_overs = Some(HandOvers::default()),
+                "no copy took over from another",
+            ),
             (
                 |tally, _| tally.refused_queries = 0,
                 "passes failed for the reason metric: 18; passes failed for the reason expression: 18",

@@ -55,6 +55,7 @@ pub struct Consul {
     missing: BTreeSet<ConsulRight>,
     has_leader: bool,
     honours_delays: bool,
+    pace: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -108,6 +109,7 @@ impl Consul {
             missing: BTreeSet::new(),
             has_leader: true,
             honours_delays: true,
+            pace: 1,
         }
     }
 
@@ -124,6 +126,17 @@ impl Consul {
         } else {
             self.missing.insert(right);
         }
+    }
+
+    /// Lets sessions live, and readers wait, so many times as long: for who lives at another pace than the platform's time.
+    /// Lock-delays are not longer.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is clamped"
+    )]
+    pub fn set_pace(&mut self, pace: f64) {
+        self.pace = pace.ceil().clamp(1.0, 1e6) as u32;
     }
 
     /// Without a leader every request is answered with 500.
@@ -253,7 +266,8 @@ impl Consul {
     fn refresh(&mut self, id: &str) {
         let now = self.now;
         if let Some(session) = self.sessions.get_mut(id) {
-            let life = self.random.between(session.ttl, session.ttl * 2);
+            let ttl = session.ttl * self.pace;
+            let life = self.random.between(ttl, ttl * 2);
             session.expires = now + life;
         }
     }
@@ -366,7 +380,7 @@ impl Consul {
         let order = KeyOrder {
             key,
             index: index.unwrap_or(0),
-            until: self.now + wait.min(LONGEST_WAIT),
+            until: self.now + wait.min(LONGEST_WAIT) * self.pace,
         };
         self.waited(&order).ok_or(order)
     }

@@ -1087,6 +1087,7 @@ fn the_demos_prometheus_has_a_history() {
         seed: 1,
         speed: Speed::parse("1").unwrap(),
         regions: false,
+        copies: 1,
     };
     let simulator = Simulator::new(&cast.options(Clock::System.now().wall));
     cast.set(&mut simulator.platform());

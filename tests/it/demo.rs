@@ -4,7 +4,9 @@
 use std::{collections::BTreeSet, process::Stdio};
 
 use fly_autoscaler::{
-    demo::{Cast, Director, Event, LOOK, Passes, Speed, script, stage, summary},
+    demo::{
+        Cast, Director, Event, LOOK, Move, Passes, Relay, Speed, relay, script, stage, summary,
+    },
     scaling::Note,
     sim::{Actor, ChangeKind, Clock, Operation, Options, Simulator},
 };
@@ -21,6 +23,7 @@ fn cast(apps: u16, seed: u64, speed: &str) -> Cast {
         seed,
         speed: Speed::parse(speed).unwrap(),
         regions: false,
+        copies: 1,
     }
 }
 
@@ -177,6 +180,7 @@ async fn every_event_of_the_day_has_its_effect() {
         let passes = Passes {
             count: day.world.admin.metrics.passes(),
             errors: day.world.admin.metrics.pass_errors(),
+            hand_overs: None,
         };
         let summary = summary(cast(1, seed, speed), day.director.played(), tally, &passes);
         assert!(
@@ -279,6 +283,123 @@ async fn several_apps_play_the_same_day() {
     let text = day.lines.join("\n");
     assert!(text.contains(" machines of 5 apps: "), "{text}");
     assert!(!text.contains("Fly Proxy wakes machine"), "{text}");
+}
+
+fn borrowed<'a>(all: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    all.iter().map(|(name, value)| (*name, &**value)).collect()
+}
+
+/// Of two copies the one that holds the lock is stopped at its hour; the other goes on, and the first stands by when it is back.
+#[tokio::test(start_paused = true)]
+async fn one_of_two_copies_is_stopped_and_the_other_goes_on() {
+    for speed in ["1", "10"] {
+        let cast = Cast {
+            copies: 2,
+            ..cast(1, 1, speed)
+        };
+        let settings = |copy| {
+            let own = cast.settings_of_copy(copy, "simulator");
+            let all = cast.settings("http://simulator").into_iter().chain(own);
+            all.collect::<Vec<_>>()
+        };
+        let options = cast.options(Options::default().epoch);
+        let first = World::with_options(&borrowed(&settings(0)), &options);
+        cast.set(&mut first.platform());
+        let second = first.copy_with(&borrowed(&settings(1)));
+        let mut worlds = [first, second];
+        for world in &mut worlds {
+            world.start_after(cast.speed.lived(stage::seen_after()));
+        }
+        let mut director = Director::new(cast, true);
+        let mut relay = Relay::new(cast.speed);
+        let (mut lines, mut stopped) = (Vec::new(), None);
+        let writes = |world: &World| -> u64 {
+            let of = |what| world.count(&format!(r#"fas_machine_{what}_count{{status="ok"}}"#));
+            of("create") + of("destroy")
+        };
+        while !director.is_done() {
+            director.look(&mut worlds[0].platform());
+            let now = worlds[0].platform().now();
+            let holder = worlds
+                .iter()
+                .position(|world| world.is_running() && world.series("fas_leader") == Some(1.0));
+            let (moves, told) = relay.look(now, holder);
+            lines.extend(told);
+            for one in moves {
+                match one {
+                    Move::Start(copy) => worlds[copy].start(),
+                    Move::Stop(copy) => {
+                        worlds[copy].stop().await;
+                        stopped = Some((copy, writes(&worlds[copy]), writes(&worlds[1 - copy])));
+                    }
+                }
+            }
+            tokio::time::sleep(cast.speed.lived(LOOK)).await;
+        }
+        let (stopped, of_it, of_other) = stopped.expect("a copy was stopped");
+        let other = 1 - stopped;
+        assert!(of_it > 0, "speed {speed}: it scaled in the morning");
+        assert_eq!(of_other, 0, "speed {speed}");
+        assert_eq!(writes(&worlds[stopped]), of_it, "speed {speed}");
+        assert!(
+            writes(&worlds[other]) > 5,
+            "speed {speed}: the other scales"
+        );
+        let hour = relay::HOURS.0;
+        let names = [relay::name(stopped), relay::name(other)];
+        let [first, second] = &names;
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(
+            lines[0].starts_with(&format!("copies: {hour:02}:0")),
+            "{lines:?}"
+        );
+        assert!(
+            lines[0].ends_with(&format!(
+                "{first}, which holds the lock, is stopped, as a deploy does it"
+            )),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].contains(&format!("{second} holds the lock, within ")),
+            "{lines:?}"
+        );
+        assert!(
+            lines[2].ends_with(&format!("{first} is started again, and stands by")),
+            "{lines:?}"
+        );
+        let page = async |copy: usize| worlds[copy].get("/").await.2;
+        let holds = "This copy holds the lock: it acts.";
+        let standing_by = format!(
+            "This copy stands by and changes nothing: the lock is held by machine copy{} in ord, version {}.",
+            other + 1,
+            env!("CARGO_PKG_VERSION")
+        );
+        assert!(page(other).await.contains(holds), "speed {speed}");
+        assert!(page(stopped).await.contains(&standing_by), "speed {speed}");
+        let metrics = worlds.each_ref().map(|world| &world.admin.metrics);
+        let passes = Passes {
+            count: metrics.iter().map(|metrics| metrics.passes()).sum(),
+            errors: metrics
+                .iter()
+                .flat_map(|metrics| metrics.pass_errors())
+                .collect(),
+            hand_overs: Some(relay.hand_overs()),
+        };
+        assert_eq!(relay.hand_overs().count, 1);
+        let summary = summary(cast, director.played(), director.tally(), &passes);
+        assert!(
+            summary.contains("\nhand-over         1 time: another copy held the lock within "),
+            "{summary}"
+        );
+        assert!(
+            summary.ends_with("\nwent wrong        nothing"),
+            "{summary}"
+        );
+        assert_eq!(director.tally().writes_during_deploys, 0);
+        for world in &mut worlds {
+            world.stop().await;
+        }
+    }
 }
 
 /// A newcomer who tries `check` on the demo's own platform is told of nothing that would have to be changed.
@@ -415,4 +536,45 @@ async fn the_program_prints_the_pages_address_plays_the_day_and_sums_it_up() {
     ] {
         assert!(rest[line].contains(part), "{rest:?}");
     }
+}
+
+/// Two copies have two pages, and the end says how often one followed the other.
+#[tokio::test]
+async fn the_program_shows_a_page_for_each_copy_and_a_hand_over() {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_fly-autoscaler"))
+        .args(["demo", "--once", "--speed", "30", "--copies", "2"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{out}{log}");
+    let pages: Vec<&str> = out
+        .lines()
+        .take_while(|line| line.starts_with("http://"))
+        .collect();
+    assert_eq!(pages.len(), 2, "{out}");
+    assert_ne!(pages[0], pages[1]);
+    let first_of_log = log.lines().next().unwrap_or_default();
+    assert!(
+        pages.iter().all(|page| first_of_log.contains(page)),
+        "{log}"
+    );
+    for part in [
+        " INFO 2 copies of the autoscaler take turns by a lock in Consul; ",
+        ", which holds the lock, is stopped, as a deploy does it",
+        " holds the lock, within ",
+        " is started again, and stands by",
+    ] {
+        assert_eq!(log.matches(part).count(), 1, "{part}\n{log}");
+    }
+    assert!(
+        out.contains("\nhand-over         1 time: another copy held the lock within "),
+        "{out}"
+    );
+    assert!(out.contains("\nwent wrong        nothing"), "{out}{log}");
+    assert!(!log.contains("demo-consul-token"), "{log}");
 }

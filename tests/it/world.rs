@@ -142,6 +142,19 @@ impl World {
         }
     }
 
+    /// As [`World::copy`], with settings that win over the same ones of this.
+    pub(crate) fn copy_with(&self, settings: &[(&str, &str)]) -> Self {
+        let own = settings
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let is_own = |name: &OsString| settings.iter().any(|(own, _)| *name == **own);
+        let others = self.settings.iter().filter(|(name, _)| !is_own(name));
+        let settings = others.cloned().chain(own).collect();
+        let mut copy = self.copy();
+        copy.settings = settings;
+        copy
+    }
+
     /// The platform, to set the scene or to look at it.
     pub(crate) fn platform(&self) -> std::sync::MutexGuard<'_, Platform> {
         self.simulator.platform()
