@@ -354,3 +354,63 @@ fn listen(address: MetricsAddress) -> anyhow::Result<TcpListener> {
     }
     bail!(anyhow::Error::new(error).context(cannot_listen(socket)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::config::{Purpose, Sources};
+
+    /// Where it runs, its settings there, and whether others are looked for.
+    type Case = (&'static str, &'static [(&'static str, &'static str)], bool);
+
+    #[test]
+    fn other_copies_are_looked_for_where_they_would_do_harm() {
+        let cases: [Case; 6] = [
+            ("on Fly", &[], true),
+            ("outside of Fly", &[("FLY_MACHINE_ID", "")], false),
+            (
+                "in a console",
+                &[("FLY_PROCESS_GROUP", "fly_app_console")],
+                false,
+            ),
+            (
+                "with a lock",
+                &[("FLY_CONSUL_URL", "http://:token@consul.test/prefix/")],
+                false,
+            ),
+            (
+                "with a lock that is not to be",
+                &[
+                    ("FLY_CONSUL_URL", "http://:token@consul.test/prefix/"),
+                    ("FAS_LOCK_URL", "none"),
+                ],
+                true,
+            ),
+            ("in a dry run", &[("FAS_DRY_RUN", "true")], false),
+        ];
+        for (name, settings, is_looked_for) in cases {
+            let all = [
+                ("FAS_APP_NAME", "web"),
+                ("FAS_API_TOKEN", "fm2_token"),
+                ("FAS_CREATED_MACHINE_COUNT", "1"),
+                ("FLY_APP_NAME", "scaler"),
+                ("FLY_MACHINE_ID", "e28"),
+                ("FLY_PROCESS_GROUP", "app"),
+            ];
+            let set = |name: &str| settings.iter().any(|(one, _)| *one == name);
+            let others = all.into_iter().filter(|(name, _)| !set(name));
+            let environment = others.chain(settings.iter().copied());
+            let environment =
+                environment.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+            let sources = Sources::new(environment, Purpose::Serve);
+            let config = Config::load(sources).expect("a valid configuration");
+            let admin = Admin::new(Clock::System, config.interval(), config.timeout());
+            let watch = watch(&config, &admin);
+            let looked_up = watch.map(|watch| watch.name);
+            let expected = is_looked_for.then(|| "app.process.scaler.internal".to_owned());
+            assert_eq!(looked_up, expected, "{name}");
+        }
+    }
+}

@@ -623,7 +623,8 @@ pub(super) fn one_copy(own_app: Option<&str>) -> String {
 
 pub(super) fn no_lock(setting: &str) -> String {
     format!(
-        "set {setting} again (fly consul attach); without it for a while: FAS_LOCK_URL=none, and one copy only"
+        "is {setting} right, and can this machine reach it? On Fly, fly consul attach sets it\n\
+         without a lock for a while: one copy only, and FAS_LOCK_URL=none"
     )
 }
 

@@ -101,13 +101,13 @@ pub(super) fn peers() -> Step {
     Step::skipped(StepKind::Peers, "not asked whether a second copy runs")
 }
 
-/// A step of each kind behind `last`, where none of them was tried, and why. What is said of the lock and of other copies
-/// needs no trying.
+/// A step of each kind behind `last`, where none of them was tried, and why. What is said where there is no lock needs no
+/// trying, but for a configuration that cannot be read: it may have one.
 pub(super) fn untried(last: StepKind, why: &str, own_app: Option<&str>) -> Vec<Step> {
     let kinds = StepKind::ALL.into_iter().filter(|kind| *kind > last);
     let steps = kinds.map(|kind| match kind {
-        StepKind::Lock => lock(own_app),
-        StepKind::Peers => peers(),
+        StepKind::Lock if last > StepKind::Configuration => lock(own_app),
+        StepKind::Peers if last > StepKind::Configuration => peers(),
         kind => Step::skipped(kind, why),
     });
     steps.collect()

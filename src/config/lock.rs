@@ -16,6 +16,18 @@ const NONE: &str = "none";
 /// How an address of Consul is written.
 const EXAMPLE: &str = "https://:TOKEN@consul.example.com/prefix/";
 
+/// Where locks are kept elsewhere. Only these schemes are repeated in a message: what else stands there may be a secret.
+const OTHERS: [&str; 8] = [
+    "consul",
+    "etcd",
+    "postgres",
+    "postgresql",
+    "redis",
+    "rediss",
+    "s3",
+    "zk",
+];
+
 /// The longest name of a lock, in bytes.
 const LONGEST_NAME: usize = 100;
 
@@ -30,6 +42,15 @@ pub(super) fn lock(
     let url = url.or(settings.fly_consul_url.as_ref());
     let name = name(problems, settings.lock_name.as_ref(), own);
     let value = url.filter(|value| value.text() != NONE)?;
+    let scheme = value.text().split_once("://").map(|(scheme, _)| scheme);
+    if let Some(other) = OTHERS.iter().find(|other| scheme == Some(**other)) {
+        let message = format!(
+            "{} begins with {other}://, which is not Consul's",
+            value.label()
+        );
+        refuse(problems, value, message, "http:// or https://");
+        return None;
+    }
     let url = values::http_url(problems, value, EXAMPLE)?;
     if url.query().is_some() || url.fragment().is_some() {
         let message = format!("{} has more than an address and a prefix", value.label());

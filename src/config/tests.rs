@@ -631,6 +631,10 @@ fn an_address_of_a_lock_that_cannot_be_meant_is_refused_without_its_token() {
     let cases = [
         (
             "redis://:sesame@host/prefix/",
+            "FAS_LOCK_URL begins with redis://, which is not Consul's; expected http:// or https://",
+        ),
+        (
+            "sesame://:sesame@host/prefix/",
             "FAS_LOCK_URL is not a URL; expected an address that begins with http:// or https://",
         ),
         (

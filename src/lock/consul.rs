@@ -392,7 +392,7 @@ impl Consul {
                 message,
                 rule: self.rule(call),
             },
-            404 | 405 => self.not_consul(format!("HTTP {code}{message}")),
+            404 | 405 | 501 => self.not_consul(format!("HTTP {code}{message}")),
             _ => ConsulError::Status {
                 status: code,
                 message,

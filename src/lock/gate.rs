@@ -273,6 +273,47 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_a_copy_is_follows_from_what_it_holds_now() {
+        let gate = Gate::held_from_now();
+        let shared = gate.0.clone().expect("there is a lock");
+        let start = shared.clock.now().wall;
+        shared.lost(Loss::Taken);
+        shared.stands_behind(Some("another"));
+        let role = gate.role().expect("there is a lock");
+        assert_eq!(
+            role,
+            Role::default(),
+            "it holds the lock, and nobody has said since when"
+        );
+        shared.acquired();
+        let role = gate.role().expect("there is a lock");
+        assert_eq!(
+            (role.holds_since, role.behind, role.lost),
+            (Some(start), None, None)
+        );
+        // It was renewed at the start only, and Consul has said nothing since.
+        shared.failed("HTTP 500".to_owned());
+        tokio::time::advance(Duration::from_millis(9_999)).await;
+        let role = gate.role().expect("there is a lock");
+        assert!(role.holds() && role.silence.is_none(), "{role:?}");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        shared.lost(Loss::NotRenewed);
+        let role = gate.role().expect("there is a lock");
+        let at = start + Duration::from_secs(10);
+        let how = Loss::NotRenewed;
+        assert_eq!(role.holds_since, None);
+        assert_eq!(role.behind.as_deref(), Some("another"));
+        assert_eq!(role.lost, Some(Lost { at, how }));
+        let silence = role.silence.expect("Consul is silent");
+        assert_eq!((silence.since, &*silence.why), (start, "HTTP 500"));
+        shared.answered();
+        shared.acquired();
+        let role = gate.role().expect("there is a lock");
+        assert_eq!((role.lost, role.silence), (None, None));
+        assert_eq!(Gate::open().role(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_minute_of_silence_is_told_with_the_reason() {
         let clock = Clock::System;
         let (gate, shared, _asked) = Gate::of_lock(clock);
