@@ -212,6 +212,11 @@ impl Daemon {
         eventually(words, look, || self.0.log()).await;
     }
 
+    /// Lets it stand still, or go on.
+    pub(crate) async fn freeze(&self, frozen: bool) {
+        self.0.signal(if frozen { "STOP" } else { "CONT" }).await;
+    }
+
     /// Ends it as a power cut does.
     pub(crate) async fn kill(self) {
         self.0.kill().await;
