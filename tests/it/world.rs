@@ -132,7 +132,11 @@ impl World {
 
     /// Another copy of the daemon in the same world, with the same settings.
     pub(crate) fn copy(&self) -> Self {
-        let clock = self.admin.status.clock();
+        self.copy_by(self.admin.status.clock())
+    }
+
+    /// As [`World::copy`], with a clock of its own.
+    pub(crate) fn copy_by(&self, clock: Clock) -> Self {
         Self {
             simulator: self.simulator.clone(),
             admin: Admin::new(clock, Duration::from_secs(15), Duration::from_secs(30)),
@@ -251,12 +255,17 @@ impl World {
         }
     }
 
+    /// Tells the loop to end, as a signal does; returns what ends with it.
+    pub(crate) fn begin_to_stop(&mut self) -> JoinHandle<()> {
+        let (trigger, task) = self.running.take().unwrap();
+        trigger.set();
+        task
+    }
+
     /// Ends the loop as a signal does; returns how long that took.
     pub(crate) async fn stop(&mut self) -> Duration {
-        let (trigger, task) = self.running.take().unwrap();
         let began = Instant::now();
-        trigger.set();
-        task.await.unwrap();
+        self.begin_to_stop().await.unwrap();
         began.elapsed()
     }
 
