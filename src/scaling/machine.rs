@@ -167,7 +167,7 @@ pub enum State {
     /// Gone: moved to another host.
     Migrated,
     /// A state that this program does not know; counted, never acted on.
-    Other(String),
+    Other(Box<str>),
 }
 
 impl State {
@@ -176,7 +176,7 @@ impl State {
     pub fn parse(word: &str) -> Self {
         let mut known = WORDS.iter();
         let known = known.find(|(known, _)| *known == word);
-        known.map_or_else(|| Self::Other(word.to_owned()), |(_, state)| state.clone())
+        known.map_or_else(|| Self::Other(word.into()), |(_, state)| state.clone())
     }
 
     /// Whether a machine in this state exists for good: it counts as created unless it has failed.

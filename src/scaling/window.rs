@@ -52,6 +52,10 @@ impl SlidingExtreme {
         {
             self.entries.pop_back();
         }
+        if self.entries.is_empty() {
+            // Mostly the only one.
+            self.entries.reserve_exact(1);
+        }
         self.entries.push_back((now, value));
         while self
             .entries

@@ -17,8 +17,8 @@ const MOST_ENDED: usize = 1000;
 pub(super) struct Sights {
     /// By id, in the order in which they were first seen: nothing is decided by that.
     by_id: IndexMap<CompactString, Sight>,
-    /// The number of the last list.
-    list: u64,
+    /// The number of the last list. One a second takes a century to come round.
+    list: u32,
     /// How many of them the last list shows.
     listed: usize,
     /// Which of them was found last.
@@ -48,9 +48,10 @@ pub(super) struct Sight {
     auto_destroy: bool,
     cordoned: bool,
     release: Option<u64>,
-    standing: Standing,
+    /// How it stands with it where the last list does not show it: of most there is no more to remember than what they are.
+    absence: Option<Box<Standing>>,
     /// The number of the last list that showed it.
-    listed_in: u64,
+    listed_in: u32,
 }
 
 /// How it stands with a machine that was seen or made.
@@ -97,12 +98,12 @@ impl Sight {
             auto_destroy,
             cordoned: false,
             release: None,
-            standing: Standing::Awaited { since },
+            absence: Some(Box::new(Standing::Awaited { since })),
             listed_in: 0,
         }
     }
 
-    fn of(machine: &Machine, started: bool, standing: Standing) -> Self {
+    fn of(machine: &Machine, started: bool) -> Self {
         Self {
             region: machine.region.clone(),
             state: machine.state.clone(),
@@ -112,7 +113,7 @@ impl Sight {
             auto_destroy: machine.auto_destroy,
             cordoned: machine.cordoned,
             release: machine.release,
-            standing,
+            absence: None,
             listed_in: 0,
         }
     }
@@ -134,11 +135,15 @@ impl Sight {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        self.standing
+        self.absence.as_deref().copied().unwrap_or(Standing::Listed)
+    }
+
+    fn stands(&mut self, standing: Standing) {
+        self.absence = (standing != Standing::Listed).then(|| Box::new(standing));
     }
 
     pub(super) fn is_listed(&self) -> bool {
-        self.standing == Standing::Listed
+        self.absence.is_none()
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -166,16 +171,16 @@ impl Sight {
     }
 
     /// The list of this number shows it.
-    fn mark_listed(&mut self, list: u64, now: Instant) {
+    fn mark_listed(&mut self, list: u32, now: Instant) {
         self.listed_in = list;
-        self.standing = match self.standing {
+        self.stands(match self.standing() {
             _ if self.state.is_living() => Standing::Listed,
             Standing::Gone { ended, .. } => Standing::Gone { known: now, ended },
             _ => Standing::Gone {
                 known: now,
                 ended: now,
             },
-        };
+        });
     }
 
     /// Whether its host answered when it was last seen.
@@ -199,7 +204,7 @@ impl Sight {
 
     /// As what it counts where no list shows it, if it may exist.
     pub(super) fn presence_unseen(&self) -> Option<Presence> {
-        match self.standing {
+        match self.standing() {
             Standing::Listed | Standing::Gone { .. } => None,
             Standing::Awaited { .. } => Some(Presence::Expected),
             Standing::Lacking { .. } => Some(Presence::Unlisted),
@@ -228,13 +233,13 @@ impl Sights {
     /// Whether the last list lacks a machine of this region.
     pub(super) fn lack_any_of(&self, region: &str) -> bool {
         self.by_id.values().any(|sight| {
-            sight.region == region && matches!(sight.standing, Standing::Lacking { .. })
+            sight.region == region && matches!(sight.standing(), Standing::Lacking { .. })
         })
     }
 
     /// Since when lists have lacked this machine, and when it was last asked for.
     pub(super) fn lacking(&self, id: &str) -> Option<(Instant, Option<Instant>)> {
-        match self.by_id.get(id)?.standing {
+        match self.by_id.get(id)?.standing() {
             Standing::Lacking { since, asked } => Some((since, asked)),
             _ => None,
         }
@@ -242,7 +247,10 @@ impl Sights {
 
     /// A create of ours has made a machine.
     pub(super) fn note_created(&mut self, id: String, sight: Sight) {
-        self.by_id.entry(id.into()).or_insert(sight);
+        let id = id.into();
+        if !self.by_id.contains_key(&id) {
+            add(&mut self.by_id, id, sight);
+        }
     }
 
     /// A write was accepted: where no later list shows the machine, it counts as what the write made of it.
@@ -262,7 +270,7 @@ impl Sights {
 
     /// Whether a create was accepted in the last minute that no list has shown.
     pub(super) fn await_any(&self, now: Instant) -> bool {
-        self.by_id.values().any(|sight| match sight.standing {
+        self.by_id.values().any(|sight| match sight.standing() {
             Standing::Awaited { since } => now.saturating_duration_since(since) < SETTLE_TIME,
             _ => false,
         })
@@ -305,9 +313,8 @@ impl Sights {
             sight.update(machine, started);
             sight
         } else {
-            let sight = Sight::of(machine, started, Standing::Listed);
             let id = machine.id.as_str().into();
-            self.by_id.entry(id).or_insert(sight)
+            add(&mut self.by_id, id, Sight::of(machine, started))
         };
         if source == Source::List {
             self.listed += usize::from(sight.listed_in != self.list);
@@ -324,18 +331,19 @@ impl Sights {
     /// Marks a machine as gone.
     pub(super) fn mark_gone(&mut self, id: &str, now: Instant) {
         if let Some(sight) = self.by_id.get_mut(id) {
-            let ended = match sight.standing {
+            let ended = match sight.standing() {
                 Standing::Lacking { since, .. } | Standing::Awaited { since } => since,
                 Standing::Gone { ended, .. } => ended,
                 Standing::Listed => now,
             };
-            sight.standing = Standing::Gone { known: now, ended };
+            sight.stands(Standing::Gone { known: now, ended });
         }
     }
 
     /// A machine that lists lack was asked for; whether it is one.
     pub(super) fn mark_asked(&mut self, id: &str, now: Instant) -> bool {
-        let standing = self.by_id.get_mut(id).map(|sight| &mut sight.standing);
+        let absence = self.by_id.get_mut(id).map(|sight| &mut sight.absence);
+        let standing = absence.and_then(Option::as_deref_mut);
         let Some(Standing::Lacking { asked, .. }) = standing else {
             return false;
         };
@@ -346,10 +354,10 @@ impl Sights {
     /// A machine that lists lack is there all the same, as an answer about it alone says.
     pub(super) fn mark_there(&mut self, id: &str, now: Instant) {
         if let Some(sight) = self.by_id.get_mut(id) {
-            sight.standing = Standing::Lacking {
+            sight.stands(Standing::Lacking {
                 since: now,
                 asked: Some(now),
-            };
+            });
         }
     }
 
@@ -363,17 +371,17 @@ impl Sights {
             if sight.listed_in == self.list {
                 return true;
             }
-            match sight.standing {
+            match sight.standing() {
                 Standing::Listed => {
-                    sight.standing = Standing::Lacking {
+                    sight.stands(Standing::Lacking {
                         since: now,
                         asked: None,
-                    };
+                    });
                     true
                 }
                 Standing::Awaited { since } => {
                     if passed(since) >= SETTLE_TIME {
-                        sight.standing = Standing::Lacking { since, asked: None };
+                        sight.stands(Standing::Lacking { since, asked: None });
                     }
                     true
                 }
@@ -387,7 +395,7 @@ impl Sights {
     /// Forgets the oldest of those that are likely to have ended by themselves where they are too many.
     fn forget_ended(&mut self) {
         let ended = self.by_id.iter().filter_map(|(id, sight)| {
-            let Standing::Lacking { since, .. } = sight.standing else {
+            let Standing::Lacking { since, .. } = sight.standing() else {
                 return None;
             };
             sight.auto_destroy.then_some((since, id))
@@ -404,4 +412,14 @@ impl Sights {
             self.by_id.swap_remove(&id);
         }
     }
+}
+
+/// Adds a machine that is not known. Room is made for an eighth more than there are, not for half as many again: thousands of
+/// apps have a few machines each.
+fn add(by_id: &mut IndexMap<CompactString, Sight>, id: CompactString, sight: Sight) -> &mut Sight {
+    let known = by_id.len();
+    if known == by_id.capacity() {
+        by_id.reserve_exact((known / 8).max(1));
+    }
+    by_id.entry(id).or_insert(sight)
 }
