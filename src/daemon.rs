@@ -19,7 +19,7 @@ use crate::{
     collect::{BusyQuery, Collector, Connections},
     config::{Config, FleetConfig, LockConfig, MetricsAddress, OwnMachine},
     listener,
-    lock::{Account, Consul, ConsulOptions, Gate, Keeper, KeeperOptions},
+    lock::{Account, Consul, ConsulOptions, Gate, Keeper, KeeperOptions, UNHEARD_LIMIT},
     machines::{Api, ApiOptions},
     metrics::Metrics,
     peers::{self, SystemNames},
@@ -53,7 +53,9 @@ impl Daemon {
         shutdown: Shutdown,
         resolution: Duration,
     ) -> anyhow::Result<Self> {
-        let transport = HttpTransport::new(extra_roots, config.proxies.clone())
+        // What a copy has begun must not arrive when another one holds the lock.
+        let unheard = config.lock.as_ref().map(|_| UNHEARD_LIMIT);
+        let transport = HttpTransport::giving_up(extra_roots, config.proxies.clone(), unheard)
             .context("cannot prepare the HTTP client")?;
         let transport: Arc<dyn Transport> = Arc::new(transport);
         if let Err(error) = listener::raise_open_files() {

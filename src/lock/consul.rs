@@ -24,8 +24,9 @@ use crate::{
     transport::{Transport, TransportError},
 };
 
-/// The largest answer that is read: the key holds a line.
-const ANSWER_LIMIT: usize = 64 << 10;
+/// The largest answer that is read: more than the largest value that Consul takes, in its encoding, for somebody may have
+/// written one into the key.
+const ANSWER_LIMIT: usize = 1 << 20;
 
 /// The most of an error's text that is kept.
 const MESSAGE_LIMIT: usize = 300;
@@ -361,9 +362,20 @@ impl Consul {
             return Err(self.refusal(call, status, body));
         }
         match call {
-            Call::Renew(_) => Ok(Answer::Yes),
+            Call::Renew(id) => {
+                // Whatever stands between may answer as well, and a renewal that Consul has not heard of is none.
+                let renewed: Vec<Opened> = self.parse(body)?;
+                if renewed.iter().any(|renewed| renewed.id == *id) {
+                    Ok(Answer::Yes)
+                } else {
+                    Err(self.not_consul("it renewed another session".to_owned()))
+                }
+            }
             Call::Open => {
                 let Opened { id } = self.parse(body)?;
+                if id.is_empty() {
+                    return Err(self.not_consul("it opened a session without an id".to_owned()));
+                }
                 Ok(Answer::Opened(id))
             }
             Call::Read | Call::Await(_) => {
@@ -402,16 +414,13 @@ impl Consul {
 
     /// The rule of a policy that gives the right to make this call.
     fn rule(&self, call: &Call) -> String {
-        let (what, right) = match call {
-            Call::Register => ("node", "write"),
-            Call::Open | Call::Renew(_) | Call::Destroy(_) => ("session", "write"),
-            Call::Read | Call::Await(_) => ("key", "read"),
-            Call::Acquire(_) | Call::Release(_) => ("key", "write"),
+        let what = match call {
+            Call::Register => "node",
+            Call::Open | Call::Renew(_) | Call::Destroy(_) => "session",
+            // Whoever may write may read: the one rule is enough.
+            Call::Read | Call::Await(_) | Call::Acquire(_) | Call::Release(_) => "key",
         };
-        format!(
-            "{what}_prefix \"{}\" {{ policy = \"{right}\" }}",
-            self.prefix
-        )
+        format!("{what}_prefix \"{}\" {{ policy = \"write\" }}", self.prefix)
     }
 
     fn not_consul(&self, problem: String) -> ConsulError {
@@ -720,6 +729,29 @@ mod tests {
         }
     }
 
+    /// What stands between, as a page of somebody's who pays no longer, answers as well.
+    #[tokio::test]
+    async fn a_session_lives_on_only_by_its_own_answer() {
+        let [_, open, renew, ..] = all();
+        let cases = [
+            (&renew, "<html>Sign in</html>"),
+            (&renew, ""),
+            (&renew, "true"),
+            (&renew, "[]"),
+            (&renew, r#"[{"ID":"s-2"}]"#),
+            (&open, r#"{"ID":""}"#),
+            (&open, "[]"),
+        ];
+        for (call, body) in cases {
+            let (consul, _) = consul((200, body, None));
+            let answer = consul.call(call).await;
+            assert!(
+                matches!(answer, Err(ConsulError::NotConsul { .. })),
+                "{call:?} {body}: {answer:?}"
+            );
+        }
+    }
+
     #[tokio::test]
     async fn what_only_a_person_can_put_right_is_named() {
         let [register, open, renew, _, read, _, acquire, _] = all();
@@ -738,7 +770,7 @@ mod tests {
             (
                 &read,
                 denied,
-                r#"the token lacks a right (HTTP 403: Permission denied): its policy needs key_prefix "scaler-23sxdf/" { policy = "read" }"#,
+                r#"the token lacks a right (HTTP 403: Permission denied): its policy needs key_prefix "scaler-23sxdf/" { policy = "write" }"#,
             ),
             (
                 &acquire,

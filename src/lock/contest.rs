@@ -22,12 +22,20 @@ pub const LOCK_DELAY: Duration = Duration::from_secs(15);
 
 /// How long after the sending of the last successful renewal a write may begin.
 ///
-/// With [`WRITE_LIMIT`] it ends 5 s before another copy can hold the lock: these are left for what the API's side still does,
-/// and for the rates of clocks.
+/// With [`WRITE_LIMIT`] it ends 5 s before another copy can hold the lock, and with [`UNHEARD_LIMIT`] nothing of it arrives
+/// after that; what is left is for the API's side, and for the rates of clocks.
 pub const VALIDITY: Duration = Duration::from_secs(10);
 
 /// How long an attempt at a write may take. See [`VALIDITY`].
 pub const WRITE_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long the system goes on sending a request that the other side does not confirm to have: it does so although the
+/// attempt has been given up.
+pub const UNHEARD_LIMIT: Duration = Duration::from_secs(4);
+
+/// How long the lock is kept without a look at its key: longer than two calls that wait for a change. Who cannot read it
+/// cannot confirm it either, and would keep others from writing without writing anything.
+const UNSEEN_LIMIT: Duration = Duration::from_secs(60);
 
 /// From the sending of one renewal to the next: a second one may fail before [`VALIDITY`] is over.
 pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(4);
@@ -90,6 +98,11 @@ fn is_fresh(sent: Now, now: Now) -> bool {
     let wall = now.wall.duration_since(sent.wall);
     let by_monotonic = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX);
     took < VALIDITY && wall.saturating_sub(by_monotonic) < BLINDNESS
+}
+
+/// Whether Consul has ended a session that was renewed then, by the latest.
+fn is_long_over(sent: Now, now: Now) -> bool {
+    now.monotonic.saturating_duration_since(sent.monotonic) >= 2 * TTL + CALL_LIMIT
 }
 
 /// What goes on side by side, with one call at a time each.
@@ -226,6 +239,8 @@ pub enum Loss {
     SessionOver,
     /// The key is another's, or was changed by hand.
     Taken,
+    /// The key could not be read for too long.
+    Unseen,
 }
 
 /// One copy's part in the contest.
@@ -272,6 +287,8 @@ struct Session {
 struct Hold {
     term: Term,
     lock: LockIdentity,
+    /// When the key was last seen to show it.
+    seen: Instant,
 }
 
 /// A confirmation under way.
@@ -350,6 +367,14 @@ impl Contest {
         let is_over = |session: &Session| !is_fresh(session.renewed, now);
         if self.hold.is_some() && self.session.as_ref().is_none_or(is_over) {
             self.lose(Loss::NotRenewed, now);
+        }
+        let is_unseen =
+            |hold: Hold| now.monotonic.saturating_duration_since(hold.seen) >= UNSEEN_LIMIT;
+        if self.hold.is_some_and(is_unseen) {
+            self.lose(Loss::Unseen, now);
+            // It ends where nobody renews it, and the lock is free for a copy that can read.
+            self.session = None;
+            self.session_after = now.monotonic;
         }
     }
 
@@ -541,6 +566,8 @@ impl Contest {
                 self.session_after = self.session_after.max(next);
             }
             Answer::Gone => self.end_session(id, now),
+            // By now it is over whatever is answered, and another is opened.
+            _ if is_long_over(session.renewed, now) => self.end_session(id, now),
             _ => {}
         }
     }
@@ -617,7 +644,11 @@ impl Contest {
         let value = value.map(|entry| entry.value.clone());
         let is_given = std::mem::take(&mut self.is_given);
         match (self.hold, ours) {
-            (Some(hold), Some(lock)) if hold.lock == lock => self.view = Some(view),
+            (Some(hold), Some(lock)) if hold.lock == lock => {
+                let seen = now.monotonic;
+                self.hold = Some(Hold { seen, ..hold });
+                self.view = Some(view);
+            }
             (Some(_), _) => {
                 self.lose(Loss::Taken, now);
                 self.view = Some(view);
@@ -627,6 +658,7 @@ impl Contest {
                 self.hold = Some(Hold {
                     term: self.last_term,
                     lock,
+                    seen: now.monotonic,
                 });
                 self.told_of = None;
                 self.changes.push(Change::Acquired);

@@ -172,7 +172,7 @@ impl Gate {
             .unwrap_or("no call has ended since");
         let silence = silence.as_secs();
         Err(format!(
-            "Consul has not answered for {silence} s, and without it no copy writes: {why}"
+            "Consul has been of no use for {silence} s, and without it no copy writes: {why}"
         ))
     }
 }
@@ -321,7 +321,8 @@ mod tests {
         assert_eq!(gate.readiness(Instant::now()), Ok(()));
         tokio::time::advance(Duration::from_secs(1)).await;
         shared.failed("HTTP 500".to_owned());
-        let expected = "Consul has not answered for 60 s, and without it no copy writes: HTTP 500";
+        let expected =
+            "Consul has been of no use for 60 s, and without it no copy writes: HTTP 500";
         assert_eq!(gate.readiness(Instant::now()), Err(expected.to_owned()));
         shared.answered();
         assert_eq!(gate.readiness(Instant::now()), Ok(()));

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long trouble with an operation lasts that is not tried again.
-const TROUBLE: Duration = Duration::from_secs(60);
+const TROUBLE: Duration = Duration::from_secs(30);
 
 /// What a keeper works with.
 pub struct KeeperOptions {
@@ -215,11 +215,14 @@ impl Keeper {
     fn ended(&mut self, lane: Lane, (operation, outcome): Outcome) {
         let answer = match outcome {
             Ok(answer) => {
-                self.shared.answered();
                 let had_trouble = self.troubles.remove(operation).is_some();
                 self.forget_old_troubles();
-                if had_trouble && self.troubles.is_empty() {
-                    tracing::info!("Consul answers again");
+                // A session that is renewed is of no use to a copy that cannot take the lock.
+                if self.troubles.is_empty() {
+                    self.shared.answered();
+                    if had_trouble {
+                        tracing::info!("Consul answers again");
+                    }
                 }
                 answer
             }
@@ -290,7 +293,7 @@ impl Keeper {
             }
             Change::Lost(why) => {
                 let reason = match why {
-                    Loss::NotRenewed | Loss::SessionOver => LockChange::Expired,
+                    Loss::NotRenewed | Loss::SessionOver | Loss::Unseen => LockChange::Expired,
                     Loss::Taken => LockChange::Taken,
                 };
                 let words = why.words();
@@ -316,13 +319,16 @@ impl Keeper {
     }
 
     async fn leave(&mut self, leaving: &Leaving) {
+        let was_held = self.contest.held().is_some();
         let calls = self.contest.leave(leaving.is_clean);
         self.lanes = [const { None }; 3];
         self.publish();
         let consul = Arc::clone(&self.consul);
         let say_goodbye = async {
             for call in calls {
-                if let Err(error) = consul.call(&call).await {
+                if let Err(error) = consul.call(&call).await
+                    && was_held
+                {
                     let what = match call {
                         Call::Release(_) => "given back",
                         _ => "ended with its session",

@@ -22,7 +22,7 @@ mod tests;
 
 pub use self::{
     consul::{Consul, ConsulError, ConsulOptions, ProbeError},
-    contest::{Entry, Term},
+    contest::{Entry, Term, UNHEARD_LIMIT},
     gate::Gate,
     keeper::{Account, Keeper, KeeperOptions, Running},
     role::Role,

@@ -13,7 +13,7 @@ pub struct Role {
     pub behind: Option<String>,
     /// How this copy lost the lock, until it has it again.
     pub lost: Option<Lost>,
-    /// That Consul does not answer.
+    /// That Consul is of no use.
     pub silence: Option<Silence>,
 }
 
@@ -26,10 +26,10 @@ pub struct Lost {
     pub how: Loss,
 }
 
-/// Since when Consul does not answer, and what comes instead.
+/// Since when Consul is of no use: it does not answer, or refuses what a lock needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silence {
-    /// When the last answer of use came.
+    /// When all was well last.
     pub since: Timestamp,
     /// Why the last call came to nothing.
     pub why: String,
@@ -73,6 +73,7 @@ impl Loss {
             Self::NotRenewed => "it could not be renewed in time, or the machine was suspended",
             Self::SessionOver => "Consul has ended its session",
             Self::Taken => "the key is another copy's, or was changed by hand",
+            Self::Unseen => "its key could not be read for a minute",
         }
     }
 }

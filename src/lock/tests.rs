@@ -194,6 +194,39 @@ fn a_renewal_counts_from_its_sending_and_not_from_its_answer() {
 }
 
 #[test]
+fn a_session_that_is_refused_for_longer_than_it_can_live_is_followed_by_another() {
+    let mut copy = Copy::standing_by();
+    let mut at = 4_000;
+    while at < 32_500 {
+        copy.call(Lane::Session, at, &Call::Renew(s()), Answer::Failed);
+        at += 1_000;
+    }
+    copy.call(Lane::Session, 33_000, &Call::Renew(s()), Answer::Failed);
+    copy.expect(Lane::Session, 34_000, &Call::Open);
+}
+
+#[test]
+fn a_lock_whose_key_cannot_be_read_for_a_minute_is_given_up_with_its_session() {
+    let mut copy = Copy::holding();
+    let mut at = 4_000;
+    while at <= 60_000 {
+        copy.call(Lane::Session, at, &Call::Renew(s()), Answer::Yes);
+        at += 4_000;
+    }
+    assert!(copy.is_good(60_099));
+    // It was last seen at 100 ms.
+    copy.expect_none(Lane::Session, 60_099);
+    copy.call(
+        Lane::Session,
+        60_100,
+        &Call::Open,
+        Answer::Opened("t".into()),
+    );
+    assert!(!copy.is_good(60_100));
+    assert_eq!(copy.contest.take_changes(), [Change::Lost(Loss::Unseen)]);
+}
+
+#[test]
 fn what_was_lost_is_competed_for_again_with_the_same_session_as_another_term() {
     let mut copy = Copy::holding();
     let first = copy.contest.held().expect("it holds the lock").term;

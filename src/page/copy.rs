@@ -28,8 +28,8 @@ pub(super) fn banner(daemon: &Daemon) -> Markup {
             }
             @if let Some(silence) = &role.silence {
                 div #consul.banner.bad {
-                    "Consul does not answer: no copy that cannot renew the lock writes."
-                    p { "The last answer came at " (time(silence.since, now)) ", " (ago(silence.since, now)) ". Now: " (prose(&silence.why)) }
+                    "Consul is of no use: no copy that cannot take or renew the lock writes."
+                    p { "Since " (time(silence.since, now)) ", " (ago(silence.since, now)) ". Now: " (prose(&silence.why)) }
                 }
             }
         } @else if daemon.copy.others.is_none() && !daemon.dry_run && daemon.demo.is_none() {

@@ -48,9 +48,27 @@ impl HttpTransport {
     /// When the TLS configuration cannot be built, or `extra_roots` (PEM, see
     /// [`read_roots`](super::read_roots)) hold no usable certificate.
     pub fn new(extra_roots: Option<&[u8]>, proxies: ProxyRules) -> Result<Self, SetupError> {
+        Self::giving_up(extra_roots, proxies, None)
+    }
+
+    /// The same, where the system sends for at most `unheard` what the other side does not confirm to have, also once nobody
+    /// waits for its answer any more; 30 s otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`].
+    pub fn giving_up(
+        extra_roots: Option<&[u8]>,
+        proxies: ProxyRules,
+        unheard: Option<Duration>,
+    ) -> Result<Self, SetupError> {
         install_crypto_provider();
         let proxies = Arc::new(proxies);
         let builder = builder(extra_roots)?;
+        let builder = match unheard {
+            Some(limit) => builder.tcp_user_timeout(limit),
+            None => builder,
+        };
         // Either keeps the client from asking the environment by rules of its own.
         let builder = if proxies.proxies().next().is_some() {
             let rules = Arc::clone(&proxies);
