@@ -371,10 +371,8 @@ impl Contest {
         let is_unseen =
             |hold: Hold| now.monotonic.saturating_duration_since(hold.seen) >= UNSEEN_LIMIT;
         if self.hold.is_some_and(is_unseen) {
-            self.lose(Loss::Unseen, now);
-            // It ends where nobody renews it, and the lock is free for a copy that can read.
-            self.session = None;
-            self.session_after = now.monotonic;
+            // The session ends where nobody renews it, and the lock is free for a copy that can read.
+            self.drop_session(Loss::Unseen, now);
         }
     }
 
@@ -578,10 +576,15 @@ impl Contest {
             .as_ref()
             .is_some_and(|session| session.id == id)
         {
-            self.lose(Loss::SessionOver, now);
-            self.session = None;
-            self.session_after = now.monotonic;
+            self.drop_session(Loss::SessionOver, now);
         }
+    }
+
+    /// Goes on with another session, at once.
+    fn drop_session(&mut self, why: Loss, now: Now) {
+        self.lose(why, now);
+        self.session = None;
+        self.session_after = now.monotonic;
     }
 
     fn pace_session(&mut self, call: &Call, answer: &Answer, sent: Now, now: Now) {

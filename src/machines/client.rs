@@ -1070,10 +1070,17 @@ mod tests {
     }
 
     fn dry_client(token: &str) -> (AppClient, Arc<Counting>) {
-        client_behind(token, true, Gate::open())
+        let transport = Arc::new(Counting::default());
+        let client = client_over(&transport, token, true, Gate::open());
+        (client, transport)
     }
 
-    fn client_behind(token: &str, dry_run: bool, gate: Gate) -> (AppClient, Arc<Counting>) {
+    fn client_over<T: Transport>(
+        transport: &Arc<T>,
+        token: &str,
+        dry_run: bool,
+        gate: Gate,
+    ) -> AppClient {
         let url = Url::parse("http://m.test").expect("a literal address");
         let options = ApiOptions {
             machines_url: url.clone(),
@@ -1084,10 +1091,9 @@ mod tests {
             concurrency: 8,
             jitter_seed: 1,
         };
-        let transport = Arc::new(Counting::default());
-        let shared = Arc::clone(&transport) as Arc<dyn Transport>;
+        let shared = Arc::clone(transport) as Arc<dyn Transport>;
         let api = Api::new(shared, options, Metrics::new(), shutdown().1).expect("a good token");
-        (AppClient::new(Arc::new(api), "app"), transport)
+        AppClient::new(Arc::new(api), "app")
     }
 
     fn new_clone(template: &CloneTemplate) -> NewClone<'_> {
@@ -1130,19 +1136,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_create_that_may_not_be_repeated_ends_as_its_last_attempt_did() {
         static HALTED: AtomicBool = AtomicBool::new(false);
-        let url = Url::parse("http://m.test").expect("a literal address");
-        let options = ApiOptions {
-            machines_url: url.clone(),
-            graphql_url: url,
-            token: "FlyV1 fm2_sesame".into(),
-            dry_run: false,
-            gate: Gate::open(),
-            concurrency: 8,
-            jitter_seed: 1,
-        };
         let transport = Arc::new(Limiting(&HALTED));
-        let api = Api::new(transport, options, Metrics::new(), shutdown().1).expect("a good token");
-        let client = AppClient::new(Arc::new(api), "app");
+        let client = client_over(&transport, "FlyV1 fm2_sesame", false, Gate::open());
         let deadline = Instant::now() + Duration::from_secs(60);
         let window = CreateWindow {
             begin_before: deadline,
@@ -1206,7 +1201,8 @@ mod tests {
         let gate = Gate::held_from_now();
         let term = gate.term();
         assert!(term.is_some());
-        let (client, transport) = client_behind("FlyV1 fm2_sesame", false, gate);
+        let transport = Arc::new(Counting::default());
+        let client = client_over(&transport, "FlyV1 fm2_sesame", false, gate);
         let sent = || transport.0.load(Ordering::Relaxed);
         let kept_back = |outcomes: Vec<Result<(), ApiError>>| {
             for outcome in outcomes {
@@ -1251,20 +1247,8 @@ mod tests {
     async fn each_repetition_passes_the_gate_and_what_was_begun_before_is_what_is_told() {
         let gate = Gate::held_from_now();
         let term = gate.term();
-        let url = Url::parse("http://m.test").expect("a literal address");
-        let options = ApiOptions {
-            machines_url: url.clone(),
-            graphql_url: url,
-            token: "FlyV1 fm2_sesame".into(),
-            dry_run: false,
-            gate,
-            concurrency: 8,
-            jitter_seed: 1,
-        };
         let transport = Arc::new(Slow(AtomicUsize::new(0)));
-        let shared = Arc::clone(&transport) as Arc<dyn Transport>;
-        let api = Api::new(shared, options, Metrics::new(), shutdown().1).expect("a good token");
-        let client = AppClient::new(Arc::new(api), "app");
+        let client = client_over(&transport, "FlyV1 fm2_sesame", false, gate);
         let window = WriteWindow {
             deadline: Instant::now() + Duration::from_secs(60),
             outdated: &AtomicBool::new(false),

@@ -277,17 +277,13 @@ impl Simulator {
             platform.record_request(record);
             let before = platform.changes().total();
             match respond(&mut platform, incoming) {
-                Ok(mut answer) => {
+                Ok(answer) => {
                     let created_volume = incoming.route.operation == Operation::CreateVolume
                         && answer.status.is_success();
                     if platform.changes().total() > before || created_volume {
                         platform.took_effect(ordinal);
                     }
-                    platform.answered_with(ordinal, Some(answer.status.as_u16()));
-                    if !incoming.route.operation.is_of_consul() {
-                        sign(&mut answer, ordinal);
-                    }
-                    return answer;
+                    return finished(&mut platform, incoming, ordinal, answer);
                 }
                 Err(order) => order,
             }
@@ -300,12 +296,8 @@ impl Simulator {
                     // Time stands still unless it is stepped: who waits must get an end all the same.
                     order.expire_after(began.elapsed(), platform.now());
                 }
-                if let Some(mut answer) = order.waited(&platform) {
-                    platform.answered_with(ordinal, Some(answer.status.as_u16()));
-                    if !incoming.route.operation.is_of_consul() {
-                        sign(&mut answer, ordinal);
-                    }
-                    return answer;
+                if let Some(answer) = order.waited(&platform) {
+                    return finished(&mut platform, incoming, ordinal, answer);
                 }
             }
             self.pause(LOOK).await;
@@ -372,8 +364,18 @@ fn respond(platform: &mut Platform, incoming: &Incoming) -> Result<Answer, Order
     }
 }
 
-fn sign(answer: &mut Answer, ordinal: u64) {
-    answer.header("fly-request-id", &format!("01SIM{ordinal:021}-sim"));
+/// Writes down what was answered, as it goes out.
+fn finished(
+    platform: &mut Platform,
+    incoming: &Incoming,
+    ordinal: u64,
+    mut answer: Answer,
+) -> Answer {
+    platform.answered_with(ordinal, Some(answer.status.as_u16()));
+    if !incoming.route.operation.is_of_consul() {
+        answer.header("fly-request-id", &format!("01SIM{ordinal:021}-sim"));
+    }
+    answer
 }
 
 fn made_up(canned: &Canned) -> Answer {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tracing::Level;
 
-use crate::world::{APP, Logs, SimTransport, World};
+use crate::world::{APP, Logs, SimTransport, World, is_of_consul};
 
 const TOKEN: &str = "5e5a3e00-1111-4222-8333-444455556666";
 
@@ -44,12 +44,6 @@ struct Line {
     writes: Writes,
     no_consul: AtomicBool,
     no_fly: AtomicBool,
-}
-
-fn is_of_consul(path: &str) -> bool {
-    ["/v1/kv/", "/v1/session/", "/v1/catalog/"]
-        .iter()
-        .any(|of_consul| path.starts_with(of_consul))
 }
 
 impl Transport for Line {

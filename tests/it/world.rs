@@ -59,6 +59,13 @@ pub(crate) const QUEUE: &[(&str, &str)] = &[
     ("FAS_PROMETHEUS_ADDRESS", "http://simulator/prometheus/acme"),
 ];
 
+/// Whether a request for this path is one to Consul.
+pub(crate) fn is_of_consul(path: &str) -> bool {
+    ["/v1/kv/", "/v1/session/", "/v1/catalog/"]
+        .iter()
+        .any(|of_consul| path.starts_with(of_consul))
+}
+
 /// The simulator as the program's transport.
 pub(crate) struct SimTransport(pub(crate) Simulator);
 

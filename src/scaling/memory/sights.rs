@@ -247,10 +247,7 @@ impl Sights {
 
     /// A create of ours has made a machine.
     pub(super) fn note_created(&mut self, id: String, sight: Sight) {
-        let id = id.into();
-        if !self.by_id.contains_key(&id) {
-            add(&mut self.by_id, id, sight);
-        }
+        add(&mut self.by_id, id.into(), sight);
     }
 
     /// A write was accepted: where no later list shows the machine, it counts as what the write made of it.
@@ -414,7 +411,7 @@ impl Sights {
     }
 }
 
-/// Adds a machine that is not known. Room is made for an eighth more than there are, not for half as many again: thousands of
+/// Adds a machine, unless it is known. Room is made for an eighth more than there are, not for half as many again: thousands of
 /// apps have a few machines each.
 fn add(by_id: &mut IndexMap<CompactString, Sight>, id: CompactString, sight: Sight) -> &mut Sight {
     let known = by_id.len();

@@ -2,20 +2,13 @@
 
 use std::{
     fs,
-    net::Ipv4Addr,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    process::Command,
-    time::timeout,
-};
+use tokio::process::Command;
 
-use super::process::{Process, command, free_port, program};
+use super::process::{Process, command, free_port, program, send};
 
 /// Who may do everything.
 const OWNER: &str = "11111111-1111-1111-1111-111111111111";
@@ -169,20 +162,9 @@ async fn ask(
     token: &str,
     body: &str,
 ) -> Option<(u16, String)> {
-    let exchange = async {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.0\r\nX-Consul-Token: {token}\r\nContent-Length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.ok()?;
-        Some(answer)
-    };
-    let answer = timeout(Duration::from_secs(5), exchange).await.ok()??;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nX-Consul-Token: {token}\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    send(port, &request).await
 }

@@ -229,11 +229,16 @@ pub(crate) fn free_port() -> u16 {
 
 /// The status and the body of a GET; `None` when there is no answer. It shares no code with the program.
 pub(crate) async fn get(port: u16, path: &str, authorization: &str) -> Option<(u16, String)> {
+    let request = format!(
+        "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAuthorization: {authorization}\r\n\r\n"
+    );
+    send(port, &request).await
+}
+
+/// The status and the body that answer a request of HTTP/1.0 as it is written; `None` when there is no answer.
+pub(crate) async fn send(port: u16, request: &str) -> Option<(u16, String)> {
     let exchange = async {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.ok()?;
-        let request = format!(
-            "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nAuthorization: {authorization}\r\n\r\n"
-        );
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.ok()?;

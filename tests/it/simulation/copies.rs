@@ -12,12 +12,10 @@ use std::{
     cell::Cell,
     cmp::Reverse,
     collections::BTreeSet,
-    panic::catch_unwind,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    thread,
     time::Duration,
 };
 
@@ -42,8 +40,8 @@ use tokio::{
     time::{Instant, advance, sleep_until},
 };
 
-use super::number;
-use crate::world::{APP, Logs, SimTransport, World};
+use super::{PANICKED, number, on_every_core};
+use crate::world::{APP, Logs, SimTransport, World, is_of_consul};
 
 const TOKEN: &str = "5e5a3e00-1111-4222-8333-444455556666";
 
@@ -253,10 +251,7 @@ impl Transport for Line {
     ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         Box::pin(async move {
             let what = What::of(&request);
-            let path = request.uri().path();
-            let of_consul = ["/v1/kv/", "/v1/session/", "/v1/catalog/"]
-                .iter()
-                .any(|of_consul| path.starts_with(of_consul));
+            let of_consul = is_of_consul(request.uri().path());
             let place = self.note(&what, &request);
             self.trap.passes(self.by.0, &what);
             let broken = self.broken();
@@ -1318,32 +1313,15 @@ fn simulate(seed: u64) -> Result<Tally, String> {
 
 /// Runs seeds on every core; says what was done in them, and which broke a rule.
 fn simulate_all(first: u64, count: u64) -> (Tally, Vec<String>) {
-    let next = AtomicU64::new(first);
-    let results = Mutex::new((Tally::default(), Vec::new()));
-    let threads = thread::available_parallelism().map_or(2, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count {
-                        break;
-                    }
-                    let verdict = catch_unwind(|| simulate(seed));
-                    let verdict =
-                        verdict.unwrap_or_else(|_| Err("the simulation panicked".to_owned()));
-                    let (sum, failures) = &mut *lock(&results);
-                    match verdict {
-                        Ok(tally) => sum.add(&tally),
-                        Err(failure) => {
-                            failures.push(format!("FAS_SIMULATION_SEED={seed}: {failure}"));
-                        }
-                    }
-                }
-            });
+    let mut sum = Tally::default();
+    let mut failures = Vec::new();
+    on_every_core(first, count, simulate, |seed, verdict| {
+        match verdict.unwrap_or_else(|| Err(PANICKED.to_owned())) {
+            Ok(tally) => sum.add(&tally),
+            Err(failure) => failures.push(format!("FAS_SIMULATION_SEED={seed}: {failure}")),
         }
     });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+    (sum, failures)
 }
 
 #[test]

@@ -56,6 +56,9 @@ use self::{
 /// How many seeds `cargo test` runs.
 const DEFAULT_SEEDS: u64 = 1000;
 
+/// What is said of a seed in which the simulation itself breaks.
+const PANICKED: &str = "the simulation panicked";
+
 /// How often the judges look.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -530,10 +533,15 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// Runs seeds on every core; says what was done in them, and which broke a rule.
-fn simulate_all(first: u64, count: u64) -> (Tally, Vec<(u64, String)>) {
+/// Runs seeds on every core, and tells one by one what each came to; `None`: it panicked.
+fn on_every_core<Verdict>(
+    first: u64,
+    count: u64,
+    simulate: impl Fn(u64) -> Verdict + Sync,
+    tell: impl FnMut(u64, Option<Verdict>) + Send,
+) {
     let next = AtomicU64::new(first);
-    let results = Mutex::new((Tally::default(), Vec::new()));
+    let tell = Mutex::new(tell);
     let threads = thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -543,22 +551,27 @@ fn simulate_all(first: u64, count: u64) -> (Tally, Vec<(u64, String)>) {
                     if seed >= first + count {
                         break;
                     }
-                    let verdict = catch_unwind(AssertUnwindSafe(|| simulate(seed, false, false)));
-                    let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-                    match verdict {
-                        Ok(verdict) => {
-                            results.0.add(&verdict.tally);
-                            results
-                                .1
-                                .extend(verdict.failure.map(|failure| (seed, failure)));
-                        }
-                        Err(_) => results.1.push((seed, "the simulation panicked".to_owned())),
-                    }
+                    let verdict = catch_unwind(AssertUnwindSafe(|| simulate(seed)));
+                    let mut tell = tell.lock().unwrap_or_else(PoisonError::into_inner);
+                    tell(seed, verdict.ok());
                 }
             });
         }
     });
-    let (tally, mut failures) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+}
+
+/// Runs seeds on every core; says what was done in them, and which broke a rule.
+fn simulate_all(first: u64, count: u64) -> (Tally, Vec<(u64, String)>) {
+    let mut tally = Tally::default();
+    let mut failures = Vec::new();
+    let run = |seed| simulate(seed, false, false);
+    on_every_core(first, count, run, |seed, verdict| match verdict {
+        Some(verdict) => {
+            tally.add(&verdict.tally);
+            failures.extend(verdict.failure.map(|failure| (seed, failure)));
+        }
+        None => failures.push((seed, PANICKED.to_owned())),
+    });
     failures.sort();
     (tally, failures)
 }
