@@ -1024,12 +1024,14 @@ impl Oracle {
                 && !self.is_protected(pass, id, seen)
         });
         let at = exchange.at;
+        let lately = pass.start.saturating_sub(SETTLE);
         let mut there = false;
         for (id, _) in running {
             if !self.is_gone(wire, id, at) {
                 there = true;
-            } else if !self.was_told_gone(wire, id, at, at) {
-                // Of one whose destroy had no answer nobody knows that it is gone, as long as lists show that it runs.
+            } else if !self.was_told_gone(wire, id, lately, (at, at)) {
+                // Of one whose destroy had no answer nobody knows that it is gone, as long as lists show that it runs; nor
+                // is what was told a minute ago known any more.
                 return Ok(());
             }
         }
@@ -1549,34 +1551,36 @@ impl Oracle {
             return false;
         };
         truth.destroyed.is_some_and(|at| at <= by)
-            || (!truth.living && self.was_told_gone(wire, machine, by, told_by))
+            || (!truth.living && self.was_told_gone(wire, machine, Duration::ZERO, (by, told_by)))
     }
 
-    /// Whether a write to a machine or a question about it was told that it is gone, a destroy was accepted by then, or a list
-    /// has shown it on its way out.
+    /// Whether, from a moment on, a write to a machine or a question about it was told that it is gone, a destroy was accepted
+    /// by then, or a list has shown it on its way out.
     fn was_told_gone(
         &self,
         wire: &Wire,
         machine: &Arc<str>,
-        by: Duration,
-        told_by: Duration,
+        since: Duration,
+        (by, told_by): (Duration, Duration),
     ) -> bool {
         let was_told = || {
             let questions = self.questions.get(machine).into_iter().flatten();
             self.writes_to(wire, machine)
                 .chain(questions.map(|ordinal| &wire.exchanges[*ordinal]))
-                .any(|told| matches!(told.ended, Some((at, Ended::Status(404))) if at <= told_by))
+                .any(|told| {
+                    matches!(told.ended, Some((at, Ended::Status(404))) if (since..=told_by).contains(&at))
+                })
         };
         // A destroy is accepted of a machine too that somebody else has sent on its way already.
         let was_accepted = || {
             self.writes_to(wire, machine).any(|told| {
-                let is_over = told.ended.is_some_and(|(at, _)| at <= by);
+                let is_over = told.ended.is_some_and(|(at, _)| (since..=by).contains(&at));
                 told.operation == Operation::Destroy && told.accepted() && is_over
             })
         };
         let was_shown_leaving = || {
             let shown = self.leaving.get(machine);
-            shown.is_some_and(|(life, at)| *life == self.life && *at <= told_by)
+            shown.is_some_and(|(life, at)| *life == self.life && (since..=told_by).contains(at))
         };
         was_told() || was_accepted() || was_shown_leaving()
     }
