@@ -94,13 +94,18 @@ impl Admin {
     pub fn app_page(&self, selection: &Selection) -> Result<String, String> {
         let daemon = self.page_daemon();
         page::fleets_of_app(&self.status, selection, &daemon)
-            .ok_or_else(|| Self::unknown_app(&selection.app, &daemon))
+            .ok_or_else(|| self.unknown_app(&selection.app, &daemon))
     }
 
     /// That an app is not scaled. Its name is not repeated: what is hidden in it would confirm a guess at a secret.
-    fn unknown_app(app: &str, daemon: &page::Daemon) -> String {
+    fn unknown_app(&self, app: &str, daemon: &page::Daemon) -> String {
         let length = odd_length(app);
-        let text = format!("This autoscaler does not scale an app of that name{length}.");
+        let text = match self.health.whereabouts(app) {
+            Some(place) => format!(
+                "This copy does not scale an app of that name{length}: it belongs to {place}."
+            ),
+            None => format!("This autoscaler does not scale an app of that name{length}."),
+        };
         page::not_found(&text, daemon)
     }
 

@@ -181,7 +181,9 @@ pub fn assemble(
             (Some(keeper), gate)
         }
     };
-    admin.metrics.leads(lock.is_none() && !api.dry_run);
+    admin
+        .metrics
+        .leads(usize::from(lock.is_none() && !api.dry_run));
     admin.health.stand_at(gate.clone());
     let token = api
         .token
@@ -262,6 +264,13 @@ pub fn consul(
         region: own.region.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         apps: apps.to_owned(),
+        shards: (lock.shards > 1).then_some(lock.shards),
+    };
+    // It is the same whoever writes it, as far as copies are alike.
+    let common = Account {
+        machine: None,
+        region: None,
+        ..account.clone()
     };
     let setting = lock.setting;
     let options = ConsulOptions {
@@ -269,7 +278,9 @@ pub fn consul(
         token: lock.token,
         prefix: lock.prefix,
         name: lock.name,
+        shards: lock.shards,
         value: account.text(),
+        common_value: common.text(),
     };
     Consul::new(Arc::clone(transport), options, metrics.clone())
         .map_err(|message| anyhow!("{setting}: {message}"))

@@ -37,6 +37,8 @@ struct State {
     fleets: BTreeMap<FleetName, Last>,
     /// Whether this copy holds the lock, if there is one.
     gate: Gate,
+    /// Whether all apps are other copies' affair.
+    is_idle: bool,
 }
 
 /// What the last pass over a fleet says of readiness.
@@ -68,6 +70,7 @@ impl Health {
             last_failure: None,
             fleets: BTreeMap::new(),
             gate: Gate::open(),
+            is_idle: false,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -96,6 +99,23 @@ impl Health {
     #[must_use]
     pub fn gate(&self) -> Gate {
         self.with(|state| state.gate.clone())
+    }
+
+    /// Whether all apps are other copies' affair, so that there is no pass to succeed.
+    pub fn stand_idle(&self, is_idle: bool) {
+        self.with(|state| state.is_idle = is_idle);
+    }
+
+    /// Where an app is scaled that is not scaled here, in words, where the apps are divided among copies.
+    #[must_use]
+    pub fn whereabouts(&self, app: &str) -> Option<String> {
+        self.with(|state| state.gate.whereabouts(app))
+    }
+
+    /// Into how many shards the apps are divided, and how many of them are here.
+    #[must_use]
+    pub fn shards(&self) -> Option<(usize, usize)> {
+        self.with(|state| state.gate.shards())
     }
 
     /// The loop is to turn again by `wake`.
@@ -208,6 +228,9 @@ impl Health {
                 return Err(refusal);
             }
             state.gate.readiness(now)?;
+            if state.is_idle {
+                return Ok(());
+            }
             let failure = state.last_failure.as_deref();
             match state.last_success {
                 None => Err(format!(

@@ -105,7 +105,7 @@ pub const COLLECTOR_REQUESTS: [(&str, &str); 5] = [
 ];
 
 /// What is asked of Consul, where there is a lock, as the `operation` of `fas_api_requests_total` names it.
-pub const CONSUL_REQUESTS: [&str; 7] = [
+pub const CONSUL_REQUESTS: [&str; 8] = [
     "register_node",
     "create_session",
     "renew_session",
@@ -113,6 +113,7 @@ pub const CONSUL_REQUESTS: [&str; 7] = [
     "read_key",
     "acquire",
     "release",
+    "list_sessions",
 ];
 
 /// What became of the lock, as `fas_lock_changes_total{reason}` names it.

@@ -96,6 +96,8 @@
 //!   current release, and nothing grows without one where the machines show a deploy.
 //! - Invariant: where there is a lock, no write begins that did not pass its gate, later than 10 s after the sending of a
 //!   renewal, or in a pass that began before the lock was held.
+//! - Invariant: where apps are divided into shards, the same of each: the lock is then that of the app's shard, and of all
+//!   copies that divide in this way.
 //! - Invariant: never fewer than one created machine by our hand, never more destroyed than planned, no protected machine
 //!   touched, nothing destroyed with force.
 //! - Invariant: a create whose outcome is unknown is not repeated blindly.

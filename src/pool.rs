@@ -13,6 +13,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
+    sync::watch,
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
@@ -23,7 +24,7 @@ use crate::{
     error_chain::chain,
     health::Health,
     labels::PassError,
-    lock::Keeper,
+    lock::{Keeper, Part, shard_of},
     machines::{Api, ApiError, AppClient},
     reconcile::Reconciler,
     report::PassReport,
@@ -37,6 +38,9 @@ const GRACE: Duration = Duration::from_secs(4);
 /// How long the state of an app is kept that lists of apps lack. A list can be short or empty by mistake, and what an
 /// app's state holds (pauses after failures, writes that no list shows yet) must outlive one, whenever the next list comes.
 const KEPT: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a shard can be given back.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// When all is over after a shutdown, the farewell to the lock included.
 const END: Duration = Duration::from_millis(4900);
@@ -70,6 +74,26 @@ pub struct Pool {
     lock: Option<Box<Keeper>>,
     /// When a pass last panicked, which has taken with it what it did.
     panicked: Option<Instant>,
+    /// With shards: which of the apps are this copy's affair.
+    division: Option<Division>,
+}
+
+/// Which apps are this copy's affair, where they are divided among copies.
+struct Division {
+    parts: watch::Receiver<Vec<Part>>,
+    /// All apps, whoever scales them.
+    names: BTreeSet<String>,
+    /// The shard that is to be given back.
+    leaving: Option<Leaving>,
+}
+
+/// A shard that is to be given back.
+struct Leaving {
+    shard: usize,
+    /// The apps of it of which a pass is under way that may have written, or what was done is not seen yet.
+    apps: BTreeSet<String>,
+    /// Whether it was said that there are none.
+    is_told: bool,
 }
 
 /// What a pass gives back.
@@ -220,6 +244,7 @@ impl Pool {
             not_before: None,
             lock: None,
             panicked: None,
+            division: None,
         }
     }
 
@@ -239,13 +264,21 @@ impl Pool {
     pub async fn run(mut self) {
         let shutdown = self.reconciler.shutdown.clone();
         let lock = self.lock.take().map(|keeper| keeper.begin());
+        let parts = self.reconciler.gate.parts();
+        let mut changes = parts.clone();
+        self.division = parts.map(|parts| Division {
+            parts,
+            names: BTreeSet::new(),
+            leaving: None,
+        });
         let org = self.options.org().map(str::to_owned);
         let mut refresh = JoinSet::new();
         let mut refresh_at = Instant::now();
         // One for all rounds: to begin another one in each is a call of the system.
         let mut timer = pin!(sleep_until(refresh_at));
-        self.manage(self.options.named());
+        self.scale(self.options.named());
         loop {
+            self.give_back();
             self.begin_due();
             if let Some(org) = org.as_ref()
                 && refresh.is_empty()
@@ -262,7 +295,9 @@ impl Pool {
                 .map(|(turn, _)| *turn)
                 .filter(|_| self.has_room());
             let next_refresh = (org.is_some() && refresh.is_empty()).then_some(refresh_at);
-            let wake = next_turn.into_iter().chain(next_refresh).min();
+            let next_look = self.leaving().map(|_| Instant::now() + LOOK);
+            let wake = next_turn.into_iter().chain(next_refresh);
+            let wake = wake.chain(next_look).min();
             if let Some(wake) = wake.filter(|wake| *wake != timer.deadline()) {
                 timer.as_mut().reset(wake);
             }
@@ -280,21 +315,33 @@ impl Pool {
                 Some(listed) = refresh.join_next() => {
                     refresh_at = Instant::now() + self.refreshed(listed);
                 }
+                // Cancel safe: what has changed is still so in the next round.
+                () = changed(&mut changes) => self.divide(),
                 // Cancel safe: it goes on in the next round.
                 () = &mut timer, if wake.is_some() => {}
             }
         }
         let asked = Instant::now();
-        let mut is_clean = self.is_settled(asked);
+        let mut is_clean = self.settled(asked);
+        let shards = is_clean.len();
         let drained = tokio::time::timeout(GRACE, async {
-            while let Some(ended) = self.passes.join_next().await {
+            while let Some(ended) = self.passes.join_next_with_id().await {
                 let now = Instant::now().into_std();
-                is_clean &= ended.is_ok_and(|(state, _)| state.expects_nothing(now));
+                let Ok((id, (state, _))) = ended else {
+                    continue;
+                };
+                if let Some(name) = self.running.remove(&id) {
+                    is_clean[shard_of(&name, shards)] &= state.expects_nothing(now);
+                }
             }
         })
         .await;
+        // What has not ended, or not in order.
+        for name in self.running.values() {
+            is_clean[shard_of(name, shards)] = false;
+        }
         if let Some(lock) = lock {
-            lock.leave(is_clean && drained.is_ok(), asked + END).await;
+            lock.leave(is_clean, asked + END).await;
         }
         if drained.is_err() {
             tracing::warn!(
@@ -304,12 +351,110 @@ impl Pool {
         }
     }
 
-    /// Whether lists have shown everything that was done, as far as no pass has it in hand.
-    fn is_settled(&self, now: Instant) -> bool {
-        let has_panicked = |at| now.saturating_duration_since(at) < KEPT;
-        let mut states = self.apps.values().filter_map(|app| app.state.as_deref());
-        !self.panicked.is_some_and(has_panicked)
-            && states.all(|state| state.expects_nothing(now.into_std()))
+    /// Of each shard whether lists have shown everything that was done, as far as no pass has it in hand. Without shards all
+    /// apps are one.
+    fn settled(&self, now: Instant) -> Vec<bool> {
+        let shards = self.division.as_ref();
+        let shards = shards.map_or(1, |division| division.parts.borrow().len());
+        let mut settled = vec![!self.has_panicked(now); shards];
+        for (name, app) in &self.apps {
+            if let Some(state) = &app.state {
+                settled[shard_of(name, shards)] &= state.expects_nothing(now.into_std());
+            }
+        }
+        settled
+    }
+
+    /// Whether a pass has lately panicked, which has taken with it what it did.
+    fn has_panicked(&self, now: Instant) -> bool {
+        let is_recent = |at| now.saturating_duration_since(at) < KEPT;
+        self.panicked.is_some_and(is_recent)
+    }
+
+    /// Scales these apps, as far as they are this copy's affair.
+    fn scale(&mut self, names: BTreeSet<String>) {
+        match &mut self.division {
+            None => self.manage(names, true),
+            Some(division) => {
+                division.names = names;
+                let here = self.here();
+                self.manage(here, true);
+            }
+        }
+    }
+
+    /// The apps that are this copy's affair. Of a shard that is to be given back these are those that are not settled: their
+    /// passes look for what was done, and can do nothing.
+    fn here(&mut self) -> BTreeSet<String> {
+        let Some(division) = &mut self.division else {
+            return BTreeSet::new();
+        };
+        let parts = division.parts.borrow().clone();
+        let leaving = division.leaving.as_ref();
+        let is_here = |name: &&String| match parts[shard_of(name, parts.len())] {
+            Part::Here => true,
+            Part::Elsewhere => false,
+            Part::Leaving => leaving.is_some_and(|leaving| leaving.apps.contains(*name)),
+        };
+        let here: BTreeSet<String> = division.names.iter().filter(is_here).cloned().collect();
+        let is_known = self.options.org().is_none() || self.has_listed;
+        self.health.stand_idle(here.is_empty() && is_known);
+        here
+    }
+
+    /// Shards have come or gone.
+    fn divide(&mut self) {
+        let now = Instant::now();
+        let has_panicked = self.has_panicked(now);
+        let Some(division) = &mut self.division else {
+            return;
+        };
+        let parts = division.parts.borrow_and_update().clone();
+        let leaving = parts.iter().position(|part| *part == Part::Leaving);
+        if leaving != division.leaving.as_ref().map(|leaving| leaving.shard) {
+            division.leaving = leaving.map(|shard| {
+                let of_shard = |(name, _): &(&String, &App)| shard_of(name, parts.len()) == shard;
+                let is_open = |(_, app): &(&String, &App)| {
+                    let state = app.state.as_ref();
+                    has_panicked
+                        || !state.is_some_and(|state| state.expects_nothing(now.into_std()))
+                };
+                let apps = self.apps.iter().filter(of_shard).filter(is_open);
+                Leaving {
+                    shard,
+                    apps: apps.map(|(name, _)| name.clone()).collect(),
+                    is_told: false,
+                }
+            });
+        }
+        let here = self.here();
+        self.manage(here, false);
+    }
+
+    fn leaving(&self) -> Option<&Leaving> {
+        self.division.as_ref()?.leaving.as_ref()
+    }
+
+    /// Says so when nothing of the shard that is to be given back is under way, and everything that was done is seen.
+    fn give_back(&mut self) {
+        let now = Instant::now();
+        let has_panicked = self.has_panicked(now);
+        let apps = &self.apps;
+        let leaving = self.division.as_mut();
+        let Some(leaving) = leaving.and_then(|division| division.leaving.as_mut()) else {
+            return;
+        };
+        leaving.apps.retain(|name| {
+            let Some(app) = apps.get(name) else {
+                return false;
+            };
+            let state = app.state.as_ref();
+            has_panicked || !state.is_some_and(|state| state.expects_nothing(now.into_std()))
+        });
+        // Once: it would count for the next time, too.
+        if leaving.apps.is_empty() && !std::mem::replace(&mut leaving.is_told, true) {
+            self.reconciler.gate.is_quiet(leaving.shard);
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -439,8 +584,8 @@ impl Pool {
     }
 
     /// Makes the managed apps those of `names`: new ones, and ones that return, are spread over the interval; others than
-    /// these are left alone, and forgotten if that has been so for a minute.
-    fn manage(&mut self, names: BTreeSet<String>) {
+    /// these are left alone, and forgotten if that has been so for a minute. A shard that comes or goes is told as a whole.
+    fn manage(&mut self, names: BTreeSet<String>, is_told: bool) {
         let now = Instant::now();
         let mut leaving = Vec::new();
         self.apps.retain(|name, app| {
@@ -458,7 +603,9 @@ impl Pool {
             app.state.is_none() || !app.gone.is_some_and(|gone| gone.is_over(now))
         });
         for left in leaving {
-            tracing::info!(app = %left.1, "{} is no longer scaled", left.1);
+            if is_told {
+                tracing::info!(app = %left.1, "{} is no longer scaled", left.1);
+            }
             self.due.remove(&left);
             self.hide(&left.1);
         }
@@ -471,7 +618,9 @@ impl Pool {
             self.reconciler.interval / u32::try_from(coming.len().max(1)).unwrap_or(u32::MAX);
         let mut turn = self.not_before.map_or(now, |moment| moment.max(now));
         for name in coming {
-            tracing::info!(app = %name, "{name} is scaled from now on");
+            if is_told {
+                tracing::info!(app = %name, "{name} is scaled from now on");
+            }
             let state = (!self.apps.contains_key(&name)).then(|| Box::new(self.fresh(&name)));
             let fleets = state.iter().flat_map(|state| &state.fleets);
             let fleets = fleets.map(Managed::new);
@@ -569,7 +718,7 @@ impl Pool {
                 self.told_of_list = None;
                 names.extend(self.options.named());
                 self.health.apps_listed(names.len());
-                self.manage(names);
+                self.scale(names);
                 return self.options.refresh_interval;
             }
             Ok(Err(error)) => (error.reason(PassError::List), chain(&error)),
@@ -588,5 +737,16 @@ impl Pool {
         }
         self.told_of_list = Some(reason);
         self.options.refresh_interval.min(self.reconciler.interval)
+    }
+}
+
+/// Something has changed; never where nothing can.
+async fn changed(parts: &mut Option<watch::Receiver<Vec<Part>>>) {
+    let is_over = match parts {
+        Some(parts) => parts.changed().await.is_err(),
+        None => true,
+    };
+    if is_over {
+        std::future::pending::<()>().await;
     }
 }

@@ -135,7 +135,7 @@ impl Reconciler {
             began,
             deadline: Instant::from_std(began.monotonic) + self.timeout,
             watch: &watch,
-            term: self.gate.term(),
+            term: self.gate.term(state.client.app()),
         };
         tokio::select! {
             biased;
@@ -570,7 +570,7 @@ impl Reconciler {
             return;
         }
         // What few passes do is not a part of every pass's size.
-        if !Box::pin(self.may_act(term, deadline)).await {
+        if !Box::pin(self.may_act(&fleet.name.app, term, deadline)).await {
             report.decision = Decision::NoScale;
             report.planned = Some(format!("standing by, would {action}"));
             if report.stands_by {
@@ -659,7 +659,7 @@ impl Reconciler {
         if outdated {
             report.notes.push(Note::StoodStill);
         }
-        if !self.gate.permits(term) && !self.shutdown.is_set() {
+        if !self.gate.permits(&fleet.name.app, term) && !self.shutdown.is_set() {
             report.notes.push(Note::LockUnconfirmed);
         }
         // A call that was passed over was begun.
@@ -680,11 +680,11 @@ impl Reconciler {
     }
 
     /// Whether this copy holds the lock, if there is one, and has held it since the pass began.
-    async fn may_act(&self, term: Option<Term>, deadline: Instant) -> bool {
+    async fn may_act(&self, app: &str, term: Option<Term>, deadline: Instant) -> bool {
         tokio::select! {
             biased;
             // All may be dropped: nothing has been written, and nobody minds a confirmation that is not waited for.
-            is_held = self.gate.confirm(term) => is_held,
+            is_held = self.gate.confirm(app, term) => is_held,
             () = self.shutdown.wait() => false,
             () = tokio::time::sleep_until(deadline) => false,
         }

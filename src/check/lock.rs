@@ -16,6 +16,29 @@ pub fn lock(lock: &LockConfig, probe: Option<&Result<Option<Entry>, ProbeError>>
     let name = &lock.name;
     let step = match probe {
         None => Step::skipped(StepKind::Lock, "a dry run does not take the lock"),
+        Some(Ok(holder)) if lock.shards > 1 => {
+            let shards = lock.shards;
+            let whose = match holder {
+                None => "which no copy holds now".to_owned(),
+                Some(entry) => {
+                    let account = Account::read(&entry.value);
+                    let theirs = account.and_then(|account| account.shards).unwrap_or(1);
+                    if theirs == shards {
+                        "which copies hold now".to_owned()
+                    } else {
+                        format!(
+                            "which they do not get before the last copy with FAS_SHARDS={theirs} is gone"
+                        )
+                    }
+                }
+            };
+            Step::ok(
+                StepKind::Lock,
+                format!(
+                    "copies named {name} divide the apps into {shards} shards by locks in Consul at {address}, {whose}"
+                ),
+            )
+        }
         Some(Ok(None)) => Step::ok(
             StepKind::Lock,
             format!(
@@ -23,7 +46,7 @@ pub fn lock(lock: &LockConfig, probe: Option<&Result<Option<Entry>, ProbeError>>
             ),
         ),
         Some(Ok(Some(entry))) => {
-            let who = Account::who(&entry.value);
+            let who = Account::holder(&entry.value);
             Step::ok(
                 StepKind::Lock,
                 format!("copies named {name} take turns by a lock in Consul at {address}, which is held by {who}"),

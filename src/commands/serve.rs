@@ -85,6 +85,13 @@ fn announce_lock(config: &Config) {
         }
         Some(lock) => {
             let (address, name) = (shown::address(&lock.address), &lock.name);
+            if lock.shards > 1 {
+                let shards = lock.shards;
+                tracing::info!(
+                    "copies named {name} divide the apps into {shards} shards by locks in Consul at {address}: this one scales those of the shards that it holds"
+                );
+                return;
+            }
             tracing::info!(
                 "copies named {name} take turns by a lock in Consul at {address}: this one writes while it holds it"
             );

@@ -43,6 +43,7 @@ const SAFETY: &[&str] = &[
     "FAS_SCALE_DOWN_STEP",
     "FAS_SCALE_UP_STABILIZATION",
     "FAS_SCALE_UP_STEP",
+    "FAS_SHARDS",
     "FAS_STOP_ACTION",
 ];
 

@@ -1,10 +1,10 @@
-//! `FAS_LOCK_URL` and `FAS_LOCK_NAME`: the lock by which one of several copies writes.
+//! `FAS_LOCK_URL`, `FAS_LOCK_NAME` and `FAS_SHARDS`: the lock by which one of several copies writes, or each its part.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::{
-    ConfigError, LockConfig, OwnMachine,
+    ConfigError, FleetConfig, LockConfig, OwnMachine,
     problems::Problems,
     settings::{Settings, Value},
     values,
@@ -41,6 +41,7 @@ pub(super) fn lock(
     // Only where somebody has attached Consul to this very app.
     let url = url.or(settings.fly_consul_url.as_ref());
     let name = name(problems, settings.lock_name.as_ref(), own);
+    let shards = values::shards(problems, settings.shards.as_ref());
     let value = url.filter(|value| value.text() != NONE)?;
     let scheme = value.text().split_once("://").map(|(scheme, _)| scheme);
     if let Some(other) = OTHERS.iter().find(|other| scheme == Some(**other)) {
@@ -86,8 +87,49 @@ pub(super) fn lock(
         token: (!token.is_empty()).then(|| token.into()),
         prefix,
         name,
+        shards,
         setting: value.label().to_owned(),
     })
+}
+
+/// Refuses shards where there is nothing to divide, or nobody to divide it among. Whoever asks about one app means that one
+/// alone.
+pub(super) fn check_shards(
+    problems: &mut Problems,
+    settings: &Settings,
+    fleets: &[FleetConfig],
+    has_lock: bool,
+) {
+    let Some(value) = settings.shards.as_ref() else {
+        return;
+    };
+    let is_divided = value.text().parse().is_ok_and(|shards: i64| shards > 1);
+    if !is_divided {
+        return;
+    }
+    if !has_lock {
+        let message = format!(
+            "{} needs a lock, and there is none: without one each copy would scale all apps",
+            value.label()
+        );
+        let expected = "FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it";
+        problems.refuse(value.wrong(message).expected(expected).example("1"));
+        return;
+    }
+    let mut patterns = fleets.iter().map(|fleet| &fleet.apps.pattern);
+    let first = patterns.next();
+    let is_one_app = first.is_some_and(|first| {
+        !first.is_wildcard() && patterns.all(|pattern| pattern.as_str() == first.as_str())
+    });
+    if let Some(app) = first.filter(|_| is_one_app) {
+        let message = format!(
+            "{} divides apps, and {} is only one: its machines are one copy's affair",
+            value.label(),
+            app.as_str()
+        );
+        let expected = "an app name with a *, several policies, or no shards";
+        problems.refuse(value.wrong(message).expected(expected).example("1"));
+    }
 }
 
 /// The address alone.

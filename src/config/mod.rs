@@ -657,6 +657,8 @@ pub struct LockConfig {
     pub prefix: String,
     /// `FAS_LOCK_NAME` (`FLY_PROCESS_GROUP`, else `app`): copies of one name take turns.
     pub name: String,
+    /// `FAS_SHARDS` (1): into how many parts the apps are divided, each of which is one copy's; at least 1.
+    pub shards: usize,
     /// The variable or the key that has the address.
     pub setting: String,
 }

@@ -36,6 +36,9 @@ Several copies
   - fly consul attach sets FLY_CONSUL_URL, and then any number of copies may run: one holds the lock and writes, the
     others look on. The key is PREFIXfly-autoscaler/NAME/lock; the token has to be allowed to write keys, nodes and
     sessions that begin with the prefix, which ends in a slash.
+  - With FAS_SHARDS=4 the apps of a pattern are divided into four parts, each of which is one copy's: an app is in part
+    fnv1a64(name) % 4, with the key PREFIXfly-autoscaler/NAME/lock/4/PART. The lock itself is then held by all copies with
+    this number together: copies with another number do not write until the last of them is gone, and 45 s later.
   - While Consul does not answer nobody writes. FAS_LOCK_URL=none, with one copy only, does without.
 
 Regions

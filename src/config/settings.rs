@@ -505,6 +505,8 @@ settings! {
         "The same, as fly consul attach sets it.";
     lock_name: "FAS_LOCK_NAME", Top("lock-name"), "", Daemon, Ours, Plain,
         "Copies of one name take turns; unset: FLY_PROCESS_GROUP, else app.";
+    shards: "FAS_SHARDS", Top("shards"), "1", Daemon, Ours, Plain,
+        "Into how many parts the apps of a pattern are divided among copies, 1 to 64; 1: one copy scales all.";
     prometheus_address: "FAS_PROMETHEUS_ADDRESS", InCollector("address"), "", Prometheus, Upstream, Address,
         "The address of Prometheus, without /api/v1/query; setting it enables this collector.";
     prometheus_metric_name: "FAS_PROMETHEUS_METRIC_NAME", InCollector("metric-name"), "", Prometheus, Upstream, Plain,

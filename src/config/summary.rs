@@ -44,7 +44,14 @@ impl FleetConfig {
         );
         let lock = daemon.lock.as_ref().map(|lock| {
             let address = shown::address(&lock.address);
-            ("lock", format!("{} in Consul at {address}", lock.name))
+            let shards = match lock.shards {
+                1 => String::new(),
+                shards => format!(", {shards} shards"),
+            };
+            (
+                "lock",
+                format!("{} in Consul at {address}{shards}", lock.name),
+            )
         });
         entries.extend(lock);
         entries

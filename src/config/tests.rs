@@ -142,7 +142,7 @@ fn help_settings_prints_the_table_and_the_readme_quotes_it() {
     assert_eq!(of_help, of_table);
 
     let of_readme = rows_of_readme();
-    assert_eq!(of_readme.len(), 34);
+    assert_eq!(of_readme.len(), 35);
     for row in of_readme {
         assert!(of_table.contains(&row), "{row:?}");
     }
@@ -174,7 +174,7 @@ fn the_defaults_are_those_of_the_table() {
             defaults += 1;
         }
     }
-    assert_eq!(defaults, 21);
+    assert_eq!(defaults, 22);
 
     let config = load(&[], None);
     assert_eq!(config.fleets[0].policy, Policy::default());
@@ -464,7 +464,7 @@ fn the_file_with_every_key_means_what_it_says() {
             "log_format: text",
             "verbose: true",
             "dry_run: true",
-            "lock: web in Consul at https://consul.internal",
+            "lock: web in Consul at https://consul.internal, 4 shards",
         ]
     );
     let (address, basic, _, query, empty_value) = prometheus(&config);
@@ -553,6 +553,43 @@ fn the_copies_have_a_name_on_fly_alone() {
     }
 }
 
+#[test]
+fn shards_need_a_lock_and_several_apps() {
+    const ATTACHED: (&str, &str) = ("FLY_CONSUL_URL", "https://:t@consul.test/p/");
+    const SEVERAL: [(&str, &str); 2] = [("FAS_APP_NAME", "customer-*"), ("FAS_ORG", "acme")];
+    for (text, expected) in [("1", 1), ("4", 4), ("64", 64)] {
+        let changes = [&SEVERAL[..], &[ATTACHED, ("FAS_SHARDS", text)]].concat();
+        let shards = load(&changes, None).lock.map(|lock| lock.shards);
+        assert_eq!(shards, Some(expected));
+    }
+    for text in ["0", "-1", "65", "99999999999999999999"] {
+        let changes = [&SEVERAL[..], &[ATTACHED, ("FAS_SHARDS", text)]].concat();
+        let expected =
+            format!("FAS_SHARDS must be at least 1 and at most 64: \"{text}\". Example: 4");
+        assert_eq!(mistakes(&changes, None), [expected]);
+    }
+    let changes = [&SEVERAL[..], &[ATTACHED, ("FAS_SHARDS", "many")]].concat();
+    assert_eq!(
+        mistakes(&changes, None),
+        ["cannot parse FAS_SHARDS as integer: \"many\"; expected a whole number. Example: 4"]
+    );
+    let none = "FAS_SHARDS needs a lock, and there is none: without one each copy would scale all apps: \"4\"; expected FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it. Example: 1";
+    for without in [&[][..], &[ATTACHED, ("FAS_LOCK_URL", "none")]] {
+        let changes = [&SEVERAL[..], without, &[("FAS_SHARDS", "4")]].concat();
+        assert_eq!(mistakes(&changes, None), [none]);
+        // Nothing is divided.
+        let changes = [&SEVERAL[..], without, &[("FAS_SHARDS", "1")]].concat();
+        load(&changes, None);
+    }
+    let one = "FAS_SHARDS divides apps, and my-app is only one: its machines are one copy's affair: \"4\"; expected an app name with a *, several policies, or no shards. Example: 1";
+    let changes = [("FAS_APP_NAME", "my-app"), ATTACHED, ("FAS_SHARDS", "4")];
+    assert_eq!(mistakes(&changes, None), [one]);
+    // Whoever asks about one app of many asks nothing about its shards.
+    let mut sources = sources(&changes, None);
+    sources.app = Some("my-app".to_owned());
+    Config::load(sources).expect("it is asked about alone");
+}
+
 /// The parts of a lock: address, token, prefix, name, and the setting that it is from.
 fn lock(changes: &Changes, file: Option<&str>) -> Option<[String; 5]> {
     let LockConfig {
@@ -560,8 +597,10 @@ fn lock(changes: &Changes, file: Option<&str>) -> Option<[String; 5]> {
         token,
         prefix,
         name,
+        shards,
         setting,
     } = load(changes, file).lock?;
+    assert_eq!(shards, 1);
     let token = token.as_ref().map(ExposeSecret::expose_secret);
     let token = token.unwrap_or_default().to_owned();
     Some([address.to_string(), token, prefix, name, setting])

@@ -81,7 +81,12 @@ pub(super) fn load(mut sources: Sources) -> Result<Config, ConfigErrors> {
         let fleet = fleet(problems, settings, &environment, &mut config, &sources);
         config.fleets.push(FleetConfig { place, ..fleet });
     }
+    let refused = problems.errors.len();
     config.lock = lock::lock(problems, &settings, &config.own);
+    let has_lock = config.lock.is_some() || problems.errors.len() > refused;
+    if sources.app.is_none() && sources.purpose == Purpose::Serve {
+        lock::check_shards(problems, &settings, &config.fleets, has_lock);
+    }
     if sources.app.is_none() {
         warn_of_unused_org(problems, &settings, &config.claims);
     }

@@ -25,6 +25,9 @@ use crate::{
 /// More passes or calls at once than this is a slip of the finger.
 const MAX_CONCURRENCY: i64 = 10_000;
 
+/// The most shards: a copy scales 5,000 apps, and each shard is a key that all copies watch.
+const MAX_SHARDS: i64 = 64;
+
 /// The longest name of a region that is taken for one, in bytes.
 const LONGEST_REGION: usize = 32;
 
@@ -227,6 +230,13 @@ pub(super) fn passes_at_once(
         problems.refuse(value.wrong(message));
     }
     usize::try_from(number).unwrap_or(0).max(1)
+}
+
+/// A number of parts, each of which is one copy's.
+pub(super) fn shards(problems: &mut Problems, value: Option<&Value>) -> usize {
+    at_least_one(problems, value, "4", MAX_SHARDS)
+        .and_then(|number| number.try_into().ok())
+        .unwrap_or(1)
 }
 
 /// A number of machines or a share of them.

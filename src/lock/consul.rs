@@ -1,4 +1,4 @@
-//! Consul's HTTP API, as far as a lock needs it: a node, a session, and one key.
+//! Consul's HTTP API, as far as a lock needs it: a node, a session, and one key, or with shards one for each below it.
 //!
 //! Of what is answered, what a contest goes by is told apart from what only a person can put right: that no Consul answers
 //! there, or that the token lacks a rule, which is named.
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The largest answer that is read: more than the largest value that Consul takes, in its encoding, for somebody may have
-/// written one into the key.
+/// written one into the key; keys of other numbers of shards may be left, too.
 const ANSWER_LIMIT: usize = 1 << 20;
 
 /// The most of an error's text that is kept.
@@ -50,18 +50,24 @@ pub struct ConsulOptions {
     pub prefix: String,
     /// Which copies take turns.
     pub name: String,
+    /// Into how many shards the apps are divided; 1: not at all.
+    pub shards: usize,
     /// What the holder says of itself.
     pub value: String,
+    /// With shards: what all copies together say of themselves.
+    pub common_value: String,
 }
 
-/// Consul, and the one lock.
+/// Consul, and the one lock, or those of the shards.
 pub struct Consul {
     transport: Arc<dyn Transport>,
     address: Url,
     token: Option<HeaderValue>,
     prefix: String,
     name: String,
+    shards: usize,
     value: Bytes,
+    common_value: Bytes,
     metrics: Metrics,
 }
 
@@ -202,7 +208,9 @@ impl Consul {
             token: token.transpose()?,
             prefix: options.prefix,
             name: options.name,
+            shards: options.shards,
             value: options.value.into(),
+            common_value: options.common_value.into(),
             metrics,
         })
     }
@@ -217,6 +225,28 @@ impl Consul {
     #[must_use]
     pub fn key(&self) -> String {
         format!("{}{PROGRAM}/{}/lock", self.prefix, self.name)
+    }
+
+    /// Into how many shards the apps are divided; 1: not at all.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.shards
+    }
+
+    /// The key of a shard: one that no copy with another number of shards uses.
+    #[must_use]
+    pub fn shard_key(&self, shard: usize) -> String {
+        format!("{}/{}/{shard}", self.key(), self.shards)
+    }
+
+    /// What the session is called of each copy that divides the apps in this way.
+    fn member_name(&self) -> String {
+        let Self { name, shards, .. } = self;
+        if *shards == 1 {
+            format!("{PROGRAM}/{name}")
+        } else {
+            format!("{PROGRAM}/{name}/{shards}")
+        }
     }
 
     /// The node that the sessions belong to.
@@ -254,12 +284,21 @@ impl Consul {
     }
 
     fn request_of(&self, call: &Call) -> Sent {
-        let of_key = |action: Option<(&'static str, &String)>| {
+        let of = |key: &str, action: Option<(&'static str, &String)>| {
             let mut sent = Sent::put(&["kv"]);
-            sent.path.extend(self.key().split('/').map(str::to_owned));
+            sent.path.extend(key.split('/').map(str::to_owned));
             sent.query
                 .extend(action.map(|(name, session)| (name, session.clone())));
             sent.body = self.value.clone();
+            sent
+        };
+        let of_key = |action| of(&self.key(), action);
+        let of_shard = |shard: &usize, action| of(&self.shard_key(*shard), Some(action));
+        // With shards the key is held by all copies together.
+        let of_all = |mut sent: Sent| {
+            if self.shards > 1 {
+                sent.body = self.common_value.clone();
+            }
             sent
         };
         let read = |index: Option<u64>| {
@@ -271,6 +310,7 @@ impl Consul {
                 method: Method::GET,
                 // The leader makes sure that it is one: what it says was so after this was asked.
                 query: std::iter::once(("consistent", String::new()))
+                    .chain((self.shards > 1).then(|| ("recurse", String::new())))
                     .chain(wait.into_iter().flatten())
                     .collect(),
                 body: Bytes::new(),
@@ -285,20 +325,27 @@ impl Consul {
                     ..Sent::put(&["catalog", "register"])
                 }
             }
-            Call::Open => self.open("release"),
+            Call::Open => self.open(&self.member_name(), "release"),
+            Call::OpenCommon => self.open(&format!("{}/all", self.member_name()), "release"),
             Call::Renew(session) => Sent::put(&["session", "renew", session]),
             Call::Destroy(session) => Sent::put(&["session", "destroy", session]),
             Call::Read => read(None),
             Call::Await(index) => read(Some(*index)),
-            Call::Acquire(session) => of_key(Some(("acquire", session))),
+            Call::Acquire(session) => of_all(of_key(Some(("acquire", session)))),
             Call::Release(session) => of_key(Some(("release", session))),
+            Call::AcquireShard(shard, session) => of_shard(shard, ("acquire", session)),
+            Call::ReleaseShard(shard, session) => of_shard(shard, ("release", session)),
+            Call::Members => Sent {
+                method: Method::GET,
+                ..Sent::put(&["session", "node", &self.node()])
+            },
         }
     }
 
-    fn open(&self, behaviour: &str) -> Sent {
+    fn open(&self, name: &str, behaviour: &str) -> Sent {
         let session = json!({
             "Node": self.node(),
-            "Name": format!("{PROGRAM}/{}", self.name),
+            "Name": name,
             "TTL": format!("{}s", TTL.as_secs()),
             "LockDelay": format!("{}s", LOCK_DELAY.as_secs()),
             "Behavior": behaviour,
@@ -346,7 +393,7 @@ impl Consul {
         let body = response.body();
         match call {
             Call::Renew(_) if status == StatusCode::NOT_FOUND => return Ok(Answer::Gone),
-            Call::Acquire(_)
+            Call::Acquire(_) | Call::AcquireShard(..)
                 if status == StatusCode::INTERNAL_SERVER_ERROR
                     && has_words(body, "invalid session") =>
             {
@@ -354,7 +401,7 @@ impl Consul {
             }
             Call::Read | Call::Await(_) if status == StatusCode::NOT_FOUND => {
                 let index = self.index(response)?;
-                return Ok(Answer::Key(KeyView { index, entry: None }));
+                return Ok(Answer::Key(self.view(index, Vec::new())));
             }
             _ => {}
         }
@@ -371,7 +418,7 @@ impl Consul {
                     Err(self.not_consul("it renewed another session".to_owned()))
                 }
             }
-            Call::Open => {
+            Call::Open | Call::OpenCommon => {
                 let Opened { id } = self.parse(body)?;
                 if id.is_empty() {
                     return Err(self.not_consul("it opened a session without an id".to_owned()));
@@ -381,14 +428,55 @@ impl Consul {
             Call::Read | Call::Await(_) => {
                 let index = self.index(response)?;
                 let entries: Vec<WireEntry> = self.parse(body)?;
-                let entry = entries.into_iter().next().map(WireEntry::read);
-                Ok(Answer::Key(KeyView { index, entry }))
+                Ok(Answer::Key(self.view(index, entries)))
             }
-            Call::Register | Call::Destroy(_) | Call::Acquire(_) | Call::Release(_) => {
+            Call::Members => {
+                let sessions: Vec<WireSession> = self.parse(body)?;
+                let name = self.member_name();
+                let ours = sessions.into_iter().filter(|session| session.name == name);
+                Ok(Answer::Members(ours.map(|session| session.id).collect()))
+            }
+            Call::Register
+            | Call::Destroy(_)
+            | Call::Acquire(_)
+            | Call::Release(_)
+            | Call::AcquireShard(..)
+            | Call::ReleaseShard(..) => {
                 let done: bool = self.parse(body)?;
                 Ok(if done { Answer::Yes } else { Answer::No })
             }
         }
+    }
+
+    /// The keys as they are, whichever others begin alike.
+    fn view(&self, index: u64, entries: Vec<WireEntry>) -> KeyView {
+        if self.shards == 1 {
+            return KeyView {
+                index,
+                entry: entries.into_iter().next().map(WireEntry::read),
+                shards: Vec::new(),
+            };
+        }
+        let mut view = KeyView {
+            index,
+            entry: None,
+            shards: vec![None; self.shards],
+        };
+        let key = self.key();
+        let of_shards = format!("{key}/{}/", self.shards);
+        for entry in entries {
+            if entry.key == key {
+                view.entry = Some(entry.read());
+                continue;
+            }
+            let shard = entry.key.strip_prefix(&of_shards);
+            let shard = shard.and_then(|shard| shard.parse().ok());
+            let slot = shard.and_then(|shard: usize| view.shards.get_mut(shard));
+            if let Some(slot) = slot {
+                *slot = Some(entry.read());
+            }
+        }
+        view
     }
 
     fn refusal(&self, call: &Call, status: StatusCode, body: &[u8]) -> ConsulError {
@@ -416,9 +504,18 @@ impl Consul {
     fn rule(&self, call: &Call) -> String {
         let what = match call {
             Call::Register => "node",
-            Call::Open | Call::Renew(_) | Call::Destroy(_) => "session",
+            Call::Open
+            | Call::OpenCommon
+            | Call::Renew(_)
+            | Call::Destroy(_)
+            | Call::Members => "session",
             // Whoever may write may read: the one rule is enough.
-            Call::Read | Call::Await(_) | Call::Acquire(_) | Call::Release(_) => "key",
+            Call::Read
+            | Call::Await(_)
+            | Call::Acquire(_)
+            | Call::Release(_)
+            | Call::AcquireShard(..)
+            | Call::ReleaseShard(..) => "key",
         };
         format!("{what}_prefix \"{}\" {{ policy = \"write\" }}", self.prefix)
     }
@@ -459,7 +556,8 @@ impl Consul {
             .await
             .map_err(at("register the node"))?;
         let open = async {
-            let response = self.send(self.open("delete")).await?;
+            let name = format!("{PROGRAM}/{}/probe", self.name);
+            let response = self.send(self.open(&name, "delete")).await?;
             self.read(&Call::Open, &response)
         };
         let opened = self.in_time(open).await.map_err(at("open a session"))?;
@@ -524,8 +622,18 @@ struct Opened {
 }
 
 #[derive(Deserialize)]
+struct WireSession {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Name", default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct WireEntry {
+    #[serde(default)]
+    key: String,
     session: Option<String>,
     #[serde(default)]
     lock_index: u64,
@@ -594,6 +702,10 @@ mod tests {
     const TOKEN: &str = "22222222-3333";
 
     fn consul(answer: (u16, &'static str, Option<u64>)) -> (Consul, Arc<Canned>) {
+        divided(1, answer)
+    }
+
+    fn divided(shards: usize, answer: (u16, &'static str, Option<u64>)) -> (Consul, Arc<Canned>) {
         let (status, body, index) = answer;
         let transport = Arc::new(Canned(status, body, index, Mutex::default()));
         let options = ConsulOptions {
@@ -601,7 +713,9 @@ mod tests {
             token: Some(TOKEN.into()),
             prefix: "scaler-23sxdf/".to_owned(),
             name: "app".to_owned(),
+            shards,
             value: "who".to_owned(),
+            common_value: "all".to_owned(),
         };
         let shared = Arc::clone(&transport) as Arc<dyn Transport>;
         let consul = Consul::new(shared, options, Metrics::new()).unwrap();
@@ -689,11 +803,13 @@ mod tests {
                     },
                     value: value.to_owned(),
                 }),
+                shards: Vec::new(),
             })
         };
         let none = Answer::Key(KeyView {
             index: 4,
             entry: None,
+            shards: Vec::new(),
         });
         let [register, open, renew, destroy, read, wait, acquire, release] = all();
         let opened = Answer::Opened("s-3".to_owned());
@@ -750,6 +866,112 @@ mod tests {
                 "{call:?} {body}: {answer:?}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn shards_have_keys_of_their_own_below_the_common_one() {
+        let key = "https://consul.test:8501/v1/kv/scaler-23sxdf/fly-autoscaler/app/lock";
+        let session = || "s-1".to_owned();
+        let cases = [
+            (Call::Read, "GET", format!("{key}?consistent&recurse"), ""),
+            (
+                Call::Await(7),
+                "GET",
+                format!("{key}?consistent&recurse&index=7&wait=20s"),
+                "",
+            ),
+            (
+                Call::Acquire(session()),
+                "PUT",
+                format!("{key}?acquire=s-1"),
+                "all",
+            ),
+            (
+                Call::AcquireShard(3, session()),
+                "PUT",
+                format!("{key}/4/3?acquire=s-1"),
+                "who",
+            ),
+            (
+                Call::ReleaseShard(0, session()),
+                "PUT",
+                format!("{key}/4/0?release=s-1"),
+                "who",
+            ),
+            (
+                Call::Members,
+                "GET",
+                "https://consul.test:8501/v1/session/node/scaler-23sxdf%2Ffly-autoscaler"
+                    .to_owned(),
+                "",
+            ),
+        ];
+        for (call, method, url, body) in cases {
+            let (consul, transport) = divided(4, (500, "", None));
+            let _ = consul.call(&call).await;
+            let asked = transport.3.lock().unwrap();
+            assert_eq!(asked[0].method(), method, "{call:?}");
+            assert_eq!(asked[0].uri(), url.as_str(), "{call:?}");
+            assert_eq!(asked[0].body(), body, "{call:?}");
+        }
+        for (call, name) in [
+            (Call::Open, "fly-autoscaler/app/4"),
+            (Call::OpenCommon, "fly-autoscaler/app/4/all"),
+        ] {
+            let (consul, transport) = divided(4, (500, "", None));
+            let _ = consul.call(&call).await;
+            let asked = transport.3.lock().unwrap();
+            let sent: serde_json::Value = serde_json::from_slice(asked[0].body()).unwrap();
+            assert_eq!(sent["Name"], name);
+        }
+    }
+
+    #[tokio::test]
+    async fn of_all_keys_and_sessions_those_of_this_number_of_shards_count() {
+        let keys = r#"[
+            {"LockIndex":1,"Key":"scaler-23sxdf/fly-autoscaler/app/lock","Value":"YWxs","Session":"c","CreateIndex":2},
+            {"LockIndex":1,"Key":"scaler-23sxdf/fly-autoscaler/app/lock/2/0","Session":"x","CreateIndex":3},
+            {"LockIndex":5,"Key":"scaler-23sxdf/fly-autoscaler/app/lock/4/1","Value":"d2hv","Session":"s-2","CreateIndex":4},
+            {"LockIndex":0,"Key":"scaler-23sxdf/fly-autoscaler/app/lock/4/3","Value":null,"CreateIndex":6},
+            {"LockIndex":0,"Key":"scaler-23sxdf/fly-autoscaler/app/lock/4/4","Session":"y","CreateIndex":7},
+            {"LockIndex":0,"Key":"scaler-23sxdf/fly-autoscaler/app/lock/4/x","Session":"y","CreateIndex":8}
+        ]"#;
+        let entry = |session: Option<&str>, created, locked, value: &str| {
+            Some(Entry {
+                session: session.map(str::to_owned),
+                lock: LockIdentity { created, locked },
+                value: value.to_owned(),
+            })
+        };
+        let (consul, _) = divided(4, (200, keys, Some(9)));
+        let expected = KeyView {
+            index: 9,
+            entry: entry(Some("c"), 2, 1, "all"),
+            shards: vec![
+                None,
+                entry(Some("s-2"), 4, 5, "who"),
+                None,
+                entry(None, 6, 0, ""),
+            ],
+        };
+        assert_eq!(
+            consul.call(&Call::Read).await.unwrap(),
+            Answer::Key(expected)
+        );
+        let sessions = r#"[
+            {"ID":"a","Name":"fly-autoscaler/app/4"},
+            {"ID":"b","Name":"fly-autoscaler/app/4/all"},
+            {"ID":"c","Name":"fly-autoscaler/app"},
+            {"ID":"d","Name":"fly-autoscaler/app/8"},
+            {"ID":"e"},
+            {"ID":"f","Name":"fly-autoscaler/app/4"}
+        ]"#;
+        let (consul, _) = divided(4, (200, sessions, None));
+        let members = vec!["a".to_owned(), "f".to_owned()];
+        assert_eq!(
+            consul.call(&Call::Members).await.unwrap(),
+            Answer::Members(members)
+        );
     }
 
     #[tokio::test]
@@ -822,7 +1044,9 @@ mod tests {
             token: Some("se\nsame".into()),
             prefix: String::new(),
             name: "app".to_owned(),
+            shards: 1,
             value: String::new(),
+            common_value: String::new(),
         };
         let transport = Arc::new(Canned(200, "", None, Mutex::default()));
         let error = Consul::new(transport, options, Metrics::new()).err();

@@ -2,7 +2,8 @@
 //!
 //! A pure state machine: the time and Consul's answers in, calls out. Who makes the calls is [`super::keeper`]. Three
 //! lanes of calls go on side by side, each with one call at a time: the session's (node, session, renewals), the key's (who
-//! holds it, and taking it), and that of confirmations, which passes ask for before they act.
+//! holds it, and taking it), and that of confirmations, which passes ask for before they act. With shards there is a key
+//! for each, and [`super::split`] adds two lanes: what all copies hold together, and who else there is.
 //!
 //! Consul gives the lock to nobody else before the session has expired and its lock-delay is over; both begin anew at the
 //! moment at which it *heard* the last renewal, which was not before that was *sent*. So a copy that counts from the sending
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 
+use super::{balance, split::Split};
 use crate::scaling::Now;
 
 /// How long a session lives without a renewal, at least; Consul ends it within twice that.
@@ -54,7 +56,7 @@ pub const WAIT_LIMIT: Duration = Duration::from_secs(25);
 const BLINDNESS: SignedDuration = SignedDuration::from_secs(2);
 
 /// The pause after a call that came to nothing, and after an answer that says nothing new sooner than it should.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause after calls that failed one after another.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -93,7 +95,7 @@ impl Held {
 }
 
 /// Whether a renewal that was sent then still vouches for the lock.
-fn is_fresh(sent: Now, now: Now) -> bool {
+pub(super) fn is_fresh(sent: Now, now: Now) -> bool {
     let took = now.monotonic.saturating_duration_since(sent.monotonic);
     let wall = now.wall.duration_since(sent.wall);
     let by_monotonic = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX);
@@ -114,11 +116,21 @@ pub enum Lane {
     Key,
     /// That this copy still holds it, asked before acting.
     Confirmation,
+    /// With shards: the session of the key that all copies hold together.
+    Common,
+    /// With shards: which other copies there are.
+    Members,
 }
 
 impl Lane {
     /// All of them, in the order in which they begin calls.
-    pub const ALL: [Self; 3] = [Self::Session, Self::Confirmation, Self::Key];
+    pub const ALL: [Self; 5] = [
+        Self::Session,
+        Self::Confirmation,
+        Self::Common,
+        Self::Key,
+        Self::Members,
+    ];
 }
 
 /// One call to Consul.
@@ -128,11 +140,13 @@ pub enum Call {
     Register,
     /// Open a session.
     Open,
+    /// Open the session of the key that all copies hold together.
+    OpenCommon,
     /// Renew the session.
     Renew(String),
     /// End the session.
     Destroy(String),
-    /// Who holds the lock.
+    /// Who holds the lock, and each shard.
     Read,
     /// The same, once it is another answer than that of this index.
     Await(u64),
@@ -140,6 +154,12 @@ pub enum Call {
     Acquire(String),
     /// Give the lock back.
     Release(String),
+    /// Take a shard for the session, or take it again.
+    AcquireShard(usize, String),
+    /// Give a shard back.
+    ReleaseShard(usize, String),
+    /// Which copies there are that divide the apps in this way.
+    Members,
 }
 
 impl Call {
@@ -148,12 +168,13 @@ impl Call {
     pub fn operation(&self) -> &'static str {
         match self {
             Self::Register => "register_node",
-            Self::Open => "create_session",
+            Self::Open | Self::OpenCommon => "create_session",
             Self::Renew(_) => "renew_session",
             Self::Destroy(_) => "destroy_session",
             Self::Read | Self::Await(_) => "read_key",
-            Self::Acquire(_) => "acquire",
-            Self::Release(_) => "release",
+            Self::Acquire(_) | Self::AcquireShard(..) => "acquire",
+            Self::Release(_) | Self::ReleaseShard(..) => "release",
+            Self::Members => "list_sessions",
         }
     }
 }
@@ -171,17 +192,21 @@ pub enum Answer {
     Opened(String),
     /// What the key shows.
     Key(KeyView),
+    /// The sessions of the copies that there are.
+    Members(Vec<String>),
     /// No answer, or one of no use: nobody knows what it did.
     Failed,
 }
 
-/// The key at one moment.
+/// The key at one moment, and those of the shards.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyView {
     /// What to ask with for a later one.
     pub index: u64,
     /// What is there; `None`: the key does not exist.
     pub entry: Option<Entry>,
+    /// The same of each shard; none without shards.
+    pub shards: Vec<Option<Entry>>,
 }
 
 /// What the key holds.
@@ -228,6 +253,14 @@ pub enum Change {
     Lost(Loss),
     /// Another copy holds it, which says this of itself.
     Behind(String),
+    /// This copy holds a shard.
+    AcquiredShard(usize),
+    /// It gives a shard back.
+    ReleasedShard(usize),
+    /// It has lost a shard.
+    LostShard(usize, Loss),
+    /// Other copies hold all shards.
+    Idle,
 }
 
 /// Why a copy holds the lock no longer.
@@ -250,30 +283,41 @@ pub struct Contest {
     node_is_known: bool,
     /// What the key showed last, unless that is old.
     view: Option<KeyView>,
-    /// Whether Consul has given this session the lock; it is held once the key shows it.
-    is_given: bool,
-    hold: Option<Hold>,
+    /// The lock; with shards, one for each.
+    stakes: Vec<Stake>,
+    /// With shards: what concerns all of them.
+    split: Option<Split>,
     last_term: Term,
     confirming: Option<Confirming>,
     /// The last confirmation that was asked for.
     asked: u64,
     /// The last that was begun.
     begun: u64,
-    /// The last that has ended, and what it told.
-    confirmed: (u64, Confirmation),
-    in_flight: [Option<(Call, Now)>; 3],
+    /// The last that has ended, and which terms it has confirmed.
+    confirmed: (u64, Vec<Option<Term>>),
+    in_flight: [Option<(Call, Now)>; Lane::ALL.len()],
     /// Before when no call of the session's lane begins.
     session_after: Instant,
     /// Before when the key is not looked at.
     look_after: Instant,
-    /// Before when the lock is not asked for.
-    acquire_after: Instant,
     session_failures: u32,
     key_failures: u32,
     /// Behind which session that stands by is told already.
     told_of: Option<String>,
     changes: Vec<Change>,
     is_leaving: bool,
+}
+
+/// A lock that is competed for.
+#[derive(Debug, Clone)]
+struct Stake {
+    /// Whether Consul has given this session the lock; it is held once the key shows it.
+    is_given: bool,
+    hold: Option<Hold>,
+    /// Before when it is not asked for.
+    acquire_after: Instant,
+    /// Whether it can be this session's, as far as is known.
+    may_be_ours: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -301,6 +345,7 @@ struct Confirming {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Renew,
+    RenewCommon,
     Acquire,
     Read,
 }
@@ -309,21 +354,32 @@ impl Contest {
     /// A copy that has just begun.
     #[must_use]
     pub fn new(now: Now) -> Self {
+        Self::with_shards(1, now)
+    }
+
+    /// The same, where the apps are divided into so many shards.
+    #[must_use]
+    pub fn with_shards(shards: usize, now: Now) -> Self {
+        let stake = Stake {
+            is_given: false,
+            hold: None,
+            acquire_after: now.monotonic,
+            may_be_ours: false,
+        };
         Self {
             session: None,
             node_is_known: false,
             view: None,
-            is_given: false,
-            hold: None,
+            stakes: vec![stake; shards],
+            split: (shards > 1).then(|| Split::new(shards, now)),
             last_term: Term::ALONE,
             confirming: None,
             asked: 0,
             begun: 0,
-            confirmed: (0, Confirmation::Pending),
-            in_flight: [const { None }; 3],
+            confirmed: (0, Vec::new()),
+            in_flight: [const { None }; Lane::ALL.len()],
             session_after: now.monotonic,
             look_after: now.monotonic,
-            acquire_after: now.monotonic,
             session_failures: 0,
             key_failures: 0,
             told_of: None,
@@ -332,13 +388,24 @@ impl Contest {
         }
     }
 
-    /// Whether this copy holds the lock. What was held may have run out since the last look: see [`Held::is_good`].
+    /// Whether this copy holds the lock, or the first shard. What was held may have run out since the last look: see
+    /// [`Held::is_good`].
     #[must_use]
     pub fn held(&self) -> Option<Held> {
-        let (hold, session) = self.hold.zip(self.session.as_ref())?;
+        self.held_shard(0)
+    }
+
+    /// The same of any shard; one that is about to be given back is not held any more.
+    #[must_use]
+    pub fn held_shard(&self, shard: usize) -> Option<Held> {
+        let hold = self.stakes.get(shard)?.hold?;
+        let split = self.split.as_ref();
+        if split.is_some_and(|split| split.gives_back(shard)) {
+            return None;
+        }
         Some(Held {
             term: hold.term,
-            renewed: session.renewed,
+            renewed: self.vouched()?,
         })
     }
 
@@ -349,6 +416,44 @@ impl Contest {
         let view = self.view.as_ref()?;
         let entry = view.entry.as_ref()?;
         view.is_anothers(&session.id).then_some(&*entry.value)
+    }
+
+    /// Which shard is to be given back, as soon as nothing of it is under way and lists have shown all that was done:
+    /// then [`Self::is_quiet`] is to be told.
+    #[must_use]
+    pub fn giving(&self) -> Option<usize> {
+        self.split.as_ref()?.giving()
+    }
+
+    /// Nothing is under way of a shard that is to be given back, and lists have shown all that was done.
+    pub fn is_quiet(&mut self, shard: usize) {
+        if let Some(split) = &mut self.split {
+            split.quiet(shard);
+        }
+    }
+
+    /// What the keys showed last.
+    #[must_use]
+    pub fn view(&self) -> Option<&KeyView> {
+        self.view.as_ref()
+    }
+
+    /// When the renewal was sent that vouches for everything that is held.
+    fn vouched(&self) -> Option<Now> {
+        let own = self.session.as_ref()?.renewed;
+        let Some(split) = &self.split else {
+            return Some(own);
+        };
+        let common = split.vouched()?;
+        Some(if common.monotonic < own.monotonic {
+            common
+        } else {
+            own
+        })
+    }
+
+    fn holds_any(&self) -> bool {
+        self.stakes.iter().any(|stake| stake.hold.is_some())
     }
 
     /// When the last renewal was sent that succeeded.
@@ -364,15 +469,43 @@ impl Contest {
 
     /// Time has passed: what was not renewed is held no longer.
     pub fn look(&mut self, now: Now) {
-        let is_over = |session: &Session| !is_fresh(session.renewed, now);
-        if self.hold.is_some() && self.session.as_ref().is_none_or(is_over) {
+        if self.holds_any() && self.vouched().is_none_or(|sent| !is_fresh(sent, now)) {
             self.lose(Loss::NotRenewed, now);
         }
         let is_unseen =
             |hold: Hold| now.monotonic.saturating_duration_since(hold.seen) >= UNSEEN_LIMIT;
-        if self.hold.is_some_and(is_unseen) {
+        let mut holds = self.stakes.iter().filter_map(|stake| stake.hold);
+        if holds.any(is_unseen) {
             // The session ends where nobody renews it, and the lock is free for a copy that can read.
             self.drop_session(Loss::Unseen, now);
+        }
+        self.rebalance(now);
+    }
+
+    /// Decides whether a shard is to be given back for another copy to have.
+    fn rebalance(&mut self, now: Now) {
+        let Some(split) = &mut self.split else { return };
+        let Some(session) = &self.session else {
+            split.given(None);
+            return;
+        };
+        if let Some(shard) = split.giving() {
+            if self.stakes[shard].hold.is_none() {
+                split.given(None);
+            }
+            return;
+        }
+        // What is not known now is no reason to wake for.
+        let holds_any = self.stakes.iter().any(|stake| stake.hold.is_some());
+        let view = self.view.as_ref().filter(|_| holds_any);
+        let loads = view.and_then(|view| split.loads(view, &session.id));
+        if !split.is_to_give(loads.as_ref(), &session.id, now) {
+            return;
+        }
+        let order = balance::order(self.stakes.len(), &session.id);
+        let mut held = order.into_iter().rev();
+        if let Some(shard) = held.find(|shard| self.stakes[*shard].hold.is_some()) {
+            split.give(shard);
         }
     }
 
@@ -384,9 +517,14 @@ impl Contest {
         }
         let call = match lane {
             Lane::Session => self.session_call(),
-            Lane::Key => self.key_call()?,
+            Lane::Key => self.key_call(now)?,
             Lane::Confirmation => self.confirmation_call()?,
+            Lane::Common => self.split.as_ref()?.call(),
+            Lane::Members => Call::Members,
         };
+        if let Call::AcquireShard(shard, _) = &call {
+            self.stakes[*shard].may_be_ours = true;
+        }
         self.in_flight[lane as usize] = Some((call.clone(), now));
         Some(call)
     }
@@ -395,19 +533,32 @@ impl Contest {
     #[must_use]
     pub fn wake(&self, now: Now) -> Option<Instant> {
         let lanes = Lane::ALL.into_iter().filter_map(|lane| self.due(lane, now));
-        let over = self.held().map(|held| held.renewed.monotonic + VALIDITY);
-        lanes.chain(over).min()
+        let over = self.vouched().filter(|_| self.holds_any());
+        let over = over.map(|sent| sent.monotonic + VALIDITY);
+        let giving = self.split.as_ref().and_then(|split| {
+            let session = self.session.as_ref()?;
+            split.gives_at(&session.id)
+        });
+        // What is to be done although a change is waited for.
+        let step = self.step(now).filter(|_| !self.is_leaving);
+        let step = step.map(|(at, _)| at).filter(|_| self.waits());
+        lanes.chain(over).chain(giving).chain(step).min()
     }
 
     /// Whether the call of the key's lane only waits for what is of no interest any more. It is then to be dropped, and
     /// [`Self::dropped`] told so.
     #[must_use]
-    pub fn waits_in_vain(&self) -> bool {
-        let waits = matches!(
+    pub fn waits_in_vain(&self, now: Now) -> bool {
+        let is_due = |(at, _): (Instant, Call)| at <= now.monotonic;
+        self.waits() && (self.view.is_none() || self.step(now).is_some_and(is_due))
+    }
+
+    /// Whether the call of the key's lane waits for a change.
+    fn waits(&self) -> bool {
+        matches!(
             self.in_flight[Lane::Key as usize],
             Some((Call::Await(_), _))
-        );
-        waits && self.view.is_none()
+        )
     }
 
     /// The call of this lane is under way no longer, and its answer will not come.
@@ -418,8 +569,13 @@ impl Contest {
     /// A pass asks whether the lock is still held; returns the number of the confirmation that will tell it. `None`: it is
     /// not.
     pub fn ask(&mut self, now: Now) -> Option<u64> {
+        self.ask_for(0, now)
+    }
+
+    /// The same of a shard; one confirmation tells of all of them.
+    pub fn ask_for(&mut self, shard: usize, now: Now) -> Option<u64> {
         self.look(now);
-        self.hold.filter(|_| !self.is_leaving)?;
+        self.held_shard(shard).filter(|_| !self.is_leaving)?;
         // One that is under way has begun before it was asked for.
         self.asked = self.begun + 1;
         Some(self.asked)
@@ -428,16 +584,24 @@ impl Contest {
     /// What a confirmation has told, or a later one.
     #[must_use]
     pub fn confirmation(&self, number: u64) -> Confirmation {
-        match self.confirmed {
-            (last, told) if last >= number => told,
-            _ => Confirmation::Pending,
+        self.confirmation_of(0, number)
+    }
+
+    /// The same of a shard.
+    #[must_use]
+    pub fn confirmation_of(&self, shard: usize, number: u64) -> Confirmation {
+        let (last, told) = &self.confirmed;
+        if *last < number {
+            return Confirmation::Pending;
         }
+        let term = told.get(shard).copied().flatten();
+        term.map_or(Confirmation::Unconfirmed, Confirmation::Held)
     }
 
     /// No call is begun any more, and those under way may be dropped.
     pub fn stop(&mut self) {
         self.is_leaving = true;
-        self.in_flight = [const { None }; 3];
+        self.in_flight = [const { None }; Lane::ALL.len()];
         self.end_confirmations();
     }
 
@@ -445,16 +609,39 @@ impl Contest {
     /// lists have shown all that was done. Only then the lock may be another's at once; otherwise Consul's lock-delay stands
     /// between.
     pub fn leave(&mut self, is_clean: bool) -> Vec<Call> {
+        self.leave_by(|_| is_clean)
+    }
+
+    /// The same, where that is so for some shards, and not for others. The key that all copies hold together stays theirs.
+    pub fn leave_by(&mut self, is_clean: impl Fn(usize) -> bool) -> Vec<Call> {
         self.stop();
-        if self.hold.take().is_some() {
-            self.changes.push(Change::Released);
+        let has_shards = self.split.is_some();
+        for (shard, stake) in self.stakes.iter_mut().enumerate() {
+            if stake.hold.take().is_some() {
+                self.changes.push(if has_shards {
+                    Change::ReleasedShard(shard)
+                } else {
+                    Change::Released
+                });
+            }
         }
         let Some(Session { id, .. }) = self.session.take() else {
             return Vec::new();
         };
         // It may be this session's without anybody having heard of it.
-        let release = is_clean.then(|| Call::Release(id.clone()));
-        release.into_iter().chain([Call::Destroy(id)]).collect()
+        let mut calls = Vec::new();
+        for (shard, stake) in self.stakes.iter().enumerate() {
+            if !is_clean(shard) {
+                continue;
+            }
+            if !has_shards {
+                calls.push(Call::Release(id.clone()));
+            } else if stake.may_be_ours {
+                calls.push(Call::ReleaseShard(shard, id.clone()));
+            }
+        }
+        calls.push(Call::Destroy(id));
+        calls
     }
 
     /// When a lane's next call is due, if it depends on no answer.
@@ -468,18 +655,80 @@ impl Contest {
                 let goes_on = self.confirming.is_some() || self.asked > self.begun;
                 goes_on.then_some(now.monotonic)
             }
-            Lane::Key => {
+            Lane::Key => self.next_at_key(now).map(|(at, _)| at),
+            Lane::Common => {
                 let session = self.session.as_ref()?;
-                match &self.view {
-                    None => Some(self.look_after),
-                    Some(_) if self.hold.is_some() => Some(self.look_after),
-                    Some(view) if view.is_anothers(&session.id) => Some(self.look_after),
-                    // With a session that may be over it is of no use; the renewal comes first.
-                    Some(_) if !is_fresh(session.renewed, now) => None,
-                    Some(_) => Some(self.acquire_after),
-                }
+                let split = self.split.as_ref()?;
+                split.due(self.view.as_ref(), is_fresh(session.renewed, now))
+            }
+            Lane::Members => {
+                self.session.as_ref()?;
+                Some(self.split.as_ref()?.lists_at())
             }
         }
+    }
+
+    /// The next call of the key's lane, and when it is due.
+    fn next_at_key(&self, now: Now) -> Option<(Instant, Call)> {
+        let session = self.session.as_ref()?;
+        let Some(view) = &self.view else {
+            return Some((self.look_after, Call::Read));
+        };
+        let wait = (self.look_after, Call::Await(view.index));
+        if self.split.is_some() {
+            let step = self.step(now);
+            // For so short a time a change is not waited for.
+            return step
+                .filter(|(at, _)| *at < now.monotonic + PAUSE)
+                .or(Some(wait));
+        }
+        if self.holds_any() || view.is_anothers(&session.id) {
+            return Some(wait);
+        }
+        // With a session that may be over it is of no use; the renewal comes first.
+        let acquire = || Call::Acquire(session.id.clone());
+        is_fresh(session.renewed, now).then(|| (self.stakes[0].acquire_after, acquire()))
+    }
+
+    /// With shards: what is to be done at the keys but to look at them, and when.
+    fn step(&self, now: Now) -> Option<(Instant, Call)> {
+        let session = self.session.as_ref()?;
+        let split = self.split.as_ref()?;
+        let view = self.view.as_ref()?;
+        let id = || session.id.clone();
+        if let Some(shard) = split.gives_now() {
+            return Some((now.monotonic, Call::ReleaseShard(shard, id())));
+        }
+        if !is_fresh(session.renewed, now) {
+            return None;
+        }
+        if let Some((at, common)) = split.takes(view, now) {
+            return Some((at, Call::Acquire(common)));
+        }
+        let vouched = self.vouched()?;
+        let loads = split.loads(view, &session.id);
+        let loads = loads.filter(|_| is_fresh(vouched, now))?;
+        let mut first: Option<(Instant, usize)> = None;
+        for shard in balance::order(self.stakes.len(), &session.id) {
+            let stake = &self.stakes[shard];
+            if stake.hold.is_some() {
+                continue;
+            }
+            let at = match view.holder_of(shard) {
+                Some(holder) if holder == session.id => stake.acquire_after,
+                Some(_) => continue,
+                None => {
+                    let free_since = split.free_since(shard).unwrap_or(now.monotonic);
+                    stake.acquire_after.max(free_since + loads.patience())
+                }
+            };
+            // Of those that are due the first in this copy's order.
+            let at = at.max(now.monotonic);
+            if first.is_none_or(|(earliest, _)| at < earliest) {
+                first = Some((at, shard));
+            }
+        }
+        first.map(|(at, shard)| (at, Call::AcquireShard(shard, id())))
     }
 
     fn session_call(&self) -> Call {
@@ -490,15 +739,8 @@ impl Contest {
         }
     }
 
-    fn key_call(&self) -> Option<Call> {
-        let session = self.session.as_ref()?;
-        Some(match &self.view {
-            None => Call::Read,
-            Some(view) if self.hold.is_some() || view.is_anothers(&session.id) => {
-                Call::Await(view.index)
-            }
-            Some(_) => Call::Acquire(session.id.clone()),
-        })
+    fn key_call(&self, now: Now) -> Option<Call> {
+        self.next_at_key(now).map(|(_, call)| call)
     }
 
     fn confirmation_call(&mut self) -> Option<Call> {
@@ -512,6 +754,7 @@ impl Contest {
         });
         Some(match confirming.step {
             Step::Renew => Call::Renew(id),
+            Step::RenewCommon => Call::Renew(self.split.as_ref()?.session()?.to_owned()),
             Step::Acquire => Call::Acquire(id),
             Step::Read => Call::Read,
         })
@@ -527,10 +770,17 @@ impl Contest {
             Call::Register => self.node_is_known = answer == Answer::Yes,
             Call::Open => self.opened(&answer, sent),
             Call::Renew(id) => self.renewed_session(id, &answer, sent, now),
-            Call::Acquire(id) if answer == Answer::Gone => self.end_session(id, now),
+            Call::Acquire(id) | Call::AcquireShard(_, id) if answer == Answer::Gone => {
+                self.end_session(id, now);
+            }
             _ => {}
         }
         match lane {
+            Lane::Common | Lane::Members => {
+                if let Some(split) = &mut self.split {
+                    split.ended(&call, answer, sent, now);
+                }
+            }
             Lane::Session => self.pace_session(&call, &answer, sent, now),
             Lane::Key => self.key_answered(&call, answer, sent, now),
             Lane::Confirmation => self.confirmation_answered(answer, now),
@@ -552,6 +802,15 @@ impl Contest {
     }
 
     fn renewed_session(&mut self, id: &str, answer: &Answer, sent: Now, now: Now) {
+        let split = self.split.as_mut();
+        if let Some(split) = split.filter(|split| split.session() == Some(id)) {
+            match answer {
+                Answer::Yes => split.renewed(sent, self.view.as_ref()),
+                Answer::Gone => self.end_session(id, now),
+                _ => {}
+            }
+            return;
+        }
         let Some(session) = self.session.as_mut().filter(|session| session.id == id) else {
             return;
         };
@@ -571,6 +830,13 @@ impl Contest {
     }
 
     fn end_session(&mut self, id: &str, now: Now) {
+        let split = self.split.as_mut();
+        if let Some(split) = split.filter(|split| split.session() == Some(id)) {
+            split.session_over(now);
+            self.lose(Loss::SessionOver, now);
+            self.forget_key();
+            return;
+        }
         if self
             .session
             .as_ref()
@@ -616,11 +882,23 @@ impl Contest {
         match (call, answer) {
             (Call::Read | Call::Await(_), Answer::Key(view)) => self.saw(call, view, sent, now),
             // What it did is to be seen at the key.
-            (Call::Acquire(id), answer) => {
-                let is_ours = self.session.as_ref().is_some_and(|ours| ours.id == *id);
-                self.is_given = answer == Answer::Yes && is_ours;
-                // The lock-delay of another's session, or somebody came first.
-                self.acquire_after = now.monotonic + PAUSE;
+            (Call::Acquire(_), _) if self.split.is_some() => {
+                if let Some(split) = &mut self.split {
+                    split.asked(now);
+                }
+                self.view = None;
+            }
+            (Call::Acquire(id), answer) => self.asked_for(0, id, &answer, now),
+            (Call::AcquireShard(shard, id), answer) => self.asked_for(*shard, id, &answer, now),
+            (Call::ReleaseShard(shard, _), _) => {
+                let stake = &mut self.stakes[*shard];
+                stake.acquire_after = now.monotonic + balance::LEFT_ALONE;
+                if stake.hold.take().is_some() {
+                    self.changes.push(Change::ReleasedShard(*shard));
+                }
+                if let Some(split) = &mut self.split {
+                    split.given(Some(now));
+                }
                 self.view = None;
             }
             // A view that cannot be followed up is old.
@@ -629,49 +907,97 @@ impl Contest {
         }
     }
 
+    /// What asking for it did is to be seen at the key.
+    fn asked_for(&mut self, shard: usize, id: &str, answer: &Answer, now: Now) {
+        let is_ours = self.session.as_ref().is_some_and(|ours| ours.id == *id);
+        let stake = &mut self.stakes[shard];
+        stake.is_given = *answer == Answer::Yes && is_ours;
+        // The lock-delay of another's session, or somebody came first.
+        stake.acquire_after = now.monotonic + PAUSE;
+        self.view = None;
+    }
+
     fn saw(&mut self, call: &Call, view: KeyView, sent: Now, now: Now) {
         let Some(session) = &self.session else {
             self.view = None;
             return;
         };
+        let id = session.id.clone();
         let is_news = self.view.as_ref() != Some(&view);
         self.look_after = match call {
             Call::Await(_) if !is_news => now.monotonic.max(sent.monotonic + PAUSE),
             _ => now.monotonic.max(sent.monotonic + LOOK_GAP),
         };
-        let ours = view.lock_of(&session.id);
-        let other = view.holder().filter(|holder| *holder != session.id);
-        let news = other.filter(|other| self.told_of.as_deref() != Some(*other));
+        if self.split.is_some() {
+            self.saw_common(&view, is_news, now);
+        }
+        let mut news = None;
+        if self.split.is_none() {
+            let other = view.holder().filter(|holder| *holder != id);
+            news = other.filter(|other| self.told_of.as_deref() != Some(*other));
+        }
         let news = news.map(str::to_owned);
         let value = news.as_ref().and(view.entry.as_ref());
         let value = value.map(|entry| entry.value.clone());
-        let is_given = std::mem::take(&mut self.is_given);
-        match (self.hold, ours) {
+        for shard in 0..self.stakes.len() {
+            self.saw_stake(shard, &view, &id, now);
+        }
+        self.view = Some(view);
+        if news.is_some() {
+            self.told_of = news;
+            self.changes.extend(value.map(Change::Behind));
+        }
+        if let Some(split) = &mut self.split
+            && let Some(view) = &self.view
+            && split.stands_idle(view, &id)
+        {
+            self.changes.push(Change::Idle);
+        }
+    }
+
+    fn saw_common(&mut self, view: &KeyView, is_news: bool, now: Now) {
+        let Some(split) = &mut self.split else { return };
+        let was_taken = split.is_another(view);
+        if was_taken {
+            self.lose(Loss::Taken, now);
+        }
+        let Some(split) = &mut self.split else { return };
+        let other = split.saw(view, is_news, now);
+        self.changes.extend(other.map(Change::Behind));
+    }
+
+    fn saw_stake(&mut self, shard: usize, view: &KeyView, id: &str, now: Now) {
+        let has_shards = self.split.is_some();
+        let ours = if has_shards {
+            view.shard_of(shard, id)
+        } else {
+            view.lock_of(id)
+        };
+        let vouched = self.vouched();
+        let stake = &mut self.stakes[shard];
+        stake.may_be_ours = ours.is_some();
+        let is_given = std::mem::take(&mut stake.is_given);
+        match (stake.hold, ours) {
             (Some(hold), Some(lock)) if hold.lock == lock => {
                 let seen = now.monotonic;
-                self.hold = Some(Hold { seen, ..hold });
-                self.view = Some(view);
+                stake.hold = Some(Hold { seen, ..hold });
             }
-            (Some(_), _) => {
-                self.lose(Loss::Taken, now);
-                self.view = Some(view);
-            }
-            (None, Some(lock)) if is_given && is_fresh(session.renewed, now) => {
+            (Some(_), _) => self.lose_one(shard, Loss::Taken, now),
+            (None, Some(lock)) if is_given && vouched.is_some_and(|sent| is_fresh(sent, now)) => {
                 self.last_term = Term(self.last_term.0 + 1);
-                self.hold = Some(Hold {
+                stake.hold = Some(Hold {
                     term: self.last_term,
                     lock,
                     seen: now.monotonic,
                 });
                 self.told_of = None;
-                self.changes.push(Change::Acquired);
-                self.view = Some(view);
+                self.changes.push(if has_shards {
+                    Change::AcquiredShard(shard)
+                } else {
+                    Change::Acquired
+                });
             }
-            (None, _) => self.view = Some(view),
-        }
-        if news.is_some() {
-            self.told_of = news;
-            self.changes.extend(value.map(Change::Behind));
+            (None, _) => {}
         }
     }
 
@@ -681,55 +1007,131 @@ impl Contest {
         };
         let number = confirming.number;
         match (confirming.step, answer) {
+            (Step::Renew, Answer::Yes) if self.split.is_some() => {
+                confirming.step = Step::RenewCommon;
+            }
+            // One look shows all keys; to take each of them again would be as many calls.
+            (Step::RenewCommon, Answer::Yes) => confirming.step = Step::Read,
             (Step::Renew, Answer::Yes) => confirming.step = Step::Acquire,
             (Step::Acquire, Answer::Yes) => confirming.step = Step::Read,
             (Step::Acquire, Answer::No) => self.lose(Loss::Taken, now),
-            (Step::Read, Answer::Key(view)) => {
-                let session = self.session.as_ref();
-                let ours = session.and_then(|session| view.lock_of(&session.id));
-                match self.hold {
-                    Some(hold) if ours == Some(hold.lock) => {
-                        self.confirming = None;
-                        self.confirmed = (number, Confirmation::Held(hold.term));
-                    }
-                    Some(_) => self.lose(Loss::Taken, now),
-                    None => {}
-                }
-            }
+            (Step::Read, Answer::Key(view)) => self.confirm(number, &view, now),
             _ => {
                 self.confirming = None;
-                self.confirmed = (number, Confirmation::Unconfirmed);
+                self.confirmed = (number, Vec::new());
             }
         }
     }
 
-    /// The lock is held no longer, or must be taken for lost; whoever waits for a confirmation is told so.
+    /// What was held and is seen to be held still is confirmed.
+    fn confirm(&mut self, number: u64, view: &KeyView, now: Now) {
+        if self
+            .split
+            .as_ref()
+            .is_some_and(|split| split.is_another(view))
+        {
+            self.lose(Loss::Taken, now);
+            return;
+        }
+        let Some(session) = &self.session else { return };
+        let has_shards = self.split.is_some();
+        let seen = (0..self.stakes.len()).map(|shard| {
+            if has_shards {
+                view.shard_of(shard, &session.id)
+            } else {
+                view.lock_of(&session.id)
+            }
+        });
+        let seen: Vec<_> = seen.collect();
+        let is_other = |(stake, seen): (&Stake, &Option<LockIdentity>)| {
+            stake.hold.is_some_and(|hold| *seen != Some(hold.lock))
+        };
+        let pairs = || self.stakes.iter().zip(&seen);
+        let lost: Vec<usize> = pairs()
+            .enumerate()
+            .filter(|(_, pair)| is_other(*pair))
+            .map(|(shard, _)| shard)
+            .collect();
+        let terms = pairs().map(|(stake, seen)| {
+            let hold = stake.hold.filter(|hold| *seen == Some(hold.lock));
+            hold.map(|hold| hold.term)
+        });
+        let terms: Vec<_> = terms.collect();
+        if has_shards || lost.is_empty() {
+            self.confirming = None;
+            self.confirmed = (number, terms);
+        }
+        for shard in lost {
+            self.lose_one(shard, Loss::Taken, now);
+            self.view = None;
+        }
+    }
+
+    /// One lock is held no longer; of several the others are.
+    fn lose_one(&mut self, shard: usize, why: Loss, now: Now) {
+        if self.split.is_none() {
+            self.lose(why, now);
+            return;
+        }
+        let stake = &mut self.stakes[shard];
+        stake.is_given = false;
+        stake.acquire_after = now.monotonic;
+        if stake.hold.take().is_some() {
+            self.changes.push(Change::LostShard(shard, why));
+        }
+    }
+
+    /// Nothing is held any longer, or must be taken for lost; whoever waits for a confirmation is told so.
     fn lose(&mut self, why: Loss, now: Now) {
-        if self.hold.take().is_some() {
-            self.changes.push(Change::Lost(why));
+        let has_shards = self.split.is_some();
+        let mut has_lost = false;
+        for (shard, stake) in self.stakes.iter_mut().enumerate() {
+            if stake.hold.take().is_some() {
+                has_lost = true;
+                stake.acquire_after = now.monotonic;
+                self.changes.push(if has_shards {
+                    Change::LostShard(shard, why)
+                } else {
+                    Change::Lost(why)
+                });
+            }
+        }
+        if has_lost {
             self.forget_key();
             self.look_after = now.monotonic;
-            self.acquire_after = now.monotonic;
         }
         self.end_confirmations();
     }
 
     fn forget_key(&mut self) {
         self.view = None;
-        self.is_given = false;
+        for stake in &mut self.stakes {
+            stake.is_given = false;
+        }
     }
 
     fn end_confirmations(&mut self) {
         if self.confirming.take().is_some() || self.asked > self.begun {
             self.begun = self.asked;
-            self.confirmed = (self.asked, Confirmation::Unconfirmed);
+            self.confirmed = (self.asked, Vec::new());
         }
     }
 }
 
 impl KeyView {
-    fn holder(&self) -> Option<&str> {
+    pub(super) fn holder(&self) -> Option<&str> {
         self.entry.as_ref()?.session.as_deref()
+    }
+
+    /// Whose a shard is.
+    pub(super) fn holder_of(&self, shard: usize) -> Option<&str> {
+        self.shards.get(shard)?.as_ref()?.session.as_deref()
+    }
+
+    /// Which time of being locked it is, if a shard is this session's.
+    fn shard_of(&self, shard: usize, session: &str) -> Option<LockIdentity> {
+        let entry = self.shards.get(shard)?.as_ref()?;
+        (entry.session.as_deref() == Some(session)).then_some(entry.lock)
     }
 
     fn is_anothers(&self, session: &str) -> bool {
@@ -737,13 +1139,13 @@ impl KeyView {
     }
 
     /// Which time of being locked it is, if the lock is this session's.
-    fn lock_of(&self, session: &str) -> Option<LockIdentity> {
+    pub(super) fn lock_of(&self, session: &str) -> Option<LockIdentity> {
         let entry = self.entry.as_ref()?;
         (entry.session.as_deref() == Some(session)).then_some(entry.lock)
     }
 }
 
-fn pause_after(failures: u32) -> Duration {
+pub(super) fn pause_after(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(8);
     PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }

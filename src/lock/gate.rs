@@ -1,7 +1,8 @@
 //! Whether a write may begin: what passes and the client of the Machines API ask.
 //!
 //! Without a lock the gate is open. With one it is open while this copy holds the lock, to passes that began since, and it
-//! shuts by itself: nobody has to come and close it when the last renewal has become old.
+//! shuts by itself: nobody has to come and close it when the last renewal has become old. With shards it is as many gates,
+//! and which one is meant depends on the app.
 
 use std::{
     fmt,
@@ -11,11 +12,13 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use super::{
+    account::Account,
+    balance::shard_of,
     contest::{Held, Loss, Term, WRITE_LIMIT},
     role::{Lost, Role, Silence},
 };
@@ -31,18 +34,44 @@ const HICCUP: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Option<Arc<Shared>>);
 
-/// Who waits to be told whether the lock is still held.
-pub(super) type Ask = oneshot::Sender<Option<Term>>;
+/// Who waits to be told whether the lock is still held, and of which shard.
+pub(super) struct Ask {
+    pub(super) shard: usize,
+    pub(super) tell: oneshot::Sender<Option<Term>>,
+}
+
+/// What the keeper is told or asked.
+pub(super) enum Asked {
+    Confirm(Ask),
+    /// Nothing is under way of this shard, which is to be given back, and lists have shown all that was done.
+    Quiet(usize),
+}
+
+/// What a shard is to this copy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Part {
+    /// Another copy has it, or none.
+    #[default]
+    Elsewhere,
+    /// This copy scales its apps.
+    Here,
+    /// This copy gives it back: nothing is begun, and what was done is waited for.
+    Leaving,
+}
 
 /// What the keeper of the lock tells.
 pub(super) struct Shared {
     clock: Clock,
     standing: Mutex<Standing>,
-    asks: mpsc::UnboundedSender<Ask>,
+    asks: mpsc::UnboundedSender<Asked>,
+    parts: watch::Sender<Vec<Part>>,
 }
 
 struct Standing {
-    held: Option<Held>,
+    /// The lock, or each shard.
+    held: Vec<Option<Held>>,
+    /// What the holder of each shard says of itself.
+    holders: Vec<Option<String>>,
     /// Since when, on the wall.
     since: Option<Timestamp>,
     /// Behind whom this copy stands by, as the key has it.
@@ -57,7 +86,7 @@ struct Standing {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held = self.standing().held;
+        let held = self.standing().held.clone();
         formatter
             .debug_struct("Shared")
             .field("held", &held)
@@ -72,11 +101,15 @@ impl Gate {
         Self(None)
     }
 
-    /// A gate that is shut until the lock is held; and who asks at it.
-    pub(super) fn of_lock(clock: Clock) -> (Self, Arc<Shared>, mpsc::UnboundedReceiver<Ask>) {
+    /// A gate that is shut until the lock is held, or that many; and who asks at it.
+    pub(super) fn of_lock(
+        shards: usize,
+        clock: Clock,
+    ) -> (Self, Arc<Shared>, mpsc::UnboundedReceiver<Asked>) {
         let (asks, asked) = mpsc::unbounded_channel();
         let standing = Standing {
-            held: None,
+            held: vec![None; shards],
+            holders: vec![None; shards],
             since: None,
             behind: None,
             lost: None,
@@ -87,39 +120,82 @@ impl Gate {
             clock,
             standing: Mutex::new(standing),
             asks,
+            parts: watch::Sender::new(vec![Part::Elsewhere; shards]),
         });
         (Self(Some(Arc::clone(&shared))), shared, asked)
     }
 
-    /// For how long this copy has held the lock, if it does; what begins now may write as long as that is so.
+    /// For how long this copy has held the lock, or the shard of an app, if it does; what begins now may write to the app as
+    /// long as that is so.
     #[must_use]
-    pub fn term(&self) -> Option<Term> {
+    pub fn term(&self, app: &str) -> Option<Term> {
         match &self.0 {
             None => Some(Term::ALONE),
-            Some(shared) => shared.term(),
+            Some(shared) => shared.term(shared.shard_of(app)),
         }
     }
 
-    /// Whether a write may begin of something that began in `term`.
+    /// Whether a write to an app may begin of something that began in `term`.
     #[must_use]
-    pub fn permits(&self, term: Option<Term>) -> bool {
+    pub fn permits(&self, app: &str, term: Option<Term>) -> bool {
         match &self.0 {
             None => true,
-            Some(shared) => term.is_some() && shared.term() == term,
+            Some(shared) => term.is_some() && shared.term(shared.shard_of(app)) == term,
         }
     }
 
-    /// Makes sure that the lock is still held, before something is done that began in `term`.
-    pub async fn confirm(&self, term: Option<Term>) -> bool {
+    /// Makes sure that the lock is still held, or the shard of an app, before something is done that began in `term`.
+    pub async fn confirm(&self, app: &str, term: Option<Term>) -> bool {
         let Some(shared) = &self.0 else { return true };
-        if !self.permits(term) {
+        if !self.permits(app, term) {
             return false;
         }
         let (tell, told) = oneshot::channel();
-        if shared.asks.send(tell).is_err() {
+        let shard = shared.shard_of(app);
+        let ask = Ask { shard, tell };
+        if shared.asks.send(Asked::Confirm(ask)).is_err() {
             return false;
         }
-        told.await.ok().flatten() == term && self.permits(term)
+        told.await.ok().flatten() == term && self.permits(app, term)
+    }
+
+    /// What each shard is to this copy, and when that changes; `None`: there are no shards.
+    #[must_use]
+    pub fn parts(&self) -> Option<watch::Receiver<Vec<Part>>> {
+        let shared = self.0.as_ref().filter(|shared| shared.shards() > 1)?;
+        Some(shared.parts.subscribe())
+    }
+
+    /// Nothing is under way of this shard, which is to be given back, and lists have shown all that was done.
+    pub fn is_quiet(&self, shard: usize) {
+        if let Some(shared) = &self.0 {
+            // A keeper that is gone gives nothing back.
+            let _ = shared.asks.send(Asked::Quiet(shard));
+        }
+    }
+
+    /// Into how many shards the apps are divided, and how many of them this copy has; `None`: they are not.
+    #[must_use]
+    pub fn shards(&self) -> Option<(usize, usize)> {
+        let shared = self.0.as_ref().filter(|shared| shared.shards() > 1)?;
+        let here = (0..shared.shards()).filter(|shard| shared.term(*shard).is_some());
+        Some((here.count(), shared.shards()))
+    }
+
+    /// Where an app is scaled that is not scaled here, in words, if there are shards and this one is not here.
+    #[must_use]
+    pub fn whereabouts(&self, app: &str) -> Option<String> {
+        let shared = self.0.as_ref().filter(|shared| shared.shards() > 1)?;
+        let shard = shared.shard_of(app);
+        if *shared.parts.borrow().get(shard)? == Part::Here {
+            return None;
+        }
+        let standing = shared.standing();
+        let who = match standing.holders.get(shard)? {
+            Some(value) => format!("which {} has", Account::who(value)),
+            None => "which no copy has now".to_owned(),
+        };
+        Some(format!("shard {shard} of {}, {who}", shared.shards()))
     }
 
     /// How long a write may take at most, beside its other limits.
@@ -131,19 +207,23 @@ impl Gate {
     /// Whether another copy may be writing.
     #[must_use]
     pub fn stands_by(&self) -> bool {
-        self.term().is_none()
+        let shared = self.0.as_ref();
+        shared.is_some_and(|shared| (0..shared.shards()).all(|shard| shared.term(shard).is_none()))
     }
 
     /// What this copy is among the others; `None`: there is no lock.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         let shared = self.0.as_ref()?;
-        let holds = shared.term().is_some();
+        let holds = !self.stands_by();
         let standing = shared.standing();
         let silent = standing.answered.elapsed();
         let trouble = standing.trouble.as_ref().filter(|_| silent >= HICCUP);
         let wall = shared.clock.now().wall;
+        let shards = shared.shards();
+        let here = standing.held.iter().flatten().count();
         Some(Role {
+            shards: (shards > 1).then_some((here, shards)),
             holds_since: standing.since.filter(|_| holds),
             behind: standing.behind.clone().filter(|_| !holds),
             lost: standing.lost.filter(|_| !holds),
@@ -178,14 +258,22 @@ impl Gate {
 }
 
 impl Shared {
-    fn term(&self) -> Option<Term> {
-        let held = self.standing().held;
+    fn shards(&self) -> usize {
+        self.parts.borrow().len()
+    }
+
+    fn shard_of(&self, app: &str) -> usize {
+        shard_of(app, self.shards())
+    }
+
+    fn term(&self, shard: usize) -> Option<Term> {
+        let held = self.standing().held.get(shard).copied().flatten();
         // The clock is read after that: what is held by then is what counts.
         let now = self.clock.now();
         held.filter(|held| held.is_good(now)).map(|held| held.term)
     }
 
-    pub(super) fn hold(&self, held: Option<Held>) {
+    pub(super) fn hold(&self, held: Vec<Option<Held>>) {
         self.standing().held = held;
     }
 
@@ -206,6 +294,16 @@ impl Shared {
     pub(super) fn lost(&self, how: Loss) {
         let at = self.clock.now().wall;
         self.standing().lost = Some(Lost { at, how });
+    }
+
+    /// With shards: what they are to this copy, and whose the others are.
+    pub(super) fn divide(&self, parts: Vec<Part>, holders: Vec<Option<String>>) {
+        self.standing().holders = holders;
+        self.parts.send_if_modified(|before| {
+            let is_other = *before != parts;
+            *before = parts;
+            is_other
+        });
     }
 
     pub(super) fn answered(&self) {
@@ -231,11 +329,27 @@ impl Gate {
             epoch: jiff::Timestamp::UNIX_EPOCH,
             since: Instant::now(),
         };
-        let (gate, shared, _) = Self::of_lock(clock);
-        shared.hold(Some(Held {
+        let (gate, shared, _) = Self::of_lock(1, clock);
+        shared.hold(vec![Some(Held {
             term: Term::FIRST,
             renewed: clock.now(),
-        }));
+        })]);
+        gate
+    }
+
+    /// The same with shards, of which one is held.
+    pub(crate) fn shard_held_from_now(shard: usize, shards: usize) -> Self {
+        let clock = Clock::Simulated {
+            epoch: jiff::Timestamp::UNIX_EPOCH,
+            since: Instant::now(),
+        };
+        let (gate, shared, _) = Self::of_lock(shards, clock);
+        let mut held = vec![None; shards];
+        held[shard] = Some(Held {
+            term: Term::FIRST,
+            renewed: clock.now(),
+        });
+        shared.hold(held);
         gate
     }
 }
@@ -244,24 +358,26 @@ impl Gate {
 mod tests {
     use super::*;
 
+    const APP: &str = "web";
+
     #[tokio::test(start_paused = true)]
     async fn it_is_open_to_what_began_in_the_term_that_lasts() {
         let gate = Gate::held_from_now();
-        let term = gate.term();
-        assert!(gate.permits(term));
-        assert!(!gate.permits(None));
-        assert!(!gate.permits(Some(Term::ALONE)), "of another term");
+        let term = gate.term(APP);
+        assert!(gate.permits(APP, term));
+        assert!(!gate.permits(APP, None));
+        assert!(!gate.permits(APP, Some(Term::ALONE)), "of another term");
         tokio::time::advance(Duration::from_millis(9_999)).await;
-        assert!(gate.permits(term) && !gate.stands_by());
+        assert!(gate.permits(APP, term) && !gate.stands_by());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(!gate.permits(term) && gate.stands_by());
+        assert!(!gate.permits(APP, term) && gate.stands_by());
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_lock_it_is_always_open_and_nothing_is_waited_for() {
         let gate = Gate::open();
-        assert!(gate.permits(gate.term()) && gate.permits(None));
-        assert!(gate.confirm(gate.term()).await);
+        assert!(gate.permits(APP, gate.term(APP)) && gate.permits(APP, None));
+        assert!(gate.confirm(APP, gate.term(APP)).await);
         assert_eq!(gate.readiness(Instant::now()), Ok(()));
         assert_eq!(gate.write_limit(), None);
     }
@@ -269,7 +385,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_asks_a_keeper_that_is_gone_is_told_no() {
         let gate = Gate::held_from_now();
-        assert!(!gate.confirm(gate.term()).await);
+        assert!(!gate.confirm(APP, gate.term(APP)).await);
     }
 
     #[tokio::test(start_paused = true)]
@@ -316,7 +432,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_minute_of_silence_is_told_with_the_reason() {
         let clock = Clock::System;
-        let (gate, shared, _asked) = Gate::of_lock(clock);
+        let (gate, shared, _asked) = Gate::of_lock(1, clock);
         tokio::time::advance(Duration::from_secs(59)).await;
         assert_eq!(gate.readiness(Instant::now()), Ok(()));
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -326,5 +442,22 @@ mod tests {
         assert_eq!(gate.readiness(Instant::now()), Err(expected.to_owned()));
         shared.answered();
         assert_eq!(gate.readiness(Instant::now()), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_shards_the_app_says_which_gate_is_meant() {
+        let apps = ["web", "api", "worker", "shop", "mail", "cron"];
+        let held = shard_of("web", 4);
+        let gate = Gate::shard_held_from_now(held, 4);
+        let term = gate.term("web");
+        assert!(term.is_some());
+        for app in apps {
+            let is_held = shard_of(app, 4) == held;
+            assert_eq!(gate.term(app).is_some(), is_held, "{app}");
+            assert_eq!(gate.permits(app, term), is_held, "{app}");
+        }
+        assert!(apps.iter().any(|app| !gate.permits(app, term)));
+        assert!(!gate.stands_by());
+        assert_eq!(gate.shards(), Some((1, 4)));
     }
 }

@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, task::Poll, time::Duration};
 
-use futures_util::future::{BoxFuture, poll_fn};
-use serde::{Deserialize, Serialize};
+use futures_util::future::{BoxFuture, join_all, poll_fn};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -11,9 +10,10 @@ use tokio::{
 };
 
 use super::{
+    account::Account,
     consul::{Consul, ConsulError},
-    contest::{Answer, Call, Change, Confirmation, Contest, Lane, Loss},
-    gate::{Ask, Gate, Shared},
+    contest::{Answer, Call, Change, Confirmation, Contest, Held, Lane, Loss},
+    gate::{Ask, Asked, Gate, Part, Shared},
 };
 use crate::{
     clock::Clock, error_chain::chain, labels::LockChange, metrics::Metrics, shutdown::Shutdown,
@@ -45,18 +45,22 @@ pub struct Keeper {
     shutdown: Shutdown,
     contest: Contest,
     shared: Arc<Shared>,
-    asked: mpsc::UnboundedReceiver<Ask>,
+    asked: mpsc::UnboundedReceiver<Asked>,
     /// Who waits for which confirmation.
     waiting: Vec<(u64, Ask)>,
-    lanes: [Option<Exchange>; 3],
+    lanes: Lanes,
     /// What trouble there is with which operation of Consul's, as long as it lasts.
     troubles: BTreeMap<&'static str, (&'static str, Instant)>,
 }
+
+const NO_CALLS: Lanes = [const { None }; Lane::ALL.len()];
 
 /// What an operation came to.
 type Outcome = (&'static str, Result<Answer, ConsulError>);
 
 type Exchange = BoxFuture<'static, Outcome>;
+
+type Lanes = [Option<Exchange>; Lane::ALL.len()];
 
 /// A keeper at work, until this is dropped.
 pub struct Running {
@@ -66,53 +70,9 @@ pub struct Running {
 
 /// How to leave.
 struct Leaving {
-    /// Whether nothing is under way, and lists have shown everything that was done.
-    is_clean: bool,
+    /// Of the lock, or of each shard: whether nothing is under way, and lists have shown everything that was done.
+    is_clean: Vec<bool>,
     by: Instant,
-}
-
-/// What the holder of a lock says of itself, in the key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Account {
-    /// Its machine on Fly.
-    pub machine: Option<String>,
-    /// That one's region.
-    pub region: Option<String>,
-    /// The version of this program.
-    pub version: String,
-    /// Which apps it scales.
-    pub apps: String,
-}
-
-impl Account {
-    /// As it stands in the key.
-    #[must_use]
-    pub fn text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
-    /// Reads what stands in the key.
-    #[must_use]
-    pub fn read(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
-    /// Who it is, in words; `text` is what stands in the key.
-    #[must_use]
-    pub fn who(text: &str) -> String {
-        let Some(account) = Self::read(text) else {
-            return "somebody who does not say who it is".to_owned();
-        };
-        let machine = account.machine.filter(|machine| !machine.is_empty());
-        let machine = machine.map_or("a copy outside of Fly".to_owned(), |id| {
-            format!("machine {id}")
-        });
-        let region = account.region.filter(|region| !region.is_empty());
-        let region = region.map_or(String::new(), |region| format!(" in {region}"));
-        let version = account.version;
-        format!("{machine}{region}, version {version}")
-    }
 }
 
 impl Keeper {
@@ -126,18 +86,19 @@ impl Keeper {
             metrics,
             shutdown,
         } = options;
-        let (gate, shared, asked) = Gate::of_lock(clock);
+        let shards = consul.shards();
+        let (gate, shared, asked) = Gate::of_lock(shards, clock);
         let keeper = Self {
             consul: Arc::new(consul),
             apps,
-            contest: Contest::new(clock.now()),
+            contest: Contest::with_shards(shards, clock.now()),
             clock,
             metrics,
             shutdown,
             shared,
             asked,
             waiting: Vec::new(),
-            lanes: [const { None }; 3],
+            lanes: NO_CALLS,
             troubles: BTreeMap::new(),
         };
         (keeper, gate)
@@ -169,17 +130,14 @@ impl Keeper {
                 () = shutdown.wait(), if !stopped => {
                     stopped = true;
                     self.contest.stop();
-                    self.lanes = [const { None }; 3];
+                    self.lanes = NO_CALLS;
                     continue;
                 }
                 // Cancel safe: the calls stay where they are.
                 ended = next(lanes) => ended,
                 // Cancel safe: who is not taken here is taken in the next round.
-                Some(ask) = asked => {
-                    match self.contest.ask(self.clock.now()) {
-                        Some(number) => self.waiting.push((number, ask)),
-                        None => drop(ask.send(None)),
-                    }
+                Some(asked) = asked => {
+                    self.take(asked);
                     continue;
                 }
                 // Cancel safe: it is computed anew in every round.
@@ -193,9 +151,20 @@ impl Keeper {
         }
     }
 
+    fn take(&mut self, asked: Asked) {
+        let now = self.clock.now();
+        match asked {
+            Asked::Confirm(ask) => match self.contest.ask_for(ask.shard, now) {
+                Some(number) => self.waiting.push((number, ask)),
+                None => drop(ask.tell.send(None)),
+            },
+            Asked::Quiet(shard) => self.contest.is_quiet(shard),
+        }
+    }
+
     fn make_calls(&mut self) {
         let now = self.clock.now();
-        if self.contest.waits_in_vain() {
+        if self.contest.waits_in_vain(now) {
             self.lanes[Lane::Key as usize] = None;
             self.contest.dropped(Lane::Key);
         }
@@ -256,10 +225,24 @@ impl Keeper {
     /// Tells everybody how things stand.
     fn publish(&mut self) {
         self.contest.look(self.clock.now());
-        self.shared
-            .hold(self.contest.held().filter(|_| !self.shutdown.is_set()));
-        self.shared.stands_behind(self.contest.behind());
-        self.metrics.leads(self.contest.held().is_some());
+        let shards = 0..self.consul.shards();
+        let held = shards.map(|shard| self.contest.held_shard(shard));
+        let held: Vec<Option<Held>> = held.collect();
+        self.metrics.leads(held.iter().flatten().count());
+        let is_ending = self.shutdown.is_set();
+        if self.consul.shards() > 1 {
+            self.divide(&held, is_ending);
+        } else {
+            let held = held.into_iter().map(|held| held.filter(|_| !is_ending));
+            self.shared.hold(held.collect());
+        }
+        let shards = self.consul.shards();
+        let behind = self.contest.behind().filter(|value| {
+            // Where all copies hold it together this is one of them.
+            let account = Account::read(value);
+            shards == 1 || account.and_then(|account| account.shards) != Some(shards)
+        });
+        self.shared.stands_behind(behind);
         if let Some(renewed) = self.contest.renewed() {
             self.metrics.lock_renewed(renewed.wall);
         }
@@ -267,16 +250,36 @@ impl Keeper {
             self.tell(change);
         }
         let contest = &self.contest;
-        let is_told =
-            |(number, _): &mut (u64, Ask)| contest.confirmation(*number) != Confirmation::Pending;
+        let is_told = |(number, ask): &mut (u64, Ask)| {
+            contest.confirmation_of(ask.shard, *number) != Confirmation::Pending
+        };
         let told: Vec<_> = self.waiting.extract_if(.., is_told).collect();
         for (number, ask) in told {
             // A pass that ended meanwhile does not listen.
-            let _ = ask.send(match self.contest.confirmation(number) {
+            let told = self.contest.confirmation_of(ask.shard, number);
+            let _ = ask.tell.send(match told {
                 Confirmation::Held(term) => Some(term),
                 Confirmation::Pending | Confirmation::Unconfirmed => None,
             });
         }
+    }
+
+    /// Tells of each shard what it is to this copy: first whether writes may begin.
+    fn divide(&self, held: &[Option<Held>], is_ending: bool) {
+        let open = held.iter().map(|held| held.filter(|_| !is_ending));
+        self.shared.hold(open.collect());
+        let giving = self.contest.giving();
+        let parts = held.iter().enumerate().map(|(shard, held)| match held {
+            Some(_) => Part::Here,
+            None if giving == Some(shard) => Part::Leaving,
+            None => Part::Elsewhere,
+        });
+        let view = self.contest.view();
+        let holders = (0..held.len()).map(|shard| {
+            let entry = view?.shards.get(shard)?.as_ref()?;
+            entry.session.as_ref().map(|_| entry.value.clone())
+        });
+        self.shared.divide(parts.collect(), holders.collect());
     }
 
     fn tell(&self, change: Change) {
@@ -291,12 +294,33 @@ impl Keeper {
                 self.metrics.lock_changed(LockChange::Released);
                 tracing::info!("this copy gives the lock {key} back");
             }
+            Change::AcquiredShard(shard) => {
+                self.metrics.lock_changed(LockChange::Acquired);
+                self.shared.acquired();
+                let shards = self.consul.shards();
+                tracing::info!(
+                    "this copy holds shard {shard} of {shards}: it scales the apps of it"
+                );
+            }
+            Change::ReleasedShard(shard) => {
+                self.metrics.lock_changed(LockChange::Released);
+                tracing::info!("this copy gives shard {shard} back");
+            }
+            Change::LostShard(shard, why) => {
+                let (reason, words) = (reason_of(why), why.words());
+                self.metrics.lock_changed(reason);
+                self.shared.lost(why);
+                tracing::warn!(
+                    reason = reason.as_str(),
+                    "this copy has lost shard {shard}: {words}; it competes again"
+                );
+            }
+            Change::Idle => {
+                let shards = self.consul.shards();
+                tracing::info!("standing by: other copies hold all {shards} shards");
+            }
             Change::Lost(why) => {
-                let reason = match why {
-                    Loss::NotRenewed | Loss::SessionOver | Loss::Unseen => LockChange::Expired,
-                    Loss::Taken => LockChange::Taken,
-                };
-                let words = why.words();
+                let (reason, words) = (reason_of(why), why.words());
                 self.metrics.lock_changed(reason);
                 self.shared.lost(why);
                 tracing::warn!(
@@ -305,9 +329,17 @@ impl Keeper {
                 );
             }
             Change::Behind(value) => {
-                let who = Account::who(&value);
+                let who = Account::holder(&value);
                 tracing::info!("standing by: the lock {key} is held by {who}");
-                let apps = Account::read(&value).map(|account| account.apps);
+                let account = Account::read(&value);
+                let theirs = account.as_ref().map(|one| one.shards.unwrap_or(1));
+                let ours = self.consul.shards();
+                if let Some(theirs) = theirs.filter(|theirs| *theirs != ours) {
+                    tracing::warn!(
+                        "FAS_SHARDS differs: the holder of the lock {key} has {theirs}, and this copy {ours}; it writes nothing until no copy with {theirs} is left"
+                    );
+                }
+                let apps = account.map(|account| account.apps);
                 if let Some(apps) = apps.filter(|apps| *apps != self.apps) {
                     let own = &self.apps;
                     tracing::warn!(
@@ -319,23 +351,31 @@ impl Keeper {
     }
 
     async fn leave(&mut self, leaving: &Leaving) {
-        let was_held = self.contest.held().is_some();
-        let calls = self.contest.leave(leaving.is_clean);
-        self.lanes = [const { None }; 3];
+        let mut shards = 0..self.consul.shards();
+        let was_held = shards.any(|shard| self.contest.held_shard(shard).is_some());
+        let is_clean = |shard: usize| leaving.is_clean.get(shard).copied().unwrap_or(false);
+        let mut calls = self.contest.leave_by(is_clean);
+        self.lanes = NO_CALLS;
         self.publish();
         let consul = Arc::clone(&self.consul);
+        let say = async |call: Call| {
+            if let Err(error) = consul.call(&call).await
+                && was_held
+            {
+                let what = match call {
+                    Call::Release(_) | Call::ReleaseShard(..) => "given back",
+                    _ => "ended with its session",
+                };
+                let text = chain(&error);
+                tracing::warn!(error = %text, "the lock could not be {what}, and is free for other copies within 45 s: {text}");
+            }
+        };
         let say_goodbye = async {
-            for call in calls {
-                if let Err(error) = consul.call(&call).await
-                    && was_held
-                {
-                    let what = match call {
-                        Call::Release(_) => "given back",
-                        _ => "ended with its session",
-                    };
-                    let text = chain(&error);
-                    tracing::warn!(error = %text, "the lock could not be {what}, and is free for other copies within 45 s: {text}");
-                }
+            // The session ends when everything is given back.
+            let last = calls.pop();
+            join_all(calls.into_iter().map(&say)).await;
+            if let Some(last) = last {
+                say(last).await;
             }
         };
         // What is not said by then, Consul finds out by itself.
@@ -344,15 +384,23 @@ impl Keeper {
 }
 
 impl Running {
-    /// Gives the lock back, or ends the session, and returns by `by` at the latest.
-    pub async fn leave(mut self, is_clean: bool, by: Instant) {
+    /// Gives the lock back, or each shard, where that is clean, ends the session, and returns by `by` at the latest.
+    pub async fn leave(mut self, is_clean: Vec<bool>, by: Instant) {
         let _ = self.leave.send(Leaving { is_clean, by });
         let _ = timeout_at(by, self.task.join_next()).await;
     }
 }
 
+/// How it is counted that something is held no longer.
+fn reason_of(why: Loss) -> LockChange {
+    match why {
+        Loss::NotRenewed | Loss::SessionOver | Loss::Unseen => LockChange::Expired,
+        Loss::Taken => LockChange::Taken,
+    }
+}
+
 /// The next call that has ended.
-async fn next(lanes: &mut [Option<Exchange>; 3]) -> (Lane, Outcome) {
+async fn next(lanes: &mut Lanes) -> (Lane, Outcome) {
     poll_fn(|context| {
         for lane in Lane::ALL {
             let slot = &mut lanes[lane as usize];

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{contest::Loss, keeper::Account};
+use super::{account::Account, contest::Loss};
 
 /// What this copy is among those that share its lock, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Role {
     pub lost: Option<Lost>,
     /// That Consul is of no use.
     pub silence: Option<Silence>,
+    /// How many shards this copy has, and how many there are; `None`: the apps are not divided.
+    pub shards: Option<(usize, usize)>,
 }
 
 /// When and how a copy lost the lock.
@@ -51,14 +53,22 @@ impl Role {
     /// In one sentence who acts.
     #[must_use]
     pub fn sentence(&self) -> String {
+        if let (true, Some((here, all))) = (self.holds(), self.shards) {
+            return format!(
+                "This copy holds {here} of {all} shards: it acts on the apps of these."
+            );
+        }
         if self.holds() {
             return "This copy holds the lock: it acts.".to_owned();
         }
         match &self.behind {
             Some(account) => format!(
                 "This copy stands by and changes nothing: the lock is held by {}.",
-                Account::who(account)
+                Account::holder(account)
             ),
+            None if self.shards.is_some() => {
+                "This copy stands by and changes nothing: other copies hold the shards.".to_owned()
+            }
             None => "This copy stands by and changes nothing: nobody is known to hold the lock."
                 .to_owned(),
         }
@@ -99,6 +109,28 @@ mod tests {
                 standby(None),
                 "standby",
                 "This copy stands by and changes nothing: nobody is known to hold the lock.",
+            ),
+            (
+                Role {
+                    holds_since: Some(Timestamp::UNIX_EPOCH),
+                    shards: Some((2, 16)),
+                    ..Role::default()
+                },
+                "active",
+                "This copy holds 2 of 16 shards: it acts on the apps of these.",
+            ),
+            (
+                Role {
+                    shards: Some((0, 16)),
+                    ..Role::default()
+                },
+                "standby",
+                "This copy stands by and changes nothing: other copies hold the shards.",
+            ),
+            (
+                standby(Some(r#"{"version":"1.2.3","apps":"web-*","shards":4}"#)),
+                "standby",
+                "This copy stands by and changes nothing: the lock is held by copies with FAS_SHARDS=4.",
             ),
             (
                 standby(Some(account)),

@@ -40,6 +40,7 @@ fn view(index: u64, session: Option<&str>, lock: (u64, u64)) -> KeyView {
             },
             value: session.unwrap_or_default().to_owned(),
         }),
+        shards: Vec::new(),
     }
 }
 
@@ -101,6 +102,7 @@ impl Copy {
         let free = KeyView {
             index: 5,
             entry: None,
+            shards: Vec::new(),
         };
         copy.call(Lane::Key, 0, &Call::Read, Answer::Key(free));
         copy.call(Lane::Key, 0, &Call::Acquire("s".into()), Answer::Yes);
@@ -233,7 +235,7 @@ fn what_was_lost_is_competed_for_again_with_the_same_session_as_another_term() {
     let now = copy.now(10_000);
     copy.contest.look(now);
     // The call that waits for another holder is of no use: there is none.
-    assert!(copy.contest.waits_in_vain());
+    assert!(copy.contest.waits_in_vain(now));
     copy.contest.dropped(Lane::Key);
     let ours = Answer::Key(view(10, Some("s"), (7, 1)));
     copy.call(Lane::Key, 10_000, &Call::Read, ours.clone());
@@ -253,6 +255,7 @@ fn a_holder_stops_at_once_where_the_lock_is_anothers_or_the_session_is_over() {
     let deleted = Answer::Key(KeyView {
         index: 11,
         entry: None,
+        shards: Vec::new(),
     });
     let cases: [Case; 6] = [
         ("another's", Lane::Key, anothers((7, 2)), Loss::Taken),
@@ -316,7 +319,8 @@ fn a_session_that_is_over_is_followed_by_another_and_the_node_made_known_where_t
     copy.expect_none(Lane::Session, 9_999);
     copy.expect(Lane::Session, 10_000, &Call::Renew("t".into()));
     // What was awaited for the old session is read again for the new one.
-    assert!(copy.contest.waits_in_vain());
+    let now = copy.now(10_000);
+    assert!(copy.contest.waits_in_vain(now));
 }
 
 #[test]
@@ -577,6 +581,7 @@ mod random {
                     session,
                     lock,
                 }),
+                shards: Vec::new(),
             }
         }
 
@@ -644,6 +649,10 @@ mod random {
                     }
                     _ => Answer::No,
                 },
+                Call::OpenCommon
+                | Call::AcquireShard(..)
+                | Call::ReleaseShard(..)
+                | Call::Members => unreachable!("there are no shards"),
             })
         }
 
@@ -948,7 +957,7 @@ mod random {
             }
             let own = self.members[who].own(at);
             let now = self.members[who].copy.now(own);
-            if self.members[who].copy.contest.waits_in_vain() {
+            if self.members[who].copy.contest.waits_in_vain(now) {
                 self.forget_calls_of(who, Some(Lane::Key));
                 self.members[who].copy.contest.dropped(Lane::Key);
             }
@@ -961,7 +970,7 @@ mod random {
                 match change {
                     Change::Acquired => self.tally.hand_overs += 1,
                     Change::Lost(_) => self.tally.losses += 1,
-                    Change::Released | Change::Behind(_) => {}
+                    _ => {}
                 }
             }
             self.pass(who, at, now);

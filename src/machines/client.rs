@@ -203,6 +203,16 @@ enum Subject<'call> {
     Region { name: &'call str, app: &'call str },
 }
 
+impl Subject<'_> {
+    /// The app that it is about; empty where it is about none.
+    fn app(&self) -> &str {
+        match self {
+            Self::Organization(_) | Self::Token => "",
+            Self::App(app) | Self::Machine { app, .. } | Self::Region { app, .. } => app,
+        }
+    }
+}
+
 impl fmt::Display for Subject<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -413,7 +423,7 @@ impl Api {
         if call.is_halted() || begun >= call.begin_before.unwrap_or(deadline) {
             return not_made(ApiErrorCause::NotBegun);
         }
-        if is_write && !self.options.gate.permits(call.term) {
+        if is_write && !self.options.gate.permits(call.subject.app(), call.term) {
             return not_made(ApiErrorCause::NotHolding);
         }
         let request = Self::request(call).map_err(|cause| Failure {
@@ -1199,7 +1209,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_write_goes_round_a_gate_and_none_passes_it_while_it_is_shut() {
         let gate = Gate::held_from_now();
-        let term = gate.term();
+        let term = gate.term("web");
         assert!(term.is_some());
         let transport = Arc::new(Counting::default());
         let client = client_over(&transport, "FlyV1 fm2_sesame", false, gate);
@@ -1246,7 +1256,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_repetition_passes_the_gate_and_what_was_begun_before_is_what_is_told() {
         let gate = Gate::held_from_now();
-        let term = gate.term();
+        let term = gate.term("web");
         let transport = Arc::new(Slow(AtomicUsize::new(0)));
         let client = client_over(&transport, "FlyV1 fm2_sesame", false, gate);
         let window = WriteWindow {

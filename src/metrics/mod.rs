@@ -201,9 +201,10 @@ impl Metrics {
         self.request(CONSUL, operation, result, took);
     }
 
-    /// Whether this copy may write.
-    pub fn leads(&self, leads: bool) {
-        self.leader.set(if leads { 1.0 } else { 0.0 });
+    /// Whether this copy may write: 1 or 0, or to how many shards.
+    pub fn leads(&self, shards: usize) {
+        self.leader
+            .set(f64::from(u32::try_from(shards).unwrap_or(u32::MAX)));
     }
 
     /// Counts what became of the lock.

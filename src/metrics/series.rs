@@ -180,7 +180,7 @@ pub const API_REQUEST_DURATION: Series = series(
 pub const LEADER: Series = series(
     Gauge,
     "fas_leader",
-    "1 while this copy may write: it holds the lock, or there is none; 0 on standby and in a dry run.",
+    "1 while this copy may write: it holds the lock, or there is none; with shards, how many it holds; 0 on standby and in a dry run.",
     &[],
 );
 /// What became of the lock.

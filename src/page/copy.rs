@@ -20,7 +20,9 @@ pub(super) fn banner(daemon: &Daemon) -> Markup {
             } @else {
                 div #copy.banner {
                     (prose(&role.sentence()))
-                    p { "It looks and plans like the one that acts, to be ready. Nothing that is shown here was done by it, unless it held the lock then." }
+                    @if role.shards.is_none() {
+                        p { "It looks and plans like the one that acts, to be ready. Nothing that is shown here was done by it, unless it held the lock then." }
+                    }
                     @if let Some(lost) = role.lost {
                         p { "It lost the lock at " (time(lost.at, now)) ": " (lost.how.words()) ". It competes for it again." }
                     }

@@ -48,6 +48,8 @@ pub struct Consul {
     nodes: BTreeSet<String>,
     sessions: BTreeMap<String, Session>,
     keys: BTreeMap<String, Key>,
+    /// When each key was removed that was.
+    removed: BTreeMap<String, u64>,
     /// Until when each key is given to nobody.
     delays: BTreeMap<String, Duration>,
     token: Option<String>,
@@ -61,6 +63,7 @@ pub struct Consul {
 #[derive(Debug, Clone)]
 struct Session {
     node: String,
+    name: String,
     ttl: Duration,
     delay: Duration,
     deletes: bool,
@@ -80,6 +83,8 @@ struct Key {
 #[derive(Debug, Clone)]
 pub(super) struct KeyOrder {
     key: String,
+    /// Whether all keys are meant that begin so.
+    is_prefix: bool,
     index: u64,
     until: Duration,
 }
@@ -103,6 +108,7 @@ impl Consul {
             nodes: BTreeSet::new(),
             sessions: BTreeMap::new(),
             keys: BTreeMap::new(),
+            removed: BTreeMap::new(),
             delays: BTreeMap::new(),
             token: None,
             prefix: String::new(),
@@ -165,6 +171,7 @@ impl Consul {
     pub fn delete_key(&mut self, key: &str) {
         self.keys.remove(key);
         self.index += 1;
+        self.removed.insert(key.to_owned(), self.index);
     }
 
     /// Writes a key by hand: who has locked it still has, and its locks are counted from none anew.
@@ -189,6 +196,7 @@ impl Consul {
         let id = format!("somebody-{}", self.opened);
         let session = Session {
             node: self.prefix.clone(),
+            name: String::new(),
             ttl: Duration::MAX,
             delay: Duration::ZERO,
             deletes: false,
@@ -253,6 +261,7 @@ impl Consul {
             self.index += 1;
             if session.deletes {
                 self.keys.remove(&name);
+                self.removed.insert(name.clone(), self.index);
             } else if let Some(key) = self.keys.get_mut(&name) {
                 key.session = None;
                 key.modified = self.index;
@@ -299,6 +308,7 @@ impl Consul {
                 let node = session.map_or(self.prefix.clone(), |session| session.node.clone());
                 (ConsulRight::Session, node)
             }
+            Operation::ListSessions => (ConsulRight::Session, name.clone()),
             Operation::ReadKey => (ConsulRight::ReadKey, name.clone()),
             _ => (ConsulRight::WriteKey, name.clone()),
         };
@@ -322,6 +332,7 @@ impl Consul {
                 self.end(&name, self.now);
                 text("true".to_owned())
             }
+            Operation::ListSessions => self.list(&name),
             Operation::ReadKey => return self.read(name, &incoming.query),
             _ => self.write(&name, incoming),
         })
@@ -362,6 +373,7 @@ impl Consul {
         );
         let session = Session {
             node: node.to_owned(),
+            name: body["Name"].as_str().unwrap_or_default().to_owned(),
             ttl,
             delay,
             deletes: body["Behavior"] == "delete",
@@ -372,6 +384,14 @@ impl Consul {
         text(json!({ "ID": id }).to_string())
     }
 
+    fn list(&self, node: &str) -> Answer {
+        let of_node = self.sessions.iter().filter(|(_, one)| one.node == node);
+        let listed = of_node.map(|(id, one)| json!({ "ID": id, "Name": one.name, "Node": node }));
+        let mut answer = text(json!(listed.collect::<Vec<_>>()).to_string());
+        answer.header("X-Consul-Index", &self.index.to_string());
+        answer
+    }
+
     fn read(&self, key: String, query: &str) -> Result<Answer, KeyOrder> {
         let index = wire::parameter(query, "index").and_then(|index| index.parse().ok());
         let wait = wire::parameter(query, "wait");
@@ -379,6 +399,7 @@ impl Consul {
         let wait = wait.map_or(DEFAULT_WAIT, Duration::from_secs);
         let order = KeyOrder {
             key,
+            is_prefix: query.split('&').any(|parameter| parameter == "recurse"),
             index: index.unwrap_or(0),
             until: self.now + wait.min(LONGEST_WAIT) * self.pace,
         };
@@ -387,27 +408,36 @@ impl Consul {
 
     /// The answer to who waits, once there is one.
     pub(super) fn waited(&self, order: &KeyOrder) -> Option<Answer> {
-        let key = self.keys.get(&order.key);
-        let index = key.map_or(self.index, |key| key.modified);
+        let is_meant =
+            |name: &str| name == order.key || order.is_prefix && name.starts_with(&order.key);
+        let keys = self.keys.iter().filter(|(name, _)| is_meant(name));
+        let changes = keys.clone().map(|(_, key)| key.modified);
+        let removed = self.removed.iter().filter(|_| order.is_prefix);
+        let removed = removed.filter(|(name, _)| is_meant(name));
+        let changes = changes.chain(removed.map(|(_, index)| *index));
+        let index = changes.max().unwrap_or(self.index);
         if order.index > 0 && index <= order.index && self.now < order.until {
             return None;
         }
-        let mut answer = match key {
-            None => plain(404, ""),
-            Some(key) => {
-                let mut entry = json!({
-                    "Key": order.key,
-                    "Flags": 0,
-                    "Value": BASE64_STANDARD.encode(&key.value),
-                    "LockIndex": key.locked,
-                    "CreateIndex": key.created,
-                    "ModifyIndex": key.modified,
-                });
-                if let Some(session) = &key.session {
-                    entry["Session"] = json!(session);
-                }
-                text(json!([entry]).to_string())
+        let entries = keys.map(|(name, key)| {
+            let mut entry = json!({
+                "Key": name,
+                "Flags": 0,
+                "Value": BASE64_STANDARD.encode(&key.value),
+                "LockIndex": key.locked,
+                "CreateIndex": key.created,
+                "ModifyIndex": key.modified,
+            });
+            if let Some(session) = &key.session {
+                entry["Session"] = json!(session);
             }
+            entry
+        });
+        let entries: Vec<Value> = entries.collect();
+        let mut answer = if entries.is_empty() {
+            plain(404, "")
+        } else {
+            text(json!(entries).to_string())
         };
         answer.header("X-Consul-Index", &index.to_string());
         Some(answer)

@@ -52,6 +52,8 @@ pub enum Operation {
     RenewSession,
     /// A session's end.
     DestroySession,
+    /// The sessions of a node of Consul.
+    ListSessions,
     /// A key of Consul, at once or when it has changed.
     ReadKey,
     /// A key's change, a lock and its release among them.
@@ -94,6 +96,7 @@ impl Operation {
                 | Self::OpenSession
                 | Self::RenewSession
                 | Self::DestroySession
+                | Self::ListSessions
                 | Self::ReadKey
                 | Self::WriteKey
         )

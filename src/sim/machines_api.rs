@@ -221,6 +221,7 @@ fn perform(
         | Operation::OpenSession
         | Operation::RenewSession
         | Operation::DestroySession
+        | Operation::ListSessions
         | Operation::ReadKey
         | Operation::WriteKey
         | Operation::Unexpected => {

@@ -460,6 +460,7 @@ impl Route {
             ("PUT", ["v1", "session", "create"]) => O::OpenSession,
             ("PUT", ["v1", "session", "renew", _]) => O::RenewSession,
             ("PUT", ["v1", "session", "destroy", _]) => O::DestroySession,
+            ("GET", ["v1", "session", "node", _]) => O::ListSessions,
             ("GET", ["v1", "kv", _, ..]) => O::ReadKey,
             ("PUT", ["v1", "kv", _, ..]) => O::WriteKey,
             _ => O::Unexpected,

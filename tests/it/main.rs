@@ -39,6 +39,7 @@ mod program;
 mod regions;
 mod scale;
 mod servers;
+mod shards;
 mod shutdown;
 mod simulation;
 mod standing;

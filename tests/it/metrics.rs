@@ -111,6 +111,7 @@ const CALLS: &[(&str, &[&str])] = &[
             "read_key",
             "acquire",
             "release",
+            "list_sessions",
         ],
     ),
 ];

@@ -166,6 +166,12 @@ impl World {
         copy
     }
 
+    /// Another value of a setting, from the next start on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(known, _)| *known != *name);
+        self.settings.push((name.into(), value.into()));
+    }
+
     /// The platform, to set the scene or to look at it.
     pub(crate) fn platform(&self) -> std::sync::MutexGuard<'_, Platform> {
         self.simulator.platform()

@@ -18,6 +18,7 @@ mod observing;
 pub(crate) mod process;
 mod queues;
 pub(crate) mod scene;
+mod shards;
 mod temporal;
 mod temporal_server;
 mod wildcard;

@@ -15,6 +15,7 @@ mod generator;
 mod group;
 mod oracle;
 mod places;
+mod shards;
 mod tally;
 mod wire;
 

@@ -1,0 +1,967 @@
+//! The contest for shards, by tables and against a model of Consul under random trouble.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    account::Account,
+    balance::{self, Loads},
+    contest::{
+        Answer, CALL_LIMIT, Call, Change, Confirmation, Contest, Entry, KeyView, Lane,
+        LockIdentity, Loss, Term, WAIT_LIMIT,
+    },
+};
+use crate::scaling::Now;
+
+fn moment(began: Instant, at: u64) -> Now {
+    Now {
+        monotonic: began + Duration::from_millis(at),
+        wall: Timestamp::UNIX_EPOCH + SignedDuration::from_millis(at.try_into().expect("small")),
+    }
+}
+
+fn value(shards: Option<usize>) -> String {
+    let account = Account {
+        shards,
+        ..Account::default()
+    };
+    account.text()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is what a view is made of")]
+fn entry(session: Option<&str>, lock: (u64, u64), shards: Option<usize>) -> Option<Entry> {
+    Some(Entry {
+        session: session.map(str::to_owned),
+        lock: LockIdentity {
+            created: lock.0,
+            locked: lock.1,
+        },
+        value: value(shards),
+    })
+}
+
+/// The common key is that of `common`, and each shard that of one of `holders`; an empty one is free.
+fn view(index: u64, common: &str, holders: &[&str]) -> KeyView {
+    let shards = (1_u64..).zip(holders).map(|(created, holder)| {
+        let holder = Some(*holder).filter(|holder| !holder.is_empty());
+        entry(holder, (created, 1), Some(holders.len()))
+    });
+    KeyView {
+        index,
+        entry: entry(
+            Some(common).filter(|common| !common.is_empty()),
+            (100, 1),
+            Some(holders.len()),
+        ),
+        shards: shards.collect(),
+    }
+}
+
+struct Copy {
+    contest: Contest,
+    began: Instant,
+}
+
+impl Copy {
+    fn new(shards: usize) -> Self {
+        let began = Instant::now();
+        Self {
+            contest: Contest::with_shards(shards, moment(began, 0)),
+            began,
+        }
+    }
+
+    fn now(&self, at: u64) -> Now {
+        moment(self.began, at)
+    }
+
+    #[track_caller]
+    fn expect(&mut self, lane: Lane, at: u64, call: &Call) {
+        let now = self.now(at);
+        assert_eq!(self.contest.begin(lane, now).as_ref(), Some(call));
+    }
+
+    #[track_caller]
+    fn call(&mut self, lane: Lane, at: u64, call: &Call, answer: Answer) {
+        self.expect(lane, at, call);
+        let now = self.now(at);
+        self.contest.ended(lane, answer, now);
+    }
+
+    fn held(&self, at: u64) -> Vec<usize> {
+        let now = self.now(at);
+        let is_held = |shard: &usize| {
+            let held = self.contest.held_shard(*shard);
+            held.is_some_and(|held| held.is_good(now))
+        };
+        (0..64).filter(is_held).collect()
+    }
+
+    /// A session `s`, with two other copies beside it, and the common key of `c`, which this copy has found and renewed.
+    fn joined(shards: usize, holders: &[&str]) -> Self {
+        let mut copy = Self::new(shards);
+        copy.call(Lane::Session, 0, &Call::Register, Answer::Yes);
+        copy.call(Lane::Session, 0, &Call::Open, Answer::Opened("s".into()));
+        let others = ["s", "t", "u"].map(str::to_owned).to_vec();
+        copy.call(Lane::Members, 0, &Call::Members, Answer::Members(others));
+        let seen = Answer::Key(view(10, "c", holders));
+        copy.call(Lane::Key, 0, &Call::Read, seen);
+        copy.call(Lane::Common, 0, &Call::Renew("c".into()), Answer::Yes);
+        copy
+    }
+
+    /// Which shard is asked for next, which Consul gives, and that it did is seen.
+    fn takes(&mut self, at: u64, holders: &mut [&'static str]) -> Option<usize> {
+        let now = self.now(at);
+        let call = self.contest.begin(Lane::Key, now)?;
+        let Call::AcquireShard(shard, session) = call else {
+            self.contest.dropped(Lane::Key);
+            return None;
+        };
+        assert_eq!(session, "s");
+        assert!(holders[shard].is_empty() || holders[shard] == "s");
+        holders[shard] = "s";
+        self.contest.ended(Lane::Key, Answer::Yes, now);
+        let seen = Answer::Key(view(20 + at, "c", holders));
+        self.call(Lane::Key, at + 100, &Call::Read, seen);
+        Some(shard)
+    }
+
+    /// A copy of three that holds two of six shards, 0 and 1; their terms.
+    fn holding() -> (Self, [Term; 2]) {
+        let mut holders = ["s", "s", "t", "t", "u", "u"];
+        let mut copy = Self::joined(6, &holders);
+        for at in [100, 300] {
+            assert!(copy.takes(at, &mut holders).is_some());
+        }
+        assert_eq!(copy.held(500), [0, 1]);
+        copy.contest.take_changes();
+        let term = |shard| copy.contest.held_shard(shard).expect("it holds it").term;
+        let terms = [term(0), term(1)];
+        (copy, terms)
+    }
+}
+
+#[test]
+fn an_app_belongs_to_the_shard_of_its_name_for_ever() {
+    // Whoever changes this lets two versions of the program write to the same apps.
+    let cases = [("", 5), ("a", 12), ("web", 1), ("customer-1", 7)];
+    for (app, shard) in cases {
+        assert_eq!(balance::shard_of(app, 16), shard, "{app}");
+    }
+    let mut counts = [0_u32; 16];
+    for number in 0..20_000 {
+        counts[balance::shard_of(&format!("customer-{number}"), 16)] += 1;
+    }
+    assert!(
+        counts.iter().all(|count| (1_100..1_400).contains(count)),
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn the_first_copy_opens_the_common_session_and_takes_the_key_with_it_before_any_shard() {
+    let mut copy = Copy::new(4);
+    copy.call(Lane::Session, 0, &Call::Register, Answer::Yes);
+    copy.call(Lane::Session, 0, &Call::Open, Answer::Opened("s".into()));
+    let alone = Answer::Members(vec!["s".into()]);
+    copy.call(Lane::Members, 0, &Call::Members, alone);
+    let mut nothing = view(5, "", &["", "", "", ""]);
+    nothing.entry = None;
+    copy.call(Lane::Key, 0, &Call::Read, Answer::Key(nothing));
+    let opened = Answer::Opened("c".into());
+    copy.call(Lane::Common, 0, &Call::OpenCommon, opened);
+    copy.call(Lane::Key, 0, &Call::Acquire("c".into()), Answer::Yes);
+    let mut holders = ["", "", "", ""];
+    let seen = Answer::Key(view(6, "c", &holders));
+    copy.call(Lane::Key, 100, &Call::Read, seen);
+    for round in 0..4 {
+        assert!(copy.takes(200 * (round + 1), &mut holders).is_some());
+    }
+    assert_eq!(copy.held(1_000), [0, 1, 2, 3]);
+    assert_eq!(copy.takes(1_100, &mut holders), None);
+    // Each renewal vouches for ten seconds, and both are needed.
+    copy.call(Lane::Session, 4_000, &Call::Renew("s".into()), Answer::Yes);
+    assert_eq!(copy.held(9_999), [0, 1, 2, 3]);
+    assert_eq!(copy.held(10_000), [0_usize; 0]);
+}
+
+#[test]
+fn no_shard_is_taken_or_held_while_copies_with_another_number_hold_the_common_key() {
+    for other in [None, Some(1), Some(8)] {
+        let mut copy = Copy::new(4);
+        copy.call(Lane::Session, 0, &Call::Register, Answer::Yes);
+        copy.call(Lane::Session, 0, &Call::Open, Answer::Opened("s".into()));
+        let alone = Answer::Members(vec!["s".into()]);
+        copy.call(Lane::Members, 0, &Call::Members, alone);
+        let mut theirs = view(5, "", &["", "", "", ""]);
+        theirs.entry = entry(Some("x"), (100, 1), other);
+        copy.call(Lane::Key, 0, &Call::Read, Answer::Key(theirs));
+        let behind = Change::Behind(value(other));
+        assert_eq!(copy.contest.take_changes(), [behind]);
+        copy.expect(Lane::Key, 100, &Call::Await(5));
+        let now = copy.now(100);
+        assert_eq!(copy.contest.begin(Lane::Common, now), None, "{other:?}");
+    }
+    // Those that come when it is held lose everything.
+    let (mut copy, _) = Copy::holding();
+    let mut theirs = view(90, "", &["s", "s", "t", "t", "u", "u"]);
+    theirs.entry = entry(Some("x"), (100, 2), Some(8));
+    copy.call(Lane::Key, 600, &Call::Await(320), Answer::Key(theirs));
+    assert_eq!(copy.held(600), [0_usize; 0]);
+}
+
+#[test]
+fn a_common_key_that_was_anothers_in_between_or_whose_session_is_over_ends_everything() {
+    let holders = ["s", "s", "t", "t", "u", "u"];
+    let (mut copy, _) = Copy::holding();
+    let mut seen = view(90, "c", &holders);
+    seen.entry = entry(Some("c"), (100, 3), Some(6));
+    copy.call(Lane::Key, 600, &Call::Await(320), Answer::Key(seen));
+    assert_eq!(copy.held(600), [0_usize; 0]);
+    let lost = |shard| Change::LostShard(shard, Loss::Taken);
+    assert_eq!(copy.contest.take_changes(), [lost(0), lost(1)]);
+
+    let (mut copy, _) = Copy::holding();
+    copy.call(Lane::Common, 4_000, &Call::Renew("c".into()), Answer::Gone);
+    assert_eq!(copy.held(4_000), [0_usize; 0]);
+    let lost = |shard| Change::LostShard(shard, Loss::SessionOver);
+    assert_eq!(copy.contest.take_changes(), [lost(0), lost(1)]);
+}
+
+#[test]
+fn a_shard_that_is_lost_leaves_the_others() {
+    let cases = [
+        ("deleted", None),
+        ("another's", entry(Some("t"), (1, 2), Some(6))),
+        ("overwritten", entry(Some("s"), (1, 0), Some(6))),
+        ("made anew", entry(Some("s"), (50, 1), Some(6))),
+    ];
+    for (name, now_there) in cases {
+        let (mut copy, _) = Copy::holding();
+        let mut seen = view(90, "c", &["s", "s", "t", "t", "u", "u"]);
+        seen.shards[0] = now_there;
+        copy.call(Lane::Key, 600, &Call::Await(320), Answer::Key(seen));
+        assert_eq!(copy.held(600), [1], "{name}");
+        let lost = Change::LostShard(0, Loss::Taken);
+        assert_eq!(copy.contest.take_changes(), [lost], "{name}");
+    }
+    let (mut copy, _) = Copy::holding();
+    copy.call(Lane::Session, 4_000, &Call::Renew("s".into()), Answer::Gone);
+    assert_eq!(copy.held(4_000), [0_usize; 0]);
+}
+
+#[test]
+fn a_confirmation_renews_both_sessions_and_tells_of_each_shard_by_itself() {
+    let holders = ["s", "s", "t", "t", "u", "u"];
+    let (mut copy, terms) = Copy::holding();
+    let now = copy.now(1_000);
+    let number = copy.contest.ask_for(0, now).expect("it holds it");
+    assert_eq!(copy.contest.ask_for(2, now), None, "another's");
+    copy.call(
+        Lane::Confirmation,
+        1_000,
+        &Call::Renew("s".into()),
+        Answer::Yes,
+    );
+    copy.call(
+        Lane::Confirmation,
+        1_100,
+        &Call::Renew("c".into()),
+        Answer::Yes,
+    );
+    assert_eq!(
+        copy.contest.confirmation_of(0, number),
+        Confirmation::Pending
+    );
+    let mut seen = view(90, "c", &holders);
+    seen.shards[1] = entry(Some("t"), (2, 2), Some(6));
+    copy.call(Lane::Confirmation, 1_200, &Call::Read, Answer::Key(seen));
+    let told = |shard| copy.contest.confirmation_of(shard, number);
+    assert_eq!(told(0), Confirmation::Held(terms[0]));
+    assert_eq!(told(1), Confirmation::Unconfirmed);
+    assert_eq!(copy.held(1_200), [0]);
+
+    // The common key is another's: nothing is confirmed.
+    for (step, answer) in [
+        (Call::Renew("s".into()), Answer::Failed),
+        (Call::Renew("c".into()), Answer::Failed),
+        (Call::Renew("c".into()), Answer::Gone),
+        (Call::Read, Answer::Failed),
+        (Call::Read, Answer::Key(view(90, "x", &holders))),
+    ] {
+        let (mut copy, _) = Copy::holding();
+        let now = copy.now(1_000);
+        let number = copy.contest.ask_for(0, now).expect("it holds it");
+        for call in [Call::Renew("s".into()), Call::Renew("c".into()), Call::Read] {
+            let is_last = call == step;
+            let told = if is_last { answer.clone() } else { Answer::Yes };
+            copy.call(Lane::Confirmation, 1_000, &call, told);
+            if is_last {
+                break;
+            }
+        }
+        let told = copy.contest.confirmation_of(0, number);
+        assert_eq!(told, Confirmation::Unconfirmed, "{step:?} {answer:?}");
+    }
+}
+
+#[test]
+fn who_has_the_fewest_takes_at_once_and_the_others_leave_it_time() {
+    // Whose the shards are, and after how many milliseconds the free one is taken.
+    let cases: [(&[&'static str], u64); 4] = [
+        (&["", "t", "u"], 0),
+        (&["s", "", "t", "u", "t", "u"], 0),
+        (&["s", "", "t", "t", "t", "u", "u"], 0),
+        (&["s", "s", "", "t", "t", "u"], 60_000),
+    ];
+    for (holders, patience) in cases {
+        let members = ["s", "t", "u"].map(str::to_owned);
+        let loads = Loads::of(&view(1, "c", holders), "s", &members);
+        assert_eq!(
+            loads.patience(),
+            Duration::from_millis(patience),
+            "{holders:?}"
+        );
+    }
+    let members = ["s", "t", "u"].map(str::to_owned);
+    let loads = Loads::of(&view(1, "c", &["s", "", "t", "t"]), "s", &members);
+    assert_eq!(loads.patience(), Duration::from_secs(3));
+}
+
+#[test]
+fn a_copy_that_has_two_more_than_another_gives_one_back_when_all_of_it_is_seen() {
+    let mut holders = ["s", "s", "s", "t", "t", "u"];
+    let mut copy = Copy::joined(6, &holders);
+    for at in [100, 300, 500] {
+        assert!(copy.takes(at, &mut holders).is_some());
+    }
+    assert_eq!(copy.held(700), [0, 1, 2]);
+    let now = copy.now(3_000);
+    copy.contest.look(now);
+    copy.call(Lane::Session, 4_000, &Call::Renew("s".into()), Answer::Yes);
+    copy.call(Lane::Common, 4_000, &Call::Renew("c".into()), Answer::Yes);
+    copy.call(Lane::Session, 8_000, &Call::Renew("s".into()), Answer::Yes);
+    copy.call(Lane::Common, 8_000, &Call::Renew("c".into()), Answer::Yes);
+    let now = copy.now(11_000);
+    copy.contest.look(now);
+    let shard = copy.contest.giving().expect("it gives one back");
+    assert_eq!(copy.held(11_000).len(), 2, "nothing is begun in it");
+    assert_eq!(copy.contest.ask_for(shard, now), None);
+    let call = copy.contest.begin(Lane::Key, now);
+    assert!(
+        !matches!(call, Some(Call::ReleaseShard(..))),
+        "not before it is quiet"
+    );
+    copy.contest.is_quiet(shard);
+    assert!(copy.contest.waits_in_vain(now));
+    copy.contest.dropped(Lane::Key);
+    let release = Call::ReleaseShard(shard, "s".into());
+    copy.call(Lane::Key, 11_000, &release, Answer::Yes);
+    assert_eq!(copy.contest.giving(), None);
+    // Not two in a minute, whatever is seen.
+    let seen = view(400, "c", &["s", "s", "s", "s", "t", "u"]);
+    copy.call(Lane::Key, 11_000, &Call::Read, Answer::Key(seen));
+    for at in (12_000..70_000).step_by(4_000) {
+        copy.call(Lane::Session, at, &Call::Renew("s".into()), Answer::Yes);
+        copy.call(Lane::Common, at, &Call::Renew("c".into()), Answer::Yes);
+        assert_eq!(copy.contest.giving(), None, "{at}");
+    }
+}
+
+#[test]
+fn who_leaves_gives_back_what_is_clean_and_nothing_of_what_all_hold() {
+    let (mut copy, _) = Copy::holding();
+    let calls = copy.contest.leave_by(|shard| shard == 1);
+    let expected = [Call::ReleaseShard(1, "s".into()), Call::Destroy("s".into())];
+    assert_eq!(calls, expected);
+    let (mut copy, _) = Copy::holding();
+    assert_eq!(copy.contest.leave_by(|_| true).len(), 3);
+}
+
+mod random {
+    //! Copies that are killed, end, freeze and are cut off, some of them with another number of shards.
+
+    use super::*;
+
+    const STEP: u64 = 100;
+    const CALM: u64 = 300_000;
+    /// Consul's times, and a minute for each shard that may have to change hands.
+    const END: u64 = CALM + 60_000 + 240_000;
+
+    struct Chance(u64);
+
+    impl Chance {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut mixed = self.0;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            (mixed ^ (mixed >> 31)) % bound.max(1)
+        }
+
+        fn once_in(&mut self, times: u64) -> bool {
+            self.below(times) == 0
+        }
+    }
+
+    #[derive(Default)]
+    struct Key {
+        session: Option<String>,
+        lock: (u64, u64),
+        value: String,
+    }
+
+    #[derive(Default)]
+    struct Consul {
+        /// When each expires, and of which number of shards whose member it is.
+        sessions: BTreeMap<String, (u64, Option<usize>)>,
+        opened: u64,
+        index: u64,
+        /// The common key, and those of shards by their number and place.
+        keys: BTreeMap<Option<(usize, usize)>, Key>,
+        delays: BTreeMap<Option<(usize, usize)>, u64>,
+        away_until: u64,
+    }
+
+    impl Consul {
+        fn open(&mut self, member: Option<usize>, at: u64, chance: &mut Chance) -> Answer {
+            self.opened += 1;
+            let id = format!("session {}", self.opened);
+            let life = 15_000 + chance.below(15_000);
+            self.sessions.insert(id.clone(), (at + life, member));
+            Answer::Opened(id)
+        }
+
+        fn end(&mut self, id: &str, at: u64) {
+            self.sessions.remove(id);
+            for (name, key) in &mut self.keys {
+                if key.session.as_deref() == Some(id) {
+                    key.session = None;
+                    self.index += 1;
+                    self.delays.insert(*name, at + 15_000);
+                }
+            }
+        }
+
+        fn step(&mut self, at: u64) {
+            let over = self
+                .sessions
+                .iter()
+                .find(|(_, (expires, _))| *expires <= at);
+            if let Some(id) = over.map(|(id, _)| id.clone()) {
+                self.end(&id, at);
+            }
+        }
+
+        fn acquire(
+            &mut self,
+            name: Option<(usize, usize)>,
+            id: &str,
+            value: String,
+            at: u64,
+        ) -> Answer {
+            if !self.sessions.contains_key(id) {
+                return Answer::Gone;
+            }
+            let is_delayed = self.delays.get(&name).is_some_and(|until| at < *until);
+            let index = self.index + 1;
+            let key = self.keys.entry(name).or_insert_with(|| Key {
+                lock: (index, 0),
+                ..Key::default()
+            });
+            match &key.session {
+                Some(holder) if holder == id => return Answer::Yes,
+                Some(_) => return Answer::No,
+                None if is_delayed => return Answer::No,
+                None => {}
+            }
+            key.session = Some(id.to_owned());
+            key.lock.1 += 1;
+            key.value = value;
+            self.index = index;
+            Answer::Yes
+        }
+
+        fn view(&self, shards: usize) -> KeyView {
+            let entry = |name| {
+                let key = self.keys.get(&name)?;
+                Some(Entry {
+                    session: key.session.clone(),
+                    lock: LockIdentity {
+                        created: key.lock.0,
+                        locked: key.lock.1,
+                    },
+                    value: key.value.clone(),
+                })
+            };
+            let count = if shards == 1 { 0 } else { shards };
+            KeyView {
+                index: self.index,
+                entry: entry(None),
+                shards: (0..count)
+                    .map(|place| entry(Some((shards, place))))
+                    .collect(),
+            }
+        }
+
+        fn take(
+            &mut self,
+            (call, shards): (&Call, usize),
+            waited: u64,
+            at: u64,
+            chance: &mut Chance,
+        ) -> Option<Answer> {
+            if at < self.away_until {
+                return Some(Answer::Failed);
+            }
+            Some(match call {
+                Call::Register => Answer::Yes,
+                Call::Open => self.open(Some(shards), at, chance),
+                Call::OpenCommon => self.open(None, at, chance),
+                Call::Renew(id) => match self.sessions.get_mut(id) {
+                    Some((expires, _)) => {
+                        *expires = at + 15_000 + chance.below(15_000);
+                        Answer::Yes
+                    }
+                    None => Answer::Gone,
+                },
+                Call::Destroy(id) => {
+                    self.end(id, at);
+                    Answer::Yes
+                }
+                Call::Await(index) if *index == self.index && waited < 20_000 => return None,
+                Call::Read | Call::Await(_) => Answer::Key(self.view(shards)),
+                Call::Acquire(id) => {
+                    let value = value((shards > 1).then_some(shards));
+                    self.acquire(None, id, value, at)
+                }
+                Call::AcquireShard(place, id) => {
+                    self.acquire(Some((shards, *place)), id, String::new(), at)
+                }
+                Call::Release(id) => self.release(None, id),
+                Call::ReleaseShard(place, id) => self.release(Some((shards, *place)), id),
+                Call::Members => {
+                    let ours = self.sessions.iter();
+                    let ours = ours.filter(|(_, (_, member))| *member == Some(shards));
+                    Answer::Members(ours.map(|(id, _)| id.clone()).collect())
+                }
+            })
+        }
+
+        fn release(&mut self, name: Option<(usize, usize)>, id: &str) -> Answer {
+            let key = self.keys.get_mut(&name);
+            let Some(key) = key.filter(|key| key.session.as_deref() == Some(id)) else {
+                return Answer::No;
+            };
+            key.session = None;
+            self.index += 1;
+            Answer::Yes
+        }
+    }
+
+    struct Sent {
+        by: (usize, u64),
+        shards: usize,
+        lane: Option<Lane>,
+        call: Call,
+        arrives: u64,
+        arrived: Option<u64>,
+        answer: Option<(u64, Answer)>,
+        until: u64,
+    }
+
+    struct Member {
+        contest: Contest,
+        shards: usize,
+        life: u64,
+        frozen_until: u64,
+        cut_off_until: u64,
+        starts_at: Option<u64>,
+        /// What is asked for a shard: the term, and the number of the confirmation.
+        asked: Option<(usize, Term, u64)>,
+    }
+
+    /// Who wrote last to what.
+    #[derive(Clone, Copy)]
+    struct Write {
+        by: (usize, u64),
+        shards: usize,
+        shard: usize,
+        at: u64,
+        given_back: bool,
+    }
+
+    #[derive(Debug, Default)]
+    struct Tally {
+        writes: u64,
+        turns: u64,
+        between_numbers: u64,
+        given: u64,
+    }
+
+    struct World {
+        began: Instant,
+        chance: Chance,
+        consul: Consul,
+        members: Vec<Member>,
+        sent: Vec<Sent>,
+        writes: Vec<Write>,
+        tally: Tally,
+    }
+
+    impl World {
+        fn new(seed: u64) -> Self {
+            let began = Instant::now();
+            let mut chance = Chance(seed);
+            let copies = 2 + chance.below(3);
+            let shards = [4, 5, 8, 16][usize::try_from(chance.below(4)).expect("small")];
+            let mut numbers = vec![shards];
+            if chance.once_in(2) {
+                numbers.push([1, 2][usize::try_from(chance.below(2)).expect("small")]);
+            }
+            let members = (0..copies).map(|_| {
+                let pick = chance.below(numbers.len() as u64);
+                let shards = numbers[usize::try_from(pick).expect("small")];
+                Member {
+                    contest: Contest::with_shards(shards, moment(began, 0)),
+                    shards,
+                    life: 0,
+                    frozen_until: 0,
+                    cut_off_until: 0,
+                    starts_at: None,
+                    asked: None,
+                }
+            });
+            Self {
+                began,
+                members: members.collect(),
+                chance,
+                consul: Consul {
+                    index: 1,
+                    ..Consul::default()
+                },
+                sent: Vec::new(),
+                writes: Vec::new(),
+                tally: Tally::default(),
+            }
+        }
+
+        fn is_awake(&self, who: usize, at: u64) -> bool {
+            let member = &self.members[who];
+            member.starts_at.is_none() && at >= member.frozen_until
+        }
+
+        fn send(&mut self, who: usize, lane: Option<Lane>, call: Call, at: u64) {
+            let member = &self.members[who];
+            let is_lost = at < member.cut_off_until && !self.chance.once_in(3);
+            let late = if at < CALM && self.chance.once_in(20) {
+                6_000
+            } else {
+                150
+            };
+            let limit = match call {
+                Call::Await(_) => WAIT_LIMIT,
+                _ => CALL_LIMIT,
+            };
+            self.sent.push(Sent {
+                by: (who, member.life),
+                shards: member.shards,
+                lane,
+                call,
+                arrives: if is_lost {
+                    u64::MAX
+                } else {
+                    at + self.chance.below(late)
+                },
+                arrived: None,
+                answer: None,
+                until: at + u64::try_from(limit.as_millis()).expect("small"),
+            });
+        }
+
+        fn deliver(&mut self, at: u64) {
+            let mut index = 0;
+            while index < self.sent.len() {
+                let sent = &mut self.sent[index];
+                if sent.arrives <= at && sent.answer.is_none() {
+                    let arrived = *sent.arrived.get_or_insert(at);
+                    let chance = &mut self.chance;
+                    let told =
+                        self.consul
+                            .take((&sent.call, sent.shards), at - arrived, at, chance);
+                    if let Some(answer) = told {
+                        if answer == Answer::Yes {
+                            self.tally.given += u64::from(note_release(&mut self.writes, sent));
+                        }
+                        let cut_off = at < self.members[sent.by.0].cut_off_until;
+                        let is_lost = cut_off && !chance.once_in(3);
+                        let back = at + chance.below(150);
+                        sent.answer = Some((if is_lost { u64::MAX } else { back }, answer));
+                    }
+                }
+                let (who, life) = sent.by;
+                let is_waited_for = sent.lane.is_some() && self.members[who].life == life;
+                let answered = sent.answer.as_ref().is_some_and(|(back, _)| *back <= at);
+                let is_over = answered || at >= sent.until;
+                if is_waited_for && is_over && self.is_awake(who, at) {
+                    let sent = self.sent.swap_remove(index);
+                    let answer = match sent.answer {
+                        Some((_, answer)) if answered => answer,
+                        _ => Answer::Failed,
+                    };
+                    let now = moment(self.began, at);
+                    let lane = sent.lane.expect("it is waited for");
+                    self.members[who].contest.ended(lane, answer, now);
+                } else if !is_waited_for && self.sent[index].answer.is_some() {
+                    self.sent.swap_remove(index);
+                } else {
+                    index += 1;
+                }
+            }
+        }
+
+        fn trouble(&mut self, at: u64) {
+            let who = usize::try_from(self.chance.below(self.members.len() as u64)).expect("small");
+            if !self.is_awake(who, at) {
+                return;
+            }
+            let length = 500 + self.chance.below(60_000);
+            match self.chance.below(8) {
+                0 => self.members[who].frozen_until = at + length,
+                1 | 2 => self.members[who].cut_off_until = at + length,
+                3 => self.consul.away_until = at + length / 3,
+                4 | 5 => self.restart(who, at + length / 4),
+                _ => {
+                    // Some shards are clean, some are not.
+                    let clean = self.chance.below(u64::MAX);
+                    let member = &mut self.members[who];
+                    let calls = member
+                        .contest
+                        .leave_by(|shard| member.shards == 1 || clean >> shard & 1 == 1);
+                    for call in calls {
+                        self.send(who, None, call, at);
+                    }
+                    self.restart(who, at + 1_000 + length / 4);
+                }
+            }
+        }
+
+        /// What was on its way is still delivered.
+        fn restart(&mut self, who: usize, at: u64) {
+            let member = &mut self.members[who];
+            member.starts_at = Some(at);
+            member.life += 1;
+            member.asked = None;
+        }
+
+        fn turn(&mut self, who: usize, at: u64) {
+            let now = moment(self.began, at);
+            let member = &mut self.members[who];
+            if member.starts_at.take_if(|start| *start <= at).is_some() {
+                member.contest = Contest::with_shards(member.shards, now);
+            }
+            if !self.is_awake(who, at) {
+                return;
+            }
+            let member = &mut self.members[who];
+            if member.contest.waits_in_vain(now) {
+                member.contest.dropped(Lane::Key);
+                let by = (who, member.life);
+                for sent in &mut self.sent {
+                    if sent.by == by && sent.lane == Some(Lane::Key) {
+                        sent.lane = None;
+                    }
+                }
+            }
+            for lane in Lane::ALL {
+                if let Some(call) = self.members[who].contest.begin(lane, now) {
+                    self.send(who, Some(lane), call, at);
+                }
+            }
+            let quiet = self.chance.once_in(50);
+            let member = &mut self.members[who];
+            member.contest.take_changes();
+            if let Some(shard) = member.contest.giving().filter(|_| quiet) {
+                member.contest.is_quiet(shard);
+            }
+            self.write(who, at);
+        }
+
+        fn write(&mut self, who: usize, at: u64) {
+            let now = moment(self.began, at);
+            let member = &mut self.members[who];
+            let Some((shard, term, number)) = member.asked else {
+                if self.chance.once_in(10) {
+                    let shard = self.chance.below(member.shards as u64);
+                    let shard = usize::try_from(shard).expect("small");
+                    let held = member.contest.held_shard(shard);
+                    if let Some(held) = held.filter(|held| held.is_good(now)) {
+                        let number = member.contest.ask_for(shard, now);
+                        member.asked = number.map(|number| (shard, held.term, number));
+                    }
+                }
+                return;
+            };
+            let told = member.contest.confirmation_of(shard, number);
+            if told == Confirmation::Pending {
+                return;
+            }
+            member.asked = None;
+            let held = member.contest.held_shard(shard);
+            let is_held = held.is_some_and(|held| held.term == term && held.is_good(now));
+            if told == Confirmation::Held(term) && is_held {
+                let write = Write {
+                    by: (who, member.life),
+                    shards: member.shards,
+                    shard,
+                    at,
+                    given_back: false,
+                };
+                self.wrote(write);
+            }
+        }
+
+        fn wrote(&mut self, write: Write) {
+            self.tally.writes += 1;
+            for before in &self.writes {
+                let is_same = before.shards == write.shards && before.shard == write.shard;
+                let overlaps = is_same || before.shards != write.shards;
+                if before.by == write.by || !overlaps {
+                    continue;
+                }
+                self.tally.turns += u64::from(is_same);
+                self.tally.between_numbers += u64::from(!is_same);
+                // What was left unclean was ended, and has Consul's delay.
+                let at_once = before.given_back && (is_same || before.shards == 1);
+                let apart = if at_once { 0 } else { 15_000 };
+                assert!(
+                    write.at >= before.at + apart,
+                    "at {} copy {:?} wrote to shard {} of {}, {} ms after copy {:?} to shard {} of {}",
+                    write.at,
+                    write.by,
+                    write.shard,
+                    write.shards,
+                    write.at - before.at,
+                    before.by,
+                    before.shard,
+                    before.shards
+                );
+            }
+            let is_replaced =
+                |before: &Write| before.shards == write.shards && before.shard == write.shard;
+            self.writes.retain(|before| !is_replaced(before));
+            self.writes.push(write);
+        }
+
+        fn check(&self, at: u64) {
+            let now = moment(self.began, at);
+            let mut holders: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+            for (who, member) in self.members.iter().enumerate() {
+                if !self.is_awake(who, at) {
+                    continue;
+                }
+                for shard in 0..member.shards {
+                    let held = member.contest.held_shard(shard);
+                    if held.is_some_and(|held| held.is_good(now)) {
+                        let other = holders.insert((member.shards, shard), who);
+                        assert_eq!(other, None, "at {at} shard {shard} is two copies'");
+                    }
+                }
+            }
+            let numbers = holders.keys().map(|(shards, _)| *shards);
+            let numbers: std::collections::BTreeSet<usize> = numbers.collect();
+            assert!(
+                numbers.len() < 2,
+                "at {at} copies with {numbers:?} shards may write"
+            );
+        }
+
+        fn run(mut self) -> Tally {
+            for at in (0..END).step_by(usize::try_from(STEP).expect("small")) {
+                if at < CALM && self.chance.once_in(60) {
+                    self.trouble(at);
+                }
+                if at == CALM {
+                    self.consul.away_until = 0;
+                    for member in &mut self.members {
+                        member.cut_off_until = 0;
+                        member.frozen_until = 0;
+                        member.starts_at = member.starts_at.map(|_| at);
+                    }
+                }
+                self.consul.step(at);
+                self.deliver(at);
+                for who in 0..self.members.len() {
+                    self.turn(who, at);
+                }
+                self.check(at);
+            }
+            let now = moment(self.began, END - STEP);
+            let holds = |member: &Member| {
+                let good = |shard: &usize| {
+                    let held = member.contest.held_shard(*shard);
+                    held.is_some_and(|held| held.is_good(now))
+                };
+                (0..member.shards).filter(good).count()
+            };
+            let counts: Vec<(usize, usize)> = self
+                .members
+                .iter()
+                .map(|member| (member.shards, holds(member)))
+                .collect();
+            let number = counts.iter().find(|(_, count)| *count > 0);
+            let (number, _) =
+                *number.unwrap_or_else(|| panic!("nobody holds anything: {counts:?}"));
+            let of_number = counts.iter().filter(|(shards, _)| *shards == number);
+            let of_number: Vec<usize> = of_number.map(|(_, count)| *count).collect();
+            assert_eq!(of_number.iter().sum::<usize>(), number, "{counts:?}");
+            let (most, least) = (of_number.iter().max(), of_number.iter().min());
+            assert!(
+                most.zip(least)
+                    .is_some_and(|(most, least)| most - least < 2),
+                "{counts:?}"
+            );
+            self.tally
+        }
+    }
+
+    /// Whether the last writer to a shard has given it back.
+    fn note_release(writes: &mut [Write], sent: &Sent) -> bool {
+        let shard = match &sent.call {
+            Call::Release(_) => 0,
+            Call::ReleaseShard(shard, _) => *shard,
+            _ => return false,
+        };
+        let is_of = |write: &&mut Write| {
+            let (who, life) = write.by;
+            let by = who == sent.by.0 && (life == sent.by.1);
+            by && (write.shards, write.shard) == (sent.shards, shard)
+        };
+        let write = writes.iter_mut().find(is_of);
+        write.map(|write| write.given_back = true).is_some()
+    }
+
+    #[test]
+    fn no_shard_is_two_copies_and_no_two_numbers_of_shards_write_whatever_happens() {
+        let mut sum = Tally::default();
+        for seed in 0..40 {
+            let world = World::new(seed);
+            let tally = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
+            let tally = tally.unwrap_or_else(|_| panic!("seed {seed}"));
+            sum.writes += tally.writes;
+            sum.turns += tally.turns;
+            sum.between_numbers += tally.between_numbers;
+            sum.given += tally.given;
+        }
+        // Otherwise it proves nothing.
+        assert!(sum.writes > 7_000, "{sum:?}");
+        assert!(sum.turns > 300, "{sum:?}");
+        assert!(sum.between_numbers > 15, "{sum:?}");
+        assert!(sum.given > 60, "{sum:?}");
+    }
+}

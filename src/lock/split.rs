@@ -1,0 +1,338 @@
+//! What concerns all shards of a copy: the common key, which other copies there are, and which shard is to be given back.
+//!
+//! Copies that divide the apps into different numbers of shards, or not at all, must not write at the same time: one's shard
+//! is no other's. What keeps them apart is the key that a copy without shards locks for itself. Where there are shards it is
+//! locked by a session that belongs to no copy: all copies of that number of shards renew it, and whoever writes goes by
+//! its own last renewal of it as it does by that of its own session. Nobody ever ends that session or gives the key back; when the
+//! last of these copies is gone it expires, and Consul's lock-delay stands between them and the next.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    account::Account,
+    balance::{self, GIVE_INTERVAL, Loads},
+    contest::{
+        Answer, Call, KeyView, LockIdentity, PAUSE, RENEWAL_INTERVAL, is_fresh, pause_after,
+    },
+};
+use crate::scaling::Now;
+
+/// From one list of the copies to the next.
+const LIST_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The same right after a shard has become free: whose it was may be a copy that has just left.
+const SHORT_LIST_INTERVAL: Duration = Duration::from_millis(500);
+
+/// For how long after that.
+const LIST_SOON: Duration = Duration::from_secs(3);
+
+/// The same while a shard stays free.
+const FREE_LIST_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What concerns all shards of a copy.
+#[derive(Debug, Clone)]
+pub(super) struct Split {
+    /// The session that the common key is to belong to, or belongs to.
+    common: Option<CommonSession>,
+    /// Which time of being locked by it that is.
+    lock: Option<LockIdentity>,
+    /// Before when no call about that session begins.
+    after: Instant,
+    failures: u32,
+    /// Before when the common key is not asked for.
+    acquire_after: Instant,
+    members: Option<Vec<String>>,
+    listed: Instant,
+    list_after: Instant,
+    list_failures: u32,
+    /// Since when each shard is free.
+    free_since: Vec<Option<Instant>>,
+    /// Since when another copy could do with a shard of this one.
+    uneven_since: Option<Instant>,
+    giving: Option<Giving>,
+    give_after: Instant,
+    /// Behind which session that stands by is told already.
+    told_of: Option<String>,
+    told_idle: bool,
+}
+
+#[derive(Debug, Clone)]
+struct CommonSession {
+    id: String,
+    /// When this copy sent its last renewal that succeeded.
+    renewed: Option<Now>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Giving {
+    shard: usize,
+    is_quiet: bool,
+}
+
+impl Split {
+    pub(super) fn new(shards: usize, now: Now) -> Self {
+        let begun = now.monotonic;
+        Self {
+            common: None,
+            lock: None,
+            after: begun,
+            failures: 0,
+            acquire_after: begun,
+            members: None,
+            listed: begun,
+            list_after: begun,
+            list_failures: 0,
+            free_since: vec![None; shards],
+            uneven_since: None,
+            giving: None,
+            give_after: begun,
+            told_of: None,
+            told_idle: false,
+        }
+    }
+
+    /// The session of the common key.
+    pub(super) fn session(&self) -> Option<&str> {
+        self.common.as_ref().map(|common| common.id.as_str())
+    }
+
+    /// When the renewal was sent that vouches for the common key; `None`: it is not held.
+    pub(super) fn vouched(&self) -> Option<Now> {
+        self.lock?;
+        self.common.as_ref()?.renewed
+    }
+
+    /// When the next call about the common session is due.
+    pub(super) fn due(&self, view: Option<&KeyView>, own_is_fresh: bool) -> Option<Instant> {
+        if self.common.is_none() {
+            let is_free = view?.holder().is_none();
+            return (is_free && own_is_fresh).then_some(self.after);
+        }
+        Some(self.after)
+    }
+
+    pub(super) fn call(&self) -> Call {
+        match &self.common {
+            Some(common) => Call::Renew(common.id.clone()),
+            None => Call::OpenCommon,
+        }
+    }
+
+    /// A call about the common session or for a list has ended.
+    pub(super) fn ended(&mut self, call: &Call, answer: Answer, sent: Now, now: Now) {
+        match (call, answer) {
+            (Call::Members, Answer::Members(members)) => {
+                self.list_failures = 0;
+                self.members = Some(members);
+                self.listed = sent.monotonic;
+                self.list_after = sent.monotonic + self.list_interval(now);
+            }
+            (Call::Members, _) => {
+                self.list_failures = self.list_failures.saturating_add(1);
+                self.list_after = now.monotonic + pause_after(self.list_failures);
+            }
+            (Call::OpenCommon, Answer::Opened(id)) if self.common.is_none() => {
+                self.failures = 0;
+                self.common = Some(CommonSession {
+                    id,
+                    renewed: Some(sent),
+                });
+                self.after = sent.monotonic + RENEWAL_INTERVAL;
+            }
+            // Meanwhile another copy's was found.
+            (Call::OpenCommon, Answer::Opened(_)) => {}
+            (Call::Renew(_), Answer::Yes) => self.failures = 0,
+            (Call::Renew(_), Answer::Gone) => {
+                self.after = now.monotonic.max(sent.monotonic + PAUSE);
+            }
+            (Call::Renew(_), _) => self.after = now.monotonic + PAUSE,
+            _ => {
+                self.failures = self.failures.saturating_add(1);
+                self.after = now.monotonic + pause_after(self.failures);
+            }
+        }
+    }
+
+    /// The common session was renewed.
+    pub(super) fn renewed(&mut self, sent: Now, view: Option<&KeyView>) {
+        if let Some(common) = &mut self.common {
+            let is_newer = |before: Now| sent.monotonic > before.monotonic;
+            if common.renewed.is_none_or(is_newer) {
+                common.renewed = Some(sent);
+            }
+        }
+        self.after = self.after.max(sent.monotonic + RENEWAL_INTERVAL);
+        if let Some(view) = view {
+            self.settle(view);
+        }
+    }
+
+    /// The common session is over.
+    pub(super) fn session_over(&mut self, now: Now) {
+        self.common = None;
+        self.lock = None;
+        self.after = now.monotonic;
+    }
+
+    /// Taking the common key was tried.
+    pub(super) fn asked(&mut self, now: Now) {
+        self.acquire_after = now.monotonic + PAUSE;
+    }
+
+    /// With which session the common key is to be taken, and when; `None`: it is held, or another's.
+    pub(super) fn takes(&self, view: &KeyView, now: Now) -> Option<(Instant, String)> {
+        let common = self.common.as_ref()?;
+        common.renewed.filter(|sent| is_fresh(*sent, now))?;
+        let is_to_take = match view.holder() {
+            None => true,
+            // Somebody has written something else there.
+            Some(holder) => holder == common.id && !self.is_of_us(view),
+        };
+        is_to_take.then(|| (self.acquire_after, common.id.clone()))
+    }
+
+    /// Whether the common key says that it belongs to copies that divide the apps as this one does.
+    fn is_of_us(&self, view: &KeyView) -> bool {
+        let value = view.entry.as_ref().map(|entry| entry.value.as_str());
+        let account = value.and_then(Account::read);
+        account.and_then(|account| account.shards) == Some(self.free_since.len())
+    }
+
+    /// Whether the common key was held, and is not what it was.
+    pub(super) fn is_another(&self, view: &KeyView) -> bool {
+        let seen = self.session().and_then(|session| view.lock_of(session));
+        self.lock.is_some_and(|lock| seen != Some(lock))
+    }
+
+    /// Takes the keys as they are now. Returns what the holder of the common key says of itself, if it divides the apps in
+    /// another way and that is not told yet.
+    pub(super) fn saw(&mut self, view: &KeyView, is_news: bool, now: Now) -> Option<String> {
+        for (shard, since) in self.free_since.iter_mut().enumerate() {
+            match view.holder_of(shard) {
+                Some(_) => *since = None,
+                None => *since = since.or(Some(now.monotonic)),
+            }
+        }
+        if is_news {
+            let soon = now.monotonic.max(self.listed + SHORT_LIST_INTERVAL);
+            self.list_after = self.list_after.min(soon);
+        }
+        self.lock = None;
+        let holder = view.holder();
+        let mut other = None;
+        if let Some(holder) = holder.filter(|holder| self.session() != Some(holder)) {
+            if self.is_of_us(view) {
+                self.common = Some(CommonSession {
+                    id: holder.to_owned(),
+                    renewed: None,
+                });
+                self.after = now.monotonic;
+            } else {
+                self.common = None;
+                other = Some(holder);
+            }
+        }
+        self.settle(view);
+        let is_told = other.is_some() && self.told_of.as_deref() == other;
+        self.told_of = other.map(str::to_owned);
+        let entry = view.entry.as_ref().filter(|_| other.is_some() && !is_told);
+        entry.map(|entry| entry.value.clone())
+    }
+
+    /// It is held where it is seen to be the session's, which was renewed and not given up since.
+    fn settle(&mut self, view: &KeyView) {
+        let common = self.common.as_ref();
+        let common = common.filter(|common| common.renewed.is_some());
+        if let Some(lock) = common.and_then(|common| view.lock_of(&common.id)) {
+            self.lock = Some(lock);
+        }
+    }
+
+    /// When the copies are to be listed.
+    pub(super) fn lists_at(&self) -> Instant {
+        self.list_after
+    }
+
+    fn list_interval(&self, now: Now) -> Duration {
+        let last = self.free_since.iter().flatten().max();
+        match last {
+            None => LIST_INTERVAL,
+            Some(last) if now.monotonic.saturating_duration_since(*last) < LIST_SOON => {
+                SHORT_LIST_INTERVAL
+            }
+            Some(_) => FREE_LIST_INTERVAL,
+        }
+    }
+
+    pub(super) fn free_since(&self, shard: usize) -> Option<Instant> {
+        self.free_since.get(shard).copied().flatten()
+    }
+
+    /// How the shards are divided; `None`: nobody knows which copies there are.
+    pub(super) fn loads(&self, view: &KeyView, session: &str) -> Option<Loads> {
+        let members = self.members.as_ref()?;
+        Some(Loads::of(view, session, members))
+    }
+
+    /// Which shard is to be given back.
+    pub(super) fn giving(&self) -> Option<usize> {
+        self.giving.map(|giving| giving.shard)
+    }
+
+    pub(super) fn gives_back(&self, shard: usize) -> bool {
+        self.giving() == Some(shard)
+    }
+
+    /// The one that can be given back at once.
+    pub(super) fn gives_now(&self) -> Option<usize> {
+        let giving = self.giving.filter(|giving| giving.is_quiet);
+        giving.map(|giving| giving.shard)
+    }
+
+    pub(super) fn quiet(&mut self, shard: usize) {
+        if let Some(giving) = self.giving.as_mut().filter(|giving| giving.shard == shard) {
+            giving.is_quiet = true;
+        }
+    }
+
+    pub(super) fn give(&mut self, shard: usize) {
+        self.uneven_since = None;
+        self.giving = Some(Giving {
+            shard,
+            is_quiet: false,
+        });
+    }
+
+    /// It was given back, then, or there is nothing to give any more.
+    pub(super) fn given(&mut self, at: Option<Now>) {
+        self.giving = None;
+        if let Some(at) = at {
+            self.give_after = at.monotonic + GIVE_INTERVAL;
+        }
+    }
+
+    /// Whether one is to be given back now, where the shards are divided so.
+    pub(super) fn is_to_give(&mut self, loads: Option<&Loads>, session: &str, now: Now) -> bool {
+        if self.lock.is_none() || !loads.is_some_and(Loads::is_uneven) {
+            self.uneven_since = None;
+            return false;
+        }
+        self.uneven_since.get_or_insert(now.monotonic);
+        self.gives_at(session).is_some_and(|at| at <= now.monotonic)
+    }
+
+    /// When the next one is to be given back.
+    pub(super) fn gives_at(&self, session: &str) -> Option<Instant> {
+        let since = self.uneven_since.filter(|_| self.giving.is_none())?;
+        Some(self.give_after.max(since + balance::pause_of(session)))
+    }
+
+    /// Whether other copies hold all shards, and that is not told yet.
+    pub(super) fn stands_idle(&mut self, view: &KeyView, session: &str) -> bool {
+        let mut holders = (0..self.free_since.len()).map(|shard| view.holder_of(shard));
+        let is_idle = self.lock.is_some()
+            && holders.all(|holder| holder.is_some_and(|holder| holder != session));
+        let was_told = std::mem::replace(&mut self.told_idle, is_idle);
+        is_idle && !was_told
+    }
+}
