@@ -3,7 +3,7 @@
 //! A pure state machine: the time and Consul's answers in, calls out. Who makes the calls is [`super::keeper`]. Three
 //! lanes of calls go on side by side, each with one call at a time: the session's (node, session, renewals), the key's (who
 //! holds it, and taking it), and that of confirmations, which passes ask for before they act. With shards there is a key
-//! for each, and [`super::split`] adds two lanes: what all copies hold together, and who else there is.
+//! for each, and `split` adds two lanes: what all copies hold together, and who else there is.
 //!
 //! Consul gives the lock to nobody else before the session has expired and its lock-delay is over; both begin anew at the
 //! moment at which it *heard* the last renewal, which was not before that was *sent*. So a copy that counts from the sending

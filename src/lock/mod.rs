@@ -4,7 +4,7 @@
 //! sessions that nobody renews, keeps the lock from everybody for a while after that, and tells those who wait.
 //!
 //! - [`contest`]: what a copy does and whether it may write, as a pure state machine.
-//! - [`split`]: its part that there is only with shards, which are divided by [`balance`].
+//! - `split`: its part that there is only with shards, which are divided by `balance`.
 //! - [`account`]: what a holder says of itself.
 //! - [`consul`]: the calls, over the seam of [`crate::transport`].
 //! - [`keeper`]: makes the calls of the one with the other.

@@ -110,6 +110,9 @@ impl Copy {
         copy.call(Lane::Members, 0, &Call::Members, Answer::Members(others));
         let seen = Answer::Key(view(10, "c", holders));
         copy.call(Lane::Key, 0, &Call::Read, seen);
+        // Others' renewals of the common session vouch for nothing here.
+        let now = copy.now(0);
+        assert_eq!(copy.contest.begin(Lane::Key, now), None);
         copy.call(Lane::Common, 0, &Call::Renew("c".into()), Answer::Yes);
         copy
     }
@@ -347,10 +350,10 @@ fn a_copy_that_has_two_more_than_another_gives_one_back_when_all_of_it_is_seen()
     copy.call(Lane::Common, 4_000, &Call::Renew("c".into()), Answer::Yes);
     copy.call(Lane::Session, 8_000, &Call::Renew("s".into()), Answer::Yes);
     copy.call(Lane::Common, 8_000, &Call::Renew("c".into()), Answer::Yes);
-    let now = copy.now(11_000);
+    let now = copy.now(14_000);
     copy.contest.look(now);
     let shard = copy.contest.giving().expect("it gives one back");
-    assert_eq!(copy.held(11_000).len(), 2, "nothing is begun in it");
+    assert_eq!(copy.held(14_000).len(), 2, "nothing is begun in it");
     assert_eq!(copy.contest.ask_for(shard, now), None);
     let call = copy.contest.begin(Lane::Key, now);
     assert!(
@@ -361,12 +364,12 @@ fn a_copy_that_has_two_more_than_another_gives_one_back_when_all_of_it_is_seen()
     assert!(copy.contest.waits_in_vain(now));
     copy.contest.dropped(Lane::Key);
     let release = Call::ReleaseShard(shard, "s".into());
-    copy.call(Lane::Key, 11_000, &release, Answer::Yes);
+    copy.call(Lane::Key, 14_000, &release, Answer::Yes);
     assert_eq!(copy.contest.giving(), None);
     // Not two in a minute, whatever is seen.
     let seen = view(400, "c", &["s", "s", "s", "s", "t", "u"]);
-    copy.call(Lane::Key, 11_000, &Call::Read, Answer::Key(seen));
-    for at in (12_000..70_000).step_by(4_000) {
+    copy.call(Lane::Key, 14_000, &Call::Read, Answer::Key(seen));
+    for at in (16_000..72_000).step_by(4_000) {
         copy.call(Lane::Session, at, &Call::Renew("s".into()), Answer::Yes);
         copy.call(Lane::Common, at, &Call::Renew("c".into()), Answer::Yes);
         assert_eq!(copy.contest.giving(), None, "{at}");
@@ -783,6 +786,9 @@ mod random {
                     self.send(who, Some(lane), call, at);
                 }
             }
+            // Who wakes for nothing would do so without end.
+            let wake = self.members[who].contest.wake(now);
+            assert!(wake.is_none_or(|wake| wake > now.monotonic), "at {at}");
             let quiet = self.chance.once_in(50);
             let member = &mut self.members[who];
             member.contest.take_changes();

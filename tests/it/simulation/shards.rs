@@ -33,7 +33,7 @@ const CALM: Duration = Duration::from_secs(420);
 const END: Duration = Duration::from_secs(600);
 
 /// How many seeds `cargo test` runs.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 40;
 
 /// What happens at some time.
 #[derive(Debug, Clone)]
@@ -329,7 +329,17 @@ fn is_apart(record: &[Sent], before: &Sent, write: &Sent, key: &str, tally: &mut
         tally.released += 1;
         return true;
     }
-    match between().find(|sent| sent.what == What::Destroy) {
+    // Of a session that had lost the shard before it says nothing.
+    let is_anothers_by = |at: Duration| {
+        let acquired = What::Acquire(key.to_owned());
+        let mut later = record.iter().filter(|sent| sent.at >= before.at);
+        later.any(|sent| {
+            let done = matches!(&sent.told, Some((told, Told::Yes(_))) if *told <= at);
+            sent.by != before.by && sent.what == acquired && done
+        })
+    };
+    let mut destroyed = between().filter(|sent| sent.what == What::Destroy);
+    match destroyed.find(|sent| !is_anothers_by(sent.at)) {
         Some(destroyed) => write.at >= destroyed.at + 15 * SECOND,
         None => write.at >= before.at + 20 * SECOND,
     }
@@ -449,7 +459,6 @@ fn simulate_all(first: u64, count: u64) -> (Tally, Vec<String>) {
 }
 
 #[test]
-#[ignore = "a seed takes seconds"]
 #[expect(
     clippy::print_stderr,
     reason = "shown by `--nocapture`, and where a seed fails"
@@ -470,8 +479,8 @@ fn no_seed_has_two_copies_write_to_one_shard_at_the_same_time() {
     assert!(failures.is_empty(), "{failures:#?}");
     // Otherwise it has become tame.
     if count >= SEEDS {
-        assert!(sum.writes > 2_000 && sum.turns > 100, "{sum:?}");
-        assert!(sum.released > 30 && sum.given > 30, "{sum:?}");
+        assert!(sum.writes > 500 && sum.turns > 80, "{sum:?}");
+        assert!(sum.released > 20 && sum.given > 100, "{sum:?}");
     }
 }
 
