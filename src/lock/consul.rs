@@ -504,11 +504,9 @@ impl Consul {
     fn rule(&self, call: &Call) -> String {
         let what = match call {
             Call::Register => "node",
-            Call::Open
-            | Call::OpenCommon
-            | Call::Renew(_)
-            | Call::Destroy(_)
-            | Call::Members => "session",
+            Call::Open | Call::OpenCommon | Call::Renew(_) | Call::Destroy(_) | Call::Members => {
+                "session"
+            }
             // Whoever may write may read: the one rule is enough.
             Call::Read
             | Call::Await(_)
