@@ -176,6 +176,7 @@ pub fn assemble(
                 clock: admin.status.clock(),
                 metrics: admin.metrics.clone(),
                 shutdown: shutdown.clone(),
+                patience: interval.saturating_mul(3).saturating_add(timeout),
             };
             let (keeper, gate) = Keeper::new(options);
             (Some(keeper), gate)

@@ -24,7 +24,7 @@ use crate::{
     error_chain::chain,
     health::Health,
     labels::PassError,
-    lock::{Keeper, Part, shard_of},
+    lock::{Keeper, Part, Running, shard_of},
     machines::{Api, ApiError, AppClient},
     reconcile::Reconciler,
     report::PassReport,
@@ -263,7 +263,7 @@ impl Pool {
     /// Runs passes until the shutdown flag is set, then lets what is in flight end for four seconds.
     pub async fn run(mut self) {
         let shutdown = self.reconciler.shutdown.clone();
-        let lock = self.lock.take().map(|keeper| keeper.begin());
+        let mut lock = self.lock.take().map(|keeper| keeper.begin());
         let parts = self.reconciler.gate.parts();
         let mut changes = parts.clone();
         self.division = parts.map(|parts| Division {
@@ -317,6 +317,8 @@ impl Pool {
                 }
                 // Cancel safe: what has changed is still so in the next round.
                 () = changed(&mut changes) => self.divide(),
+                // Cancel safe, as `Running::fail` says.
+                () = failure(&mut lock) => {}
                 // Cancel safe: it goes on in the next round.
                 () = &mut timer, if wake.is_some() => {}
             }
@@ -543,6 +545,10 @@ impl Pool {
             return;
         }
         let now = Instant::now();
+        if let Some(reports) = &reports {
+            let has_seen = reports.iter().any(|report| report.inventory.is_some());
+            self.reconciler.gate.passed(has_seen);
+        }
         match &reports {
             Some(reports) => self.health.passed(reports, now),
             None => self.health.failed(&name, PANICKED),
@@ -737,6 +743,14 @@ impl Pool {
         }
         self.told_of_list = Some(reason);
         self.options.refresh_interval.min(self.reconciler.interval)
+    }
+}
+
+/// Ends only by a panic of what keeps the lock.
+async fn failure(lock: &mut Option<Running>) {
+    match lock {
+        Some(lock) => lock.fail().await,
+        None => std::future::pending().await,
     }
 }
 

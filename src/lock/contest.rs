@@ -39,6 +39,12 @@ pub const UNHEARD_LIMIT: Duration = Duration::from_secs(4);
 /// cannot confirm it either, and would keep others from writing without writing anything.
 const UNSEEN_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long passes may fail to see Fly's machines, at least, before the lock is left to a copy that sees them.
+pub(super) const BLIND_LIMIT: Duration = Duration::from_secs(120);
+
+/// For how long a copy that has given the lock up because it sees nothing does not compete, unless it sees again.
+const REST: Duration = Duration::from_secs(5 * 60);
+
 /// From the sending of one renewal to the next: a second one may fail before [`VALIDITY`] is over.
 pub const RENEWAL_INTERVAL: Duration = Duration::from_secs(4);
 
@@ -274,6 +280,8 @@ pub enum Loss {
     Taken,
     /// The key could not be read for too long.
     Unseen,
+    /// No pass has seen Fly's machines for too long: another copy may.
+    Blind,
 }
 
 /// One copy's part in the contest.
@@ -306,6 +314,30 @@ pub struct Contest {
     told_of: Option<String>,
     changes: Vec<Change>,
     is_leaving: bool,
+    sight: Sight,
+}
+
+/// Whether passes see Fly's machines: a copy that does not is of no use as a holder.
+#[derive(Debug, Clone)]
+struct Sight {
+    /// How long they may not.
+    limit: Duration,
+    /// Since when they do not.
+    lost: Option<Instant>,
+    /// Until when this copy does not compete because of that.
+    rests_until: Option<Instant>,
+}
+
+impl Sight {
+    fn is_over_at(&self) -> Option<Instant> {
+        self.lost.map(|since| since + self.limit)
+    }
+
+    /// When this copy may compete; `None`: not before it sees again.
+    fn competes_from(&self, now: Instant) -> Option<Instant> {
+        let is_over = self.is_over_at().is_some_and(|over| over <= now);
+        (!is_over).then(|| self.rests_until.unwrap_or(now))
+    }
 }
 
 /// A lock that is competed for.
@@ -316,6 +348,8 @@ struct Stake {
     hold: Option<Hold>,
     /// Before when it is not asked for.
     acquire_after: Instant,
+    /// How often in a row asking for it came to nothing.
+    failures: u32,
     /// Whether it can be this session's, as far as is known.
     may_be_ours: bool,
 }
@@ -364,6 +398,7 @@ impl Contest {
             is_given: false,
             hold: None,
             acquire_after: now.monotonic,
+            failures: 0,
             may_be_ours: false,
         };
         Self {
@@ -385,7 +420,30 @@ impl Contest {
             told_of: None,
             changes: Vec::new(),
             is_leaving: false,
+            sight: Sight {
+                limit: BLIND_LIMIT,
+                lost: None,
+                rests_until: None,
+            },
         }
+    }
+
+    /// Passes may fail to see Fly's machines for so long, and for [`BLIND_LIMIT`] at least.
+    #[must_use]
+    pub fn patient_for(mut self, patience: Duration) -> Self {
+        self.sight.limit = patience.max(BLIND_LIMIT);
+        self
+    }
+
+    /// A pass has ended, and has seen Fly's machines, or not. Who does not see them for long gives the lock up and leaves it
+    /// to others.
+    pub fn passed(&mut self, has_seen: bool, now: Now) {
+        if has_seen {
+            (self.sight.lost, self.sight.rests_until) = (None, None);
+        } else {
+            self.sight.lost.get_or_insert(now.monotonic);
+        }
+        self.look(now);
     }
 
     /// Whether this copy holds the lock, or the first shard. What was held may have run out since the last look: see
@@ -479,6 +537,13 @@ impl Contest {
             // The session ends where nobody renews it, and the lock is free for a copy that can read.
             self.drop_session(Loss::Unseen, now);
         }
+        let is_blind = |over: Instant| over <= now.monotonic;
+        if self.holds_any() && self.sight.is_over_at().is_some_and(is_blind) {
+            self.sight.rests_until = Some(now.monotonic + REST);
+            // Without apps there are no passes either, to say so again or otherwise.
+            self.sight.lost = None;
+            self.drop_session(Loss::Blind, now);
+        }
         self.rebalance(now);
     }
 
@@ -542,7 +607,10 @@ impl Contest {
         // What is to be done although a change is waited for.
         let step = self.step(now).filter(|_| !self.is_leaving);
         let step = step.map(|(at, _)| at).filter(|_| self.waits());
-        lanes.chain(over).chain(giving).chain(step).min()
+        let blind = self.sight.is_over_at().filter(|_| self.holds_any());
+        let rested = self.sight.rests_until.filter(|at| *at > now.monotonic);
+        let own = over.into_iter().chain(blind).chain(rested);
+        lanes.chain(own).chain(giving).chain(step).min()
     }
 
     /// Whether the call of the key's lane only waits for what is of no interest any more. It is then to be dropped, and
@@ -550,7 +618,14 @@ impl Contest {
     #[must_use]
     pub fn waits_in_vain(&self, now: Now) -> bool {
         let is_due = |(at, _): (Instant, Call)| at <= now.monotonic;
-        self.waits() && (self.view.is_none() || self.step(now).is_some_and(is_due))
+        let step = match &self.split {
+            Some(_) => self.step(now),
+            // Who sees again need not wait for a change to compete.
+            None => self
+                .next_at_key(now)
+                .filter(|(_, call)| matches!(call, Call::Acquire(_))),
+        };
+        self.waits() && (self.view.is_none() || step.is_some_and(is_due))
     }
 
     /// Whether the call of the key's lane waits for a change.
@@ -687,7 +762,13 @@ impl Contest {
         }
         // With a session that may be over it is of no use; the renewal comes first.
         let acquire = || Call::Acquire(session.id.clone());
-        is_fresh(session.renewed, now).then(|| (self.stakes[0].acquire_after, acquire()))
+        let from = self.sight.competes_from(now.monotonic);
+        // A change may come before that: who stands by tells behind whom.
+        let Some(from) = from.filter(|from| *from <= now.monotonic) else {
+            return Some(wait);
+        };
+        let at = self.stakes[0].acquire_after.max(from);
+        is_fresh(session.renewed, now).then(|| (at, acquire()))
     }
 
     /// With shards: what is to be done at the keys but to look at them, and when.
@@ -699,7 +780,8 @@ impl Contest {
         if let Some(shard) = split.gives_now() {
             return Some((now.monotonic, Call::ReleaseShard(shard, id())));
         }
-        if !is_fresh(session.renewed, now) {
+        let from = self.sight.competes_from(now.monotonic)?;
+        if !is_fresh(session.renewed, now) || from > now.monotonic {
             return None;
         }
         if let Some((at, common)) = split.takes(view, now) {
@@ -882,9 +964,9 @@ impl Contest {
         match (call, answer) {
             (Call::Read | Call::Await(_), Answer::Key(view)) => self.saw(call, view, sent, now),
             // What it did is to be seen at the key.
-            (Call::Acquire(_), _) if self.split.is_some() => {
+            (Call::Acquire(_), answer) if self.split.is_some() => {
                 if let Some(split) = &mut self.split {
-                    split.asked(now);
+                    split.asked(&answer, now);
                 }
                 self.view = None;
             }
@@ -912,8 +994,12 @@ impl Contest {
         let is_ours = self.session.as_ref().is_some_and(|ours| ours.id == *id);
         let stake = &mut self.stakes[shard];
         stake.is_given = *answer == Answer::Yes && is_ours;
-        // The lock-delay of another's session, or somebody came first.
-        stake.acquire_after = now.monotonic + PAUSE;
+        stake.failures = match answer {
+            Answer::Failed => stake.failures.saturating_add(1),
+            // The lock-delay of another's session, or somebody came first.
+            _ => 0,
+        };
+        stake.acquire_after = now.monotonic + pause_after(stake.failures);
         self.view = None;
     }
 

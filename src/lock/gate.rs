@@ -45,6 +45,8 @@ pub(super) enum Asked {
     Confirm(Ask),
     /// Nothing is under way of this shard, which is to be given back, and lists have shown all that was done.
     Quiet(usize),
+    /// Whether the last pass has seen Fly's machines.
+    Passed(bool),
 }
 
 /// What a shard is to this copy.
@@ -78,6 +80,8 @@ struct Standing {
     behind: Option<String>,
     /// How the lock was lost that is not held again.
     lost: Option<Lost>,
+    /// Whether the last pass has seen Fly's machines.
+    sees: Option<bool>,
     /// When Consul last answered something of use.
     answered: Instant,
     /// Why the last call came to nothing, unless one has succeeded since.
@@ -113,6 +117,7 @@ impl Gate {
             since: None,
             behind: None,
             lost: None,
+            sees: None,
             answered: Instant::now(),
             trouble: None,
         };
@@ -171,6 +176,16 @@ impl Gate {
         if let Some(shared) = &self.0 {
             // A keeper that is gone gives nothing back.
             let _ = shared.asks.send(Asked::Quiet(shard));
+        }
+    }
+
+    /// A pass has ended, and has seen Fly's machines, or not.
+    pub fn passed(&self, has_seen: bool) {
+        if let Some(shared) = &self.0 {
+            let before = shared.standing().sees.replace(has_seen);
+            if before != Some(has_seen) {
+                let _ = shared.asks.send(Asked::Passed(has_seen));
+            }
         }
     }
 

@@ -34,6 +34,8 @@ pub struct KeeperOptions {
     pub metrics: Metrics,
     /// Set once the daemon is to stop.
     pub shutdown: Shutdown,
+    /// How long passes may fail before that means something: several intervals.
+    pub patience: Duration,
 }
 
 /// Keeps the lock of this copy.
@@ -85,13 +87,14 @@ impl Keeper {
             clock,
             metrics,
             shutdown,
+            patience,
         } = options;
         let shards = consul.shards();
         let (gate, shared, asked) = Gate::of_lock(shards, clock);
         let keeper = Self {
             consul: Arc::new(consul),
             apps,
-            contest: Contest::with_shards(shards, clock.now()),
+            contest: Contest::with_shards(shards, clock.now()).patient_for(patience),
             clock,
             metrics,
             shutdown,
@@ -159,6 +162,7 @@ impl Keeper {
                 None => drop(ask.tell.send(None)),
             },
             Asked::Quiet(shard) => self.contest.is_quiet(shard),
+            Asked::Passed(has_seen) => self.contest.passed(has_seen, now),
         }
     }
 
@@ -384,6 +388,18 @@ impl Keeper {
 }
 
 impl Running {
+    /// Ends only where the keeper has panicked, in the same way: a daemon that cannot keep its lock would never write again,
+    /// and nobody would start another in its place.
+    pub async fn fail(&mut self) {
+        // Cancel safe: a task that is not taken here is taken the next time.
+        if let Some(Err(error)) = self.task.join_next().await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        std::future::pending::<()>().await;
+    }
+
     /// Gives the lock back, or each shard, where that is clean, ends the session, and returns by `by` at the latest.
     pub async fn leave(mut self, is_clean: Vec<bool>, by: Instant) {
         let _ = self.leave.send(Leaving { is_clean, by });
@@ -394,7 +410,7 @@ impl Running {
 /// How it is counted that something is held no longer.
 fn reason_of(why: Loss) -> LockChange {
     match why {
-        Loss::NotRenewed | Loss::SessionOver | Loss::Unseen => LockChange::Expired,
+        Loss::NotRenewed | Loss::SessionOver | Loss::Unseen | Loss::Blind => LockChange::Expired,
         Loss::Taken => LockChange::Taken,
     }
 }

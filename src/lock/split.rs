@@ -41,6 +41,8 @@ pub(super) struct Split {
     failures: u32,
     /// Before when the common key is not asked for.
     acquire_after: Instant,
+    /// How often in a row asking for it came to nothing.
+    acquire_failures: u32,
     members: Option<Vec<String>>,
     listed: Instant,
     list_after: Instant,
@@ -78,6 +80,7 @@ impl Split {
             after: begun,
             failures: 0,
             acquire_after: begun,
+            acquire_failures: 0,
             members: None,
             listed: begun,
             list_after: begun,
@@ -175,8 +178,12 @@ impl Split {
     }
 
     /// Taking the common key was tried.
-    pub(super) fn asked(&mut self, now: Now) {
-        self.acquire_after = now.monotonic + PAUSE;
+    pub(super) fn asked(&mut self, answer: &Answer, now: Now) {
+        self.acquire_failures = match answer {
+            Answer::Failed => self.acquire_failures.saturating_add(1),
+            _ => 0,
+        };
+        self.acquire_after = now.monotonic + pause_after(self.acquire_failures);
     }
 
     /// With which session the common key is to be taken, and when; `None`: it is held, or another's.

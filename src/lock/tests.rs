@@ -228,6 +228,145 @@ fn a_lock_whose_key_cannot_be_read_for_a_minute_is_given_up_with_its_session() {
     assert_eq!(copy.contest.take_changes(), [Change::Lost(Loss::Unseen)]);
 }
 
+impl Copy {
+    /// Renews its session every four seconds from one moment to another.
+    fn renew(&mut self, from: u64, until: u64) {
+        for at in (from..=until).step_by(4_000) {
+            self.call(Lane::Session, at, &Call::Renew(s()), Answer::Yes);
+        }
+    }
+
+    fn passed(&mut self, has_seen: bool, at: u64) {
+        let now = self.now(at);
+        self.contest.passed(has_seen, now);
+    }
+
+    /// The call that waits for a change is answered, and begun anew.
+    fn looks(&mut self, at: u64) {
+        self.answer(Lane::Key, at, Answer::Key(view(10, Some("s"), (7, 1))));
+        self.expect(Lane::Key, at + 1_000, &Call::Await(10));
+    }
+
+    /// Renews its session where that is due.
+    fn renew_if_due(&mut self, at: u64) {
+        let now = self.now(at);
+        while self.contest.begin(Lane::Session, now).is_some() {
+            self.answer(Lane::Session, at, Answer::Yes);
+        }
+    }
+}
+
+#[test]
+fn a_copy_whose_passes_see_nothing_leaves_the_lock_to_others() {
+    for (name, patience, seen_at, is_held) in [
+        ("nothing for two minutes", 0, None, false),
+        ("a pass that sees begins it anew", 0, Some(60_000), true),
+        ("intervals that are long", 121, None, true),
+    ] {
+        let mut copy = Copy::holding();
+        copy.contest = copy.contest.patient_for(Duration::from_secs(patience));
+        copy.renew(4_000, 8_000);
+        copy.passed(false, 10_000);
+        copy.renew(12_000, 48_000);
+        copy.looks(50_000);
+        copy.renew(52_000, 60_000);
+        if let Some(at) = seen_at {
+            copy.passed(true, at);
+        }
+        copy.passed(false, 61_000);
+        copy.renew(64_000, 88_000);
+        copy.looks(90_000);
+        copy.renew(92_000, 128_000);
+        assert!(copy.is_good(129_999), "{name}");
+        let wake = copy.contest.wake(copy.now(129_999));
+        let over = copy.now(130_000);
+        assert_eq!(wake == Some(over.monotonic), !is_held, "{name}");
+        copy.contest.look(over);
+        assert_eq!(copy.is_good(130_000), is_held, "{name}");
+        let lost: &[Change] = &[Change::Lost(Loss::Blind)];
+        let expected = if is_held { &[] } else { lost };
+        assert_eq!(copy.contest.take_changes(), expected, "{name}");
+    }
+}
+
+/// One that has given the lock up at 130 s because it sees nothing, with another session `t` since then, which was renewed
+/// until 427 s; the key is free.
+fn blind(until: u64) -> Copy {
+    let mut copy = Copy::holding();
+    copy.renew(4_000, 8_000);
+    copy.passed(false, 10_000);
+    copy.renew(12_000, 48_000);
+    copy.looks(50_000);
+    copy.renew(52_000, 88_000);
+    copy.looks(90_000);
+    copy.renew(92_000, 128_000);
+    copy.passed(false, 130_000);
+    assert!(copy.contest.waits_in_vain(copy.now(130_000)));
+    copy.contest.dropped(Lane::Key);
+    let opened = Answer::Opened("t".into());
+    copy.call(Lane::Session, 130_000, &Call::Open, opened);
+    let free = Answer::Key(view(12, None, (7, 1)));
+    copy.call(Lane::Key, 130_000, &Call::Read, free);
+    copy.expect(Lane::Key, 130_100, &Call::Await(12));
+    for at in (135_000..=until).step_by(4_000) {
+        copy.renew_if_due(at);
+    }
+    copy
+}
+
+#[test]
+fn who_sees_again_competes_at_once_and_who_has_no_pass_after_five_minutes() {
+    let mut copy = blind(139_000);
+    let now = copy.now(140_000);
+    assert!(!copy.contest.waits_in_vain(now));
+    copy.passed(true, 140_000);
+    assert!(copy.contest.waits_in_vain(now), "no change is waited for");
+    copy.contest.dropped(Lane::Key);
+    copy.expect(Lane::Key, 140_000, &Call::Acquire("t".into()));
+
+    let copy = blind(427_000);
+    let (before, after) = (copy.now(429_999), copy.now(430_000));
+    assert!(!copy.contest.waits_in_vain(before));
+    assert_eq!(copy.contest.wake(before), Some(after.monotonic));
+    assert!(copy.contest.waits_in_vain(after));
+
+    let mut copy = blind(427_000);
+    copy.passed(false, 300_000);
+    assert!(
+        !copy.contest.waits_in_vain(copy.now(430_000)),
+        "still blind"
+    );
+}
+
+#[test]
+fn taking_the_lock_is_tried_again_later_and_later_where_it_comes_to_nothing() {
+    let mut copy = Copy::new();
+    copy.call(Lane::Session, 0, &Call::Register, Answer::Yes);
+    copy.call(Lane::Session, 0, &Call::Open, Answer::Opened("s".into()));
+    let free = || Answer::Key(view(12, None, (7, 1)));
+    copy.call(Lane::Key, 0, &Call::Read, free());
+    let mut at = 0;
+    for (answer, pause) in [
+        (Answer::Failed, 1_000),
+        (Answer::Failed, 2_000),
+        (Answer::Failed, 4_000),
+        (Answer::Failed, 5_000),
+        (Answer::No, 1_000),
+        (Answer::Failed, 1_000),
+    ] {
+        copy.renew_if_due(at);
+        copy.call(Lane::Key, at, &Call::Acquire(s()), answer);
+        copy.call(Lane::Key, at + 1_000, &Call::Read, free());
+        at += pause;
+        copy.renew_if_due(at - 1);
+        if pause > 1_000 {
+            copy.expect_none(Lane::Key, at - 1);
+        }
+    }
+    copy.renew_if_due(at);
+    copy.expect(Lane::Key, at, &Call::Acquire(s()));
+}
+
 #[test]
 fn what_was_lost_is_competed_for_again_with_the_same_session_as_another_term() {
     let mut copy = Copy::holding();
