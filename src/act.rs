@@ -478,6 +478,7 @@ impl Executor<'_> {
             error.cause,
             ApiErrorCause::ShuttingDown | ApiErrorCause::NotHolding
         ) {
+            halted.store(true, Ordering::Relaxed);
             return;
         }
         if error.operation == Operation::StopMachine {

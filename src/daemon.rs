@@ -167,12 +167,17 @@ pub fn assemble(
         .map(|fleet| fleet.apps.pattern.as_str())
         .collect();
     let patterns = patterns.join(", ");
-    let (lock, gate) = match lock.filter(|_| !api.dry_run) {
+    let apps = Account::apps(&patterns);
+    let lock = lock.filter(|_| !api.dry_run);
+    admin
+        .metrics
+        .divided_by(lock.as_ref().map_or(1, |lock| lock.shards));
+    let (lock, gate) = match lock {
         None => (None, Gate::open()),
         Some(lock) => {
             let options = KeeperOptions {
-                consul: consul(lock, &patterns, &own, &transport, &admin.metrics)?,
-                apps: patterns.clone(),
+                consul: consul(lock, &apps, &own, &transport, &admin.metrics)?,
+                apps,
                 clock: admin.status.clock(),
                 metrics: admin.metrics.clone(),
                 shutdown: shutdown.clone(),

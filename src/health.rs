@@ -103,7 +103,12 @@ impl Health {
 
     /// Whether all apps are other copies' affair, so that there is no pass to succeed.
     pub fn stand_idle(&self, is_idle: bool) {
-        self.with(|state| state.is_idle = is_idle);
+        self.with(|state| {
+            // Until its first pass has ended nothing is wrong with a copy that gets apps.
+            if std::mem::replace(&mut state.is_idle, is_idle) && !is_idle {
+                state.last_success = Some(Instant::now());
+            }
+        });
     }
 
     /// Where an app is scaled that is not scaled here, in words, where the apps are divided among copies.

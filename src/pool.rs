@@ -72,8 +72,8 @@ pub struct Pool {
     not_before: Option<Instant>,
     /// What keeps the lock, if there is one.
     lock: Option<Box<Keeper>>,
-    /// When a pass last panicked, which has taken with it what it did.
-    panicked: Option<Instant>,
+    /// When a pass of an app last panicked, which has taken with it what it did.
+    panicked: BTreeMap<String, Instant>,
     /// With shards: which of the apps are this copy's affair.
     division: Option<Division>,
 }
@@ -243,7 +243,7 @@ impl Pool {
             told_of_shadowed: BTreeSet::new(),
             not_before: None,
             lock: None,
-            panicked: None,
+            panicked: BTreeMap::new(),
             division: None,
         }
     }
@@ -358,7 +358,10 @@ impl Pool {
     fn settled(&self, now: Instant) -> Vec<bool> {
         let shards = self.division.as_ref();
         let shards = shards.map_or(1, |division| division.parts.borrow().len());
-        let mut settled = vec![!self.has_panicked(now); shards];
+        let mut settled = vec![true; shards];
+        for (name, at) in &self.panicked {
+            settled[shard_of(name, shards)] &= now.saturating_duration_since(*at) >= KEPT;
+        }
         for (name, app) in &self.apps {
             if let Some(state) = &app.state {
                 settled[shard_of(name, shards)] &= state.expects_nothing(now.into_std());
@@ -367,10 +370,13 @@ impl Pool {
         settled
     }
 
-    /// Whether a pass has lately panicked, which has taken with it what it did.
-    fn has_panicked(&self, now: Instant) -> bool {
-        let is_recent = |at| now.saturating_duration_since(at) < KEPT;
-        self.panicked.is_some_and(is_recent)
+    /// Whether lists have shown all that was done to an app, as far as is known: a pass that panicked has taken with it what
+    /// it did.
+    fn is_settled(&self, name: &str, app: &App, now: Instant) -> bool {
+        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < KEPT;
+        let state = app.state.as_ref();
+        !self.panicked.get(name).is_some_and(is_recent)
+            && state.is_some_and(|state| state.expects_nothing(now.into_std()))
     }
 
     /// Scales these apps, as far as they are this copy's affair.
@@ -400,27 +406,24 @@ impl Pool {
         };
         let here: BTreeSet<String> = division.names.iter().filter(is_here).cloned().collect();
         let is_known = self.options.org().is_none() || self.has_listed;
-        self.health.stand_idle(here.is_empty() && is_known);
+        let has_apps = !division.names.is_empty();
+        self.health
+            .stand_idle(here.is_empty() && has_apps && is_known);
         here
     }
 
     /// Shards have come or gone.
     fn divide(&mut self) {
         let now = Instant::now();
-        let has_panicked = self.has_panicked(now);
         let Some(division) = &mut self.division else {
             return;
         };
         let parts = division.parts.borrow_and_update().clone();
         let leaving = parts.iter().position(|part| *part == Part::Leaving);
         if leaving != division.leaving.as_ref().map(|leaving| leaving.shard) {
-            division.leaving = leaving.map(|shard| {
+            let leaving = leaving.map(|shard| {
                 let of_shard = |(name, _): &(&String, &App)| shard_of(name, parts.len()) == shard;
-                let is_open = |(_, app): &(&String, &App)| {
-                    let state = app.state.as_ref();
-                    has_panicked
-                        || !state.is_some_and(|state| state.expects_nothing(now.into_std()))
-                };
+                let is_open = |(name, app): &(&String, &App)| !self.is_settled(name, app, now);
                 let apps = self.apps.iter().filter(of_shard).filter(is_open);
                 Leaving {
                     shard,
@@ -428,6 +431,9 @@ impl Pool {
                     is_told: false,
                 }
             });
+            if let Some(division) = &mut self.division {
+                division.leaving = leaving;
+            }
         }
         let here = self.here();
         self.manage(here, false);
@@ -440,22 +446,20 @@ impl Pool {
     /// Says so when nothing of the shard that is to be given back is under way, and everything that was done is seen.
     fn give_back(&mut self) {
         let now = Instant::now();
-        let has_panicked = self.has_panicked(now);
-        let apps = &self.apps;
-        let leaving = self.division.as_mut();
-        let Some(leaving) = leaving.and_then(|division| division.leaving.as_mut()) else {
+        let division = self.division.as_mut();
+        let Some(mut leaving) = division.and_then(|division| division.leaving.take()) else {
             return;
         };
         leaving.apps.retain(|name| {
-            let Some(app) = apps.get(name) else {
-                return false;
-            };
-            let state = app.state.as_ref();
-            has_panicked || !state.is_some_and(|state| state.expects_nothing(now.into_std()))
+            let app = self.apps.get(name);
+            app.is_some_and(|app| !self.is_settled(name, app, now))
         });
         // Once: it would count for the next time, too.
         if leaving.apps.is_empty() && !std::mem::replace(&mut leaving.is_told, true) {
             self.reconciler.gate.is_quiet(leaving.shard);
+        }
+        if let Some(division) = &mut self.division {
+            division.leaving = Some(leaving);
         }
     }
 
@@ -504,7 +508,10 @@ impl Pool {
             Ok((_, (state, reports))) => (state, Some(reports)),
             Err(error) => {
                 self.reconciler.metrics.pass_error(PassError::Panic);
-                self.panicked = Some(Instant::now());
+                let now = Instant::now();
+                self.panicked
+                    .retain(|_, at| now.saturating_duration_since(*at) < KEPT);
+                self.panicked.insert(name.clone(), now);
                 tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "{name}: {PANICKED}");
                 (Box::new(self.fresh(&name)), None)
             }
@@ -594,6 +601,15 @@ impl Pool {
     fn manage(&mut self, names: BTreeSet<String>, is_told: bool) {
         let now = Instant::now();
         let mut leaving = Vec::new();
+        let parts = self
+            .division
+            .as_ref()
+            .map(|division| division.parts.borrow().clone());
+        let is_elsewhere = |name: &str| {
+            parts
+                .as_ref()
+                .is_some_and(|parts| parts[shard_of(name, parts.len())] == Part::Elsewhere)
+        };
         self.apps.retain(|name, app| {
             if !names.contains(name) {
                 let gone = app.gone.get_or_insert_with(|| {
@@ -603,7 +619,13 @@ impl Pool {
                         lists: 0,
                     }
                 });
-                gone.lists = gone.lists.saturating_add(1);
+                // That a shard is another's is no mistake, and no list either.
+                let lists = if is_elsewhere(name) {
+                    2
+                } else {
+                    u32::from(is_told)
+                };
+                gone.lists = gone.lists.saturating_add(lists);
             }
             // While a pass has the state, that is where it returns to.
             app.state.is_none() || !app.gone.is_some_and(|gone| gone.is_over(now))

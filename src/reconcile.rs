@@ -572,7 +572,12 @@ impl Reconciler {
         // What few passes do is not a part of every pass's size.
         if !Box::pin(self.may_act(&fleet.name.app, term, deadline)).await {
             report.decision = Decision::NoScale;
-            report.planned = Some(format!("standing by, would {action}"));
+            let why = if report.stands_by {
+                "standing by"
+            } else {
+                "not sure of the lock"
+            };
+            report.planned = Some(format!("{why}, would {action}"));
             if report.stands_by {
                 report.notes.push(Note::StandsBy);
             } else if !self.shutdown.is_set() {

@@ -628,6 +628,24 @@ pub(super) fn no_lock(setting: &str) -> String {
     )
 }
 
+pub(super) fn lock_refused(setting: &str) -> String {
+    format!(
+        "fly consul attach gives a token with the rights that a lock needs, in {setting}; another Consul's needs write for \
+         key_prefix, session_prefix and node_prefix\n\
+         without a lock for a while: one copy only, and FAS_LOCK_URL=none"
+    )
+}
+
+pub(super) fn other_shards() -> String {
+    "copies that share the work have the same FAS_SHARDS; while it is being changed this passes by itself"
+        .to_owned()
+}
+
+pub(super) fn another_lock() -> String {
+    "copies of one FAS_LOCK_NAME take turns: give this one another, or the same FAS_APP_NAME"
+        .to_owned()
+}
+
 pub(super) fn slow() -> String {
     "raise FAS_TIMEOUT (and FAS_INTERVAL with it), or see to what is slow".to_owned()
 }

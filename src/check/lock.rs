@@ -3,15 +3,20 @@
 use crate::{
     config::LockConfig,
     error_chain::chain,
-    lock::{Account, Entry, ProbeError},
+    lock::{Account, ConsulError, Entry, ProbeError},
     shown,
 };
 
-use super::{Report, Step, StepKind, hints};
+use super::{Report, Status, Step, StepKind, hints};
 
 /// What a lock that is configured is found to be: it was tried with a key of its own. `None`: it was not, in a dry run.
+/// `apps` is what this copy says of itself that it scales.
 #[must_use]
-pub fn lock(lock: &LockConfig, probe: Option<&Result<Option<Entry>, ProbeError>>) -> Step {
+pub fn lock(
+    lock: &LockConfig,
+    apps: &str,
+    probe: Option<&Result<Option<Entry>, ProbeError>>,
+) -> Step {
     let address = shown::address(&lock.address);
     let name = &lock.name;
     let step = match probe {
@@ -53,6 +58,7 @@ pub fn lock(lock: &LockConfig, probe: Option<&Result<Option<Entry>, ProbeError>>
             )
             .with("holder", entry.value.clone())
         }
+
         Some(Err(error)) => Step::failed(
             StepKind::Lock,
             format!(
@@ -60,7 +66,36 @@ pub fn lock(lock: &LockConfig, probe: Option<&Result<Option<Entry>, ProbeError>>
                 chain(error)
             ),
         )
-        .hint(hints::no_lock(&lock.setting)),
+        .hint(match error.source {
+            ConsulError::Token { .. } | ConsulError::Denied { .. } => {
+                hints::lock_refused(&lock.setting)
+            }
+            _ => hints::no_lock(&lock.setting),
+        }),
+    };
+    let holder = probe.and_then(|probe| probe.as_ref().ok()?.as_ref());
+    let theirs = holder.and_then(|entry| Account::read(&entry.value));
+    let divides_alike = |theirs: &Account| theirs.shards.unwrap_or(1) == lock.shards;
+    let step = match theirs.filter(|theirs| theirs.apps != apps || !divides_alike(theirs)) {
+        None => step,
+        Some(theirs) if !divides_alike(&theirs) => Step {
+            status: Status::Warning,
+            sentence: format!(
+                "{}; this copy writes nothing as long as they run",
+                step.sentence
+            ),
+            ..step
+        }
+        .hint(hints::other_shards()),
+        Some(theirs) => Step {
+            status: Status::Warning,
+            sentence: format!(
+                "{}; that one scales {}, and this copy {apps}, so that one of the two is not scaled",
+                step.sentence, theirs.apps
+            ),
+            ..step
+        }
+        .hint(hints::another_lock()),
     };
     step.named(name.as_str())
 }

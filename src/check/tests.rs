@@ -10,7 +10,7 @@ use crate::{
     collect::{CollectError, Sample},
     config::{CollectorConfig, CollectorKind, Config, ConfigErrors, Purpose, Sources, Spelling},
     labels::Operation,
-    lock::{ConsulError, ProbeError},
+    lock::{Account, ConsulError, Entry, LockIdentity, Message, ProbeError},
     machines::{ApiError, ApiErrorCause, AppAbout, TokenScope},
     scaling::{Busyness, InitialState, Kind, Machine, MachineConfig, Note, Now, Release, State},
     transport::TransportError,
@@ -83,6 +83,7 @@ fn machine(id: &str, state: State) -> Machine {
 fn too_slow() -> ApiErrorCause {
     ApiErrorCause::Timeout {
         waited: Duration::from_secs(15),
+        by_lock: false,
     }
 }
 
@@ -401,6 +402,7 @@ fn the_token_and_the_app_are_judged_by_what_a_pass_needs() {
 fn a_token_that_nobody_explains_in_time_is_warned_of_and_well() {
     let in_vain = || ApiErrorCause::Timeout {
         waited: Duration::from_secs(5),
+        by_lock: false,
     };
     let mut late = scene();
     late.scope = Err(in_vain());
@@ -465,6 +467,54 @@ fn what_waits_to_be_destroyed_waits_for_the_release_too() {
         let plan = scene.lines(StepKind::Plan);
         assert!(plan.contains(&format!("ok: {waits}{once}")), "{plan:?}");
     }
+}
+
+#[test]
+fn of_a_lock_it_is_said_who_has_it_for_what_and_what_a_refusal_needs() {
+    let config = scene()
+        .set("FLY_CONSUL_URL", "http://:token@consul.test/prefix/")
+        .config()
+        .expect("a valid configuration");
+    let lock = config.lock.expect("a lock");
+    let held = |apps: &str| {
+        let account = Account {
+            version: "1".to_owned(),
+            apps: apps.to_owned(),
+            ..Account::default()
+        };
+        Ok(Some(Entry {
+            session: Some("s".to_owned()),
+            lock: LockIdentity {
+                created: 1,
+                locked: 1,
+            },
+            value: account.text(),
+        }))
+    };
+    let ours = super::lock(&lock, "web", Some(&held("web")));
+    assert_eq!(ours.status, Status::Ok);
+    let theirs = super::lock(&lock, "web", Some(&held("api-*")));
+    assert_eq!(theirs.status, Status::Warning);
+    let words = "is held by a copy outside of Fly, version 1; that one scales api-*, and this copy web, so that one of the two \
+                 is not scaled";
+    assert!(theirs.sentence.ends_with(words), "{}", theirs.sentence);
+    let refused = super::lock(
+        &lock,
+        "web",
+        Some(&Err(ProbeError {
+            step: "take a key",
+            source: ConsulError::Denied {
+                status: 403,
+                message: Message::default(),
+                rule: "key_prefix".to_owned(),
+            },
+        })),
+    );
+    let hint = refused.hint.expect("what to do");
+    assert!(
+        hint.contains("node_prefix") && !hint.contains("reach it"),
+        "{hint}"
+    );
 }
 
 #[test]
@@ -1847,6 +1897,7 @@ fn troubles() -> Vec<(&'static str, Vec<Step>)> {
                     .expect("a valid configuration")
                     .lock
                     .expect("a lock"),
+                "web",
                 Some(&Err(ProbeError {
                     step: "register the node",
                     source: ConsulError::Timeout {

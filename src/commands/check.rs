@@ -34,6 +34,7 @@ use crate::{
     error_chain::chain,
     expr::Values,
     listener,
+    lock::Account,
     machines::{Api, ApiError, AppAbout, AppClient, TokenScope},
     metrics::Metrics,
     peers::{self, SystemNames},
@@ -200,13 +201,18 @@ async fn lock(config: &Config, transport: &Arc<dyn Transport>) -> anyhow::Result
     let Some(lock) = &config.lock else {
         return Ok(None);
     };
-    let consul = daemon::consul(lock.clone(), "", &config.own, transport, &Metrics::new())?;
+    let patterns = config
+        .fleets
+        .iter()
+        .map(|fleet| fleet.apps.pattern.as_str());
+    let apps = Account::apps(&patterns.collect::<Vec<_>>().join(", "));
+    let consul = daemon::consul(lock.clone(), &apps, &config.own, transport, &Metrics::new())?;
     let probe = if config.api.dry_run {
         None
     } else {
         Some(consul.probe().await)
     };
-    Ok(Some(check::lock(lock, probe.as_ref())))
+    Ok(Some(check::lock(lock, &apps, probe.as_ref())))
 }
 
 fn prepare<'config>(

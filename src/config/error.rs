@@ -238,6 +238,12 @@ fn shown(value: &str) -> String {
         || ["flyv1 ", "bearer ", "-----begin"]
             .iter()
             .any(|mark| lower.contains(mark));
+    // An address with a password gets there as easily.
+    let hidden = value.split_once("://").and_then(|(scheme, rest)| {
+        let (_, host) = rest.rsplit_once('@')?;
+        Some(format!("{scheme}://\u{2026}@{host}"))
+    });
+    let value = hidden.as_deref().unwrap_or(value);
     if is_secret {
         return "(a token, not shown)".to_owned();
     }
@@ -290,6 +296,16 @@ mod tests {
             assert_eq!(shown(value), "(a token, not shown)", "{value}");
         }
         assert_eq!(shown("bearer"), "bearer");
+        for value in ["http://:2f-4a@consul.internal/p/", "redis://u:p@h:6379/0"] {
+            let host = value.split_once('@').map(|(_, host)| host);
+            let host = host.expect("a host");
+            assert!(
+                shown(value).ends_with(&format!("://\u{2026}@{host}")),
+                "{}",
+                shown(value)
+            );
+        }
+        assert_eq!(shown("http://h/p?q=a"), "http://h/p?q=a");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use url::Url;
 
 use super::{
     ConfigError, FleetConfig, LockConfig, OwnMachine,
+    error::Place,
     problems::Problems,
     settings::{Settings, Value},
     values,
@@ -31,6 +32,9 @@ const OTHERS: [&str; 8] = [
 /// The longest name of a lock, in bytes.
 const LONGEST_NAME: usize = 100;
 
+/// What a name of a lock is made of.
+const NAME: &str = "letters, digits, -, _ and ., at most 100, and not dots alone";
+
 /// The lock, if there is to be one.
 pub(super) fn lock(
     problems: &mut Problems,
@@ -40,8 +44,22 @@ pub(super) fn lock(
     let url = settings.lock_url.as_ref();
     // Only where somebody has attached Consul to this very app.
     let url = url.or(settings.fly_consul_url.as_ref());
-    let name = name(problems, settings.lock_name.as_ref(), own);
+    let name = settings.lock_name.as_ref();
+    let name = name.map(|value| self::name(problems, value));
     let shards = values::shards(problems, settings.shards.as_ref());
+    let is_off = url.is_some_and(|value| value.text() == NONE);
+    if is_off && settings.fly_consul_url.is_some() {
+        problems.warnings.push(
+            "there is no lock, although Consul is attached (FLY_CONSUL_URL): FAS_LOCK_URL is none, so run one copy only"
+                .to_owned(),
+        );
+    }
+    if let Some(value) = settings.lock_name.as_ref().filter(|_| url.is_none()) {
+        let label = value.label();
+        problems.warnings.push(format!(
+            "{label} does nothing, for there is no lock: neither FAS_LOCK_URL nor FLY_CONSUL_URL is set"
+        ));
+    }
     let value = url.filter(|value| value.text() != NONE)?;
     let scheme = value.text().split_once("://").map(|(scheme, _)| scheme);
     if let Some(other) = OTHERS.iter().find(|other| scheme == Some(**other)) {
@@ -82,6 +100,7 @@ pub(super) fn lock(
         refuse(problems, value, message, expected);
         return None;
     }
+    let name = name.unwrap_or_else(|| process_group(problems, own));
     Some(LockConfig {
         address: bare(url),
         token: (!token.is_empty()).then(|| token.into()),
@@ -112,7 +131,12 @@ pub(super) fn check_shards(
             "{} needs a lock, and there is none: without one each copy would scale all apps",
             value.label()
         );
-        let expected = "FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it";
+        let is_off = |url: &Value| url.text() == NONE;
+        let expected = if settings.lock_url.as_ref().is_some_and(is_off) {
+            "another FAS_LOCK_URL than none, which says that there is no lock"
+        } else {
+            "FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it"
+        };
         problems.refuse(value.wrong(message).expected(expected).example("1"));
         return;
     }
@@ -146,16 +170,32 @@ fn refuse(problems: &mut Problems, value: &Value, message: String, expected: &st
     problems.refuse(error.expected(expected).example(EXAMPLE));
 }
 
-/// A name is a piece of a key.
-fn name(problems: &mut Problems, value: Option<&Value>, own: &OwnMachine) -> String {
-    let Some(value) = value else {
-        return own.process_group.clone();
-    };
-    let is_part = |one: char| one.is_ascii_alphanumeric() || "-_.".contains(one);
-    if value.text().len() > LONGEST_NAME || !value.text().chars().all(is_part) {
+/// The name that was chosen: a piece of a key.
+fn name(problems: &mut Problems, value: &Value) -> String {
+    if !is_name(value.text()) {
         let message = format!("{} is not the name of a lock", value.label());
-        let expected = "letters, digits, -, _ and ., at most 100";
-        problems.refuse(value.wrong(message).expected(expected).example("app"));
+        problems.refuse(value.wrong(message).expected(NAME).example("app"));
     }
     value.text().to_owned()
+}
+
+/// The name where none was chosen.
+fn process_group(problems: &mut Problems, own: &OwnMachine) -> String {
+    let group = &own.process_group;
+    if !is_name(group) {
+        let message = format!("the process group {group} is not the name of a lock");
+        let place = Place::Variable("FAS_LOCK_NAME".to_owned());
+        problems.refuse(
+            ConfigError::new(&place, message)
+                .expected(NAME)
+                .example("app"),
+        );
+    }
+    group.clone()
+}
+
+fn is_name(text: &str) -> bool {
+    let is_part = |one: char| one.is_ascii_alphanumeric() || "-_.".contains(one);
+    // Dots alone mean another place in a path.
+    text.len() <= LONGEST_NAME && text.chars().all(is_part) && text.chars().any(|one| one != '.')
 }

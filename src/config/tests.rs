@@ -573,8 +573,15 @@ fn shards_need_a_lock_and_several_apps() {
         mistakes(&changes, None),
         ["cannot parse FAS_SHARDS as integer: \"many\"; expected a whole number. Example: 4"]
     );
-    let none = "FAS_SHARDS needs a lock, and there is none: without one each copy would scale all apps: \"4\"; expected FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it. Example: 1";
-    for without in [&[][..], &[ATTACHED, ("FAS_LOCK_URL", "none")]] {
+    let expected = [
+        "FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it",
+        "another FAS_LOCK_URL than none, which says that there is no lock",
+    ];
+    let without = [&[][..], &[ATTACHED, ("FAS_LOCK_URL", "none")]];
+    for (without, expected) in without.into_iter().zip(expected) {
+        let none = format!(
+            "FAS_SHARDS needs a lock, and there is none: without one each copy would scale all apps: \"4\"; expected {expected}. Example: 1"
+        );
         let changes = [&SEVERAL[..], without, &[("FAS_SHARDS", "4")]].concat();
         assert_eq!(mistakes(&changes, None), [none]);
         // Nothing is divided.
@@ -712,13 +719,19 @@ fn an_address_of_a_lock_that_cannot_be_meant_is_refused_without_its_token() {
         let unused = [("FAS_LOCK_URL", "none"), ("FLY_CONSUL_URL", written)];
         assert_eq!(mistakes(&unused, None), [""; 0], "{written}");
     }
-    for name in ["a/b", "a b", "é"] {
+    for name in ["a/b", "a b", "é", ".", ".."] {
         let lines = mistakes(&[("FAS_LOCK_NAME", name)], None);
         let expected = format!(
-            "FAS_LOCK_NAME is not the name of a lock: \"{name}\"; expected letters, digits, -, _ and ., at most 100. Example: app"
+            "FAS_LOCK_NAME is not the name of a lock: \"{name}\"; expected letters, digits, -, _ and ., at most 100, and not dots alone. Example: app"
         );
         assert_eq!(lines, [expected]);
     }
+    let of_group = [("FLY_PROCESS_GROUP", "a/b")];
+    assert_eq!(mistakes(&of_group, None), [""; 0], "there is no lock");
+    let of_group = [of_group[0], ("FAS_LOCK_URL", "http://consul.internal")];
+    let expected = "the process group a/b is not the name of a lock; expected letters";
+    let lines = mistakes(&of_group, None);
+    assert!(lines[0].starts_with(expected), "{lines:?}");
     let misspelt = mistakes(&[("FAS_LOCK_ULR", "http://consul.internal")], None);
     assert_eq!(
         misspelt,

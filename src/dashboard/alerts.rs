@@ -6,7 +6,7 @@ use crate::{
     labels::PassError,
     metrics::series::{
         API_REQUESTS, BUILD_INFO, CREATES, DESTROYS, FAILING_PASSES, LAST_SUCCESS, LEADER,
-        PASS_ERRORS, PEERS, Series,
+        PASS_ERRORS, PEERS, SHARDS, Series,
     },
 };
 
@@ -74,6 +74,7 @@ pub fn rules() -> Vec<Rule> {
         PassError::Unauthorized,
         PassError::Panic,
     ]);
+    let with_lock = format!(r#"sum by (app) (increase({API_REQUESTS}{{api="consul"}}[15m])) > 0"#);
     let transient = errors(&[PassError::List, PassError::Timeout]);
     vec![
         critical(
@@ -94,11 +95,20 @@ pub fn rules() -> Vec<Rule> {
             "FlyAutoscalerNobodyWrites",
             // In a dry run nobody leads either, but Consul is not asked.
             format!(
-                r#"sum by (app) ({LEADER}) == 0 and on (app) sum by (app) (increase({API_REQUESTS}{{api="consul"}}[15m])) > 0"#
+                "sum by (app) ({LEADER}) < on (app) max by (app) ({SHARDS}) and on (app) {with_lock}"
             ),
-            "No copy of fly-autoscaler holds the lock",
-            "Nothing is created, destroyed, started or stopped. Most often Consul does not answer, or its token is refused: the \
+            "No copy of fly-autoscaler holds the lock, or a shard",
+            "Nothing is created, destroyed, started or stopped, or nothing of the apps of that shard. Most often Consul does not answer, or its token is refused: the \
              page and `/readyz` say which. One copy without a lock scales meanwhile: `fly scale count 1`, and FAS_LOCK_URL=none.",
+        ),
+        critical(
+            "FlyAutoscalerTwoHolders",
+            format!(
+                "sum by (app) ({LEADER}) > on (app) max by (app) ({SHARDS}) and on (app) {with_lock}"
+            ),
+            "Two copies of fly-autoscaler hold one lock",
+            "This must not happen: what is missing may be created twice. Keep one copy (`fly scale count 1`). Copies with \
+             different FAS_LOCK_NAME look alike here, and are to be apps of their own.",
         ),
         critical(
             "FlyAutoscalerNoSuccess",

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::shown::excerpt;
+
+/// The most that is said of the apps, in characters.
+const LONGEST: usize = 300;
+
 /// What the holder of a lock says of itself, in the key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -20,6 +25,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// What is said of the apps, of which there may be very many: it is read by people and kept by Consul.
+    #[must_use]
+    pub fn apps(patterns: &str) -> String {
+        excerpt(patterns, LONGEST)
+    }
+
     /// As it stands in the key.
     #[must_use]
     pub fn text(&self) -> String {

@@ -19,6 +19,13 @@ pub(super) const GIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a copy leaves a shard alone that it has given back.
 pub(super) const LEFT_ALONE: Duration = Duration::from_secs(10);
 
+/// The same where nobody knows whether it was given back: what was sent may be done later, when it would be taken from whoever
+/// had it then.
+pub(super) const UNCERTAIN: Duration = Duration::from_secs(45);
+
+/// How long a shard may be about to be given back: nobody writes to its apps meanwhile.
+pub(super) const LONGEST_GIVING: Duration = Duration::from_secs(120);
+
 /// Within which time copies that could give one back do so, one after another: the first may be enough.
 const SPREAD_MS: u64 = 10_000;
 

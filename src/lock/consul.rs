@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -27,6 +28,9 @@ use crate::{
 /// The largest answer that is read: more than the largest value that Consul takes, in its encoding, for somebody may have
 /// written one into the key; keys of other numbers of shards may be left, too.
 const ANSWER_LIMIT: usize = 1 << 20;
+
+/// What a value in a query is written with as it is: a session's id, most of all.
+const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// The most of an error's text that is kept.
 const MESSAGE_LIMIT: usize = 300;
@@ -125,7 +129,7 @@ pub enum ConsulError {
 }
 
 /// What Consul said; displayed behind what it is said of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message(String);
 
 impl fmt::Display for Message {
@@ -369,6 +373,7 @@ impl Consul {
             if value.is_empty() {
                 (*name).to_owned()
             } else {
+                let value = utf8_percent_encode(value, IN_QUERY);
                 format!("{name}={value}")
             }
         });
@@ -515,7 +520,14 @@ impl Consul {
             | Call::AcquireShard(..)
             | Call::ReleaseShard(..) => "key",
         };
-        format!("{what}_prefix \"{}\" {{ policy = \"write\" }}", self.prefix)
+        let mut rule = format!("{what}_prefix \"{}\" {{ policy = \"write\" }}", self.prefix);
+        // More likely than a token with too few rights.
+        if self.token.is_none() {
+            rule.push_str("; there is no token in the address");
+        } else if self.prefix.is_empty() {
+            rule.push_str("; or the address lacks the prefix that the token is for");
+        }
+        rule
     }
 
     fn not_consul(&self, problem: String) -> ConsulError {
@@ -562,7 +574,17 @@ impl Consul {
         let Answer::Opened(session) = opened else {
             return Ok(None);
         };
-        let taken = self.probe_key(&session).await;
+        let taken = async {
+            match self.call(&Call::Renew(session.clone())).await {
+                Ok(Answer::Yes) => Ok(()),
+                Ok(_) => Err(at("renew the session")(
+                    self.not_consul("a session that it has just opened is over".to_owned()),
+                )),
+                Err(source) => Err(at("renew the session")(source)),
+            }?;
+            self.probe_key(&session).await
+        };
+        let taken = taken.await;
         let ended = self.call(&Call::Destroy(session)).await;
         let holder = taken?;
         ended.map_err(at("end the session"))?;
@@ -586,6 +608,10 @@ impl Consul {
             return Err(at("take a key")(self.not_consul(problem)));
         }
         let view = self.call(&Call::Read).await.map_err(at("read the key"))?;
+        if self.shards > 1 {
+            let members = self.call(&Call::Members).await;
+            members.map_err(at("list the sessions of the copies"))?;
+        }
         Ok(match view {
             Answer::Key(view) => view.entry.filter(|entry| entry.session.is_some()),
             _ => None,

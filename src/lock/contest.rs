@@ -265,6 +265,10 @@ pub enum Change {
     ReleasedShard(usize),
     /// It has lost a shard.
     LostShard(usize, Loss),
+    /// It is about to give a shard back.
+    Gives(usize),
+    /// It does not give a shard back that it was about to: too long something in it was not settled.
+    Keeps(usize),
     /// Other copies hold all shards.
     Idle,
 }
@@ -352,6 +356,8 @@ struct Stake {
     failures: u32,
     /// Whether it can be this session's, as far as is known.
     may_be_ours: bool,
+    /// When giving it back was last tried of which nobody knows whether that is done.
+    released: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -400,6 +406,7 @@ impl Contest {
             acquire_after: now.monotonic,
             failures: 0,
             may_be_ours: false,
+            released: None,
         };
         Self {
             session: None,
@@ -439,7 +446,10 @@ impl Contest {
     /// to others.
     pub fn passed(&mut self, has_seen: bool, now: Now) {
         if has_seen {
-            (self.sight.lost, self.sight.rests_until) = (None, None);
+            self.sight.lost = None;
+            if self.sight.rests_until.take().is_some() && self.split.is_some() {
+                self.session_after = now.monotonic;
+            }
         } else {
             self.sight.lost.get_or_insert(now.monotonic);
         }
@@ -543,6 +553,10 @@ impl Contest {
             // Without apps there are no passes either, to say so again or otherwise.
             self.sight.lost = None;
             self.drop_session(Loss::Blind, now);
+            if self.split.is_some() {
+                // Whoever has a session is one of the copies that shards are left to.
+                self.session_after = now.monotonic + REST;
+            }
         }
         self.rebalance(now);
     }
@@ -557,6 +571,9 @@ impl Contest {
         if let Some(shard) = split.giving() {
             if self.stakes[shard].hold.is_none() {
                 split.given(None);
+            } else if split.gives_for_too_long(now) {
+                split.given(Some(now));
+                self.changes.push(Change::Keeps(shard));
             }
             return;
         }
@@ -570,7 +587,8 @@ impl Contest {
         let order = balance::order(self.stakes.len(), &session.id);
         let mut held = order.into_iter().rev();
         if let Some(shard) = held.find(|shard| self.stakes[*shard].hold.is_some()) {
-            split.give(shard);
+            split.give(shard, now);
+            self.changes.push(Change::Gives(shard));
         }
     }
 
@@ -588,7 +606,8 @@ impl Contest {
             Lane::Members => Call::Members,
         };
         if let Call::AcquireShard(shard, _) = &call {
-            self.stakes[*shard].may_be_ours = true;
+            let stake = &mut self.stakes[*shard];
+            (stake.may_be_ours, stake.released) = (true, None);
         }
         self.in_flight[lane as usize] = Some((call.clone(), now));
         Some(call)
@@ -602,7 +621,7 @@ impl Contest {
         let over = over.map(|sent| sent.monotonic + VALIDITY);
         let giving = self.split.as_ref().and_then(|split| {
             let session = self.session.as_ref()?;
-            split.gives_at(&session.id)
+            split.gives_at(&session.id).or(split.keeps_at())
         });
         // What is to be done although a change is waited for.
         let step = self.step(now).filter(|_| !self.is_leaving);
@@ -797,7 +816,13 @@ impl Contest {
                 continue;
             }
             let at = match view.holder_of(shard) {
-                Some(holder) if holder == session.id => stake.acquire_after,
+                // It was given back, which may be done at any time.
+                Some(holder) if holder == session.id => match stake.released {
+                    Some(tried) => {
+                        return Some((tried + PAUSE, Call::ReleaseShard(shard, id())));
+                    }
+                    None => stake.acquire_after,
+                },
                 Some(_) => continue,
                 None => {
                     let free_since = split.free_since(shard).unwrap_or(now.monotonic);
@@ -876,6 +901,9 @@ impl Contest {
                     id: id.clone(),
                     renewed: sent,
                 });
+                for stake in &mut self.stakes {
+                    stake.released = None;
+                }
                 self.forget_key();
             }
             // The node may have been removed; it is made known again first.
@@ -972,9 +1000,16 @@ impl Contest {
             }
             (Call::Acquire(id), answer) => self.asked_for(0, id, &answer, now),
             (Call::AcquireShard(shard, id), answer) => self.asked_for(*shard, id, &answer, now),
-            (Call::ReleaseShard(shard, _), _) => {
+            (Call::ReleaseShard(shard, _), answer) => {
                 let stake = &mut self.stakes[*shard];
-                stake.acquire_after = now.monotonic + balance::LEFT_ALONE;
+                stake.released = (answer == Answer::Failed).then_some(now.monotonic);
+                let left_alone = if stake.released.is_some() {
+                    balance::UNCERTAIN
+                } else {
+                    balance::LEFT_ALONE
+                };
+                let until = now.monotonic + left_alone;
+                stake.acquire_after = stake.acquire_after.max(until);
                 if stake.hold.take().is_some() {
                     self.changes.push(Change::ReleasedShard(*shard));
                 }

@@ -182,8 +182,9 @@ impl Gate {
     /// A pass has ended, and has seen Fly's machines, or not.
     pub fn passed(&self, has_seen: bool) {
         if let Some(shared) = &self.0 {
+            // That all is well needs to be told once.
             let before = shared.standing().sees.replace(has_seen);
-            if before != Some(has_seen) {
+            if !has_seen || before == Some(false) {
                 let _ = shared.asks.send(Asked::Passed(has_seen));
             }
         }
@@ -202,15 +203,22 @@ impl Gate {
     pub fn whereabouts(&self, app: &str) -> Option<String> {
         let shared = self.0.as_ref().filter(|shared| shared.shards() > 1)?;
         let shard = shared.shard_of(app);
-        if *shared.parts.borrow().get(shard)? == Part::Here {
-            return None;
+        let all = shared.shards();
+        match *shared.parts.borrow().get(shard)? {
+            Part::Here => return None,
+            Part::Leaving => {
+                return Some(format!(
+                    "shard {shard} of {all}, which this copy is giving back"
+                ));
+            }
+            Part::Elsewhere => {}
         }
         let standing = shared.standing();
         let who = match standing.holders.get(shard)? {
             Some(value) => format!("which {} has", Account::who(value)),
-            None => "which no copy has now".to_owned(),
+            None => "which no copy is known to have now".to_owned(),
         };
-        Some(format!("shard {shard} of {}, {who}", shared.shards()))
+        Some(format!("shard {shard} of {all}, {who}"))
     }
 
     /// How long a write may take at most, beside its other limits.
@@ -239,6 +247,7 @@ impl Gate {
         let here = standing.held.iter().flatten().count();
         Some(Role {
             shards: (shards > 1).then_some((here, shards)),
+            are_others: standing.holders.iter().all(Option::is_some),
             holds_since: standing.since.filter(|_| holds),
             behind: standing.behind.clone().filter(|_| !holds),
             lost: standing.lost.filter(|_| !holds),
@@ -257,6 +266,12 @@ impl Gate {
     pub fn readiness(&self, now: Instant) -> Result<(), String> {
         let Some(shared) = &self.0 else { return Ok(()) };
         let standing = shared.standing();
+        if standing.lost.is_some_and(|lost| lost.how == Loss::Blind) {
+            return Err(format!(
+                "this copy has given the lock up: {}",
+                Loss::Blind.words()
+            ));
+        }
         let silence = now.saturating_duration_since(standing.answered);
         if silence < SILENCE {
             return Ok(());
@@ -289,7 +304,12 @@ impl Shared {
     }
 
     pub(super) fn hold(&self, held: Vec<Option<Held>>) {
-        self.standing().held = held;
+        let mut standing = self.standing();
+        let holds = |held: &[Option<Held>]| held.iter().any(Option::is_some);
+        if !holds(&standing.held) && holds(&held) {
+            standing.since = Some(self.clock.now().wall);
+        }
+        standing.held = held;
     }
 
     /// Tells behind whom this copy stands by.
@@ -301,9 +321,7 @@ impl Shared {
     }
 
     pub(super) fn acquired(&self) {
-        let mut standing = self.standing();
-        standing.since = Some(self.clock.now().wall);
-        standing.lost = None;
+        self.standing().lost = None;
     }
 
     pub(super) fn lost(&self, how: Loss) {
@@ -312,8 +330,10 @@ impl Shared {
     }
 
     /// With shards: what they are to this copy, and whose the others are.
-    pub(super) fn divide(&self, parts: Vec<Part>, holders: Vec<Option<String>>) {
-        self.standing().holders = holders;
+    pub(super) fn divide(&self, parts: Vec<Part>, holders: Option<Vec<Option<String>>>) {
+        if let Some(holders) = holders {
+            self.standing().holders = holders;
+        }
         self.parts.send_if_modified(|before| {
             let is_other = *before != parts;
             *before = parts;
@@ -411,11 +431,11 @@ mod tests {
         shared.lost(Loss::Taken);
         shared.stands_behind(Some("another"));
         let role = gate.role().expect("there is a lock");
-        assert_eq!(
-            role,
-            Role::default(),
-            "it holds the lock, and nobody has said since when"
-        );
+        let holder = Role {
+            holds_since: Some(start),
+            ..Role::default()
+        };
+        assert_eq!(role, holder, "whatever it was before");
         shared.acquired();
         let role = gate.role().expect("there is a lock");
         assert_eq!(
@@ -457,6 +477,19 @@ mod tests {
         assert_eq!(gate.readiness(Instant::now()), Err(expected.to_owned()));
         shared.answered();
         assert_eq!(gate.readiness(Instant::now()), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_pass_that_sees_nothing_is_told_and_the_first_that_sees_again() {
+        let (gate, _shared, mut asked) = Gate::of_lock(1, Clock::System);
+        for has_seen in [true, true, false, false, true, true, false] {
+            gate.passed(has_seen);
+        }
+        let mut told = Vec::new();
+        while let Ok(Asked::Passed(has_seen)) = asked.try_recv() {
+            told.push(has_seen);
+        }
+        assert_eq!(told, [false, false, true, false]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,6 +38,9 @@ pub struct KeeperOptions {
     pub patience: Duration,
 }
 
+/// After what time trouble that lasts is told of again.
+const AGAIN: Duration = Duration::from_secs(10 * 60);
+
 /// Keeps the lock of this copy.
 pub struct Keeper {
     consul: Arc<Consul>,
@@ -53,6 +56,8 @@ pub struct Keeper {
     lanes: Lanes,
     /// What trouble there is with which operation of Consul's, as long as it lasts.
     troubles: BTreeMap<&'static str, (&'static str, Instant)>,
+    /// When trouble was last told of.
+    told: Option<Instant>,
 }
 
 const NO_CALLS: Lanes = [const { None }; Lane::ALL.len()];
@@ -103,6 +108,7 @@ impl Keeper {
             waiting: Vec::new(),
             lanes: NO_CALLS,
             troubles: BTreeMap::new(),
+            told: None,
         };
         (keeper, gate)
     }
@@ -207,12 +213,16 @@ impl Keeper {
         self.contest.ended(lane, answer, self.clock.now());
     }
 
-    /// Once for each kind of trouble: it is tried again every few seconds, and each try is counted.
+    /// Once for each kind of trouble, and every ten minutes while it lasts: it is tried again every few seconds, and each try
+    /// is counted.
     fn tell_trouble(&mut self, operation: &'static str, error: &ConsulError) {
         let kind = error.kind();
         let text = chain(error);
         self.forget_old_troubles();
-        if self.troubles.values().all(|(told, _)| *told != kind) {
+        let is_news = self.troubles.values().all(|(told, _)| *told != kind);
+        let is_old = self.told.is_none_or(|told| told.elapsed() >= AGAIN);
+        if is_news || is_old {
+            self.told = Some(Instant::now());
             let address = self.consul.address();
             tracing::error!(error = %text, "the lock in Consul at {address}: {text}; nothing is written by a copy that does not hold it");
         }
@@ -232,8 +242,13 @@ impl Keeper {
         let shards = 0..self.consul.shards();
         let held = shards.map(|shard| self.contest.held_shard(shard));
         let held: Vec<Option<Held>> = held.collect();
-        self.metrics.leads(held.iter().flatten().count());
         let is_ending = self.shutdown.is_set();
+        let leads = if is_ending {
+            0
+        } else {
+            held.iter().flatten().count()
+        };
+        self.metrics.leads(leads);
         if self.consul.shards() > 1 {
             self.divide(&held, is_ending);
         } else {
@@ -279,11 +294,15 @@ impl Keeper {
             None => Part::Elsewhere,
         });
         let view = self.contest.view();
-        let holders = (0..held.len()).map(|shard| {
-            let entry = view?.shards.get(shard)?.as_ref()?;
-            entry.session.as_ref().map(|_| entry.value.clone())
+        // Without a look what was seen last stays.
+        let holders = view.map(|view| {
+            let holders = view.shards.iter().map(|entry| {
+                let entry = entry.as_ref()?;
+                entry.session.as_ref().map(|_| entry.value.clone())
+            });
+            holders.collect()
         });
-        self.shared.divide(parts.collect(), holders.collect());
+        self.shared.divide(parts.collect(), holders);
     }
 
     fn tell(&self, change: Change) {
@@ -317,6 +336,17 @@ impl Keeper {
                 tracing::warn!(
                     reason = reason.as_str(),
                     "this copy has lost shard {shard}: {words}; it competes again"
+                );
+            }
+            Change::Gives(shard) => {
+                let shards = self.consul.shards();
+                tracing::info!(
+                    "another copy has fewer shards: this copy gives shard {shard} of {shards} back as soon as lists have shown all that was done in it"
+                );
+            }
+            Change::Keeps(shard) => {
+                tracing::warn!(
+                    "this copy keeps shard {shard}: in two minutes lists have not shown all that was done in it"
                 );
             }
             Change::Idle => {

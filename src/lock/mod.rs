@@ -30,8 +30,8 @@ mod tests;
 pub use self::{
     account::Account,
     balance::shard_of,
-    consul::{Consul, ConsulError, ConsulOptions, ProbeError},
-    contest::{Entry, Term, UNHEARD_LIMIT},
+    consul::{Consul, ConsulError, ConsulOptions, Message, ProbeError},
+    contest::{Entry, LockIdentity, Term, UNHEARD_LIMIT},
     gate::{Gate, Part},
     keeper::{Keeper, KeeperOptions, Running},
     role::Role,

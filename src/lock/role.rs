@@ -17,6 +17,8 @@ pub struct Role {
     pub silence: Option<Silence>,
     /// How many shards this copy has, and how many there are; `None`: the apps are not divided.
     pub shards: Option<(usize, usize)>,
+    /// Whether each shard is known to be some copy's.
+    pub are_others: bool,
 }
 
 /// When and how a copy lost the lock.
@@ -66,8 +68,12 @@ impl Role {
                 "This copy stands by and changes nothing: the lock is held by {}.",
                 Account::holder(account)
             ),
-            None if self.shards.is_some() => {
+            None if self.shards.is_some() && self.are_others => {
                 "This copy stands by and changes nothing: other copies hold the shards.".to_owned()
+            }
+            None if self.shards.is_some() => {
+                "This copy stands by and changes nothing: it is not known who holds the shards."
+                    .to_owned()
             }
             None => "This copy stands by and changes nothing: nobody is known to hold the lock."
                 .to_owned(),
@@ -123,6 +129,15 @@ mod tests {
             (
                 Role {
                     shards: Some((0, 16)),
+                    ..Role::default()
+                },
+                "standby",
+                "This copy stands by and changes nothing: it is not known who holds the shards.",
+            ),
+            (
+                Role {
+                    shards: Some((0, 16)),
+                    are_others: true,
                     ..Role::default()
                 },
                 "standby",

@@ -336,23 +336,39 @@ fn who_has_the_fewest_takes_at_once_and_the_others_leave_it_time() {
     assert_eq!(loads.patience(), Duration::from_secs(3));
 }
 
+impl Copy {
+    /// Renews both sessions every four seconds from one moment to another.
+    fn renew(&mut self, from: u64, until: u64) {
+        for at in (from..=until).step_by(4_000) {
+            self.call(Lane::Session, at, &Call::Renew("s".into()), Answer::Yes);
+            self.call(Lane::Common, at, &Call::Renew("c".into()), Answer::Yes);
+        }
+    }
+
+    /// A copy of three with three of six shards, which is about to give one back since some moment before 14 s; which one.
+    fn giving() -> (Self, usize) {
+        let mut holders = ["s", "s", "s", "t", "t", "u"];
+        let mut copy = Self::joined(6, &holders);
+        for at in [100, 300, 500] {
+            assert!(copy.takes(at, &mut holders).is_some());
+        }
+        assert_eq!(copy.held(700), [0, 1, 2]);
+        copy.contest.take_changes();
+        let now = copy.now(3_000);
+        copy.contest.look(now);
+        copy.renew(4_000, 8_000);
+        let now = copy.now(14_000);
+        copy.contest.look(now);
+        let shard = copy.contest.giving().expect("it gives one back");
+        assert_eq!(copy.contest.take_changes(), [Change::Gives(shard)]);
+        (copy, shard)
+    }
+}
+
 #[test]
 fn a_copy_that_has_two_more_than_another_gives_one_back_when_all_of_it_is_seen() {
-    let mut holders = ["s", "s", "s", "t", "t", "u"];
-    let mut copy = Copy::joined(6, &holders);
-    for at in [100, 300, 500] {
-        assert!(copy.takes(at, &mut holders).is_some());
-    }
-    assert_eq!(copy.held(700), [0, 1, 2]);
-    let now = copy.now(3_000);
-    copy.contest.look(now);
-    copy.call(Lane::Session, 4_000, &Call::Renew("s".into()), Answer::Yes);
-    copy.call(Lane::Common, 4_000, &Call::Renew("c".into()), Answer::Yes);
-    copy.call(Lane::Session, 8_000, &Call::Renew("s".into()), Answer::Yes);
-    copy.call(Lane::Common, 8_000, &Call::Renew("c".into()), Answer::Yes);
+    let (mut copy, shard) = Copy::giving();
     let now = copy.now(14_000);
-    copy.contest.look(now);
-    let shard = copy.contest.giving().expect("it gives one back");
     assert_eq!(copy.held(14_000).len(), 2, "nothing is begun in it");
     assert_eq!(copy.contest.ask_for(shard, now), None);
     let call = copy.contest.begin(Lane::Key, now);
@@ -370,10 +386,89 @@ fn a_copy_that_has_two_more_than_another_gives_one_back_when_all_of_it_is_seen()
     let seen = view(400, "c", &["s", "s", "s", "s", "t", "u"]);
     copy.call(Lane::Key, 14_000, &Call::Read, Answer::Key(seen));
     for at in (16_000..72_000).step_by(4_000) {
-        copy.call(Lane::Session, at, &Call::Renew("s".into()), Answer::Yes);
-        copy.call(Lane::Common, at, &Call::Renew("c".into()), Answer::Yes);
+        copy.renew(at, at);
         assert_eq!(copy.contest.giving(), None, "{at}");
     }
+}
+
+#[test]
+fn a_shard_in_which_something_is_never_settled_is_kept_after_two_minutes() {
+    let (mut copy, shard) = Copy::giving();
+    let mut at = 16_000;
+    while copy.contest.giving().is_some() {
+        copy.renew(at, at);
+        if at % 40_000 == 0 {
+            // Keys that nobody has looked at for a minute are given up.
+            let now = copy.now(at);
+            if copy.contest.begin(Lane::Key, now).is_some() {
+                let seen = view(400, "c", &["s", "s", "s", "t", "t", "u"]);
+                copy.contest.ended(Lane::Key, Answer::Key(seen), now);
+            }
+        }
+        at += 4_000;
+        assert!(at < 144_000, "it is kept");
+    }
+    assert!(at > 120_000, "{at}");
+    assert_eq!(copy.contest.take_changes(), [Change::Keeps(shard)]);
+    assert_eq!(copy.held(at).len(), 3, "its apps are scaled again");
+}
+
+#[test]
+fn giving_back_that_is_not_answered_is_said_again_and_the_shard_not_taken_for_long() {
+    let (mut copy, shard) = Copy::giving();
+    let release = || Call::ReleaseShard(shard, "s".into());
+    copy.contest.is_quiet(shard);
+    copy.call(Lane::Key, 14_000, &release(), Answer::Failed);
+    assert_eq!(copy.held(14_000).len(), 2);
+    let still = Answer::Key(view(400, "c", &["s", "s", "s", "t", "t", "u"]));
+    copy.call(Lane::Key, 15_000, &Call::Read, still.clone());
+    copy.renew(16_000, 16_000);
+    copy.call(Lane::Key, 16_000, &release(), Answer::Failed);
+    copy.call(Lane::Key, 17_000, &Call::Read, still);
+    copy.renew(20_000, 20_000);
+    copy.call(Lane::Key, 20_000, &release(), Answer::Yes);
+    // What was sent first may be done at any time: it would end a hold that began in between.
+    let mut holders = ["s", "s", "s", "t", "t", "u"];
+    holders[shard] = "";
+    let free = Answer::Key(view(410, "c", &holders));
+    copy.call(Lane::Key, 20_100, &Call::Read, free);
+    copy.renew(24_000, 60_000);
+    let now = copy.now(60_999);
+    let call = copy.contest.begin(Lane::Key, now);
+    assert!(
+        !matches!(call, Some(Call::AcquireShard(..))),
+        "it was last tried at 16 s: {call:?}"
+    );
+}
+
+#[test]
+fn a_copy_whose_passes_see_nothing_is_none_that_shards_are_left_to() {
+    let (mut copy, _) = Copy::holding();
+    let now = copy.now(1_000);
+    copy.contest.passed(false, now);
+    copy.contest.take_changes();
+    let mut at = 4_000;
+    while at < 121_000 {
+        copy.renew(at, at);
+        if at % 40_000 == 0 {
+            let now = copy.now(at);
+            if copy.contest.begin(Lane::Key, now).is_some() || copy.contest.view().is_some() {
+                let seen = view(400, "c", &["s", "s", "t", "t", "u", "u"]);
+                copy.contest.ended(Lane::Key, Answer::Key(seen), now);
+            }
+        }
+        at += 4_000;
+    }
+    let lost = |shard| Change::LostShard(shard, Loss::Blind);
+    let now = copy.now(121_000);
+    copy.contest.look(now);
+    assert_eq!(copy.contest.take_changes(), [lost(0), lost(1)]);
+    let open = |copy: &mut Copy, at| {
+        let now = copy.now(at);
+        copy.contest.begin(Lane::Session, now)
+    };
+    assert_eq!(open(&mut copy, 420_999), None);
+    assert_eq!(open(&mut copy, 421_000), Some(Call::Open));
 }
 
 #[test]

@@ -68,6 +68,7 @@ struct CommonSession {
 #[derive(Debug, Clone, Copy)]
 struct Giving {
     shard: usize,
+    since: Instant,
     is_quiet: bool,
 }
 
@@ -296,16 +297,27 @@ impl Split {
         giving.map(|giving| giving.shard)
     }
 
+    /// When what is to be given back is kept after all.
+    pub(super) fn keeps_at(&self) -> Option<Instant> {
+        let giving = self.giving.filter(|giving| !giving.is_quiet);
+        giving.map(|giving| giving.since + balance::LONGEST_GIVING)
+    }
+
+    pub(super) fn gives_for_too_long(&self, now: Now) -> bool {
+        self.keeps_at().is_some_and(|at| at <= now.monotonic)
+    }
+
     pub(super) fn quiet(&mut self, shard: usize) {
         if let Some(giving) = self.giving.as_mut().filter(|giving| giving.shard == shard) {
             giving.is_quiet = true;
         }
     }
 
-    pub(super) fn give(&mut self, shard: usize) {
+    pub(super) fn give(&mut self, shard: usize, now: Now) {
         self.uneven_since = None;
         self.giving = Some(Giving {
             shard,
+            since: now.monotonic,
             is_quiet: false,
         });
     }

@@ -433,13 +433,18 @@ impl Api {
         let until = begun + attempt_limit(deadline.saturating_duration_since(begun));
         let until = call.give_up.map_or(until, |give_up| until.min(give_up));
         let of_lock = self.options.gate.write_limit().filter(|_| is_write);
-        let until = of_lock.map_or(until, |limit| until.min(begun + limit));
+        let of_lock = of_lock.map(|limit| begun + limit);
+        let by_lock = of_lock.is_some_and(|of_lock| of_lock < until);
+        let until = of_lock.map_or(until, |of_lock| until.min(of_lock));
         let exchange = self.transport.exchange(request, call.answer_limit);
         let exchanged = tokio::time::timeout_at(until, exchange).await;
         let took = begun.elapsed();
         let outcome = match exchanged {
             Err(_) | Ok(Err(TransportError::Timeout)) => Err(Failure {
-                cause: ApiErrorCause::Timeout { waited: took },
+                cause: ApiErrorCause::Timeout {
+                    waited: took,
+                    by_lock,
+                },
                 request_id: None,
             }),
             Ok(Err(error)) => Err(Failure {

@@ -96,10 +96,16 @@ pub enum ApiErrorCause {
         message: String,
     },
     /// No answer by the pass deadline, or by the call's own time limit.
-    #[error("no answer within {}, the limit that FAS_TIMEOUT sets", duration::format(rounded(*.waited)))]
+    #[error(
+        "no answer within {}, the limit that {} sets",
+        duration::format(rounded(*.waited)),
+        if *.by_lock { "the lock" } else { "FAS_TIMEOUT" }
+    )]
     Timeout {
         /// How long it was waited for.
         waited: Duration,
+        /// Whether that was because another copy may have the lock by then.
+        by_lock: bool,
     },
     /// The exchange failed below HTTP.
     #[error(transparent)]

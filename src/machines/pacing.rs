@@ -209,6 +209,7 @@ mod tests {
                 "timeout",
                 ApiErrorCause::Timeout {
                     waited: Duration::ZERO,
+                    by_lock: false,
                 },
                 true,
                 false,

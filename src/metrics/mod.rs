@@ -39,6 +39,7 @@ pub struct Metrics {
     api_requests: IntCounterVec,
     api_request_duration: HistogramVec,
     leader: Gauge,
+    shards: Gauge,
     lock_changes: IntCounterVec,
     lock_renewal: Gauge,
     peers: Gauge,
@@ -72,6 +73,7 @@ impl Metrics {
             api_requests: counters(&registry, series::API_REQUESTS),
             api_request_duration: histograms(&registry, series::API_REQUEST_DURATION),
             leader: gauge(&registry, series::LEADER),
+            shards: gauge(&registry, series::SHARDS),
             lock_changes: counters(&registry, series::LOCK_CHANGES),
             lock_renewal: gauge(&registry, series::LOCK_RENEWAL),
             peers: gauge(&registry, series::PEERS),
@@ -204,6 +206,12 @@ impl Metrics {
     /// Whether this copy may write: 1 or 0, or to how many shards.
     pub fn leads(&self, shards: usize) {
         self.leader
+            .set(f64::from(u32::try_from(shards).unwrap_or(u32::MAX)));
+    }
+
+    /// Into how many shards the apps are divided; 1: not at all.
+    pub fn divided_by(&self, shards: usize) {
+        self.shards
             .set(f64::from(u32::try_from(shards).unwrap_or(u32::MAX)));
     }
 

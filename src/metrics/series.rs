@@ -183,6 +183,13 @@ pub const LEADER: Series = series(
     "1 while this copy may write: it holds the lock, or there is none; with shards, how many it holds; 0 on standby and in a dry run.",
     &[],
 );
+/// How many locks there are to hold.
+pub const SHARDS: Series = series(
+    Gauge,
+    "fas_shards",
+    "Into how many shards the apps are divided among copies; 1: not at all.",
+    &[],
+);
 /// What became of the lock.
 pub const LOCK_CHANGES: Series = series(
     Counter,
@@ -208,7 +215,7 @@ pub const PEERS: Series = series(
 pub const BUILD_INFO: Series = series(Gauge, "fas_build_info", "1.", &["version"]);
 
 /// Every series there is but those of the process.
-pub const ALL: [Series; 20] = [
+pub const ALL: [Series; 21] = [
     RECONCILES,
     CREATES,
     DESTROYS,
@@ -225,6 +232,7 @@ pub const ALL: [Series; 20] = [
     API_REQUESTS,
     API_REQUEST_DURATION,
     LEADER,
+    SHARDS,
     LOCK_CHANGES,
     LOCK_RENEWAL,
     PEERS,

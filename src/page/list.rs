@@ -247,6 +247,11 @@ fn nothing_yet(status: &Status, daemon: &Daemon) -> Markup {
     let pattern = status
         .settings()
         .map_or_else(String::new, |settings| settings.app_pattern.clone());
+    if let Some((0, shards)) = daemon.copy.role.as_ref().and_then(|role| role.shards) {
+        return html! {
+            p { "This copy has none of the " (shards) " shards, and so no apps." }
+        };
+    }
     html! {
         p { "Waiting for the list of the organization's apps; those that match " code { (pattern) } " will be shown here." }
         @if let Err(why) = &daemon.copy.readiness { p.soft { (prose(why)) } }

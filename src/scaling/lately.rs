@@ -267,6 +267,12 @@ impl LatelyMemory {
         self.victims_in_doubt.insert(id.to_owned(), at);
     }
 
+    /// Whether lists have yet to show what came of a victim's stop.
+    pub(super) fn doubts_a_victim(&self, now: Instant) -> bool {
+        let mut since = self.victims_in_doubt.values();
+        since.any(|since| now.saturating_duration_since(*since) < SETTLE_TIME)
+    }
+
     /// A start was accepted, or its outcome is unknown. `changed_before` is the machine's time of change that was seen
     /// before it.
     pub(super) fn start_tried(&mut self, id: &str, changed_before: Option<Timestamp>, at: Instant) {

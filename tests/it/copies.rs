@@ -474,7 +474,30 @@ async fn nobody_writes_while_consul_is_away_and_everybody_goes_on_looking() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_holder_without_fly_keeps_the_lock_and_gives_it_back_when_it_ends() {
+async fn a_holder_without_fly_keeps_the_lock_for_two_minutes_and_leaves_it_to_one_that_sees() {
+    let logs = Logs::capture();
+    let copies = Copies::running(2, 3.0, &[]).await;
+    pass(60).await;
+    copies.lines[0].no_fly.store(true, Ordering::Relaxed);
+    copies.depth(5.0);
+    pass(110).await;
+    assert_eq!((copies.leaders(), copies.created()), (vec![0], 3));
+    // At most an interval and the timeout until a pass has failed, and 45 s until Consul knows that the holder is gone.
+    pass(15 + 10 + 10 + 45 + 15).await;
+    assert_eq!((copies.leaders(), copies.created()), (vec![1], 5));
+    assert_eq!(copies.changes(0, "expired"), 1);
+    let told = "its passes see none of Fly's machines, which those of another copy may";
+    assert_eq!(logs.with(told).len(), 1);
+    // It competes again as soon as it sees.
+    copies.lines[0].no_fly.store(false, Ordering::Relaxed);
+    pass(30).await;
+    copies.lines[1].no_consul.store(true, Ordering::Relaxed);
+    pass(60).await;
+    assert_eq!(copies.leaders(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_without_fly_gives_the_lock_back_when_it_ends() {
     let mut copies = Copies::running(2, 3.0, &[]).await;
     pass(60).await;
     copies.lines[0].no_fly.store(true, Ordering::Relaxed);

@@ -72,6 +72,7 @@ const CLOSED: &[Closed] = &[
         &[("reason", &["acquired", "released", "expired", "taken"])],
     ),
     ("fas_leader", &[]),
+    ("fas_shards", &[]),
     ("fas_lock_last_renewal_timestamp_seconds", &[]),
     ("fas_peers", &[]),
     ("fas_pass_duration_seconds_count", &[]),

@@ -174,6 +174,7 @@ impl Memory {
     #[must_use]
     pub fn expects_nothing(&self, now: Instant) -> bool {
         self.writes.are_shown(now)
+            && !self.lately.doubts_a_victim(now)
             && self.unknown_creates.iter().all(UnknownCreate::is_doubtful)
             && !self.sights.await_any(now)
             && !self.creates.is_held(now)
