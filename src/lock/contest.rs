@@ -40,7 +40,7 @@ pub const UNHEARD_LIMIT: Duration = Duration::from_secs(4);
 const UNSEEN_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long passes may fail to see Fly's machines, at least, before the lock is left to a copy that sees them.
-pub(super) const BLIND_LIMIT: Duration = Duration::from_secs(120);
+pub const BLIND_LIMIT: Duration = Duration::from_secs(120);
 
 /// For how long a copy that has given the lock up because it sees nothing does not compete, unless it sees again.
 const REST: Duration = Duration::from_secs(5 * 60);
