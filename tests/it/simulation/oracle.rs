@@ -1602,6 +1602,8 @@ impl Oracle {
                 .and_then(|view| view.machines.get(machine));
             let asked = earlier.answers.get(machine).map(|told| told.host_ok);
             match listed.map(|seen| seen.host_ok).or(asked) {
+                // By this list the regions were found; where the one after it does not come, the fleets have seen none.
+                Some(true) if !earlier.asked => {}
                 Some(true) => return true,
                 Some(false) => turned = earlier.start,
                 None => {}
