@@ -75,8 +75,12 @@ const LATELY: Duration = Duration::from_secs(90);
 /// What a request is, as far as the rules care.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum What {
-    /// A session is opened or renewed.
+    /// A session is opened.
+    Open,
+    /// A session is renewed.
     Renew,
+    /// The key is looked at.
+    Look,
     Acquire,
     Release,
     Destroy,
@@ -86,14 +90,18 @@ enum What {
     Other,
 }
 
+/// Of which session it can be that a call makes it live longer.
+const RENEW: &str = "/v1/session/renew/";
+
 impl What {
     fn of(request: &Request<Bytes>) -> Self {
         let path = request.uri().path();
         let query = request.uri().query().unwrap_or_default();
         let is_get = request.method() == Method::GET;
         match path {
-            _ if path.starts_with("/v1/session/create") => Self::Renew,
-            _ if path.starts_with("/v1/session/renew/") => Self::Renew,
+            _ if path.starts_with("/v1/session/create") => Self::Open,
+            _ if path.starts_with(RENEW) => Self::Renew,
+            _ if path.starts_with("/v1/kv/") && is_get => Self::Look,
             _ if path.starts_with("/v1/session/destroy/") => Self::Destroy,
             _ if query.starts_with("acquire=") => Self::Acquire,
             _ if query.starts_with("release=") => Self::Release,
@@ -127,6 +135,8 @@ struct Sent {
     what: What,
     /// The machine that goes by it.
     destroys: Option<String>,
+    /// Whether a machine is made by it.
+    creates: bool,
     /// When it ended by that clock, and how.
     told: Option<(Duration, Told)>,
 }
@@ -223,6 +233,7 @@ impl Line {
     }
 
     fn note(&self, what: &What, request: &Request<Bytes>) -> usize {
+        let creates = *what == What::Write && request.uri().path().ends_with("/machines");
         let own = self.began.elapsed();
         let id = request.uri().path().rsplit('/').next();
         let id = id.filter(|_| request.method() == Method::DELETE);
@@ -233,6 +244,7 @@ impl Line {
             own,
             what: what.clone(),
             destroys: id.map(str::to_owned),
+            creates,
             told: None,
         });
         record.len() - 1
@@ -243,6 +255,28 @@ fn interrupted() -> TransportError {
     TransportError::Interrupted("cut off".into())
 }
 
+/// A request under way, of which nobody will know what it did when it is given up.
+struct UnderWay<'line> {
+    line: &'line Line,
+    place: usize,
+}
+
+impl UnderWay<'_> {
+    fn ended(&self, told: Told) {
+        let mut record = lock(&self.line.record);
+        // When all is over it is taken away.
+        if let Some(sent) = record.get_mut(self.place) {
+            sent.told.get_or_insert((self.line.began.elapsed(), told));
+        }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.ended(Told::Nothing);
+    }
+}
+
 impl Transport for Line {
     fn exchange(
         &self,
@@ -251,8 +285,10 @@ impl Transport for Line {
     ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         Box::pin(async move {
             let what = What::of(&request);
+            let path = request.uri().path().to_owned();
             let of_consul = is_of_consul(request.uri().path());
             let place = self.note(&what, &request);
+            let under_way = UnderWay { line: self, place };
             self.trap.passes(self.by.0, &what);
             let broken = self.broken();
             let untold = self.trouble(of_consul);
@@ -268,22 +304,32 @@ impl Transport for Line {
             };
             let told = match &answer {
                 _ if was_cut => Told::No,
-                Ok(answer) => told(&what, answer),
+                Ok(answer) => told(&what, &path, answer),
                 Err(error) if error.was_not_sent() => Told::No,
                 Err(_) => Told::Nothing,
             };
-            lock(&self.record)[place].told = Some((self.began.elapsed(), told));
+            under_way.ended(told);
             answer
         })
     }
 }
 
-fn told(what: &What, answer: &Response<Bytes>) -> Told {
+/// Whether an answer is about the session that was to be opened or renewed.
+fn is_of_session(path: &str, shown: &[&Value]) -> bool {
+    let mut ids = shown.iter().filter_map(|one| one["ID"].as_str());
+    match path.strip_prefix(RENEW) {
+        Some(id) => ids.any(|one| one == id),
+        None => ids.any(|one| !one.is_empty()),
+    }
+}
+
+fn told(what: &What, path: &str, answer: &Response<Bytes>) -> Told {
     let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-    let shown = match &body {
+    let shown: Vec<&Value> = match &body {
         Value::Array(machines) => machines.iter().collect(),
         one => vec![one],
     };
+    let is_of_session = is_of_session(path, &shown);
     let goes = |one: &&Value| matches!(one["state"].as_str(), Some("destroying" | "destroyed"));
     let ids = shown.into_iter().filter(|one| !goes(one));
     let ids = ids.filter_map(|one| one["id"].as_str());
@@ -292,6 +338,7 @@ fn told(what: &What, answer: &Response<Bytes>) -> Told {
         200..=299 if matches!(what, What::Acquire | What::Release) && body != Value::Bool(true) => {
             Told::No
         }
+        200..=299 if matches!(what, What::Open | What::Renew) && !is_of_session => Told::No,
         200..=299 => Told::Yes(ids),
         408 | 500..=599 => Told::Nothing,
         _ => Told::No,
@@ -609,6 +656,14 @@ fn fault(random: &mut Random, frozen_until: Duration, request: &RequestInfo) -> 
         return None;
     }
     let later = random.between(SECOND, 9 * SECOND);
+    if of_consul && random.chance(0.1) {
+        // Whatever stands between, or a Consul that is another one.
+        return Some(Effect::Answer(match random.below(3) {
+            0 => Canned::html(200),
+            1 => Canned::json(200, "[]"),
+            _ => Canned::json(200, r#"[{"ID":"00000000-0000-4000-8000-000000000000"}]"#),
+        }));
+    }
     Some(match random.below(8) {
         0 => Effect::LoseAnswer,
         1 => Effect::HangAfter,
@@ -1245,10 +1300,16 @@ impl Run {
 /// confirmation.
 fn may_begin(before: &[Sent], write: &Sent) -> Result<(), String> {
     let broken = |rule: &str| Err(format!("{:?} wrote at {:?} {rule}", write.by, write.at));
+    if let Some((ended, _)) = &write.told
+        && *ended > write.own + 15 * SECOND + 2 * STEP
+    {
+        return broken("and did not give it up after fifteen seconds");
+    }
     let own = || before.iter().rev().filter(|sent| sent.by == write.by);
     let done =
         |what: What| own().filter(move |sent| sent.what == what && sent.was_done_by(write.own));
-    let Some(renewed) = done(What::Renew).max_by_key(|sent| sent.own) else {
+    let vouched = || done(What::Renew).chain(done(What::Open));
+    let Some(renewed) = vouched().max_by_key(|sent| sent.own) else {
         return broken("without a renewal");
     };
     if write.own >= renewed.own + 10 * SECOND {
@@ -1261,13 +1322,40 @@ fn may_begin(before: &[Sent], write: &Sent) -> Result<(), String> {
         return broken("without a list");
     };
     let listed = list.told.as_ref().map_or(Duration::MAX, |(at, _)| *at);
-    if !done(What::Acquire).any(|sent| sent.own >= listed) {
+    let after = |what: What, since: Duration| done(what).filter(move |sent| sent.own >= since);
+    let ended = |sent: &Sent| sent.told.as_ref().map_or(Duration::MAX, |(at, _)| *at);
+    let is_confirmed = after(What::Renew, listed).any(|renewed| {
+        let acquired = after(What::Acquire, ended(renewed));
+        acquired
+            .into_iter()
+            .any(|acquired| after(What::Look, ended(acquired)).next().is_some())
+    });
+    if !is_confirmed {
         return broken("without a confirmation since the list");
     }
-    if !done(What::Acquire).any(|sent| sent.was_done_by(list.own)) {
+    let began = term_began(vouched(), done(What::Open), ended);
+    let in_term = |sent: &&Sent| ended(sent) >= began && sent.was_done_by(list.own);
+    if !done(What::Acquire).any(|sent| in_term(&sent)) {
         return broken("by a list from before it held the lock");
     }
     Ok(())
+}
+
+/// Not before then a copy can have begun to hold the lock that it holds: its session was opened then, or lived again after a
+/// time in which nothing vouched for it.
+fn term_began<'record>(
+    vouched: impl Iterator<Item = &'record Sent>,
+    opened: impl Iterator<Item = &'record Sent>,
+    ended: impl Fn(&Sent) -> Duration,
+) -> Duration {
+    let mut vouched: Vec<&Sent> = vouched.collect();
+    vouched.sort_by_key(|sent| sent.own);
+    let gaps = vouched.windows(2).filter_map(|pair| {
+        let [before, after] = pair else { return None };
+        (ended(after) >= before.own + 10 * SECOND).then(|| ended(after))
+    });
+    let opened = opened.map(&ended);
+    gaps.chain(opened).max().unwrap_or_default()
 }
 
 /// A lock is given back when nothing is under way, and lists have shown what was done.
@@ -1285,6 +1373,12 @@ fn may_be_released(before: &[Sent], release: &Sent) -> Result<(), String> {
             }
             continue;
         };
+        if release.own < *ended + 60 * SECOND
+            && *told == Told::Nothing
+            && !is_settled(before, write, *ended)
+        {
+            return broken("before it was known what a call did");
+        }
         let Told::Yes(made) = told else { continue };
         let lists = || {
             own().filter_map(|sent| match &sent.told {
@@ -1305,6 +1399,26 @@ fn may_be_released(before: &[Sent], release: &Sent) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a list has shown what came of a create or destroy that had no answer: a machine that was not there before, or that
+/// one is gone.
+fn is_settled(before: &[Sent], write: &Sent, ended: Duration) -> bool {
+    let own = before.iter().filter(|sent| sent.by == write.by);
+    let lists = own.filter_map(|sent| match &sent.told {
+        Some((at, Told::Yes(shown))) if sent.what == What::List => Some((sent, *at, shown)),
+        _ => None,
+    });
+    let known = lists.clone().filter(|(_, at, _)| *at <= write.own);
+    let known: BTreeSet<&String> = known.flat_map(|(_, _, shown)| shown).collect();
+    let mut since = lists.filter(|(sent, ..)| sent.own >= ended);
+    match &write.destroys {
+        Some(id) => since.any(|(_, _, shown)| !shown.contains(id)),
+        None if write.creates => {
+            since.any(|(_, _, shown)| shown.iter().any(|id| !known.contains(id)))
+        }
+        None => true,
+    }
 }
 
 fn simulate(seed: u64) -> Result<Tally, String> {
