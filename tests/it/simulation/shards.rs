@@ -18,7 +18,7 @@ use fly_autoscaler::{
     lock::shard_of,
     sim::{Canned, Effect, Options, Random, RequestInfo},
 };
-use tokio::time::{advance, sleep_until};
+use tokio::time::{Instant, advance, sleep, sleep_until};
 
 use super::number;
 use crate::{
@@ -261,9 +261,14 @@ impl Run {
             }
         }
         sleep_until(self.shop.began + END).await;
-        // One may be on its way from one copy to another.
-        let held = self.shop.held();
-        if !(shards - 1..=shards).contains(&held.iter().sum()) {
+        // One may be on its way from one copy to another, for as long as that takes.
+        let mut held = self.shop.held();
+        let on_its_way = Instant::now() + 20 * SECOND;
+        while held.iter().sum::<usize>() != shards && Instant::now() < on_its_way {
+            sleep(SECOND).await;
+            held = self.shop.held();
+        }
+        if held.iter().sum::<usize>() != shards {
             return Err(format!("in the end {held:?} of {shards} shards are held"));
         }
         for (app, depth) in self.shop.apps.iter().zip(&self.depths) {
