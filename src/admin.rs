@@ -465,10 +465,13 @@ async fn readyz(State(port): State<Arc<Port>>) -> impl IntoResponse {
     } else {
         ""
     };
-    let standby = if port.admin.health.stands_by() {
-        " (standing by: this copy changes nothing)"
-    } else {
-        ""
+    let role = port.admin.health.role().filter(|role| !role.holds());
+    let standby = match role {
+        None => "",
+        Some(role) if role.collision.is_some() => {
+            " (standing by behind a copy that scales something else: this copy changes nothing, see the status page)"
+        }
+        Some(_) => " (standing by: this copy changes nothing)",
     };
     (status, format!("{text}{dry_run}{standby}\n"))
 }

@@ -53,6 +53,25 @@ impl Account {
         )
     }
 
+    /// What keeps a copy that scales `apps` in so many shards from standing in for the one that says `text` of itself, in a
+    /// sentence.
+    #[must_use]
+    pub fn collision(text: &str, apps: &str, shards: usize) -> Option<String> {
+        let theirs = Self::read(text)?;
+        let their_shards = theirs.shards.unwrap_or(1);
+        if their_shards != shards {
+            return Some(format!(
+                "FAS_SHARDS differs: the holder has {their_shards}, and this copy {shards}; it writes nothing until no copy with {their_shards} is left."
+            ));
+        }
+        (theirs.apps != apps).then(|| {
+            format!(
+                "That one scales {}, and this copy {apps}, so that one of the two is not scaled: copies of one FAS_LOCK_NAME take turns.",
+                theirs.apps
+            )
+        })
+    }
+
     /// Who it is, in words; `text` is what stands in the key.
     #[must_use]
     pub fn who(text: &str) -> String {

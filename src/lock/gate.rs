@@ -78,6 +78,8 @@ struct Standing {
     since: Option<Timestamp>,
     /// Behind whom this copy stands by, as the key has it.
     behind: Option<String>,
+    /// What keeps this copy from standing in for that one.
+    collision: Option<String>,
     /// How the lock was lost that is not held again.
     lost: Option<Lost>,
     /// Whether the last pass has seen Fly's machines.
@@ -116,6 +118,7 @@ impl Gate {
             holders: vec![None; shards],
             since: None,
             behind: None,
+            collision: None,
             lost: None,
             sees: None,
             answered: Instant::now(),
@@ -250,6 +253,7 @@ impl Gate {
             are_others: standing.holders.iter().all(Option::is_some),
             holds_since: standing.since.filter(|_| holds),
             behind: standing.behind.clone().filter(|_| !holds),
+            collision: standing.collision.clone().filter(|_| !holds),
             lost: standing.lost.filter(|_| !holds),
             silence: trouble.map(|why| Silence {
                 since: wall.checked_sub(silent).unwrap_or(wall),
@@ -313,10 +317,15 @@ impl Shared {
     }
 
     /// Tells behind whom this copy stands by.
-    pub(super) fn stands_behind(&self, behind: Option<&str>) {
+    pub(super) fn stands_behind(
+        &self,
+        behind: Option<&str>,
+        collision: impl FnOnce(&str) -> Option<String>,
+    ) {
         let mut standing = self.standing();
         if standing.behind.as_deref() != behind {
             standing.behind = behind.map(str::to_owned);
+            standing.collision = behind.and_then(collision);
         }
     }
 
@@ -429,7 +438,7 @@ mod tests {
         let shared = gate.0.clone().expect("there is a lock");
         let start = shared.clock.now().wall;
         shared.lost(Loss::Taken);
-        shared.stands_behind(Some("another"));
+        shared.stands_behind(Some("another"), |_| None);
         let role = gate.role().expect("there is a lock");
         let holder = Role {
             holds_since: Some(start),

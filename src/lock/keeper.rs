@@ -261,7 +261,8 @@ impl Keeper {
             let account = Account::read(value);
             shards == 1 || account.and_then(|account| account.shards) != Some(shards)
         });
-        self.shared.stands_behind(behind);
+        let collides = |value: &str| Account::collision(value, &self.apps, shards);
+        self.shared.stands_behind(behind, collides);
         if let Some(renewed) = self.contest.renewed() {
             self.metrics.lock_renewed(renewed.wall);
         }

@@ -11,6 +11,8 @@ pub struct Role {
     pub holds_since: Option<Timestamp>,
     /// What another copy says of itself in the key that holds the lock, as far as this one knows.
     pub behind: Option<String>,
+    /// What keeps this copy and the one that holds the lock from standing in for each other, in a sentence.
+    pub collision: Option<String>,
     /// How this copy lost the lock, until it has it again.
     pub lost: Option<Lost>,
     /// That Consul is of no use.
@@ -64,10 +66,14 @@ impl Role {
             return "This copy holds the lock: it acts.".to_owned();
         }
         match &self.behind {
-            Some(account) => format!(
-                "This copy stands by and changes nothing: the lock is held by {}.",
-                Account::holder(account)
-            ),
+            Some(account) => {
+                let holder = Account::holder(account);
+                let collision = self.collision.as_deref();
+                let collision = collision.map_or(String::new(), |text| format!(" {text}"));
+                format!(
+                    "This copy stands by and changes nothing: the lock is held by {holder}.{collision}"
+                )
+            }
             None if self.shards.is_some() && self.are_others => {
                 "This copy stands by and changes nothing: other copies hold the shards.".to_owned()
             }
@@ -152,6 +158,14 @@ mod tests {
                 standby(Some(account)),
                 "standby",
                 "This copy stands by and changes nothing: the lock is held by machine e2865 in ord, version 1.2.3.",
+            ),
+            (
+                Role {
+                    collision: Account::collision(account, "api", 1),
+                    ..standby(Some(account))
+                },
+                "standby",
+                "This copy stands by and changes nothing: the lock is held by machine e2865 in ord, version 1.2.3. That one scales web, and this copy api, so that one of the two is not scaled: copies of one FAS_LOCK_NAME take turns.",
             ),
             (
                 standby(Some("graffiti")),
