@@ -1350,29 +1350,10 @@ fn may_begin(before: &[Sent], write: &Sent) -> Result<(), String> {
     if !is_confirmed {
         return broken("without a confirmation since the list");
     }
-    let began = term_began(vouched(), done(What::Open), ended);
-    let in_term = |sent: &&Sent| ended(sent) >= began && sent.was_done_by(list.own);
-    if !done(What::Acquire).any(|sent| in_term(&sent)) {
+    if !done(What::Acquire).any(|sent| sent.was_done_by(list.own)) {
         return broken("by a list from before it held the lock");
     }
     Ok(())
-}
-
-/// Not before then a copy can have begun to hold the lock that it holds: its session was opened then, or lived again after a
-/// time in which nothing vouched for it.
-fn term_began<'record>(
-    vouched: impl Iterator<Item = &'record Sent>,
-    opened: impl Iterator<Item = &'record Sent>,
-    ended: impl Fn(&Sent) -> Duration,
-) -> Duration {
-    let mut vouched: Vec<&Sent> = vouched.collect();
-    vouched.sort_by_key(|sent| sent.own);
-    let gaps = vouched.windows(2).filter_map(|pair| {
-        let [before, after] = pair else { return None };
-        (ended(after) >= before.own + 10 * SECOND).then(|| ended(after))
-    });
-    let opened = opened.map(&ended);
-    gaps.chain(opened).max().unwrap_or_default()
 }
 
 /// A lock is given back when nothing is under way, and lists have shown what was done.
