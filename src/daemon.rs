@@ -166,8 +166,8 @@ pub fn assemble(
         .iter()
         .map(|fleet| fleet.apps.pattern.as_str())
         .collect();
+    let apps = Account::apps(patterns.iter().copied());
     let patterns = patterns.join(", ");
-    let apps = Account::apps(&patterns);
     let lock = lock.filter(|_| !api.dry_run);
     admin
         .metrics

@@ -117,12 +117,6 @@ impl Health {
         self.with(|state| state.gate.whereabouts(app))
     }
 
-    /// Into how many shards the apps are divided, and how many of them are here.
-    #[must_use]
-    pub fn shards(&self) -> Option<(usize, usize)> {
-        self.with(|state| state.gate.shards())
-    }
-
     /// The loop is to turn again by `wake`.
     pub fn expect_by(&self, wake: Instant) {
         self.with(|state| state.expected_by = wake);

@@ -3,7 +3,7 @@
 use crate::{
     config::LockConfig,
     error_chain::chain,
-    lock::{Account, ConsulError, Entry, ProbeError},
+    lock::{Account, ConsulError, Differences, Entry, ProbeError},
     shown,
 };
 
@@ -58,7 +58,6 @@ pub fn lock(
             )
             .with("holder", entry.value.clone())
         }
-
         Some(Err(error)) => Step::failed(
             StepKind::Lock,
             format!(
@@ -74,30 +73,33 @@ pub fn lock(
         }),
     };
     let holder = probe.and_then(|probe| probe.as_ref().ok()?.as_ref());
-    let theirs = holder.and_then(|entry| Account::read(&entry.value));
-    let divides_alike = |theirs: &Account| theirs.shards.unwrap_or(1) == lock.shards;
-    let step = match theirs.filter(|theirs| theirs.apps != apps || !divides_alike(theirs)) {
-        None => step,
-        Some(theirs) if !divides_alike(&theirs) => Step {
-            status: Status::Warning,
-            sentence: format!(
-                "{}; this copy writes nothing as long as they run",
-                step.sentence
+    let differences = holder.and_then(|entry| {
+        let account = Account::read(&entry.value)?;
+        Some(account.differences(apps, lock.shards))
+    });
+    let (more, hint) = match differences {
+        Some(Differences {
+            shards: Some(_), ..
+        }) => (
+            "this copy writes nothing as long as they run".to_owned(),
+            hints::other_shards(),
+        ),
+        Some(Differences {
+            apps: Some(theirs), ..
+        }) => (
+            format!(
+                "that one scales {theirs}, and this copy {apps}, so that one of the two is not scaled"
             ),
-            ..step
-        }
-        .hint(hints::other_shards()),
-        Some(theirs) => Step {
-            status: Status::Warning,
-            sentence: format!(
-                "{}; that one scales {}, and this copy {apps}, so that one of the two is not scaled",
-                step.sentence, theirs.apps
-            ),
-            ..step
-        }
-        .hint(hints::another_lock()),
+            hints::another_lock(),
+        ),
+        _ => return step.named(name.as_str()),
     };
-    step.named(name.as_str())
+    let step = Step {
+        status: Status::Warning,
+        sentence: format!("{}; {more}", step.sentence),
+        ..step
+    };
+    step.hint(hint).named(name.as_str())
 }
 
 impl Report {

@@ -201,11 +201,8 @@ async fn lock(config: &Config, transport: &Arc<dyn Transport>) -> anyhow::Result
     let Some(lock) = &config.lock else {
         return Ok(None);
     };
-    let patterns = config
-        .fleets
-        .iter()
-        .map(|fleet| fleet.apps.pattern.as_str());
-    let apps = Account::apps(&patterns.collect::<Vec<_>>().join(", "));
+    let fleets = config.fleets.iter();
+    let apps = Account::apps(fleets.map(|fleet| fleet.apps.pattern.as_str()));
     let consul = daemon::consul(lock.clone(), &apps, &config.own, transport, &Metrics::new())?;
     let probe = if config.api.dry_run {
         None

@@ -24,11 +24,21 @@ pub struct Account {
     pub shards: Option<usize>,
 }
 
+/// In what two copies of one lock are not alike: what the other one has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differences {
+    /// Into how many shards it divides the apps; 1: not at all.
+    pub shards: Option<usize>,
+    /// Which apps it scales.
+    pub apps: Option<String>,
+}
+
 impl Account {
     /// What is said of the apps, of which there may be very many: it is read by people and kept by Consul.
     #[must_use]
-    pub fn apps(patterns: &str) -> String {
-        excerpt(patterns, LONGEST)
+    pub fn apps<'one>(patterns: impl IntoIterator<Item = &'one str>) -> String {
+        let patterns: Vec<&str> = patterns.into_iter().collect();
+        excerpt(&patterns.join(", "), LONGEST)
     }
 
     /// As it stands in the key.
@@ -53,21 +63,29 @@ impl Account {
         )
     }
 
+    /// In what the copy that says this of itself is other than one that scales `apps` in so many shards.
+    #[must_use]
+    pub fn differences(&self, apps: &str, shards: usize) -> Differences {
+        let theirs = self.shards.unwrap_or(1);
+        Differences {
+            shards: (theirs != shards).then_some(theirs),
+            apps: (self.apps != apps).then(|| self.apps.clone()),
+        }
+    }
+
     /// What keeps a copy that scales `apps` in so many shards from standing in for the one that says `text` of itself, in a
     /// sentence.
     #[must_use]
     pub fn collision(text: &str, apps: &str, shards: usize) -> Option<String> {
-        let theirs = Self::read(text)?;
-        let their_shards = theirs.shards.unwrap_or(1);
-        if their_shards != shards {
+        let differences = Self::read(text)?.differences(apps, shards);
+        if let Some(theirs) = differences.shards {
             return Some(format!(
-                "FAS_SHARDS differs: the holder has {their_shards}, and this copy {shards}; it writes nothing until no copy with {their_shards} is left."
+                "FAS_SHARDS differs: the holder has {theirs}, and this copy {shards}; it writes nothing until no copy with {theirs} is left."
             ));
         }
-        (theirs.apps != apps).then(|| {
+        differences.apps.map(|theirs| {
             format!(
-                "That one scales {}, and this copy {apps}, so that one of the two is not scaled: copies of one FAS_LOCK_NAME take turns.",
-                theirs.apps
+                "That one scales {theirs}, and this copy {apps}, so that one of the two is not scaled: copies of one FAS_LOCK_NAME take turns."
             )
         })
     }

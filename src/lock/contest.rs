@@ -337,10 +337,10 @@ impl Sight {
         self.lost.map(|since| since + self.limit)
     }
 
-    /// When this copy may compete; `None`: not before it sees again.
-    fn competes_from(&self, now: Instant) -> Option<Instant> {
-        let is_over = self.is_over_at().is_some_and(|over| over <= now);
-        (!is_over).then(|| self.rests_until.unwrap_or(now))
+    /// Whether this copy may compete.
+    fn competes(&self, now: Now) -> bool {
+        let is_later = |at: Instant| at > now.monotonic;
+        self.is_over_at().is_none_or(is_later) && !self.rests_until.is_some_and(is_later)
     }
 }
 
@@ -781,13 +781,11 @@ impl Contest {
         }
         // With a session that may be over it is of no use; the renewal comes first.
         let acquire = || Call::Acquire(session.id.clone());
-        let from = self.sight.competes_from(now.monotonic);
-        // A change may come before that: who stands by tells behind whom.
-        let Some(from) = from.filter(|from| *from <= now.monotonic) else {
+        if !self.sight.competes(now) {
+            // Who stands by tells behind whom.
             return Some(wait);
-        };
-        let at = self.stakes[0].acquire_after.max(from);
-        is_fresh(session.renewed, now).then(|| (at, acquire()))
+        }
+        is_fresh(session.renewed, now).then(|| (self.stakes[0].acquire_after, acquire()))
     }
 
     /// With shards: what is to be done at the keys but to look at them, and when.
@@ -799,8 +797,7 @@ impl Contest {
         if let Some(shard) = split.gives_now() {
             return Some((now.monotonic, Call::ReleaseShard(shard, id())));
         }
-        let from = self.sight.competes_from(now.monotonic)?;
-        if !is_fresh(session.renewed, now) || from > now.monotonic {
+        if !is_fresh(session.renewed, now) || !self.sight.competes(now) {
             return None;
         }
         if let Some((at, common)) = split.takes(view, now) {

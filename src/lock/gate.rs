@@ -193,14 +193,6 @@ impl Gate {
         }
     }
 
-    /// Into how many shards the apps are divided, and how many of them this copy has; `None`: they are not.
-    #[must_use]
-    pub fn shards(&self) -> Option<(usize, usize)> {
-        let shared = self.0.as_ref().filter(|shared| shared.shards() > 1)?;
-        let here = (0..shared.shards()).filter(|shard| shared.term(*shard).is_some());
-        Some((here.count(), shared.shards()))
-    }
-
     /// Where an app is scaled that is not scaled here, in words, if there are shards and this one is not here.
     #[must_use]
     pub fn whereabouts(&self, app: &str) -> Option<String> {
@@ -515,6 +507,6 @@ mod tests {
         }
         assert!(apps.iter().any(|app| !gate.permits(app, term)));
         assert!(!gate.stands_by());
-        assert_eq!(gate.shards(), Some((1, 4)));
+        assert_eq!(gate.role().and_then(|role| role.shards), Some((1, 4)));
     }
 }

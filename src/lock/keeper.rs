@@ -366,16 +366,18 @@ impl Keeper {
             Change::Behind(value) => {
                 let who = Account::holder(&value);
                 tracing::info!("standing by: the lock {key} is held by {who}");
+                let shards = self.consul.shards();
                 let account = Account::read(&value);
-                let theirs = account.as_ref().map(|one| one.shards.unwrap_or(1));
-                let ours = self.consul.shards();
-                if let Some(theirs) = theirs.filter(|theirs| *theirs != ours) {
+                let differences = account.map(|account| account.differences(&self.apps, shards));
+                let Some(differences) = differences else {
+                    return;
+                };
+                if let Some(theirs) = differences.shards {
                     tracing::warn!(
-                        "FAS_SHARDS differs: the holder of the lock {key} has {theirs}, and this copy {ours}; it writes nothing until no copy with {theirs} is left"
+                        "FAS_SHARDS differs: the holder of the lock {key} has {theirs}, and this copy {shards}; it writes nothing until no copy with {theirs} is left"
                     );
                 }
-                let apps = account.map(|account| account.apps);
-                if let Some(apps) = apps.filter(|apps| *apps != self.apps) {
+                if let Some(apps) = differences.apps {
                     let own = &self.apps;
                     tracing::warn!(
                         "the holder of the lock {key} scales {apps}, and this copy {own}: copies of one FAS_LOCK_NAME take turns, so that one of the two is not scaled"

@@ -28,7 +28,7 @@ mod split;
 mod tests;
 
 pub use self::{
-    account::Account,
+    account::{Account, Differences},
     balance::shard_of,
     consul::{Consul, ConsulError, ConsulOptions, Message, ProbeError},
     contest::{Entry, LockIdentity, Term, UNHEARD_LIMIT},

@@ -484,28 +484,15 @@ fn who_leaves_gives_back_what_is_clean_and_nothing_of_what_all_hold() {
 mod random {
     //! Copies that are killed, end, freeze and are cut off, some of them with another number of shards.
 
-    use super::*;
+    use super::{
+        super::tests::{Chance, each_seed},
+        *,
+    };
 
     const STEP: u64 = 100;
     const CALM: u64 = 300_000;
     /// Consul's times, and a minute for each shard that may have to change hands.
     const END: u64 = CALM + 60_000 + 240_000;
-
-    struct Chance(u64);
-
-    impl Chance {
-        fn below(&mut self, bound: u64) -> u64 {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut mixed = self.0;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            (mixed ^ (mixed >> 31)) % bound.max(1)
-        }
-
-        fn once_in(&mut self, times: u64) -> bool {
-            self.below(times) == 0
-        }
-    }
 
     #[derive(Default)]
     struct Key {
@@ -1050,10 +1037,7 @@ mod random {
     #[test]
     fn no_shard_is_two_copies_and_no_two_numbers_of_shards_write_whatever_happens() {
         let mut sum = Tally::default();
-        for seed in 0..40 {
-            let world = World::new(seed);
-            let tally = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
-            let tally = tally.unwrap_or_else(|_| panic!("seed {seed}"));
+        for tally in each_seed(40, |seed| World::new(seed).run()) {
             sum.writes += tally.writes;
             sum.turns += tally.turns;
             sum.between_numbers += tally.between_numbers;

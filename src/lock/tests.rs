@@ -661,6 +661,36 @@ fn who_leaves_gives_the_lock_back_or_leaves_the_delay_between() {
     assert_eq!(copy.contest.held(), None);
 }
 
+/// Numbers that depend on a seed alone.
+pub(super) struct Chance(pub(super) u64);
+
+impl Chance {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    /// Once in so many times.
+    pub(super) fn once_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// What came of each seed; which one it was that panicked is told.
+pub(super) fn each_seed<Seen>(seeds: u64, run: impl Fn(u64) -> Seen) -> impl Iterator<Item = Seen> {
+    (0..seeds).map(move |seed| {
+        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(seed)));
+        seen.unwrap_or_else(|_| panic!("seed {seed}"))
+    })
+}
+
 mod random {
     //! Copies that pass, act, freeze, are suspended, killed, ended and cut off, around a model of Consul.
 
@@ -678,27 +708,6 @@ mod random {
     const END: u64 = CALM + 60_000;
 
     const COPIES: usize = 3;
-
-    struct Chance(u64);
-
-    impl Chance {
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut mixed = self.0;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            mixed ^ (mixed >> 31)
-        }
-
-        fn below(&mut self, bound: u64) -> u64 {
-            self.next() % bound.max(1)
-        }
-
-        /// Once in so many times.
-        fn once_in(&mut self, times: u64) -> bool {
-            self.below(times) == 0
-        }
-    }
 
     /// Consul's side: its sessions with when they expire, and the key.
     struct Consul {
@@ -1233,10 +1242,7 @@ mod random {
     #[test]
     fn no_two_copies_write_whatever_happens_to_them_and_one_does_in_the_end() {
         let mut sum = Tally::default();
-        for seed in 0..300 {
-            let world = World::new(seed);
-            let tally = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
-            let tally = tally.unwrap_or_else(|_| panic!("seed {seed}"));
+        for tally in each_seed(300, |seed| World::new(seed).run()) {
             sum.writes += tally.writes;
             sum.hand_overs += tally.hand_overs;
             sum.releases += tally.releases;

@@ -205,14 +205,12 @@ impl Metrics {
 
     /// Whether this copy may write: 1 or 0, or to how many shards.
     pub fn leads(&self, shards: usize) {
-        self.leader
-            .set(f64::from(u32::try_from(shards).unwrap_or(u32::MAX)));
+        self.leader.set(as_gauge(shards));
     }
 
     /// Into how many shards the apps are divided; 1: not at all.
     pub fn divided_by(&self, shards: usize) {
-        self.shards
-            .set(f64::from(u32::try_from(shards).unwrap_or(u32::MAX)));
+        self.shards.set(as_gauge(shards));
     }
 
     /// Counts what became of the lock.
@@ -229,8 +227,7 @@ impl Metrics {
 
     /// So many other copies run without a lock.
     pub fn peers(&self, others: usize) {
-        self.peers
-            .set(f64::from(u32::try_from(others).unwrap_or(u32::MAX)));
+        self.peers.set(as_gauge(others));
     }
 
     /// Writes the series in the Prometheus text format.
@@ -251,6 +248,11 @@ impl Metrics {
 
 fn options(series: Series) -> Opts {
     Opts::new(series.name, series.help)
+}
+
+/// A count as a gauge shows it.
+fn as_gauge(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn counters(registry: &Registry, series: Series) -> IntCounterVec {

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tracing::Level;
 
-use crate::world::{Logs, SimTransport, World};
+use crate::world::{Logs, SimTransport, World, is_of_consul, lock};
 
 pub(crate) const TOKEN: &str = "5e5a3e00-1111-4222-8333-444455556666";
 
@@ -85,10 +85,6 @@ pub(crate) struct Record {
     pub(crate) sent: Vec<Sent>,
     /// The sessions that belong to all copies.
     common: BTreeSet<String>,
-}
-
-pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a copy is cut off from.
@@ -160,9 +156,7 @@ impl Transport for Line {
     ) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
         Box::pin(async move {
             let what = self.what(&request);
-            let path = request.uri().path();
-            let of_consul = ["/v1/kv/", "/v1/session/", "/v1/catalog/"];
-            let of_consul = of_consul.iter().any(|begin| path.starts_with(begin));
+            let of_consul = is_of_consul(request.uri().path());
             let is_cut = || {
                 let Cuts { consul, fly } = &*self.cuts;
                 let cut = if of_consul { consul } else { fly };

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fmt,
-    sync::{Arc, Mutex, Once, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
     time::Duration,
 };
 
@@ -64,6 +64,11 @@ pub(crate) fn is_of_consul(path: &str) -> bool {
     ["/v1/kv/", "/v1/session/", "/v1/catalog/"]
         .iter()
         .any(|of_consul| path.starts_with(of_consul))
+}
+
+/// What is shared, whoever panicked with it.
+pub(crate) fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The simulator as the program's transport.

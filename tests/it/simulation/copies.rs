@@ -13,7 +13,7 @@ use std::{
     cmp::Reverse,
     collections::BTreeSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -40,8 +40,8 @@ use tokio::{
     time::{Instant, advance, sleep_until},
 };
 
-use super::{PANICKED, number, on_every_core};
-use crate::world::{APP, Logs, SimTransport, World, is_of_consul};
+use super::judge_seeds;
+use crate::world::{APP, Logs, SimTransport, World, is_of_consul, lock};
 
 const TOKEN: &str = "5e5a3e00-1111-4222-8333-444455556666";
 
@@ -90,7 +90,7 @@ enum What {
     Other,
 }
 
-/// Of which session it can be that a call makes it live longer.
+/// Behind it stands the session that is renewed.
 const RENEW: &str = "/v1/session/renew/";
 
 impl What {
@@ -149,10 +149,6 @@ impl Sent {
 }
 
 type Record = Arc<Mutex<Vec<Sent>>>;
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What waits for a request of a copy, so that something happens just then.
 #[derive(Default)]
@@ -1423,39 +1419,11 @@ fn simulate(seed: u64) -> Result<Tally, String> {
     Run::new(seed).finish()
 }
 
-/// Runs seeds on every core; says what was done in them, and which broke a rule.
-fn simulate_all(first: u64, count: u64) -> (Tally, Vec<String>) {
-    let mut sum = Tally::default();
-    let mut failures = Vec::new();
-    on_every_core(first, count, simulate, |seed, verdict| {
-        match verdict.unwrap_or_else(|| Err(PANICKED.to_owned())) {
-            Ok(tally) => sum.add(&tally),
-            Err(failure) => failures.push(format!("FAS_SIMULATION_SEED={seed}: {failure}")),
-        }
-    });
-    (sum, failures)
-}
-
 #[test]
-#[expect(
-    clippy::print_stderr,
-    reason = "shown by `--nocapture`, and where a seed fails"
-)]
 fn no_seed_has_two_copies_write_at_the_same_time() {
-    if let Some(seed) = number("FAS_SIMULATION_SEED") {
-        let verdict = simulate(seed);
-        eprintln!("{verdict:?}");
-        assert!(verdict.is_ok(), "seed {seed}");
-        return;
-    }
-    let first = number("FAS_SIMULATION_FIRST").unwrap_or(0);
-    let count = number("FAS_SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let began = std::time::Instant::now();
-    let (mut sum, failures) = simulate_all(first, count);
-    let took = began.elapsed().as_secs_f64();
-    eprintln!("{count} seeds in {took:.1} s: {sum:?}");
-    assert!(failures.is_empty(), "{failures:#?}");
-    if count >= SEEDS {
+    if let Some((mut sum, count)) = judge_seeds(SEEDS, simulate, Tally::add)
+        && count >= SEEDS
+    {
         let too_rare = sum.too_rare(count);
         assert!(too_rare.is_empty(), "it has become tame: {too_rare:#?}");
     }

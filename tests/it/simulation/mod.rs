@@ -22,7 +22,7 @@ mod wire;
 use std::{
     env,
     ffi::OsString,
-    fmt::Write as _,
+    fmt::{Debug, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
@@ -559,6 +559,40 @@ fn on_every_core<Verdict>(
             });
         }
     });
+}
+
+/// Judges the seeds that the environment asks for, or the first `usual` ones; what was seen in all of them together, and how many
+/// they were. `None`: it asks for one alone.
+#[expect(
+    clippy::print_stderr,
+    reason = "shown by `--nocapture`, and where a seed fails"
+)]
+fn judge_seeds<Seen: Default + Debug + Send>(
+    usual: u64,
+    simulate: impl Fn(u64) -> Result<Seen, String> + Sync,
+    add: fn(&mut Seen, &Seen),
+) -> Option<(Seen, u64)> {
+    if let Some(seed) = number("FAS_SIMULATION_SEED") {
+        let verdict = simulate(seed);
+        eprintln!("{verdict:?}");
+        assert!(verdict.is_ok(), "seed {seed}");
+        return None;
+    }
+    let first = number("FAS_SIMULATION_FIRST").unwrap_or(0);
+    let count = number("FAS_SIMULATION_SEEDS").unwrap_or(usual);
+    let began = std::time::Instant::now();
+    let mut sum = Seen::default();
+    let mut failures = Vec::new();
+    on_every_core(first, count, simulate, |seed, verdict| {
+        match verdict.unwrap_or_else(|| Err(PANICKED.to_owned())) {
+            Ok(seen) => add(&mut sum, &seen),
+            Err(failure) => failures.push(format!("FAS_SIMULATION_SEED={seed}: {failure}")),
+        }
+    });
+    let took = began.elapsed().as_secs_f64();
+    eprintln!("{count} seeds in {took:.1} s: {sum:?}");
+    assert!(failures.is_empty(), "{failures:#?}");
+    Some((sum, count))
 }
 
 /// Runs seeds on every core; says what was done in them, and which broke a rule.

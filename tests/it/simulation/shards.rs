@@ -3,16 +3,7 @@
 //! What each copy sent and was told is recorded on its way; when all is over the record is judged by the rules of the lock,
 //! for each shard by itself.
 
-use std::{
-    collections::BTreeMap,
-    panic::catch_unwind,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use fly_autoscaler::{
     lock::shard_of,
@@ -20,10 +11,10 @@ use fly_autoscaler::{
 };
 use tokio::time::{Instant, advance, sleep, sleep_until};
 
-use super::number;
+use super::judge_seeds;
 use crate::{
-    shards::{COMMON, SECOND, Sent, Shop, TOKEN, Told, What, key, lock},
-    world::Logs,
+    shards::{COMMON, SECOND, Sent, Shop, TOKEN, Told, What, key},
+    world::{Logs, lock},
 };
 
 /// When trouble ends.
@@ -433,57 +424,12 @@ fn simulate(seed: u64) -> Result<Tally, String> {
     runtime.block_on(async { Run::new(seed).finish().await })
 }
 
-/// Runs seeds on every core; says what was done in them, and which broke a rule.
-fn simulate_all(first: u64, count: u64) -> (Tally, Vec<String>) {
-    let next = AtomicU64::new(first);
-    let results = Mutex::new((Tally::default(), Vec::new()));
-    let threads = thread::available_parallelism().map_or(2, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count {
-                        break;
-                    }
-                    let verdict = catch_unwind(|| simulate(seed));
-                    let verdict =
-                        verdict.unwrap_or_else(|_| Err("the simulation panicked".to_owned()));
-                    let (sum, failures) = &mut *lock(&results);
-                    match verdict {
-                        Ok(tally) => sum.add(&tally),
-                        Err(failure) => {
-                            failures.push(format!("FAS_SIMULATION_SEED={seed}: {failure}"));
-                        }
-                    }
-                }
-            });
-        }
-    });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[test]
-#[expect(
-    clippy::print_stderr,
-    reason = "shown by `--nocapture`, and where a seed fails"
-)]
 fn no_seed_has_two_copies_write_to_one_shard_at_the_same_time() {
-    if let Some(seed) = number("FAS_SIMULATION_SEED") {
-        let verdict = simulate(seed);
-        eprintln!("{verdict:?}");
-        assert!(verdict.is_ok(), "seed {seed}");
-        return;
-    }
-    let first = number("FAS_SIMULATION_FIRST").unwrap_or(0);
-    let count = number("FAS_SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let began = std::time::Instant::now();
-    let (sum, failures) = simulate_all(first, count);
-    let took = began.elapsed().as_secs_f64();
-    eprintln!("{count} seeds in {took:.1} s: {sum:?}");
-    assert!(failures.is_empty(), "{failures:#?}");
     // Otherwise it has become tame.
-    if count >= SEEDS {
+    if let Some((sum, count)) = judge_seeds(SEEDS, simulate, Tally::add)
+        && count >= SEEDS
+    {
         assert!(sum.writes > 500 && sum.turns > 80, "{sum:?}");
         assert!(sum.released > 20 && sum.given > 100, "{sum:?}");
     }
