@@ -442,6 +442,12 @@ impl Contest {
         self
     }
 
+    /// Whether this copy leaves the lock to others because its passes see nothing.
+    #[must_use]
+    pub fn rests(&self, now: Now) -> bool {
+        !self.sight.competes(now)
+    }
+
     /// A pass has ended, and has seen Fly's machines, or not. Who does not see them for long gives the lock up and leaves it
     /// to others.
     pub fn passed(&mut self, has_seen: bool, now: Now) {

@@ -84,6 +84,8 @@ struct Standing {
     lost: Option<Lost>,
     /// Whether the last pass has seen Fly's machines.
     sees: Option<bool>,
+    /// Whether the lock is left to others because passes see nothing.
+    rests: bool,
     /// When Consul last answered something of use.
     answered: Instant,
     /// Why the last call came to nothing, unless one has succeeded since.
@@ -121,6 +123,7 @@ impl Gate {
             collision: None,
             lost: None,
             sees: None,
+            rests: false,
             answered: Instant::now(),
             trouble: None,
         };
@@ -262,9 +265,9 @@ impl Gate {
     pub fn readiness(&self, now: Instant) -> Result<(), String> {
         let Some(shared) = &self.0 else { return Ok(()) };
         let standing = shared.standing();
-        if standing.lost.is_some_and(|lost| lost.how == Loss::Blind) {
+        if standing.rests {
             return Err(format!(
-                "this copy has given the lock up: {}",
+                "this copy leaves the lock to others: {}",
                 Loss::Blind.words()
             ));
         }
@@ -319,6 +322,11 @@ impl Shared {
             standing.behind = behind.map(str::to_owned);
             standing.collision = behind.and_then(collision);
         }
+    }
+
+    /// Tells whether the lock is left to others because passes see nothing.
+    pub(super) fn rests(&self, rests: bool) {
+        self.standing().rests = rests;
     }
 
     pub(super) fn acquired(&self) {

@@ -238,7 +238,9 @@ impl Keeper {
 
     /// Tells everybody how things stand.
     fn publish(&mut self) {
-        self.contest.look(self.clock.now());
+        let now = self.clock.now();
+        self.contest.look(now);
+        self.shared.rests(self.contest.rests(now));
         let shards = 0..self.consul.shards();
         let held = shards.map(|shard| self.contest.held_shard(shard));
         let held: Vec<Option<Held>> = held.collect();

@@ -488,9 +488,13 @@ async fn a_holder_without_fly_keeps_the_lock_for_two_minutes_and_leaves_it_to_on
     assert_eq!(copies.changes(0, "expired"), 1);
     let told = "its passes see none of Fly's machines, which those of another copy may";
     assert_eq!(logs.with(told).len(), 1);
-    // It competes again as soon as it sees.
+    let (status, _, text) = copies.worlds[0].get("/readyz").await;
+    assert_eq!(status, 503, "{text}");
+    // It competes again as soon as it sees, and is as ready as any other that stands by.
     copies.lines[0].no_fly.store(false, Ordering::Relaxed);
     pass(30).await;
+    let (status, _, text) = copies.worlds[0].get("/readyz").await;
+    assert_eq!(status, 200, "{text}");
     copies.lines[1].no_consul.store(true, Ordering::Relaxed);
     pass(60).await;
     assert_eq!(copies.leaders(), [0]);
