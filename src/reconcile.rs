@@ -40,7 +40,7 @@ use crate::{
     scaling::{
         ActingPass, Action, Answer, Busyness, Decision, Effect, Evaluation, FleetName, Ids,
         Machine, MachineList, Note, Now, Observed, Plan, PlanFailure, Policy, Pulse, Reason,
-        ids_to_ask, limit, strays_of,
+        Standstills, ids_to_ask, limit, strays_of,
     },
     shutdown::Shutdown,
     waiting::Waiting,
@@ -128,7 +128,7 @@ impl Reconciler {
         let Some(policy) = shares.first().map(|share| &share.wanted.policy) else {
             return Vec::new();
         };
-        let standstill = self.pulse().begin(policy, began);
+        let standstills = self.pulse().begin(policy, began);
         let _beating = Beating(self, policy);
         let watch = Watch::new(self.clock, policy, &self.pulse, began);
         let time = PassTime {
@@ -141,14 +141,14 @@ impl Reconciler {
             biased;
             // Both are dropped only when the pass is over. Whoever looks comes first, so that no work goes on unlooked.
             never = watch.keep_looking() => match never {},
-            reports = self.pass_over_fleets(state, standstill, time) => reports,
+            reports = self.pass_over_fleets(state, standstills, time) => reports,
         }
     }
 
     async fn pass_over_fleets(
         &self,
         state: &mut AppState,
-        standstill: Option<std::time::Instant>,
+        standstills: Standstills,
         time: PassTime<'_>,
     ) -> Vec<PassReport> {
         let began = time.began;
@@ -157,7 +157,10 @@ impl Reconciler {
             if was_away {
                 fleet.memory.note_absence(&fleet.policy, began.monotonic);
             }
-            fleet.memory.begin_pass(standstill, began.monotonic);
+            let policy = &fleet.policy;
+            fleet
+                .memory
+                .begin_pass(standstills, policy, began.monotonic);
         }
         let shares = state.shares();
         let AppState { client, fleets, .. } = &mut *state;

@@ -16,8 +16,8 @@ use crate::{
     expr::{EvalError, Expression, Names, Values},
     scaling::{
         ActingPass, Action, Bounds, Counts, Decision, Effect, Evaluation, Group, InitialState,
-        Kind, Machine, Memory, Now, Planner, Policy, Reason, ReleaseView, State, TargetExpressions,
-        limit, to_count,
+        Kind, Machine, Memory, Now, Planner, Policy, Reason, ReleaseView, Standstills, State,
+        TargetExpressions, limit, to_count,
     },
 };
 
@@ -294,7 +294,8 @@ impl Replay<'_> {
             memory,
             tally: _,
         } = world;
-        memory.begin_pass(None, now.monotonic);
+        // A gap in what is replayed is none in which nobody would have looked.
+        memory.begin_pass(Standstills::default(), self.policy, now.monotonic);
         let mut observed = memory.note_list(fleet.list(), self.policy, now);
         if self.policy.region.is_some() {
             // The others of the group are not replayed: it may go down to nothing, and comes back.

@@ -56,19 +56,21 @@ impl Member {
 impl Observed {
     /// Puts those in doubt of which the list denies what was written to them.
     pub(super) fn put_in_doubt(&mut self) {
-        let doubts = std::mem::take(&mut self.lately.doubts);
-        for (id, doubt) in &doubts {
+        let lately = std::mem::take(&mut self.lately);
+        for (id, doubt) in lately.doubts.iter().chain(&lately.turns_in_doubt) {
             if let Some(member) = self.member_mut(id) {
                 member.put_in_doubt(*doubt);
             }
         }
-        self.lately.doubts = doubts;
+        self.lately = lately;
     }
 
     /// What would be seen if the list were right about every machine in doubt.
     pub(super) fn believing_the_list(&self, policy: &Policy) -> Self {
         let mut rest = self.clone();
-        for (id, doubt) in std::mem::take(&mut rest.lately.doubts) {
+        let turns = std::mem::take(&mut rest.lately.turns_in_doubt);
+        let doubts = std::mem::take(&mut rest.lately.doubts);
+        for (id, doubt) in doubts.into_iter().chain(turns) {
             if let Some(member) = rest.member_mut(&id) {
                 match doubt {
                     Doubt::Destroy => member.unsettled_destroy = false,
@@ -313,6 +315,38 @@ mod tests {
         let pass = fleet.pass(75, targets, list);
         assert_eq!(pass.asked, ["a"]);
         assert_eq!(first(&pass), "", "three are left");
+    }
+
+    #[test]
+    fn a_start_or_stop_stays_in_doubt_where_a_later_destroy_had_no_answer_either() {
+        let all = |other: &'static str| -> Vec<(u64, &'static str)> {
+            (75..600)
+                .step_by(15)
+                .map(|second| (second, other))
+                .collect()
+        };
+        // What became of it, and who goes in its place and when.
+        let cases = [
+            ("start unknown", Some("a ord started updated=1"), all("")),
+            ("stop unknown", Some("a ord stopped updated=1"), all("")),
+            // Of a start that nobody answers for, the list is believed.
+            ("start unknown", None, vec![(75, "b")]),
+            ("stop unknown", None, all("")),
+        ];
+        for (word, answer, expected) in cases {
+            let (mut fleet, targets, list) = fleet(word);
+            let observed = fleet.pass(15, targets, list).observed;
+            let effects = [effect(word, "a"), effect("destroy unknown", "a")];
+            fleet.record(15, &observed, &effects);
+            match answer {
+                Some(machine) => fleet.exists(machine),
+                None => drop(fleet.answers.insert("a".to_owned(), Answer::None)),
+            }
+            for (second, other) in expected {
+                let pass = fleet.pass(second, targets, list);
+                assert_eq!(first(&pass), other, "{word}, {answer:?}, at {second}");
+            }
+        }
     }
 
     #[test]

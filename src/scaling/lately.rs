@@ -47,6 +47,8 @@ pub struct Lately {
     /// Machines of which this list denies, long after it, what was written to them: nothing is done in their place before
     /// they were asked for.
     pub doubts: BTreeMap<String, Doubt>,
+    /// Those whose destroy is in doubt, and a start or stop as well: it is the machine's state if it is still there.
+    pub turns_in_doubt: BTreeMap<String, Doubt>,
 }
 
 impl Lately {
@@ -181,10 +183,16 @@ fn close(attempts: &mut BTreeMap<String, Attempts>, id: &str) {
 }
 
 impl LatelyMemory {
-    /// A destroy was accepted, or its outcome is unknown: if lists go on showing the machine, that is in doubt.
-    pub(super) fn destroy_tried(&mut self, id: &str, at: Instant) {
+    /// A destroy was accepted: if lists go on showing the machine, that is in doubt.
+    pub(super) fn destroyed(&mut self, id: &str, at: Instant) {
         close(&mut self.starts, id);
         close(&mut self.stops, id);
+        self.destroy_unknown(id, at);
+    }
+
+    /// The outcome of a destroy is unknown. Where nothing came of it, the machine is what a start or stop before it has made of
+    /// it, or may have.
+    pub(super) fn destroy_unknown(&mut self, id: &str, at: Instant) {
         attempt(&mut self.destroys, id, None, at);
     }
 
@@ -193,7 +201,7 @@ impl LatelyMemory {
     pub(super) fn told_gone(&mut self, id: &str, at: Instant) {
         let destroys = self.destroys.get(id);
         let was_tried = destroys.is_some_and(|attempts| attempts.open && !attempts.is_told);
-        self.destroy_tried(id, at);
+        self.destroyed(id, at);
         if let Some(attempts) = self.destroys.get_mut(id) {
             attempts.is_told = !was_tried;
         }
@@ -440,13 +448,19 @@ impl LatelyMemory {
             let denied = denied.map(|(id, _)| (id.clone(), doubt));
             denied.collect::<Vec<_>>()
         };
-        let doubts = [
+        let destroys = denied(&self.destroys, Doubt::Destroy);
+        let turns = [
             denied(&self.starts, Doubt::Start),
             denied(&self.stops, Doubt::Stop),
-            denied(&self.destroys, Doubt::Destroy),
         ];
+        let mut doubts: BTreeMap<String, Doubt> = turns.into_iter().flatten().collect();
+        let replaced = destroys
+            .into_iter()
+            .filter_map(|(id, doubt)| doubts.insert(id.clone(), doubt).map(|turn| (id, turn)));
+        let turns_in_doubt = replaced.collect();
         Lately {
-            doubts: doubts.into_iter().flatten().collect(),
+            doubts,
+            turns_in_doubt,
             destroys_failed: last(&self.destroys),
             starts_failed: last(&self.starts),
             stops_failed: last(&self.stops),

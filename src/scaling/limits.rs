@@ -65,6 +65,13 @@ impl LimitsMemory {
         self.started.since = None;
         self.running_surplus.record(0, now);
     }
+
+    /// A pass did not evaluate anything, for nothing was to be scaled: it has no part in a row of passes without a target.
+    pub(super) fn note_unevaluated(&mut self, now: Instant) {
+        self.created.missing_passes = 0;
+        self.started.missing_passes = 0;
+        self.note_standstill(now);
+    }
 }
 
 /// What the limits of one kind of target remember.
@@ -101,7 +108,7 @@ pub fn limit(
             .bounds()
             .is_some_and(|bounds| observed.present() <= bounds.max);
     let memory = memory.limits_mut();
-    let created = Limiter {
+    let mut created_limiter = Limiter {
         kind: Kind::Created,
         current: Current {
             least: observed.created,
@@ -111,9 +118,10 @@ pub fn limit(
         memory: &mut memory.created,
         notes: &mut notes,
         now: now.monotonic,
-    }
-    .limit(created);
-    let started = Limiter {
+    };
+    let lasting = created_limiter.lasting(created);
+    let created = lasting.map(|bounds| created_limiter.step(bounds));
+    let mut started_limiter = Limiter {
         kind: Kind::Started,
         current: Current {
             least: observed.started,
@@ -123,8 +131,10 @@ pub fn limit(
         memory: &mut memory.started,
         notes: &mut notes,
         now: now.monotonic,
-    }
-    .limit(targets.started);
+    };
+    let started = started_limiter
+        .lasting(targets.started)
+        .map(|bounds| started_limiter.step(bounds));
     if let (Some(created), Some(started)) = (created, started)
         && started.min > created.max
     {
@@ -133,9 +143,10 @@ pub fn limit(
             created: created.max,
         });
     }
-    // One pass without a target says nothing of the surplus, which may have lasted all the same.
+    // One pass without a target says nothing of the surplus, which may have lasted all the same. A step bounds what one pass
+    // takes, and not what is too many: each of its machines has been so for as long as the whole surplus.
     if targets.created != Target::Missing || memory.created.is_broken() {
-        let reached = created.map_or(0, |bounds| running_depth(observed, bounds, policy));
+        let reached = lasting.map_or(0, |bounds| running_depth(observed, bounds, policy));
         memory.running_surplus.record(reached, now.monotonic);
     }
     Limited {
@@ -200,7 +211,8 @@ struct Limiter<'pass> {
 }
 
 impl Limiter<'_> {
-    fn limit(mut self, target: Target) -> Option<Bounds> {
+    /// What is wanted, without regard to how much of it one pass may do.
+    fn lasting(&mut self, target: Target) -> Option<Bounds> {
         let bounds = match (target, target.bounds()) {
             (Target::Unset, _) => return None,
             (_, None) => {
@@ -213,8 +225,7 @@ impl Limiter<'_> {
                 bounds
             }
         };
-        let bounds = self.stabilize(bounds);
-        Some(self.step(bounds))
+        Some(self.stabilize(bounds))
     }
 
     /// What holds without a target: a fallback and the floor, as a minimum; neither ever shrinks.
@@ -360,7 +371,7 @@ mod tests {
 
     use super::*;
     use crate::scaling::{
-        Fallback, UpDown,
+        Fallback, Standstills, UpDown,
         tests::fleet::{Fleet, created, missing, started},
     };
 
@@ -719,11 +730,12 @@ mod tests {
         let mut fleet = stabilized(300 * MINUTE, MINUTE);
         for second in [0, 15, 30, 45, 60] {
             let now = fleet.at(second).monotonic;
-            fleet.memory.begin_pass(None, now);
+            fleet.begin_pass(Standstills::default(), now);
             limited(&mut fleet, second, created(3, 10), 10);
         }
         let now = fleet.at(3600).monotonic;
-        fleet.memory.begin_pass(Some(now), now);
+        let ended = Some(now);
+        fleet.begin_pass(Standstills { ended, pause: None }, now);
         let bands: Vec<Option<(u32, u32)>> = [3600, 3659, 3660]
             .into_iter()
             .map(|second| band(&limited(&mut fleet, second, created(8, 8), 10)))

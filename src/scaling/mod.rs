@@ -57,7 +57,7 @@ pub use order::clone_source;
 pub use placement::Placement;
 pub use plan::{Action, CloneSource, Decision, Plan, PlanFailure, Planner, Reason, Victim};
 pub use policy::{EVERY_GROUP, Fallback, InitialState, Policy, Step, StopAction, UpDown};
-pub use pulse::{BEAT, Pulse};
+pub use pulse::{BEAT, Pause, Pulse, Standstills};
 pub use release::{DeploySign, Release, ReleaseView, Withheld};
 pub use target::{Bounds, Kind, Target, Targets};
 pub use template::CloneTemplate;

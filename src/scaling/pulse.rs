@@ -20,15 +20,56 @@ pub struct Pulse {
     /// The last beginning, look or end.
     last: Option<Now>,
     running: usize,
-    standstill: Option<Instant>,
+    standstills: Standstills,
+}
+
+/// When the process stood still, as far as the next passes have to know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standstills {
+    /// When the last one ended that was too long for every app.
+    pub ended: Option<Instant>,
+    /// The last time without a pass that was longer than apps that wait for their turn explain. With what was before it since
+    /// an app's own last pass it may be too long for that one.
+    pub pause: Option<Pause>,
+}
+
+/// A time in which nothing was looked at, though something should have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// When it ended.
+    pub ended: Instant,
+    /// For how much longer than the monotonic clock says it lasted, which may stand still with its machine.
+    pub uncounted: Duration,
+}
+
+impl Standstills {
+    /// Whether nothing was looked at for too long since an app's last pass, when another begins.
+    ///
+    /// While others keep a pool busy, its passes come late and have missed nothing by it.
+    pub(super) fn concern(&self, last: Instant, policy: &Policy, now: Instant) -> bool {
+        let is_since = |ended: Instant| last < ended;
+        let gap = now.saturating_duration_since(last);
+        let is_gap = |pause: Pause| gap.saturating_add(pause.uncounted) >= longest_gap(policy);
+        self.ended.is_some_and(is_since)
+            || self
+                .pause
+                .is_some_and(|pause| is_since(pause.ended) && is_gap(pause))
+    }
+}
+
+/// For how long nothing may be seen of an app without that being a gap: for what must have lasted, the time before it does not
+/// count (section 6, "Destroy order").
+pub(super) fn longest_gap(policy: &Policy) -> Duration {
+    let two_intervals = policy.interval.saturating_mul(2);
+    two_intervals.saturating_add(policy.timeout)
 }
 
 impl Pulse {
-    /// A pass begins; returns the moment at which the last standstill ended.
-    pub fn begin(&mut self, policy: &Policy, now: Now) -> Option<Instant> {
+    /// A pass begins; returns when the process stood still before it.
+    pub fn begin(&mut self, policy: &Policy, now: Now) -> Standstills {
         self.beat(policy, now);
         self.running += 1;
-        self.standstill
+        self.standstills
     }
 
     /// A pass ended.
@@ -42,21 +83,31 @@ impl Pulse {
     /// time it has used.
     pub fn look(&mut self, policy: &Policy, began: Now, now: Now) -> bool {
         self.beat(policy, now);
-        self.standstill.is_some_and(|ended| ended > began.monotonic)
+        let ended = self.standstills.ended;
+        ended.is_some_and(|ended| ended > began.monotonic)
     }
 
     /// Between passes there is an interval at most, and while one is under way it looks at the clocks.
     fn beat(&mut self, policy: &Policy, now: Now) {
+        let Some(last) = self.last.replace(now) else {
+            return;
+        };
+        let stood = elapsed(last, now);
         let longest = if self.running == 0 {
             let two_intervals = policy.interval.saturating_mul(2);
             two_intervals.saturating_add(policy.timeout.min(LATENESS))
         } else {
             BEAT + LATENESS
         };
-        if self.last.is_some_and(|last| elapsed(last, now) > longest) {
-            self.standstill = Some(now.monotonic);
+        if stood > longest {
+            self.standstills.ended = Some(now.monotonic);
+        } else if self.running == 0 && stood > policy.interval.saturating_add(LATENESS) {
+            let counted = now.monotonic.saturating_duration_since(last.monotonic);
+            self.standstills.pause = Some(Pause {
+                ended: now.monotonic,
+                uncounted: stood.saturating_sub(counted),
+            });
         }
-        self.last = Some(now);
     }
 }
 
@@ -91,7 +142,7 @@ mod tests {
         let mut noticed = Vec::new();
         for (number, (begins, ends, ahead)) in passes.iter().enumerate() {
             let began = at(*begins, *ahead);
-            let standstill = pulse.begin(policy, began);
+            let standstill = pulse.begin(policy, began).ended;
             if standstill != before {
                 noticed.push(number);
                 before = standstill;
@@ -147,6 +198,46 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_concerns_an_app_that_nothing_was_seen_of_for_two_intervals_and_the_timeout() {
+        // Three apps of which one begins a pass each 5 s, with an interval of 15 s and a timeout of 10 s: the last pass of the
+        // first app, that of the last, and when the next begin; by how much the wall clock is ahead by then.
+        type Case = (&'static str, [u64; 3], i64, [bool; 2]);
+        let cases: [Case; 7] = [
+            ("as usual", [0, 10, 15], 0, [false, false]),
+            ("the pool was busy", [0, 60, 62], 0, [false, false]),
+            ("no pause", [0, 20, 40], 0, [false, false]),
+            ("a pause", [0, 10, 39], 0, [false, false]),
+            ("that makes a gap for one", [0, 10, 40], 0, [true, false]),
+            ("by the wall clock", [0, 10, 15], 25, [true, false]),
+            ("a standstill for all", [0, 10, 46], 0, [true, true]),
+        ];
+        let start = Instant::now();
+        let at = |second: u64, ahead: i64| Now {
+            monotonic: start + Duration::from_secs(second),
+            wall: Timestamp::UNIX_EPOCH
+                + SignedDuration::from_secs(i64::try_from(second).expect("small") + ahead),
+        };
+        let policy = Policy {
+            timeout: Duration::from_secs(10),
+            ..Policy::default()
+        };
+        for (name, [first, last, next], ahead, expected) in cases {
+            let mut pulse = Pulse::default();
+            for pass in (first..=last).step_by(5) {
+                pulse.begin(&policy, at(pass, 0));
+                pulse.end(&policy, at(pass, 0));
+            }
+            let now = at(next, ahead);
+            let standstills = pulse.begin(&policy, now);
+            let concerned = [first, last].map(|pass| {
+                let pass = at(pass, 0).monotonic;
+                standstills.concern(pass, &policy, now.monotonic)
+            });
+            assert_eq!(concerned, expected, "{name}");
+        }
+    }
+
+    #[test]
     fn while_a_pass_is_under_way_a_standstill_shows_in_the_looks_that_did_not_come() {
         let start = Instant::now();
         let at = |second: u64| Now {
@@ -165,7 +256,7 @@ mod tests {
                 pulse.look(&policy, at(0), at(second));
             }
             // The first that wakes is a pass over another app.
-            assert_eq!(pulse.begin(&policy, at(frozen_until)), expected);
+            assert_eq!(pulse.begin(&policy, at(frozen_until)).ended, expected);
         }
     }
 

@@ -133,19 +133,24 @@ impl Inquiry<'_> {
     /// went in its place would be gone. A start has then come to nothing, as the list says: one too many can be undone, and
     /// that nobody runs is worse.
     fn settle_unanswered(&mut self, id: &str, doubt: Doubt) {
-        if doubt != Doubt::Start {
+        let start = Doubt::Start;
+        let lately = &mut self.observed.lately;
+        if doubt == start {
+            lately.doubts.remove(id);
+        } else if lately.turns_in_doubt.get(id) == Some(&start) {
+            lately.turns_in_doubt.remove(id);
+        } else {
             return;
         }
-        self.observed.lately.doubts.remove(id);
         let Some(member) = self.observed.member_mut(id) else {
             return;
         };
         (member.unsettled, member.held) = (None, false);
-        if doubt.has_failed(&member.machine.state) {
-            self.memory.lately.failed(id, doubt, self.now.monotonic);
-            self.observed.lately.add_failed(id.to_owned(), doubt);
+        if start.has_failed(&member.machine.state) {
+            self.memory.lately.failed(id, start, self.now.monotonic);
+            self.observed.lately.add_failed(id.to_owned(), start);
         } else {
-            self.memory.lately.close(id, doubt);
+            self.memory.lately.close(id, start);
         }
     }
 

@@ -155,7 +155,7 @@ impl Memory {
             Effect::Destroyed { id } => {
                 self.clones.give_up(&id);
                 self.writes.destroy_settled(&id);
-                self.lately.destroy_tried(&id, at);
+                self.lately.destroyed(&id, at);
                 self.lately.forget_victim(&id);
                 self.sights.mark_gone(&id, at);
                 self.note_accepted(write(&id, Expected::Destroy), id);
@@ -167,7 +167,7 @@ impl Memory {
                 self.note_accepted(write(&id, Expected::Destroy), id);
             }
             Effect::DestroyUnknown { id } => {
-                self.lately.destroy_tried(&id, at);
+                self.lately.destroy_unknown(&id, at);
                 self.writes.destroy_unknown(id, at);
             }
             Effect::DestroyRefused { id, woken } => self.lately.destroy_refused(&id, woken, at),

@@ -42,8 +42,8 @@ use self::{
     writes::ExpectedWrites,
 };
 use super::{
-    Fingerprint, Kind, Now, Observed, Plan, Policy, Release, lately::LatelyMemory,
-    limits::LimitsMemory, placement::PlacementMemory, release::ReleaseMemory,
+    Fingerprint, Kind, Now, Observed, Plan, Policy, Release, Standstills, lately::LatelyMemory,
+    limits::LimitsMemory, placement::PlacementMemory, pulse::longest_gap, release::ReleaseMemory,
 };
 
 /// Everything remembered of one app between passes.
@@ -81,12 +81,12 @@ struct Stray {
 }
 
 impl Memory {
-    /// A pass begins at `now`. `standstill` is when the process last began to move again; see [`Pulse`](super::Pulse).
+    /// A pass begins at `now`. `standstills` are the process's; see [`Pulse`](super::Pulse).
     ///
-    /// What must have lasted begins anew where nothing was looked at since this app's last pass.
-    pub fn begin_pass(&mut self, standstill: Option<Instant>, now: Instant) {
+    /// What must have lasted begins anew where nothing was looked at for too long since this app's last pass.
+    pub fn begin_pass(&mut self, standstills: Standstills, policy: &Policy, now: Instant) {
         let last = self.last_pass.replace(now);
-        if standstill.is_some_and(|ended| last.is_some_and(|last| last < ended)) {
+        if last.is_some_and(|last| standstills.concern(last, policy, now)) {
             self.limits.note_standstill(now);
         }
     }
@@ -96,9 +96,7 @@ impl Memory {
     /// While others keep a pool busy, its passes come late and have missed nothing by it; but where nobody was to look,
     /// what must have lasted begins anew after two intervals and the timeout.
     pub fn note_absence(&mut self, policy: &Policy, now: Instant) {
-        let two_intervals = policy.interval.saturating_mul(2);
-        let longest = two_intervals.saturating_add(policy.timeout);
-        let was_unseen = |last| now.saturating_duration_since(last) >= longest;
+        let was_unseen = |last| now.saturating_duration_since(last) >= longest_gap(policy);
         if self.last_pass.is_some_and(was_unseen) {
             self.limits.note_standstill(now);
         }
@@ -109,10 +107,10 @@ impl Memory {
         self.limits.note_blind_pass(now);
     }
 
-    /// The fleet's region has no machine, and is none for that reason: nothing is evaluated, and what must have lasted begins anew
-    /// with its next one.
+    /// The fleet's region has no machine, and is none for that reason: nothing is evaluated, and what must have lasted, passes
+    /// without a metric among it, begins anew with its next one.
     pub fn note_region_over(&mut self, now: Instant) {
-        self.limits.note_standstill(now);
+        self.limits.note_unevaluated(now);
     }
 
     /// Leaves the pause of creating behind when what is to be cloned has changed: `fingerprint` is the source's, and

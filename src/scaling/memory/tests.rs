@@ -1,7 +1,7 @@
 use super::*;
 use crate::scaling::{
-    Machine,
-    tests::fleet::{Fleet, created, ids, machine},
+    Action, Fallback, Machine, Standstills, Step, UpDown,
+    tests::fleet::{Fleet, created, ids, machine, missing},
 };
 
 fn refused(region: &str) -> Effect {
@@ -414,6 +414,71 @@ fn two_passes_without_a_target_break_the_surplus_and_one_does_not() {
 }
 
 #[test]
+fn a_step_bounds_what_a_pass_takes_and_each_machine_has_been_too_many_for_as_long() {
+    let mut fleet = Fleet::new(Policy {
+        step: UpDown {
+            up: None,
+            down: Some(Step::Count(1)),
+        },
+        ..Policy::default()
+    });
+    // One that takes its time to stop is at rest in the next pass and goes then; the one after it need not wait anew.
+    let passes: [(u64, &[&str], &str); 6] = [
+        (0, &["a ord started", "b ord started", "c ord started"], ""),
+        (15, &["a ord started", "b ord started", "c ord started"], ""),
+        (
+            45,
+            &["a ord started", "b ord started", "c ord started"],
+            "a",
+        ),
+        (
+            60,
+            &["a ord stopped", "b ord started", "c ord started"],
+            "a",
+        ),
+        (75, &["b ord started", "c ord started"], "b"),
+        (90, &["b ord stopped", "c ord started"], "b"),
+    ];
+    for (second, list, expected) in passes {
+        let pass = fleet.pass(second, created(1, 1), list);
+        let victims = match pass.plan.action {
+            Some(Action::Destroy { victims }) => victims,
+            _ => Vec::new(),
+        };
+        let victims: Vec<&str> = victims.iter().map(|victim| &*victim.id).collect();
+        assert_eq!(victims.join(" "), expected, "at {second}");
+    }
+}
+
+#[test]
+fn passes_in_which_nothing_was_to_be_scaled_have_no_part_in_a_row_without_a_metric() {
+    let mut fleet = Fleet::new(Policy {
+        fallback: Fallback {
+            created: Some(3),
+            started: None,
+            after: 2,
+        },
+        ..Policy::default()
+    });
+    let mut grown = Vec::new();
+    for (second, is_over) in [
+        (0, false),
+        (15, false),
+        (30, true),
+        (45, false),
+        (60, false),
+    ] {
+        if is_over {
+            fleet.memory.note_region_over(fleet.at(second).monotonic);
+        } else {
+            let pass = fleet.pass(second, missing(Kind::Created), &["a ord started"]);
+            grown.extend(pass.plan.action.is_some().then_some(second));
+        }
+    }
+    assert_eq!(grown, [15, 60]);
+}
+
+#[test]
 fn a_standstill_starts_the_time_of_a_surplus_anew() {
     type Case<'a> = (&'a str, &'a [u64], Option<u64>, &'a [u64]);
     let list = ["a ord started", "b ord started"];
@@ -445,8 +510,8 @@ fn a_standstill_starts_the_time_of_a_surplus_anew() {
         let mut acting = Vec::new();
         for second in passes {
             let now = fleet.at(*second).monotonic;
-            let standstill = moves.filter(|at| *at <= now);
-            fleet.memory.begin_pass(standstill, now);
+            let ended = moves.filter(|at| *at <= now);
+            fleet.begin_pass(Standstills { ended, pause: None }, now);
             let pass = fleet.pass(*second, created(1, 1), &list);
             acting.extend(pass.plan.action.is_some().then_some(*second));
         }

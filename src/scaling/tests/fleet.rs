@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::scaling::{
     ActingPass, Answer, Bounds, Effect, Kind, Limited, Machine, MachineConfig, Memory, Now,
-    Observed, Plan, Planner, Policy, Release, ReleaseView, State, Target, Targets, ids_to_ask,
-    limit,
+    Observed, Plan, Planner, Policy, Release, ReleaseView, Standstills, State, Target, Targets,
+    ids_to_ask, limit,
 };
 
 /// One app over several passes.
@@ -64,6 +64,11 @@ impl Fleet {
             monotonic: self.start + Duration::from_secs(second),
             wall: wall(i64::try_from(second).expect("tests are short")),
         }
+    }
+
+    /// A pass begins, after the process stood still where it did.
+    pub(in crate::scaling) fn begin_pass(&mut self, standstills: Standstills, now: Instant) {
+        self.memory.begin_pass(standstills, &self.policy, now);
     }
 
     pub(in crate::scaling) fn observe(&mut self, second: u64, machines: &[&str]) -> Observed {

@@ -1555,7 +1555,7 @@ impl Oracle {
     }
 
     /// Whether, from a moment on, a write to a machine or a question about it was told that it is gone, a destroy was accepted
-    /// by then, or a list has shown it on its way out.
+    /// by then, or a list or a question has shown it on its way out.
     fn was_told_gone(
         &self,
         wire: &Wire,
@@ -1582,7 +1582,21 @@ impl Oracle {
             let shown = self.leaving.get(machine);
             shown.is_some_and(|(life, at)| *life == self.life && (since..=told_by).contains(at))
         };
-        was_told() || was_accepted() || was_shown_leaving()
+        let was_told_leaving = || {
+            let questions = self.questions.get(machine).into_iter().flatten();
+            questions
+                .map(|ordinal| &wire.exchanges[*ordinal])
+                .any(|asked| {
+                    let told = wire.passes[asked.pass].answers.get(machine);
+                    let leaves =
+                        told.is_some_and(|told| matches!(&*told.state, "destroying" | "destroyed"));
+                    let is_then = asked
+                        .ended
+                        .is_some_and(|(at, _)| (since..=told_by).contains(&at));
+                    leaves && is_then
+                })
+        };
+        was_told() || was_accepted() || was_shown_leaving() || was_told_leaving()
     }
 
     /// Whether a machine whose host is lost still counts: it was seen on a host that answers, or is a clone of this life,
