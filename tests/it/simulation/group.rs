@@ -186,11 +186,15 @@ impl Group {
         let mut chosen = None;
         for (id, seen) in &view.machines {
             let owner = Self::owner(parts, seen);
+            let told = owner.and_then(|(_, _, wire)| wire.passes[exchange.pass].told(id));
+            // What another fleet has asked for at the same time may not have been heard of yet.
+            let is_others = oracle.rules().which.region.as_deref() != Some(&*seen.region);
+            let listed = seen.state.as_str();
+            let by_the_list = is_others && may_be_cloned(listed, seen, oracle.rules());
             let state = Self::state(owner, exchange.pass, id, seen);
-            if !may_be_cloned(&state, seen, oracle.rules()) {
+            if !by_the_list && !may_be_cloned(&state, seen, oracle.rules()) {
                 continue;
             }
-            let told = owner.and_then(|(_, _, wire)| wire.passes[exchange.pass].told(id));
             let listed = rank(seen.cordoned, seen.release);
             let ranks = [
                 listed,
