@@ -18,15 +18,21 @@ const NONE: &str = "none";
 const EXAMPLE: &str = "https://:TOKEN@consul.example.com/prefix/";
 
 /// Where locks are kept elsewhere. Only these schemes are repeated in a message: what else stands there may be a secret.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "consul",
     "etcd",
+    "ftp",
     "postgres",
     "postgresql",
     "redis",
     "rediss",
     "s3",
     "zk",
+];
+
+/// What is meant for [`NONE`], in whatever case.
+const NO_WORDS: [&str; 9] = [
+    NONE, "0", "disabled", "false", "never", "nil", "no", "null", "off",
 ];
 
 /// The longest name of a lock, in bytes.
@@ -68,6 +74,15 @@ pub(super) fn lock(
             value.label()
         );
         refuse(problems, value, message, "http:// or https://");
+        return None;
+    }
+    if NO_WORDS
+        .iter()
+        .any(|word| value.text().eq_ignore_ascii_case(word))
+    {
+        let message = format!("{} is not a URL", value.label());
+        let expected = "an address that begins with http:// or https://, or none in small letters where there is to be no lock";
+        refuse(problems, value, message, expected);
         return None;
     }
     let url = values::http_url(problems, value, EXAMPLE)?;
@@ -122,7 +137,8 @@ pub(super) fn check_shards(
     let Some(value) = settings.shards.as_ref() else {
         return;
     };
-    let is_divided = value.text().parse().is_ok_and(|shards: i64| shards > 1);
+    let is_divided = |shards: i64| (2..=values::MAX_SHARDS).contains(&shards);
+    let is_divided = value.text().parse().is_ok_and(is_divided);
     if !is_divided {
         return;
     }

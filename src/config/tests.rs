@@ -684,6 +684,18 @@ fn an_address_of_a_lock_that_cannot_be_meant_is_refused_without_its_token() {
             "FAS_LOCK_URL is not a URL; expected an address that begins with http:// or https://",
         ),
         (
+            "ftp://:sesame@host/prefix/",
+            "FAS_LOCK_URL begins with ftp://, which is not Consul's; expected http:// or https://",
+        ),
+        (
+            "None",
+            "FAS_LOCK_URL is not a URL; expected an address that begins with http:// or https://, or none in small letters where there is to be no lock. Example: https://",
+        ),
+        (
+            "off",
+            "FAS_LOCK_URL is not a URL; expected an address that begins with http:// or https://, or none in small letters where there is to be no lock. Example: https://",
+        ),
+        (
             "https://:sesame@host/prefix",
             "the prefix in FAS_LOCK_URL has no / at its end; expected the address as fly consul attach has set it: the token is for what begins with the prefix and the /",
         ),

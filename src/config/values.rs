@@ -26,7 +26,7 @@ use crate::{
 const MAX_CONCURRENCY: i64 = 10_000;
 
 /// The most shards: a copy scales 5,000 apps, and each shard is a key that all copies watch.
-const MAX_SHARDS: i64 = 64;
+pub(super) const MAX_SHARDS: i64 = 64;
 
 /// The longest name of a region that is taken for one, in bytes.
 const LONGEST_REGION: usize = 32;

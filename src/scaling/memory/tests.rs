@@ -340,6 +340,59 @@ fn a_destroy_of_unknown_outcome_is_remembered_for_a_minute_and_until_somebody_kn
 }
 
 #[test]
+fn what_lists_have_yet_to_show_is_expected_for_a_minute_and_what_surely_did_not_happen_is_not() {
+    let a = || "a".to_owned();
+    let (region, volumes) = ("ord".to_owned(), vec!["vol_1".to_owned()]);
+    let effects = [
+        (accepted("b", "ord"), true),
+        (
+            Effect::CreateUnknown {
+                region: region.clone(),
+            },
+            true,
+        ),
+        (Effect::VolumeUnknown { region }, true),
+        (Effect::Destroyed { id: a() }, true),
+        (Effect::Gone { id: a() }, true),
+        (Effect::DestroyUnknown { id: a() }, true),
+        (Effect::VictimStopped { id: a() }, true),
+        (Effect::VictimStopUnknown { id: a() }, true),
+        (Effect::Started { id: a() }, true),
+        (Effect::StartUnknown { id: a() }, true),
+        (Effect::Stopped { id: a() }, true),
+        (Effect::StopUnknown { id: a() }, true),
+        (refused("ord"), false),
+        (
+            Effect::DestroyRefused {
+                id: a(),
+                woken: false,
+            },
+            false,
+        ),
+        (Effect::StartRefused { id: a() }, false),
+        (Effect::VolumesRefused { volumes }, false),
+    ];
+    for (effect, expected) in effects {
+        let list = ["a ord started", "s ord started"];
+        let mut fleet = Fleet::new(Policy::default());
+        let observed = fleet.observe(0, &list);
+        let told = format!("{effect:?}");
+        fleet.record(0, &observed, &[effect]);
+        for second in [0, 59] {
+            let now = fleet.at(second).monotonic;
+            let is_nothing = fleet.memory.expects_nothing(now);
+            assert_eq!(is_nothing, !expected, "{told}, at {second}");
+        }
+        // A create of unknown outcome is remembered for two passes as well.
+        for second in 61..=63 {
+            fleet.observe(second, &list);
+        }
+        let now = fleet.at(63).monotonic;
+        assert!(fleet.memory.expects_nothing(now), "{told}, a minute later");
+    }
+}
+
+#[test]
 fn an_effect_on_a_machine_that_was_not_listed_expects_nothing() {
     let (mut fleet, observed) = fleet();
     let effects = [
