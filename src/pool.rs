@@ -747,11 +747,18 @@ impl Pool {
                 names.extend(self.options.named());
                 self.health.apps_listed(names.len());
                 self.scale(names);
+                if self.apps.is_empty() {
+                    self.reconciler.gate.listed(true);
+                }
                 return self.options.refresh_interval;
             }
             Ok(Err(error)) => (error.reason(PassError::List), chain(&error)),
             Err(error) => (PassError::Panic, error.to_string()),
         };
+        if self.apps.is_empty() {
+            // No pass says it, and another copy may see them.
+            self.reconciler.gate.listed(false);
+        }
         self.health.list_failed(error.clone());
         self.reconciler.metrics.pass_error(reason);
         // Once: it is tried again every few seconds, and each try is counted.

@@ -621,17 +621,32 @@ pub(super) fn one_copy(own_app: Option<&str>) -> String {
     peers::advice(own_app.unwrap_or(SOME_AUTOSCALER))
 }
 
+/// What `fly consul attach` sets.
+const ATTACHED: &str = "FLY_CONSUL_URL";
+
 pub(super) fn no_lock(setting: &str) -> String {
+    let attach = if setting == ATTACHED {
+        "On Fly, fly consul attach sets it"
+    } else {
+        "What fly consul attach sets is FLY_CONSUL_URL, which is used where this is not set"
+    };
     format!(
-        "is {setting} right, and can this machine reach it? On Fly, fly consul attach sets it\n\
+        "is {setting} right, and can this machine reach it? {attach}\n\
          without a lock for a while: one copy only, and FAS_LOCK_URL=none"
     )
 }
 
 pub(super) fn lock_refused(setting: &str) -> String {
+    let rights = if setting == ATTACHED {
+        "fly consul attach gives a token with the rights that a lock needs".to_owned()
+    } else {
+        format!(
+            "the token in {setting} needs write for key_prefix, session_prefix and node_prefix; one with these rights is in \
+             FLY_CONSUL_URL after fly consul attach, which is used where {setting} is not set"
+        )
+    };
     format!(
-        "fly consul attach gives a token with the rights that a lock needs, in {setting}; another Consul's needs write for \
-         key_prefix, session_prefix and node_prefix\n\
+        "{rights}\n\
          without a lock for a while: one copy only, and FAS_LOCK_URL=none"
     )
 }

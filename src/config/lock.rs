@@ -148,11 +148,15 @@ pub(super) fn check_shards(
             value.label()
         );
         let is_off = |url: &Value| url.text() == NONE;
-        let expected = if settings.lock_url.as_ref().is_some_and(is_off) {
-            "another FAS_LOCK_URL than none, which says that there is no lock"
-        } else {
-            "FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it"
-        };
+        if settings.lock_url.as_ref().is_some_and(is_off) {
+            // The way back to one copy while Consul is away: it must not need a second change.
+            problems.warnings.push(format!(
+                "{} does nothing, for FAS_LOCK_URL is none: this copy scales all apps",
+                value.label()
+            ));
+            return;
+        }
+        let expected = "FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it; or one copy and no shards";
         problems.refuse(value.wrong(message).expected(expected).example("1"));
         return;
     }

@@ -573,21 +573,21 @@ fn shards_need_a_lock_and_several_apps() {
         mistakes(&changes, None),
         ["cannot parse FAS_SHARDS as integer: \"many\"; expected a whole number. Example: 4"]
     );
-    let expected = [
-        "FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it",
-        "another FAS_LOCK_URL than none, which says that there is no lock",
-    ];
-    let without = [&[][..], &[ATTACHED, ("FAS_LOCK_URL", "none")]];
-    for (without, expected) in without.into_iter().zip(expected) {
-        let none = format!(
-            "FAS_SHARDS needs a lock, and there is none: without one each copy would scale all apps: \"4\"; expected {expected}. Example: 1"
-        );
-        let changes = [&SEVERAL[..], without, &[("FAS_SHARDS", "4")]].concat();
-        assert_eq!(mistakes(&changes, None), [none]);
-        // Nothing is divided.
-        let changes = [&SEVERAL[..], without, &[("FAS_SHARDS", "1")]].concat();
-        load(&changes, None);
-    }
+    let none = "FAS_SHARDS needs a lock, and there is none: without one each copy would scale all apps: \"4\"; expected FAS_LOCK_URL, or FLY_CONSUL_URL as fly consul attach sets it; or one copy and no shards. Example: 1";
+    let changes = [&SEVERAL[..], &[("FAS_SHARDS", "4")]].concat();
+    assert_eq!(mistakes(&changes, None), [none]);
+    // Nothing is divided.
+    load(&[&SEVERAL[..], &[("FAS_SHARDS", "1")]].concat(), None);
+    // Who goes back to one copy while Consul is away has this one thing to change.
+    let off = [ATTACHED, ("FAS_LOCK_URL", "none"), ("FAS_SHARDS", "4")];
+    let config = load(&[&SEVERAL[..], &off].concat(), None);
+    assert!(config.lock.is_none());
+    let warning = "FAS_SHARDS does nothing, for FAS_LOCK_URL is none: this copy scales all apps";
+    assert!(
+        config.warnings.iter().any(|told| told == warning),
+        "{:?}",
+        config.warnings
+    );
     let one = "FAS_SHARDS divides apps, and my-app is only one: its machines are one copy's affair: \"4\"; expected an app name with a *, several policies, or no shards. Example: 1";
     let changes = [("FAS_APP_NAME", "my-app"), ATTACHED, ("FAS_SHARDS", "4")];
     assert_eq!(mistakes(&changes, None), [one]);

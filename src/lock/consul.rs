@@ -88,7 +88,7 @@ pub enum ConsulError {
     },
     /// Consul does not know the token.
     #[error(
-        "the token is not accepted (HTTP {status}{message}): set it again, with `fly consul attach` on Fly"
+        "the token is not accepted (HTTP {status}{message}): it has to be set anew, for FLY_CONSUL_URL with `fly consul attach`"
     )]
     Token {
         /// 401 or 403.
@@ -1026,7 +1026,7 @@ mod tests {
             (
                 &renew,
                 (403, "ACL not found", None),
-                "the token is not accepted (HTTP 403: ACL not found): set it again, with `fly consul attach` on Fly",
+                "the token is not accepted (HTTP 403: ACL not found): it has to be set anew, for FLY_CONSUL_URL with `fly consul attach`",
             ),
             (
                 &register,

@@ -314,6 +314,8 @@ pub struct Contest {
     look_after: Instant,
     session_failures: u32,
     key_failures: u32,
+    /// The same of those that wait for a change.
+    wait_failures: u32,
     /// Behind which session that stands by is told already.
     told_of: Option<String>,
     changes: Vec<Change>,
@@ -365,6 +367,8 @@ struct Session {
     id: String,
     /// When the last call was sent that has made it live longer.
     renewed: Now,
+    /// When the key was last read, or else when it was opened.
+    seen: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -424,6 +428,7 @@ impl Contest {
             look_after: now.monotonic,
             session_failures: 0,
             key_failures: 0,
+            wait_failures: 0,
             told_of: None,
             changes: Vec::new(),
             is_leaving: false,
@@ -457,9 +462,28 @@ impl Contest {
                 self.session_after = now.monotonic;
             }
         } else {
-            self.sight.lost.get_or_insert(now.monotonic);
+            self.sees_nothing(now);
         }
         self.look(now);
+    }
+
+    /// Where there is no app to pass over: its apps were listed, or could not be, which is as good as a pass that sees
+    /// nothing. A list alone is no reason to compete again before the rest is over.
+    pub fn listed(&mut self, has_listed: bool, now: Now) {
+        if has_listed {
+            self.sight.lost = None;
+        } else {
+            self.sees_nothing(now);
+        }
+        self.look(now);
+    }
+
+    /// With shards a copy without one has no passes, so that nothing would ever say that it sees again: what a pass tells
+    /// that has ended late is not kept.
+    fn sees_nothing(&mut self, now: Now) {
+        if self.split.is_none() || self.holds_any() {
+            self.sight.lost.get_or_insert(now.monotonic);
+        }
     }
 
     /// Whether this copy holds the lock, or the first shard. What was held may have run out since the last look: see
@@ -547,14 +571,17 @@ impl Contest {
             self.lose(Loss::NotRenewed, now);
         }
         let is_unseen =
-            |hold: Hold| now.monotonic.saturating_duration_since(hold.seen) >= UNSEEN_LIMIT;
-        let mut holds = self.stakes.iter().filter_map(|stake| stake.hold);
-        if holds.any(is_unseen) {
+            |seen: Instant| now.monotonic.saturating_duration_since(seen) >= UNSEEN_LIMIT;
+        let holds = self.stakes.iter().filter_map(|stake| stake.hold);
+        let session = self.session.iter().map(|session| session.seen);
+        if holds.map(|hold| hold.seen).chain(session).any(is_unseen) {
             // The session ends where nobody renews it, and the lock is free for a copy that can read.
             self.drop_session(Loss::Unseen, now);
         }
-        let is_blind = |over: Instant| over <= now.monotonic;
-        if self.holds_any() && self.sight.is_over_at().is_some_and(is_blind) {
+        if self.split.is_some() && !self.holds_any() {
+            self.sight.lost = None;
+        }
+        if self.blind_at().is_some_and(|over| over <= now.monotonic) {
             self.sight.rests_until = Some(now.monotonic + REST);
             // Without apps there are no passes either, to say so again or otherwise.
             self.sight.lost = None;
@@ -565,6 +592,22 @@ impl Contest {
             }
         }
         self.rebalance(now);
+    }
+
+    /// When this copy has seen nothing for so long that it leaves to others what it holds, or keeps from them.
+    fn blind_at(&self) -> Option<Instant> {
+        let keeps = self.holds_any() || self.keeps_the_lock();
+        self.sight.is_over_at().filter(|_| keeps)
+    }
+
+    /// Whether the lock is this session's, though it is not held: an answer was lost, or it was not renewed in time and
+    /// lives on.
+    fn keeps_the_lock(&self) -> bool {
+        let Some(session) = self.session.as_ref().filter(|_| self.split.is_none()) else {
+            return false;
+        };
+        let shown = self.view.as_ref().and_then(KeyView::holder);
+        self.stakes[0].is_given || shown.is_some_and(|holder| holder == session.id)
     }
 
     /// Decides whether a shard is to be given back for another copy to have.
@@ -632,7 +675,7 @@ impl Contest {
         // What is to be done although a change is waited for.
         let step = self.step(now).filter(|_| !self.is_leaving);
         let step = step.map(|(at, _)| at).filter(|_| self.waits());
-        let blind = self.sight.is_over_at().filter(|_| self.holds_any());
+        let blind = self.blind_at();
         let rested = self.sight.rests_until.filter(|at| *at > now.monotonic);
         let own = over.into_iter().chain(blind).chain(rested);
         lanes.chain(own).chain(giving).chain(step).min()
@@ -903,6 +946,7 @@ impl Contest {
                 self.session = Some(Session {
                     id: id.clone(),
                     renewed: sent,
+                    seen: sent.monotonic,
                 });
                 for stake in &mut self.stakes {
                     stake.released = None;
@@ -983,14 +1027,23 @@ impl Contest {
             (Call::Renew(_), _) => now.monotonic + PAUSE,
             _ => now.monotonic + pause_after(self.session_failures),
         };
+        if let Some(until) = self.sight.rests_until.filter(|_| self.split.is_some()) {
+            // A call that was under way when the rest began does not end it.
+            self.session_after = self.session_after.max(until);
+        }
     }
 
     fn key_answered(&mut self, call: &Call, answer: Answer, sent: Now, now: Now) {
+        // Where only waiting for a change fails, each time it does is followed by a look that does not.
+        let failures = match call {
+            Call::Await(_) => &mut self.wait_failures,
+            _ => &mut self.key_failures,
+        };
         if answer == Answer::Failed {
-            self.key_failures = self.key_failures.saturating_add(1);
-            self.look_after = now.monotonic + pause_after(self.key_failures);
+            *failures = failures.saturating_add(1);
+            self.look_after = now.monotonic + pause_after(*failures);
         } else {
-            self.key_failures = 0;
+            *failures = 0;
         }
         match (call, answer) {
             (Call::Read | Call::Await(_), Answer::Key(view)) => self.saw(call, view, sent, now),
@@ -1042,10 +1095,11 @@ impl Contest {
     }
 
     fn saw(&mut self, call: &Call, view: KeyView, sent: Now, now: Now) {
-        let Some(session) = &self.session else {
+        let Some(session) = &mut self.session else {
             self.view = None;
             return;
         };
+        session.seen = now.monotonic;
         let id = session.id.clone();
         let is_news = self.view.as_ref() != Some(&view);
         self.look_after = match call {

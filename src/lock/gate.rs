@@ -47,6 +47,8 @@ pub(super) enum Asked {
     Quiet(usize),
     /// Whether the last pass has seen Fly's machines.
     Passed(bool),
+    /// Whether the apps could be listed, where there is none to pass over.
+    Listed(bool),
 }
 
 /// What a shard is to this copy.
@@ -193,6 +195,17 @@ impl Gate {
             if !has_seen || before == Some(false) {
                 let _ = shared.asks.send(Asked::Passed(has_seen));
             }
+        }
+    }
+
+    /// There is no app to pass over, and the apps could be listed, or not.
+    pub fn listed(&self, has_listed: bool) {
+        if let Some(shared) = &self.0 {
+            if !has_listed {
+                // A pass that sees again is news then.
+                shared.standing().sees = Some(false);
+            }
+            let _ = shared.asks.send(Asked::Listed(has_listed));
         }
     }
 

@@ -54,16 +54,33 @@ pub struct Keeper {
     /// Who waits for which confirmation.
     waiting: Vec<(u64, Ask)>,
     lanes: Lanes,
-    /// What trouble there is with which operation of Consul's, as long as it lasts.
-    troubles: BTreeMap<&'static str, (&'static str, Instant)>,
+    /// What kinds of trouble there are with which calls, as long as they last, and when each was last met.
+    troubles: BTreeMap<(Asking, &'static str), Instant>,
     /// When trouble was last told of.
     told: Option<Instant>,
 }
 
 const NO_CALLS: Lanes = [const { None }; Lane::ALL.len()];
 
-/// What an operation came to.
-type Outcome = (&'static str, Result<Answer, ConsulError>);
+/// A call as far as trouble with it is one: an operation of Consul's, and whether it waits for a change. Something between
+/// may end the long calls alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Asking {
+    operation: &'static str,
+    waits: bool,
+}
+
+impl Asking {
+    fn of(call: &Call) -> Self {
+        Self {
+            operation: call.operation(),
+            waits: matches!(call, Call::Await(_)),
+        }
+    }
+}
+
+/// What a call came to.
+type Outcome = (Asking, Result<Answer, ConsulError>);
 
 type Exchange = BoxFuture<'static, Outcome>;
 
@@ -169,6 +186,7 @@ impl Keeper {
             },
             Asked::Quiet(shard) => self.contest.is_quiet(shard),
             Asked::Passed(has_seen) => self.contest.passed(has_seen, now),
+            Asked::Listed(has_listed) => self.contest.listed(has_listed, now),
         }
     }
 
@@ -185,16 +203,18 @@ impl Keeper {
             {
                 let consul = Arc::clone(&self.consul);
                 *slot = Some(Box::pin(async move {
-                    (call.operation(), consul.call(&call).await)
+                    (Asking::of(&call), consul.call(&call).await)
                 }));
             }
         }
     }
 
-    fn ended(&mut self, lane: Lane, (operation, outcome): Outcome) {
+    fn ended(&mut self, lane: Lane, (asking, outcome): Outcome) {
         let answer = match outcome {
             Ok(answer) => {
-                let had_trouble = self.troubles.remove(operation).is_some();
+                let before = self.troubles.len();
+                self.troubles.retain(|(other, _), _| *other != asking);
+                let had_trouble = self.troubles.len() < before;
                 self.forget_old_troubles();
                 // A session that is renewed is of no use to a copy that cannot take the lock.
                 if self.troubles.is_empty() {
@@ -206,7 +226,7 @@ impl Keeper {
                 answer
             }
             Err(error) => {
-                self.tell_trouble(operation, &error);
+                self.tell_trouble(asking, &error);
                 Answer::Failed
             }
         };
@@ -215,25 +235,25 @@ impl Keeper {
 
     /// Once for each kind of trouble, and every ten minutes while it lasts: it is tried again every few seconds, and each try
     /// is counted.
-    fn tell_trouble(&mut self, operation: &'static str, error: &ConsulError) {
+    fn tell_trouble(&mut self, asking: Asking, error: &ConsulError) {
         let kind = error.kind();
         let text = chain(error);
         self.forget_old_troubles();
-        let is_news = self.troubles.values().all(|(told, _)| *told != kind);
+        let is_news = self.troubles.keys().all(|(_, told)| *told != kind);
         let is_old = self.told.is_none_or(|told| told.elapsed() >= AGAIN);
         if is_news || is_old {
             self.told = Some(Instant::now());
             let address = self.consul.address();
             tracing::error!(error = %text, "the lock in Consul at {address}: {text}; nothing is written by a copy that does not hold it");
         }
-        self.troubles.insert(operation, (kind, Instant::now()));
+        self.troubles.insert((asking, kind), Instant::now());
         self.shared.failed(text);
     }
 
     /// What has not been tried again for a while may be well by now.
     fn forget_old_troubles(&mut self) {
         let is_recent = |at: Instant| at.elapsed() < TROUBLE;
-        self.troubles.retain(|_, (_, at)| is_recent(*at));
+        self.troubles.retain(|_, at| is_recent(*at));
     }
 
     /// Tells everybody how things stand.
@@ -360,10 +380,17 @@ impl Keeper {
                 let (reason, words) = (reason_of(why), why.words());
                 self.metrics.lock_changed(reason);
                 self.shared.lost(why);
-                tracing::warn!(
-                    reason = reason.as_str(),
-                    "this copy has lost the lock {key}: {words}; it stands by and competes again"
-                );
+                if why == Loss::Blind {
+                    tracing::warn!(
+                        reason = reason.as_str(),
+                        "this copy gives the lock {key} up: {words}; its session ends within 45 s, and it competes again once they do"
+                    );
+                } else {
+                    tracing::warn!(
+                        reason = reason.as_str(),
+                        "this copy has lost the lock {key}: {words}; it stands by and competes again"
+                    );
+                }
             }
             Change::Behind(value) => {
                 let who = Account::holder(&value);

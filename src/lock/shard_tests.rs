@@ -472,6 +472,45 @@ fn a_copy_whose_passes_see_nothing_is_none_that_shards_are_left_to() {
 }
 
 #[test]
+fn a_copy_that_has_lost_its_shards_competes_whatever_its_last_passes_saw() {
+    // Nothing says later that it sees again: with its shards it has lost its apps, and with these its passes.
+    let (mut copy, _) = Copy::holding();
+    copy.contest.passed(false, copy.now(1_000));
+    copy.renew(4_000, 8_000);
+    copy.contest.take_changes();
+    let lost = |shard| Change::LostShard(shard, Loss::NotRenewed);
+    copy.contest.look(copy.now(20_000));
+    assert_eq!(copy.contest.take_changes(), [lost(0), lost(1)]);
+    // One that was under way ends.
+    copy.contest.passed(false, copy.now(21_000));
+    assert!(!copy.contest.rests(copy.now(22_000)));
+    assert!(!copy.contest.rests(copy.now(3_600_000)));
+}
+
+#[test]
+fn a_pass_that_ends_after_the_shards_were_given_up_does_not_lengthen_the_rest() {
+    let (mut copy, _) = Copy::holding();
+    copy.contest.passed(false, copy.now(1_000));
+    let mut at = 4_000;
+    while at < 121_000 {
+        copy.renew(at, at);
+        if at % 40_000 == 0 {
+            let now = copy.now(at);
+            if copy.contest.begin(Lane::Key, now).is_some() || copy.contest.view().is_some() {
+                let seen = view(400, "c", &["s", "s", "t", "t", "u", "u"]);
+                copy.contest.ended(Lane::Key, Answer::Key(seen), now);
+            }
+        }
+        at += 4_000;
+    }
+    copy.contest.look(copy.now(121_000));
+    copy.contest.passed(false, copy.now(122_000));
+    assert!(copy.contest.rests(copy.now(420_999)));
+    assert!(!copy.contest.rests(copy.now(421_000)));
+    assert!(!copy.contest.rests(copy.now(900_000)));
+}
+
+#[test]
 fn who_leaves_gives_back_what_is_clean_and_nothing_of_what_all_hold() {
     let (mut copy, _) = Copy::holding();
     let calls = copy.contest.leave_by(|shard| shard == 1);

@@ -310,6 +310,11 @@ fn blind(until: u64) -> Copy {
     copy.expect(Lane::Key, 130_100, &Call::Await(12));
     for at in (135_000..=until).step_by(4_000) {
         copy.renew_if_due(at);
+        if at % 20_000 == 11_000 {
+            let free = Answer::Key(view(12, None, (7, 1)));
+            copy.answer(Lane::Key, at, free);
+            copy.expect(Lane::Key, at + 1_000, &Call::Await(12));
+        }
     }
     copy
 }
@@ -336,6 +341,109 @@ fn who_sees_again_competes_at_once_and_who_has_no_pass_after_five_minutes() {
         !copy.contest.waits_in_vain(copy.now(430_000)),
         "still blind"
     );
+}
+
+/// A holder of `s` without sight since 10 s, which could not renew from 118 s on and lost the lock by that; its session lives
+/// on and is renewed again at 131 s, when the key is looked at.
+fn blind_and_unheard() -> Copy {
+    let mut copy = Copy::holding();
+    copy.renew(4_000, 8_000);
+    copy.passed(false, 10_000);
+    copy.renew(12_000, 48_000);
+    copy.looks(50_000);
+    copy.renew(52_000, 88_000);
+    copy.looks(90_000);
+    copy.renew(92_000, 116_000);
+    let renew = Call::Renew("s".into());
+    copy.call(Lane::Session, 120_000, &renew, Answer::Failed);
+    copy.contest.look(copy.now(127_000));
+    let lost = [Change::Lost(Loss::NotRenewed)];
+    assert_eq!(copy.contest.take_changes(), lost);
+    copy.contest.dropped(Lane::Key);
+    copy
+}
+
+#[test]
+fn a_lock_that_is_only_kept_from_others_is_given_up_too_where_passes_see_nothing() {
+    let mut copy = blind_and_unheard();
+    copy.call(
+        Lane::Session,
+        131_000,
+        &Call::Renew("s".into()),
+        Answer::Yes,
+    );
+    let own = Answer::Key(view(12, Some("s"), (7, 1)));
+    copy.call(Lane::Key, 131_000, &Call::Read, own);
+    // It renews no longer what it cannot use.
+    copy.expect(Lane::Session, 132_000, &Call::Open);
+    assert_eq!(copy.contest.take_changes(), []);
+}
+
+#[test]
+fn a_session_whose_key_cannot_be_read_is_left_to_end_though_nothing_is_held() {
+    let mut copy = Copy::new();
+    copy.call(Lane::Session, 0, &Call::Register, Answer::Yes);
+    copy.call(Lane::Session, 0, &Call::Open, Answer::Opened("s".into()));
+    copy.call(Lane::Key, 0, &Call::Read, Answer::Failed);
+    copy.renew(4_000, 56_000);
+    copy.expect(Lane::Session, 60_000, &Call::Open);
+}
+
+#[test]
+fn apps_that_cannot_be_listed_are_as_good_as_a_pass_that_sees_nothing() {
+    // When the apps could be listed again, and whether the lock is still held at 130 s.
+    for (listed_at, is_held) in [(None, false), (Some(60_000), true)] {
+        let mut copy = Copy::holding();
+        copy.renew(4_000, 8_000);
+        let now = copy.now(10_000);
+        copy.contest.listed(false, now);
+        copy.renew(12_000, 48_000);
+        copy.looks(50_000);
+        copy.renew(52_000, 60_000);
+        if let Some(at) = listed_at {
+            let now = copy.now(at);
+            copy.contest.listed(true, now);
+        }
+        copy.renew(64_000, 88_000);
+        copy.looks(90_000);
+        copy.renew(92_000, 128_000);
+        copy.contest.look(copy.now(130_000));
+        assert_eq!(copy.is_good(130_000), is_held, "{listed_at:?}");
+    }
+    // A list is no sight of machines: the rest goes on.
+    let mut copy = blind(139_000);
+    let now = copy.now(140_000);
+    copy.contest.listed(true, now);
+    assert!(copy.contest.rests(copy.now(140_000)));
+}
+
+#[test]
+fn waiting_for_a_change_that_always_fails_is_tried_later_and_later() {
+    let mut copy = Copy::holding();
+    copy.contest.dropped(Lane::Key);
+    let (mut begun, mut at) = (Vec::new(), 1_000);
+    while begun.len() < 5 {
+        if at % 4_000 == 0 {
+            copy.renew(at, at);
+        }
+        let now = copy.now(at);
+        match copy.contest.begin(Lane::Key, now) {
+            Some(Call::Await(_)) => {
+                begun.push(at);
+                copy.answer(Lane::Key, at, Answer::Failed);
+            }
+            Some(Call::Read) => {
+                let own = view(10, Some("s"), (7, 1));
+                copy.answer(Lane::Key, at, Answer::Key(own));
+            }
+            None => {}
+            Some(other) => panic!("{other:?} at {at}"),
+        }
+        at += 100;
+        assert!(at < 60_000, "{begun:?}");
+    }
+    let apart: Vec<u64> = begun.windows(2).map(|two| two[1] - two[0]).collect();
+    assert_eq!(apart, [1_100, 2_100, 4_100, 5_100]);
 }
 
 #[test]

@@ -501,6 +501,19 @@ async fn a_holder_without_fly_keeps_the_lock_for_two_minutes_and_leaves_it_to_on
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_holder_that_cannot_list_the_apps_leaves_the_lock_to_one_that_can() {
+    let every = [("FAS_APP_NAME", "my-target-*"), ("FAS_ORG", "acme")];
+    let mut copies = Copies::new(2, 3.0, &every);
+    copies.lines[0].no_fly.store(true, Ordering::Relaxed);
+    copies.start(0);
+    pass(60).await;
+    assert_eq!(copies.leaders(), [0], "it may be well in a moment");
+    copies.start(1);
+    pass(120 + 45 + 30).await;
+    assert_eq!(copies.leaders(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_holder_without_fly_gives_the_lock_back_when_it_ends() {
     let mut copies = Copies::running(2, 3.0, &[]).await;
     pass(60).await;

@@ -408,6 +408,33 @@ async fn more_copies_than_shards_stand_by_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn copies_that_have_lost_fly_and_consul_go_on_when_both_are_back() {
+    for with_consul in [true, false] {
+        let shop = Shop::running(2, 4, 8).await;
+        shop.until_held(&[2, 2]).await;
+        pass(30).await;
+        let cut_off = |is_cut: bool| {
+            for cuts in &shop.cuts {
+                cuts.fly.store(is_cut, Ordering::Relaxed);
+                cuts.consul.store(is_cut && with_consul, Ordering::Relaxed);
+            }
+        };
+        for cuts in &shop.cuts {
+            cuts.fly.store(true, Ordering::Relaxed);
+        }
+        // A pass of each fails first.
+        pass(30).await;
+        cut_off(true);
+        // Either loses all shards: for Consul, or for what its passes see.
+        pass(if with_consul { 120 } else { 140 }).await;
+        assert_eq!(shop.held(), [0, 0], "{with_consul}");
+        cut_off(false);
+        let took = shop.until_held(&[2, 2]).await;
+        assert!(took < 420 * SECOND, "{with_consul}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_signal_hands_shards_over_within_a_second() {
     let mut shop = Shop::running(3, 6, 24).await;
     shop.until_held(&[2, 2, 2]).await;
