@@ -93,9 +93,9 @@ impl FleetState {
     fn new((place, share): (usize, &Share), region: Option<&str>) -> Self {
         let Share { name, wanted, .. } = share;
         Self {
-            name: FleetName {
-                region: region.map(Into::into),
-                ..name.clone()
+            name: match region {
+                Some(region) => name.of_region(region),
+                None => name.clone(),
             },
             wanted: Arc::clone(wanted),
             policy: match region {
@@ -157,9 +157,11 @@ impl AppState {
             }
             fleets
         });
+        // Room for no more than there are: they are large, and an app mostly has one.
+        let fleets: Box<[FleetState]> = fleets.collect();
         Self {
             client,
-            fleets: fleets.collect(),
+            fleets: fleets.into(),
             was_away: false,
             shares: shares.into(),
             told_left_out: Vec::new(),

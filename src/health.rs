@@ -12,7 +12,7 @@ use crate::{
     labels::PassError,
     lock::{Gate, Role},
     report::PassReport,
-    scaling::FleetName,
+    scaling::{FleetName, FleetParts},
 };
 
 /// How late the loop may be before it counts as hung.
@@ -45,7 +45,7 @@ struct State {
 #[derive(Debug)]
 enum Last {
     /// What it was shown was refused.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// There are no machines: it went well, with nothing to ask for and nothing to do.
     Empty,
     /// Anything else.
@@ -146,10 +146,10 @@ impl Health {
         });
         let refused = by_fly.map(|text| (None, text)).or(by_source);
         let last = match refused {
-            Some((metric, text)) => Last::Refused(Refusal {
+            Some((metric, text)) => Last::Refused(Box::new(Refusal {
                 metric: metric.cloned(),
                 text: text.clone(),
-            }),
+            })),
             None if report.succeeded() && report.found_nothing() => Last::Empty,
             None => Last::Seen,
         };
@@ -197,10 +197,10 @@ impl Health {
     /// An app is no longer scaled.
     pub fn forget(&self, app: &str) {
         // No other of the app's comes before it. Each pass ends with this, so the other apps' are not looked at.
-        let first = FleetName {
+        let first = FleetName::from(FleetParts {
             is_only: false,
-            ..FleetName::only(app, "")
-        };
+            ..FleetParts::only(app, "")
+        });
         self.with(|state| {
             let names = state.fleets.range(first..).map(|(name, _)| name);
             let of_app = names.take_while(|name| *name.app == *app);
@@ -256,7 +256,7 @@ fn refused_for_all(fleets: &BTreeMap<FleetName, Last>) -> Option<String> {
     let mut refusals = Vec::new();
     for (fleet, last) in fleets {
         match last {
-            Last::Refused(refusal) => refusals.push((fleet, refusal)),
+            Last::Refused(refusal) => refusals.push((fleet, &**refusal)),
             Last::Empty => {}
             Last::Seen => return None,
         }
@@ -281,10 +281,12 @@ mod tests {
 
     #[test]
     fn forgetting_an_app_forgets_each_of_its_fleets_and_no_other() {
-        let of = |app: &str, group: &str, region: Option<&str>| FleetName {
-            region: region.map(Into::into),
-            is_only: false,
-            ..FleetName::only(app, group)
+        let of = |app: &str, group: &str, region: Option<&str>| {
+            FleetName::from(FleetParts {
+                region: region.map(Into::into),
+                is_only: false,
+                ..FleetParts::only(app, group)
+            })
         };
         let own = [
             of("web", "", None),

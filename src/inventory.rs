@@ -15,9 +15,9 @@ pub struct Inventory {
     /// How many there are, as expressions see them.
     pub counts: Counts,
     /// The machines in the list by state.
-    pub by_state: Vec<(StateLabel, u32)>,
+    pub by_state: Box<[(StateLabel, u32)]>,
     /// Regions with machines that count as created, and how many, by name.
-    pub by_region: Vec<(CompactString, u32)>,
+    pub by_region: Box<[(CompactString, u32)]>,
     /// The machines, by id, at most [`MACHINE_LIMIT`]: those on hosts that do not answer too, when they no longer count.
     pub machines: Box<[MachineView]>,
     /// How many more there are.

@@ -35,11 +35,11 @@ pub struct PassLog {
     /// When an unchanged app was last mentioned.
     reminded: Option<Instant>,
     /// What a dry run would do, and when that was told.
-    dry_plan: Option<(String, Instant)>,
+    dry_plan: Option<Box<(String, Instant)>>,
     /// The notes of the pass before.
     notes: Vec<Note>,
     /// The release that was said to be abandoned.
-    abandoned: Option<Release>,
+    abandoned: Option<Box<Release>>,
     /// Those of this pass that were told before it acted.
     told: Vec<Note>,
     skips: Skips,
@@ -47,10 +47,19 @@ pub struct PassLog {
     borne: Vec<(String, Instant)>,
     /// How many passes in a row have failed.
     failed_passes: u32,
-    /// How many passes in a row each metric has had no value.
-    missing: BTreeMap<String, u32>,
-    element_counts: BTreeMap<String, usize>,
-    warnings: BTreeMap<String, Vec<String>>,
+    /// Metrics of which there is something to remember, which most never have.
+    odd_metrics: BTreeMap<String, OddMetric>,
+}
+
+/// What the log has said of one metric.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct OddMetric {
+    /// How many passes in a row have had no value of it.
+    missing: u32,
+    /// How many elements the last answer had, where those were several.
+    elements: Option<usize>,
+    /// Of what the server has warned.
+    warnings: Vec<String>,
 }
 
 impl PassLog {
@@ -63,15 +72,20 @@ impl PassLog {
         warnings: &[String],
     ) {
         // Most answers have one element and no warning: nothing is kept of those.
-        let before = self.element_counts.remove(metric);
+        let mut odd = self.odd_metrics.remove(metric).unwrap_or_default();
+        let several = (elements > 1).then_some(elements);
+        let told_elements = std::mem::replace(&mut odd.elements, several);
+        let told_warnings = std::mem::replace(&mut odd.warnings, warnings.to_vec());
+        if odd != OddMetric::default() {
+            self.odd_metrics.insert(metric.to_owned(), odd);
+        }
         if elements > 1 {
-            self.element_counts.insert(metric.to_owned(), elements);
             // One number for all regions would be another one for each.
             let cure = match fleet.region {
                 Some(_) => "sum by (region) (…)",
                 None => "sum()",
             };
-            if before != Some(elements) {
+            if told_elements != several {
                 tracing::warn!(
                     app = %fleet.app,
                     policy = fleet.policy.as_deref(),
@@ -83,11 +97,8 @@ impl PassLog {
                 );
             }
         }
-        let before = self.warnings.remove(metric).unwrap_or_default();
-        if warnings.is_empty() {
-            return;
-        }
-        for warning in warnings.iter().filter(|warning| !before.contains(warning)) {
+        let is_told = |warning: &&String| told_warnings.contains(warning);
+        for warning in warnings.iter().filter(|warning| !is_told(warning)) {
             tracing::warn!(
                 app = %fleet.app,
                 policy = fleet.policy.as_deref(),
@@ -97,17 +108,26 @@ impl PassLog {
                 "the server warns about the query of {metric}: {warning}"
             );
         }
-        self.warnings.insert(metric.to_owned(), warnings.to_vec());
+    }
+
+    /// A metric has a value again: how many passes in a row had none. That is forgotten.
+    fn end_of_missing(&mut self, metric: &str) -> Option<u32> {
+        let odd = self.odd_metrics.get_mut(metric)?;
+        let missing = std::mem::take(&mut odd.missing);
+        if *odd == OddMetric::default() {
+            self.odd_metrics.remove(metric);
+        }
+        (missing > 0).then_some(missing)
     }
 
     /// Whether a dry run's plan is another one than before, or was told ten minutes ago.
     fn is_news(&mut self, plan: String, began: Now) -> bool {
         let now = Instant::from_std(began.monotonic);
-        let is_news = self.dry_plan.as_ref().is_none_or(|(told, at)| {
+        let is_news = self.dry_plan.as_deref().is_none_or(|(told, at)| {
             *told != plan || now.saturating_duration_since(*at) >= REMINDER
         });
         if is_news {
-            self.dry_plan = Some((plan, now));
+            self.dry_plan = Some(Box::new((plan, now)));
         }
         is_news
     }
@@ -189,11 +209,11 @@ impl PassLog {
         }
         for (metric, value) in &report.metrics {
             let Ok(value) = value else {
-                *self.missing.entry(metric.clone()).or_default() += 1;
+                self.odd_metrics.entry(metric.clone()).or_default().missing += 1;
                 continue;
             };
             // The line of the pass says it as well.
-            if let Some(missing) = self.missing.remove(metric)
+            if let Some(missing) = self.end_of_missing(metric)
                 && failed == 0
             {
                 tracing::info!(
@@ -253,10 +273,10 @@ impl PassLog {
         release: &Release,
         deploy_timeout: Duration,
     ) {
-        if self.abandoned.as_ref() == Some(release) {
+        if self.abandoned.as_deref() == Some(release) {
             return;
         }
-        self.abandoned = Some(release.clone());
+        self.abandoned = Some(Box::new(release.clone()));
         let name = match release.version {
             Some(version) => format!("release v{version}"),
             None => "the current release".to_owned(),

@@ -28,7 +28,7 @@ use crate::{
     machines::{Api, ApiError, AppClient},
     reconcile::Reconciler,
     report::PassReport,
-    scaling::{FleetName, TargetExpressions},
+    scaling::{FleetName, FleetParts, TargetExpressions},
     status::{PANICKED, Standing, Status},
 };
 
@@ -52,14 +52,14 @@ pub struct Pool {
     options: PoolOptions,
     health: Health,
     status: Status,
-    apps: BTreeMap<String, App>,
+    apps: BTreeMap<Arc<str>, App>,
     /// Whether the apps of a wildcard were ever listed.
     has_listed: bool,
     /// Apps that wait for their turn, the earliest first.
-    due: BTreeSet<(Instant, String)>,
+    due: BTreeSet<(Instant, Arc<str>)>,
     passes: JoinSet<Ended>,
     /// Whose pass each task is: a task that panicked tells nothing else.
-    running: HashMap<Id, String>,
+    running: HashMap<Id, Arc<str>>,
     /// Whether it was said that no app matches.
     told_of_none: bool,
     /// Why the last try to list the apps failed, if it did, which has been said.
@@ -422,12 +422,12 @@ impl Pool {
         let leaving = parts.iter().position(|part| *part == Part::Leaving);
         if leaving != division.leaving.as_ref().map(|leaving| leaving.shard) {
             let leaving = leaving.map(|shard| {
-                let of_shard = |(name, _): &(&String, &App)| shard_of(name, parts.len()) == shard;
-                let is_open = |(name, app): &(&String, &App)| !self.is_settled(name, app, now);
+                let of_shard = |(name, _): &(&Arc<str>, &App)| shard_of(name, parts.len()) == shard;
+                let is_open = |(name, app): &(&Arc<str>, &App)| !self.is_settled(name, app, now);
                 let apps = self.apps.iter().filter(of_shard).filter(is_open);
                 Leaving {
                     shard,
-                    apps: apps.map(|(name, _)| name.clone()).collect(),
+                    apps: apps.map(|(name, _)| name.to_string()).collect(),
                     is_told: false,
                 }
             });
@@ -451,7 +451,7 @@ impl Pool {
             return;
         };
         leaving.apps.retain(|name| {
-            let app = self.apps.get(name);
+            let app = self.apps.get(&**name);
             app.is_some_and(|app| !self.is_settled(name, app, now))
         });
         // Once: it would count for the next time, too.
@@ -511,7 +511,7 @@ impl Pool {
                 let now = Instant::now();
                 self.panicked
                     .retain(|_, at| now.saturating_duration_since(*at) < KEPT);
-                self.panicked.insert(name.clone(), now);
+                self.panicked.insert(name.to_string(), now);
                 tracing::error!(app = %name, reason = PassError::Panic.as_str(), error = %error, "{name}: {PANICKED}");
                 (Box::new(self.fresh(&name)), None)
             }
@@ -611,9 +611,9 @@ impl Pool {
                 .is_some_and(|parts| parts[shard_of(name, parts.len())] == Part::Elsewhere)
         };
         self.apps.retain(|name, app| {
-            if !names.contains(name) {
+            if !names.contains(&**name) {
                 let gone = app.gone.get_or_insert_with(|| {
-                    leaving.push((app.turn, name.clone()));
+                    leaving.push((app.turn, Arc::clone(name)));
                     Gone {
                         since: now,
                         lists: 0,
@@ -638,9 +638,10 @@ impl Pool {
             self.hide(&left.1);
         }
         let is_managed = |app: &App| app.gone.is_none();
-        let coming: Vec<String> = names
+        let coming: Vec<Arc<str>> = names
             .into_iter()
-            .filter(|name| !self.apps.get(name).is_some_and(is_managed))
+            .filter(|name| !self.apps.get(&**name).is_some_and(is_managed))
+            .map(Arc::from)
             .collect();
         let spacing =
             self.reconciler.interval / u32::try_from(coming.len().max(1)).unwrap_or(u32::MAX);
@@ -649,6 +650,9 @@ impl Pool {
             if is_told {
                 tracing::info!(app = %name, "{name} is scaled from now on");
             }
+            // The name of one that returns is there already, in all that was kept of it.
+            let known = self.apps.get_key_value(&name);
+            let name = known.map_or(name, |(known, _)| Arc::clone(known));
             let state = (!self.apps.contains_key(&name)).then(|| Box::new(self.fresh(&name)));
             let fleets = state.iter().flat_map(|state| &state.fleets);
             let fleets = fleets.map(Managed::new);
@@ -659,14 +663,14 @@ impl Pool {
                 was_gone: false,
                 fleets: fleets.collect(),
             };
-            let app = self.apps.entry(name.clone()).or_insert(fresh);
+            let app = self.apps.entry(Arc::clone(&name)).or_insert(fresh);
             app.was_gone |= app.gone.take().is_some();
             app.state = app.state.take().or(state);
             let fleets = app.fleets.clone();
             // An app whose pass still runs gets its turn when that ends.
             if app.state.is_some() {
                 app.turn = turn;
-                self.due.insert((turn, name.clone()));
+                self.due.insert((turn, Arc::clone(&name)));
             }
             let next_pass_at = self.time_of(turn);
             for Managed {
@@ -682,7 +686,7 @@ impl Pool {
     }
 
     /// An app of which nothing is remembered.
-    fn fresh(&mut self, name: &str) -> AppState {
+    fn fresh(&mut self, name: &Arc<str>) -> AppState {
         let claims = &self.claims;
         let (taken, shadowed) = Claim::on(claims, name, &self.options.own);
         for lost in shadowed {
@@ -701,17 +705,17 @@ impl Pool {
             let policy = &self.options.policies[*place];
             let group = &policy.settings.policy.process_group;
             Share {
-                name: FleetName {
+                name: FleetName::from(FleetParts {
                     is_only: taken.len() == 1,
                     policy: policy.settings.own_name().map(Into::into),
-                    ..FleetName::only(name, group)
-                },
+                    ..FleetParts::only(Arc::clone(name), group.as_str())
+                }),
                 wanted: Arc::clone(&policy.wanted),
                 except: except.clone(),
             }
         });
         AppState::new(
-            AppClient::new(Arc::clone(&self.api), name),
+            AppClient::new(Arc::clone(&self.api), Arc::clone(name)),
             shares.collect(),
         )
     }

@@ -34,7 +34,7 @@ use crate::{
     duration::{self, DurationError},
     expr::{Expression, Names},
     pass_log::PassLog,
-    scaling::{ExpressionBand, FleetName, InitialState, Kind, TargetExpressions},
+    scaling::{ExpressionBand, FleetName, FleetParts, InitialState, Kind, TargetExpressions},
     shown, stderr, telemetry,
 };
 
@@ -557,10 +557,10 @@ async fn fetch(
     let mut all_spoiled = BTreeMap::new();
     let mut queries = BTreeMap::new();
     let mut log = PassLog::default();
-    let name = FleetName {
+    let name = FleetName::from(FleetParts {
         region: fleet.policy.region.clone(),
-        ..FleetName::only(app, &fleet.policy.process_group)
-    };
+        ..FleetParts::only(app, &*fleet.policy.process_group)
+    });
     for metric in &candidates.needed {
         let configured = fleet.collectors.iter().find(|one| one.metric == *metric);
         let configured = configured.with_context(|| format!("there is no metric {metric}"))?;

@@ -31,8 +31,8 @@ use crate::{
     pass_log::PassLog,
     report::explain_target,
     scaling::{
-        Bounds, Counts, ExpressionBand, FleetName, Kind, Machine, Memory, Note, Now, Target,
-        regions_of,
+        Bounds, Counts, ExpressionBand, FleetName, FleetParts, Kind, Machine, Memory, Note, Now,
+        Target, regions_of,
     },
     shutdown::{Shutdown, shutdown},
     telemetry,
@@ -344,10 +344,10 @@ impl Asker<'_> {
         let app = fleet.apps.pattern.as_str();
         let Looked { readings, machines } = looked;
         let mut log = PassLog::default();
-        let name = FleetName {
+        let name = FleetName::from(FleetParts {
             region: fleet.policy.region.clone(),
-            ..FleetName::only(app, &fleet.policy.process_group)
-        };
+            ..FleetParts::only(app, &*fleet.policy.process_group)
+        });
         for (metric, result) in readings.iter() {
             if let Ok(sample) = result {
                 log.warn_of(&name, metric, sample.element_count, &sample.warnings);

@@ -116,7 +116,7 @@ impl Peer {
 /// The calls about one app: its cookies and the pace of its creates belong to it alone.
 pub struct AppClient {
     api: Arc<Api>,
-    app: String,
+    app: Arc<str>,
     cookies: Cookies,
     /// Whoever has a call in flight holds one of these.
     in_flight: Semaphore,
@@ -496,7 +496,7 @@ impl Api {
 impl AppClient {
     /// The calls about `app`.
     #[must_use]
-    pub fn new(api: Arc<Api>, app: impl Into<String>) -> Self {
+    pub fn new(api: Arc<Api>, app: impl Into<Arc<str>>) -> Self {
         let in_flight = Semaphore::new(api.options.concurrency.max(1));
         Self {
             api,

@@ -1,10 +1,16 @@
 //! Which machines are meant.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 /// A fleet: an app's machines, and of those one process group's, and of those perhaps one region's. From `fleets.md`.
+///
+/// Clones share what they are: a fleet's name is kept in many places, once for each fleet, and taken along by every pass.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FleetName(Arc<FleetParts>);
+
+/// What a [`FleetName`] is made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FleetName {
+pub struct FleetParts {
     /// The app.
     pub app: Arc<str>,
     /// The process group; `*` for all.
@@ -17,10 +23,10 @@ pub struct FleetName {
     pub policy: Option<Arc<str>>,
 }
 
-impl FleetName {
+impl FleetParts {
     /// The only fleet of an app.
     #[must_use]
-    pub fn only(app: &str, group: &str) -> Self {
+    pub fn only(app: impl Into<Arc<str>>, group: impl Into<Arc<str>>) -> Self {
         Self {
             app: app.into(),
             group: group.into(),
@@ -28,6 +34,44 @@ impl FleetName {
             is_only: true,
             policy: None,
         }
+    }
+}
+
+impl From<FleetParts> for FleetName {
+    fn from(parts: FleetParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for FleetName {
+    type Target = FleetParts;
+
+    fn deref(&self) -> &FleetParts {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FleetName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FleetName {
+    /// The only fleet of an app.
+    #[must_use]
+    pub fn only(app: &str, group: &str) -> Self {
+        FleetParts::only(app, group).into()
+    }
+
+    /// One of the regions of what this names.
+    #[must_use]
+    pub fn of_region(&self, region: &str) -> Self {
+        let parts = FleetParts {
+            region: Some(region.into()),
+            ..(*self.0).clone()
+        };
+        parts.into()
     }
 
     /// The process group, where the app alone does not tell which fleet is meant.
@@ -59,18 +103,13 @@ mod tests {
     #[test]
     fn a_name_is_as_short_as_is_unambiguous() {
         let only = FleetName::only("my-app", "app");
-        let one_of_several = FleetName {
+        let one_of_several = FleetParts {
             is_only: false,
-            ..FleetName::only("my-app", "worker")
+            ..FleetParts::only("my-app", "worker")
         };
-        let of_region = FleetName {
-            region: Some("iad".into()),
-            ..one_of_several.clone()
-        };
-        let of_only_group = FleetName {
-            region: Some("iad".into()),
-            ..only.clone()
-        };
+        let one_of_several = FleetName::from(one_of_several);
+        let of_region = one_of_several.of_region("iad");
+        let of_only_group = only.of_region("iad");
         let names = [only, one_of_several, of_region, of_only_group].map(|name| name.to_string());
         assert_eq!(
             names,

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Bounds, Kind, Memory, Note, Now, Observed, Policy, Step, Target, Targets,
+    Bounds, Kind, Memory, Note, Now, Observed, Policy, Step, Target, Targets, UpDown,
     surplus::{RunningSurplus, running_depth},
     window::SlidingExtreme,
 };
@@ -343,9 +343,14 @@ impl KindMemory {
     }
 
     fn record(&mut self, bounds: Bounds, policy: &Policy, now: Instant) {
-        self.minima.lowest(bounds.min, policy.stabilization.up, now);
-        self.maxima
-            .highest(bounds.max, policy.stabilization.down, now);
+        let UpDown { up, down } = policy.stabilization;
+        // Nobody asks what went through a window of no length, and nothing is kept for it.
+        if !up.is_zero() {
+            self.minima.lowest(bounds.min, up, now);
+        }
+        if !down.is_zero() {
+            self.maxima.highest(bounds.max, down, now);
+        }
         self.since.get_or_insert(now);
     }
 }
@@ -371,7 +376,7 @@ mod tests {
 
     use super::*;
     use crate::scaling::{
-        Fallback, Standstills, UpDown,
+        Fallback, Standstills,
         tests::fleet::{Fleet, created, missing, started},
     };
 

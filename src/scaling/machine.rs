@@ -1,6 +1,7 @@
 //! A Fly Machine as decisions see it, and what each of its states means.
 
 use std::{
+    cmp::Ordering,
     fmt,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -245,9 +246,8 @@ impl State {
     /// The closed label of metrics.
     #[must_use]
     pub fn label(&self) -> StateLabel {
-        let mut known = WORDS.iter();
-        let known = known.find(|(_, state)| state == self);
-        known.map_or(StateLabel::OTHER, |(word, _)| StateLabel(word))
+        let known = WORDS.iter().position(|(_, state)| state == self);
+        known.map_or(StateLabel::OTHER, StateLabel::at)
     }
 }
 
@@ -281,36 +281,79 @@ impl fmt::Display for State {
     }
 }
 
-/// A state's name in metrics: one of a closed set, whatever the API says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StateLabel(&'static str);
+/// A state's name in metrics: one of a closed set, whatever the API says. Labels are ordered by their text.
+///
+/// It is a byte, its place among all, since one is kept of every machine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct StateLabel(u8);
+
+/// The text of every label: the states that are known come first, in the order of their words.
+static LABELS: [&str; WORDS.len() + 3] = {
+    let mut all = ["other"; WORDS.len() + 3];
+    let mut at = 0;
+    while at < WORDS.len() {
+        all[at] = WORDS[at].0;
+        at += 1;
+    }
+    all[StateLabel::UNREACHABLE.0 as usize] = "unreachable";
+    all[StateLabel::STUCK.0 as usize] = "stuck";
+    all
+};
 
 impl StateLabel {
     /// The label of machines on hosts that do not answer.
-    pub const UNREACHABLE: Self = Self("unreachable");
+    pub const UNREACHABLE: Self = Self::after_words(1);
     /// The label of machines that have been in a transitional state for too long.
-    pub const STUCK: Self = Self("stuck");
+    pub const STUCK: Self = Self::after_words(2);
 
     /// The label of machines in a state that is not known.
-    const OTHER: Self = Self("other");
+    const OTHER: Self = Self::after_words(0);
 
     /// Every label there is.
-    pub const ALL: [Self; WORDS.len() + 3] = {
-        let mut all = [Self::OTHER; WORDS.len() + 3];
+    pub const ALL: [Self; LABELS.len()] = {
+        let mut all = [Self::OTHER; LABELS.len()];
         let mut at = 0;
-        while at < WORDS.len() {
-            all[at] = Self(WORDS[at].0);
+        while at < all.len() {
+            all[at] = Self::at(at);
             at += 1;
         }
-        all[at + 1] = Self::UNREACHABLE;
-        all[at + 2] = Self::STUCK;
         all
     };
+
+    const fn after_words(place: usize) -> Self {
+        Self::at(WORDS.len() + place)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "there are a few labels")]
+    const fn at(place: usize) -> Self {
+        Self(place as u8)
+    }
 
     /// The label's text.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        self.0
+        LABELS[usize::from(self.0)]
+    }
+}
+
+impl Ord for StateLabel {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for StateLabel {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for StateLabel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("StateLabel")
+            .field(&self.as_str())
+            .finish()
     }
 }
 
@@ -374,6 +417,7 @@ mod tests {
     fn labels_are_a_closed_set() {
         let all: BTreeSet<StateLabel> = StateLabel::ALL.into_iter().collect();
         assert_eq!(all.len(), StateLabel::ALL.len(), "no label comes twice");
+        assert!(all.iter().is_sorted_by_key(|label| label.as_str()));
         for label in StateLabel::ALL {
             let state = State::parse(label.as_str()).label();
             assert!(all.contains(&state));

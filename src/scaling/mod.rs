@@ -42,7 +42,7 @@ pub use decided::decided_by;
 pub use doubt::Doubt;
 pub use evaluate::{Counts, Evaluation, ExpressionBand, TargetError, TargetExpressions, to_count};
 pub use fingerprint::Fingerprint;
-pub use fleet_name::FleetName;
+pub use fleet_name::{FleetName, FleetParts};
 pub use group::{
     Elsewhere, Group, regions_left_out, regions_of, strays_of, which_regions_are_fleets,
 };

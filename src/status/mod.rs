@@ -16,7 +16,7 @@ use crate::{
     lock::Role,
     peers::Others,
     report::PassReport,
-    scaling::{FleetName, TargetExpressions},
+    scaling::{FleetName, FleetParts, TargetExpressions},
     shown,
 };
 
@@ -271,13 +271,10 @@ fn of_app<'board>(
     app: &str,
 ) -> impl Iterator<Item = Arc<Mutex<Fleet>>> + use<'board> {
     let app: Arc<str> = app.into();
-    let first = FleetName {
-        app: Arc::clone(&app),
-        group: "".into(),
-        region: None,
+    let first = FleetName::from(FleetParts {
         is_only: false,
-        policy: None,
-    };
+        ..FleetParts::only(Arc::clone(&app), "")
+    });
     board
         .fleets
         .range(first..)
