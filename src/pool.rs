@@ -552,10 +552,9 @@ impl Pool {
             return;
         }
         let now = Instant::now();
-        if let Some(reports) = &reports {
-            let has_seen = reports.iter().any(|report| report.inventory.is_some());
-            self.reconciler.gate.passed(has_seen);
-        }
+        let mut reports_seen = reports.iter().flatten();
+        let has_seen = reports_seen.any(|report| report.inventory.is_some());
+        self.reconciler.gate.passed(has_seen);
         match &reports {
             Some(reports) => self.health.passed(reports, now),
             None => self.health.failed(&name, PANICKED),
@@ -726,6 +725,11 @@ impl Pool {
         self.health.forget(name);
     }
 
+    /// Whether no app has passes: there is none, or only such as are about to be let go.
+    fn passes_over_nothing(&self) -> bool {
+        self.apps.values().all(|app| app.gone.is_some())
+    }
+
     /// Takes a new list of apps; returns how long until the next one. Where it could not be had, the last one stays.
     fn refreshed(
         &mut self,
@@ -751,7 +755,7 @@ impl Pool {
                 names.extend(self.options.named());
                 self.health.apps_listed(names.len());
                 self.scale(names);
-                if self.apps.is_empty() {
+                if self.passes_over_nothing() {
                     self.reconciler.gate.listed(true);
                 }
                 return self.options.refresh_interval;
@@ -759,7 +763,7 @@ impl Pool {
             Ok(Err(error)) => (error.reason(PassError::List), chain(&error)),
             Err(error) => (PassError::Panic, error.to_string()),
         };
-        if self.apps.is_empty() {
+        if self.passes_over_nothing() {
             // No pass says it, and another copy may see them.
             self.reconciler.gate.listed(false);
         }

@@ -638,7 +638,8 @@ pub(super) fn no_lock(setting: &str) -> String {
 
 pub(super) fn lock_refused(setting: &str) -> String {
     let rights = if setting == ATTACHED {
-        "fly consul attach gives a token with the rights that a lock needs".to_owned()
+        "fly consul attach gives a token with the rights that a lock needs: write for key_prefix, session_prefix and node_prefix"
+            .to_owned()
     } else {
         format!(
             "the token in {setting} needs write for key_prefix, session_prefix and node_prefix; one with these rights is in \

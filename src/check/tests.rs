@@ -515,6 +515,16 @@ fn of_a_lock_it_is_said_who_has_it_for_what_and_what_a_refusal_needs() {
         hint.contains("node_prefix") && !hint.contains("reach it"),
         "{hint}"
     );
+    // What attaching sets is used only where the other one is not set.
+    for hint in [hints::no_lock, hints::lock_refused] {
+        let told = hint("FLY_CONSUL_URL");
+        assert!(!told.contains("is not set"), "{told}");
+        let told = hint("FAS_LOCK_URL");
+        assert!(
+            told.contains("FLY_CONSUL_URL") && told.contains("is not set"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

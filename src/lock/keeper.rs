@@ -216,8 +216,9 @@ impl Keeper {
                 self.troubles.retain(|(other, _), _| *other != asking);
                 let had_trouble = self.troubles.len() < before;
                 self.forget_old_troubles();
-                // A session that is renewed is of no use to a copy that cannot take the lock.
-                if self.troubles.is_empty() {
+                // A session that is renewed is of no use to a copy that cannot take the lock; but one that only has to look
+                // more often, because waiting for a change fails, can.
+                if self.troubles.keys().all(|(other, _)| other.waits) {
                     self.shared.answered();
                     if had_trouble {
                         tracing::info!("Consul answers again");

@@ -43,6 +43,8 @@ struct Line {
     began: Instant,
     writes: Writes,
     no_consul: AtomicBool,
+    /// Something between ends calls that wait for a change.
+    no_waiting: AtomicBool,
     no_fly: AtomicBool,
 }
 
@@ -61,7 +63,12 @@ impl Transport for Line {
                 &self.no_fly
             };
             let cut = || TransportError::Interrupted("cut off".into());
-            if is_cut.load(Ordering::Relaxed) {
+            let waits = request
+                .uri()
+                .query()
+                .is_some_and(|query| query.contains("index="));
+            let is_ended = waits && self.no_waiting.load(Ordering::Relaxed);
+            if is_ended || is_cut.load(Ordering::Relaxed) {
                 return Err(cut());
             }
             if path.contains("/machines") && request.method() != Method::GET {
@@ -106,6 +113,7 @@ impl Copies {
                 began,
                 writes: Arc::clone(&writes),
                 no_consul: AtomicBool::new(false),
+                no_waiting: AtomicBool::new(false),
                 no_fly: AtomicBool::new(false),
             })
         };
@@ -510,6 +518,40 @@ async fn a_holder_that_cannot_list_the_apps_leaves_the_lock_to_one_that_can() {
     assert_eq!(copies.leaders(), [0], "it may be well in a moment");
     copies.start(1);
     pass(120 + 45 + 30).await;
+    assert_eq!(copies.leaders(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_for_which_waiting_for_a_change_always_fails_works_and_says_so_once() {
+    let logs = Logs::capture();
+    let copies = Copies::running(1, 3.0, &[]).await;
+    pass(60).await;
+    copies.lines[0].no_waiting.store(true, Ordering::Relaxed);
+    pass(300).await;
+    copies.depth(5.0);
+    pass(30).await;
+    assert_eq!((copies.leaders(), copies.created()), (vec![0], 5));
+    let (status, _, text) = copies.worlds[0].get("/readyz").await;
+    assert_eq!(status, 200, "{text}");
+    assert_eq!(logs.with("the lock in Consul at").len(), 1);
+    assert_eq!(logs.with("Consul answers again").len(), 0);
+    copies.lines[0].no_waiting.store(false, Ordering::Relaxed);
+    pass(30).await;
+    assert_eq!(logs.with("Consul answers again").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_empty_by_mistake_and_then_fails_leaves_the_lock_to_others() {
+    let every = [("FAS_APP_NAME", "my-target-*"), ("FAS_ORG", "acme")];
+    let copies = Copies::running(2, 3.0, &every).await;
+    pass(90).await;
+    assert_eq!(copies.leaders(), [0]);
+    let empty = Effect::Answer(Canned::json(200, r#"{"apps":[]}"#));
+    let empty = Fault::new(empty).on(Operation::ListApps);
+    copies.simulator().platform().add_fault(empty.once());
+    pass(55).await;
+    copies.lines[0].no_fly.store(true, Ordering::Relaxed);
+    pass(60 + 120 + 45 + 30).await;
     assert_eq!(copies.leaders(), [1]);
 }
 
