@@ -12,7 +12,7 @@ use crate::{
     labels::PassError,
     lock::{Gate, Role},
     report::PassReport,
-    scaling::{FleetName, FleetParts},
+    scaling::FleetName,
 };
 
 /// How late the loop may be before it counts as hung.
@@ -197,10 +197,7 @@ impl Health {
     /// An app is no longer scaled.
     pub fn forget(&self, app: &str) {
         // No other of the app's comes before it. Each pass ends with this, so the other apps' are not looked at.
-        let first = FleetName::from(FleetParts {
-            is_only: false,
-            ..FleetParts::only(app, "")
-        });
+        let first = FleetName::before_all_of(app);
         self.with(|state| {
             let names = state.fleets.range(first..).map(|(name, _)| name);
             let of_app = names.take_while(|name| *name.app == *app);
@@ -278,6 +275,7 @@ fn refused_for_all(fleets: &BTreeMap<FleetName, Last>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scaling::FleetParts;
 
     #[test]
     fn forgetting_an_app_forgets_each_of_its_fleets_and_no_other() {

@@ -375,8 +375,6 @@ struct Session {
 struct Hold {
     term: Term,
     lock: LockIdentity,
-    /// When the key was last seen to show it.
-    seen: Instant,
 }
 
 /// A confirmation under way.
@@ -456,15 +454,10 @@ impl Contest {
     /// A pass has ended, and has seen Fly's machines, or not. Who does not see them for long gives the lock up and leaves it
     /// to others.
     pub fn passed(&mut self, has_seen: bool, now: Now) {
-        if has_seen {
-            self.sight.lost = None;
-            if self.sight.rests_until.take().is_some() && self.split.is_some() {
-                self.session_after = now.monotonic;
-            }
-        } else {
-            self.sees_nothing(now);
+        if has_seen && self.sight.rests_until.take().is_some() && self.split.is_some() {
+            self.session_after = now.monotonic;
         }
-        self.look(now);
+        self.listed(has_seen, now);
     }
 
     /// Where there is no app to pass over: its apps were listed, or could not be, which is as good as a pass that sees
@@ -473,17 +466,9 @@ impl Contest {
         if has_listed {
             self.sight.lost = None;
         } else {
-            self.sees_nothing(now);
-        }
-        self.look(now);
-    }
-
-    /// With shards a copy without one has no passes, so that nothing would ever say that it sees again: what a pass tells
-    /// that has ended late is not kept.
-    fn sees_nothing(&mut self, now: Now) {
-        if self.split.is_none() || self.holds_any() {
             self.sight.lost.get_or_insert(now.monotonic);
         }
+        self.look(now);
     }
 
     /// Whether this copy holds the lock, or the first shard. What was held may have run out since the last look: see
@@ -570,15 +555,16 @@ impl Contest {
         if self.holds_any() && self.vouched().is_none_or(|sent| !is_fresh(sent, now)) {
             self.lose(Loss::NotRenewed, now);
         }
-        let is_unseen =
-            |seen: Instant| now.monotonic.saturating_duration_since(seen) >= UNSEEN_LIMIT;
-        let holds = self.stakes.iter().filter_map(|stake| stake.hold);
-        let session = self.session.iter().map(|session| session.seen);
-        if holds.map(|hold| hold.seen).chain(session).any(is_unseen) {
+        let is_unseen = |session: &Session| {
+            now.monotonic.saturating_duration_since(session.seen) >= UNSEEN_LIMIT
+        };
+        if self.session.as_ref().is_some_and(is_unseen) {
             // The session ends where nobody renews it, and the lock is free for a copy that can read.
             self.drop_session(Loss::Unseen, now);
         }
         if self.split.is_some() && !self.holds_any() {
+            // Without a shard it has no apps, and without these no pass that would ever say that it sees again. What one
+            // tells that has ended late is not kept either.
             self.sight.lost = None;
         }
         if self.blind_at().is_some_and(|over| over <= now.monotonic) {
@@ -1156,17 +1142,13 @@ impl Contest {
         stake.may_be_ours = ours.is_some();
         let is_given = std::mem::take(&mut stake.is_given);
         match (stake.hold, ours) {
-            (Some(hold), Some(lock)) if hold.lock == lock => {
-                let seen = now.monotonic;
-                stake.hold = Some(Hold { seen, ..hold });
-            }
+            (Some(hold), Some(lock)) if hold.lock == lock => {}
             (Some(_), _) => self.lose_one(shard, Loss::Taken, now),
             (None, Some(lock)) if is_given && vouched.is_some_and(|sent| is_fresh(sent, now)) => {
                 self.last_term = Term(self.last_term.0 + 1);
                 stake.hold = Some(Hold {
                     term: self.last_term,
                     lock,
-                    seen: now.monotonic,
                 });
                 self.told_of = None;
                 self.changes.push(if has_shards {

@@ -441,11 +441,10 @@ fn giving_back_that_is_not_answered_is_said_again_and_the_shard_not_taken_for_lo
     );
 }
 
-#[test]
-fn a_copy_whose_passes_see_nothing_is_none_that_shards_are_left_to() {
+/// One whose passes see nothing since 1 s, and that gives its shards up for it at 121 s.
+fn blind() -> Copy {
     let (mut copy, _) = Copy::holding();
-    let now = copy.now(1_000);
-    copy.contest.passed(false, now);
+    copy.contest.passed(false, copy.now(1_000));
     copy.contest.take_changes();
     let mut at = 4_000;
     while at < 121_000 {
@@ -459,9 +458,14 @@ fn a_copy_whose_passes_see_nothing_is_none_that_shards_are_left_to() {
         }
         at += 4_000;
     }
+    copy.contest.look(copy.now(121_000));
+    copy
+}
+
+#[test]
+fn a_copy_whose_passes_see_nothing_is_none_that_shards_are_left_to() {
+    let mut copy = blind();
     let lost = |shard| Change::LostShard(shard, Loss::Blind);
-    let now = copy.now(121_000);
-    copy.contest.look(now);
     assert_eq!(copy.contest.take_changes(), [lost(0), lost(1)]);
     let open = |copy: &mut Copy, at| {
         let now = copy.now(at);
@@ -489,21 +493,7 @@ fn a_copy_that_has_lost_its_shards_competes_whatever_its_last_passes_saw() {
 
 #[test]
 fn a_pass_that_ends_after_the_shards_were_given_up_does_not_lengthen_the_rest() {
-    let (mut copy, _) = Copy::holding();
-    copy.contest.passed(false, copy.now(1_000));
-    let mut at = 4_000;
-    while at < 121_000 {
-        copy.renew(at, at);
-        if at % 40_000 == 0 {
-            let now = copy.now(at);
-            if copy.contest.begin(Lane::Key, now).is_some() || copy.contest.view().is_some() {
-                let seen = view(400, "c", &["s", "s", "t", "t", "u", "u"]);
-                copy.contest.ended(Lane::Key, Answer::Key(seen), now);
-            }
-        }
-        at += 4_000;
-    }
-    copy.contest.look(copy.now(121_000));
+    let mut copy = blind();
     copy.contest.passed(false, copy.now(122_000));
     assert!(copy.contest.rests(copy.now(420_999)));
     assert!(!copy.contest.rests(copy.now(421_000)));

@@ -289,9 +289,8 @@ fn a_copy_whose_passes_see_nothing_leaves_the_lock_to_others() {
     }
 }
 
-/// One that has given the lock up at 130 s because it sees nothing, with another session `t` since then, which was renewed
-/// until 427 s; the key is free.
-fn blind(until: u64) -> Copy {
+/// A holder of `s` whose passes see nothing since 10 s, and that has renewed it until then.
+fn without_sight(until: u64) -> Copy {
     let mut copy = Copy::holding();
     copy.renew(4_000, 8_000);
     copy.passed(false, 10_000);
@@ -299,7 +298,14 @@ fn blind(until: u64) -> Copy {
     copy.looks(50_000);
     copy.renew(52_000, 88_000);
     copy.looks(90_000);
-    copy.renew(92_000, 128_000);
+    copy.renew(92_000, until);
+    copy
+}
+
+/// One that has given the lock up at 130 s because it sees nothing, with another session `t` since then, which was renewed
+/// until 427 s; the key is free.
+fn blind(until: u64) -> Copy {
+    let mut copy = without_sight(128_000);
     copy.passed(false, 130_000);
     assert!(copy.contest.waits_in_vain(copy.now(130_000)));
     copy.contest.dropped(Lane::Key);
@@ -346,14 +352,7 @@ fn who_sees_again_competes_at_once_and_who_has_no_pass_after_five_minutes() {
 /// A holder of `s` without sight since 10 s, which could not renew from 118 s on and lost the lock by that; its session lives
 /// on and is renewed again at 131 s, when the key is looked at.
 fn blind_and_unheard() -> Copy {
-    let mut copy = Copy::holding();
-    copy.renew(4_000, 8_000);
-    copy.passed(false, 10_000);
-    copy.renew(12_000, 48_000);
-    copy.looks(50_000);
-    copy.renew(52_000, 88_000);
-    copy.looks(90_000);
-    copy.renew(92_000, 116_000);
+    let mut copy = without_sight(116_000);
     let renew = Call::Renew("s".into());
     copy.call(Lane::Session, 120_000, &renew, Answer::Failed);
     copy.contest.look(copy.now(127_000));

@@ -64,6 +64,16 @@ impl FleetName {
         FleetParts::only(app, group).into()
     }
 
+    /// What comes before every fleet of an app in the order of names, and after those of the apps before it.
+    #[must_use]
+    pub fn before_all_of(app: impl Into<Arc<str>>) -> Self {
+        let parts = FleetParts {
+            is_only: false,
+            ..FleetParts::only(app, "")
+        };
+        parts.into()
+    }
+
     /// One of the regions of what this names.
     #[must_use]
     pub fn of_region(&self, region: &str) -> Self {

@@ -16,7 +16,7 @@ use crate::{
     lock::Role,
     peers::Others,
     report::PassReport,
-    scaling::{FleetName, FleetParts, TargetExpressions},
+    scaling::{FleetName, TargetExpressions},
     shown,
 };
 
@@ -271,10 +271,7 @@ fn of_app<'board>(
     app: &str,
 ) -> impl Iterator<Item = Arc<Mutex<Fleet>>> + use<'board> {
     let app: Arc<str> = app.into();
-    let first = FleetName::from(FleetParts {
-        is_only: false,
-        ..FleetParts::only(Arc::clone(&app), "")
-    });
+    let first = FleetName::before_all_of(Arc::clone(&app));
     board
         .fleets
         .range(first..)

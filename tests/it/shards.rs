@@ -413,22 +413,20 @@ async fn copies_that_have_lost_fly_and_consul_go_on_when_both_are_back() {
         let shop = Shop::running(2, 4, 8).await;
         shop.until_held(&[2, 2]).await;
         pass(30).await;
-        let cut_off = |is_cut: bool| {
+        let cut_off = |fly: bool, consul: bool| {
             for cuts in &shop.cuts {
-                cuts.fly.store(is_cut, Ordering::Relaxed);
-                cuts.consul.store(is_cut && with_consul, Ordering::Relaxed);
+                cuts.fly.store(fly, Ordering::Relaxed);
+                cuts.consul.store(consul, Ordering::Relaxed);
             }
         };
-        for cuts in &shop.cuts {
-            cuts.fly.store(true, Ordering::Relaxed);
-        }
+        cut_off(true, false);
         // A pass of each fails first.
         pass(30).await;
-        cut_off(true);
+        cut_off(true, with_consul);
         // Either loses all shards: for Consul, or for what its passes see.
         pass(if with_consul { 120 } else { 140 }).await;
         assert_eq!(shop.held(), [0, 0], "{with_consul}");
-        cut_off(false);
+        cut_off(false, false);
         let took = shop.until_held(&[2, 2]).await;
         assert!(took < 420 * SECOND, "{with_consul}: {took:?}");
     }

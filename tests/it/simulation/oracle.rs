@@ -921,8 +921,7 @@ impl Oracle {
                 .made_by
                 .is_some_and(|ordinal| wire.passes[wire.exchanges[ordinal].pass].life == this.life);
             let was_seen = Self::last_sight(wire, pass, id).is_some();
-            let questions = self.questions.get(id).into_iter().flatten();
-            let questions = questions.map(|ordinal| &wire.exchanges[*ordinal]);
+            let questions = self.questions_about(wire, id);
             // A wait that found nothing is followed by the destroy.
             let writes = self.writes_to(wire, id);
             let writes = writes.filter(|write| write.operation != Operation::Wait);
@@ -1533,6 +1532,16 @@ impl Oracle {
         ordinals.map(|ordinal| &wire.exchanges[*ordinal])
     }
 
+    /// What was asked of a machine by its id, in order.
+    fn questions_about<'wire>(
+        &self,
+        wire: &'wire Wire,
+        machine: &Arc<str>,
+    ) -> impl DoubleEndedIterator<Item = &'wire Exchange> {
+        let ordinals = self.questions.get(machine).into_iter().flatten();
+        ordinals.map(|ordinal| &wire.exchanges[*ordinal])
+    }
+
     /// Whether one of our destroys had taken a machine by then, a write to it or a question about it was told that it is
     /// gone, or a list has shown it on its way out.
     pub(super) fn is_gone(&self, wire: &Wire, machine: &Arc<str>, by: Duration) -> bool {
@@ -1564,9 +1573,8 @@ impl Oracle {
         (by, told_by): (Duration, Duration),
     ) -> bool {
         let was_told = || {
-            let questions = self.questions.get(machine).into_iter().flatten();
             self.writes_to(wire, machine)
-                .chain(questions.map(|ordinal| &wire.exchanges[*ordinal]))
+                .chain(self.questions_about(wire, machine))
                 .any(|told| {
                     matches!(told.ended, Some((at, Ended::Status(404))) if (since..=told_by).contains(&at))
                 })
@@ -1583,18 +1591,15 @@ impl Oracle {
             shown.is_some_and(|(life, at)| *life == self.life && (since..=told_by).contains(at))
         };
         let was_told_leaving = || {
-            let questions = self.questions.get(machine).into_iter().flatten();
-            questions
-                .map(|ordinal| &wire.exchanges[*ordinal])
-                .any(|asked| {
-                    let told = wire.passes[asked.pass].answers.get(machine);
-                    let leaves =
-                        told.is_some_and(|told| matches!(&*told.state, "destroying" | "destroyed"));
-                    let is_then = asked
-                        .ended
-                        .is_some_and(|(at, _)| (since..=told_by).contains(&at));
-                    leaves && is_then
-                })
+            self.questions_about(wire, machine).any(|asked| {
+                let told = wire.passes[asked.pass].answers.get(machine);
+                let leaves =
+                    told.is_some_and(|told| matches!(&*told.state, "destroying" | "destroyed"));
+                let is_then = asked
+                    .ended
+                    .is_some_and(|(at, _)| (since..=told_by).contains(&at));
+                leaves && is_then
+            })
         };
         was_told() || was_accepted() || was_shown_leaving() || was_told_leaving()
     }
@@ -1703,10 +1708,8 @@ impl Oracle {
         self.machines.iter().any(|(id, truth)| {
             let listed = (0..pass).rev().find(|earlier| lists(*earlier, id));
             let known = listed.is_some_and(|listed| wire.passes[listed].life == this.life);
-            let asked =
-                self.questions.get(id).into_iter().flatten().any(|ordinal| {
-                    listed.is_some_and(|listed| wire.exchanges[*ordinal].pass > listed)
-                });
+            let is_later = |asked: &Exchange| listed.is_some_and(|listed| asked.pass > listed);
+            let asked = self.questions_about(wire, id).any(is_later);
             let ours = truth.ours.is_some_and(|at| at < this.start);
             let last = listed.map(|listed| &wire.passes[listed]);
             // A destroy whose answer was lost tells nothing; of an accepted one, and of a write that found it gone, lists may
@@ -1950,15 +1953,12 @@ impl Oracle {
         machine: &Arc<str>,
         started: Duration,
     ) -> bool {
-        let questions = self.questions.get(machine).into_iter().flatten();
-        questions
-            .map(|ordinal| &wire.exchanges[*ordinal])
-            .any(|asked| {
-                let answer = wire.passes[asked.pass].answers.get(machine);
-                asked.pass <= pass
-                    && asked.at >= started + SETTLE
-                    && answer.is_none_or(|told| !told.host_ok)
-            })
+        self.questions_about(wire, machine).any(|asked| {
+            let answer = wire.passes[asked.pass].answers.get(machine);
+            asked.pass <= pass
+                && asked.at >= started + SETTLE
+                && answer.is_none_or(|told| !told.host_ok)
+        })
     }
 
     /// Whether every list of this life has shown a machine on its way up for five minutes: it is then stuck, and counts as
