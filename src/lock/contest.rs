@@ -39,8 +39,23 @@ pub const UNHEARD_LIMIT: Duration = Duration::from_secs(4);
 /// cannot confirm it either, and would keep others from writing without writing anything.
 const UNSEEN_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long the lock is kept that Consul shows as this copy's and that cannot be taken all the same, or given back, or of
+/// which no confirmation succeeds: nobody writes meanwhile.
+const VAIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// With shards: for how long a copy that has left its session to end opens no other, the first time, and twice as long each
+/// further time, up to [`REST`]. Each copy with a session is one that the others leave shards to, and this one has just
+/// failed to take or to see any.
+const APART: Duration = Duration::from_secs(60);
+
+/// How often in a row asking for a free shard must fail to tell more than that a call can fail.
+const FAILURES_THAT_TELL: u32 = 3;
+
 /// How long passes may fail to see Fly's machines, at least, before the lock is left to a copy that sees them.
 pub const BLIND_LIMIT: Duration = Duration::from_secs(120);
+
+/// With shards: how long a copy that has lost the last one remembers that its passes saw nothing.
+const SIGHT_MEMORY: Duration = Duration::from_secs(60);
 
 /// For how long a copy that has given the lock up because it sees nothing does not compete, unless it sees again.
 const REST: Duration = Duration::from_secs(5 * 60);
@@ -259,6 +274,10 @@ pub enum Change {
     Lost(Loss),
     /// Another copy holds it, which says this of itself.
     Behind(String),
+    /// It holds nothing, and leaves its session to end by itself.
+    Left(Loss),
+    /// The copy behind which this one stood holds it no longer, and no other does.
+    Free,
     /// This copy holds a shard.
     AcquiredShard(usize),
     /// It gives a shard back.
@@ -284,6 +303,8 @@ pub enum Loss {
     Taken,
     /// The key could not be read for too long.
     Unseen,
+    /// What Consul shows as this copy's could not be taken, given back or confirmed for too long.
+    InVain,
     /// No pass has seen Fly's machines for too long: another copy may.
     Blind,
 }
@@ -292,6 +313,8 @@ pub enum Loss {
 #[derive(Debug, Clone)]
 pub struct Contest {
     session: Option<Session>,
+    /// The last session that this copy had before: it may keep the lock for a while, but no other copy does.
+    left: Option<String>,
     node_is_known: bool,
     /// What the key showed last, unless that is old.
     view: Option<KeyView>,
@@ -310,6 +333,10 @@ pub struct Contest {
     in_flight: [Option<(Call, Now)>; Lane::ALL.len()],
     /// Before when no call of the session's lane begins.
     session_after: Instant,
+    /// With shards: before when no session is opened, although Consul would.
+    apart_until: Instant,
+    /// How many sessions this copy has left in a row without having taken anything in between.
+    fruitless: u32,
     /// Before when the key is not looked at.
     look_after: Instant,
     session_failures: u32,
@@ -330,6 +357,8 @@ struct Sight {
     limit: Duration,
     /// Since when they do not.
     lost: Option<Instant>,
+    /// With shards: since when none is held.
+    bare: Option<Instant>,
     /// Until when this copy does not compete because of that.
     rests_until: Option<Instant>,
 }
@@ -337,6 +366,19 @@ struct Sight {
 impl Sight {
     fn is_over_at(&self) -> Option<Instant> {
         self.lost.map(|since| since + self.limit)
+    }
+
+    /// Without a shard a copy has no apps, and without these no pass that would ever say that it sees again. What one tells
+    /// that has ended late is not kept either. But who is soon to have its shards again has not seen anything meanwhile.
+    fn forget_where_nothing_is_held(&mut self, holds_any: bool, now: Now) {
+        if holds_any {
+            self.bare = None;
+            return;
+        }
+        let since = *self.bare.get_or_insert(now.monotonic);
+        if now.monotonic.saturating_duration_since(since) >= SIGHT_MEMORY {
+            self.lost = None;
+        }
     }
 
     /// Whether this copy may compete.
@@ -369,12 +411,24 @@ struct Session {
     renewed: Now,
     /// When the key was last read, or else when it was opened.
     seen: Instant,
+    /// Since when the key shows something as this session's that is not held, or asking for a shard that is free comes to
+    /// nothing, and nothing was taken either.
+    untaken: Option<Instant>,
+    /// That confirmations fail.
+    unconfirmed: Option<Unconfirmed>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     term: Term,
     lock: LockIdentity,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Unconfirmed {
+    since: Instant,
+    /// When the next one is due, whether or not a pass asks for it.
+    again: Instant,
 }
 
 /// A confirmation under way.
@@ -412,6 +466,7 @@ impl Contest {
         };
         Self {
             session: None,
+            left: None,
             node_is_known: false,
             view: None,
             stakes: vec![stake; shards],
@@ -423,6 +478,8 @@ impl Contest {
             confirmed: (0, Vec::new()),
             in_flight: [const { None }; Lane::ALL.len()],
             session_after: now.monotonic,
+            apart_until: now.monotonic,
+            fruitless: 0,
             look_after: now.monotonic,
             session_failures: 0,
             key_failures: 0,
@@ -433,6 +490,7 @@ impl Contest {
             sight: Sight {
                 limit: BLIND_LIMIT,
                 lost: None,
+                bare: None,
                 rests_until: None,
             },
         }
@@ -455,6 +513,7 @@ impl Contest {
     /// to others.
     pub fn passed(&mut self, has_seen: bool, now: Now) {
         if has_seen && self.sight.rests_until.take().is_some() && self.split.is_some() {
+            self.apart_until = now.monotonic;
             self.session_after = now.monotonic;
         }
         self.listed(has_seen, now);
@@ -498,7 +557,8 @@ impl Contest {
         let session = self.session.as_ref()?;
         let view = self.view.as_ref()?;
         let entry = view.entry.as_ref()?;
-        view.is_anothers(&session.id).then_some(&*entry.value)
+        let is_anothers = view.is_anothers(&session.id) && view.holder() != self.left.as_deref();
+        is_anothers.then_some(&*entry.value)
     }
 
     /// Which shard is to be given back, as soon as nothing of it is under way and lists have shown all that was done:
@@ -555,27 +615,21 @@ impl Contest {
         if self.holds_any() && self.vouched().is_none_or(|sent| !is_fresh(sent, now)) {
             self.lose(Loss::NotRenewed, now);
         }
-        let is_unseen = |session: &Session| {
-            now.monotonic.saturating_duration_since(session.seen) >= UNSEEN_LIMIT
-        };
-        if self.session.as_ref().is_some_and(is_unseen) {
-            // The session ends where nobody renews it, and the lock is free for a copy that can read.
-            self.drop_session(Loss::Unseen, now);
+        if self.session.as_ref().is_some_and(|it| it.is_unseen(now)) {
+            self.leave_fruitless_session(Loss::Unseen, now);
         }
-        if self.split.is_some() && !self.holds_any() {
-            // Without a shard it has no apps, and without these no pass that would ever say that it sees again. What one
-            // tells that has ended late is not kept either.
-            self.sight.lost = None;
+        if self.session.as_ref().is_some_and(|it| it.is_in_vain(now)) {
+            self.leave_fruitless_session(Loss::InVain, now);
+        }
+        if self.split.is_some() {
+            let holds_any = self.holds_any();
+            self.sight.forget_where_nothing_is_held(holds_any, now);
         }
         if self.blind_at().is_some_and(|over| over <= now.monotonic) {
             self.sight.rests_until = Some(now.monotonic + REST);
             // Without apps there are no passes either, to say so again or otherwise.
             self.sight.lost = None;
-            self.drop_session(Loss::Blind, now);
-            if self.split.is_some() {
-                // Whoever has a session is one of the copies that shards are left to.
-                self.session_after = now.monotonic + REST;
-            }
+            self.leave_session(Loss::Blind, REST, now);
         }
         self.rebalance(now);
     }
@@ -586,12 +640,15 @@ impl Contest {
         self.sight.is_over_at().filter(|_| keeps)
     }
 
-    /// Whether the lock is this session's, though it is not held: an answer was lost, or it was not renewed in time and
+    /// Whether the lock is this session's, or a shard, though it is not held: an answer was lost, or it was not renewed in time and
     /// lives on.
     fn keeps_the_lock(&self) -> bool {
-        let Some(session) = self.session.as_ref().filter(|_| self.split.is_none()) else {
+        let Some(session) = &self.session else {
             return false;
         };
+        if self.split.is_some() {
+            return self.stakes.iter().any(Stake::is_untaken);
+        }
         let shown = self.view.as_ref().and_then(KeyView::holder);
         self.stakes[0].is_given || shown.is_some_and(|holder| holder == session.id)
     }
@@ -612,9 +669,11 @@ impl Contest {
             }
             return;
         }
-        // What is not known now is no reason to wake for.
-        let holds_any = self.stakes.iter().any(|stake| stake.hold.is_some());
-        let view = self.view.as_ref().filter(|_| holds_any);
+        if !self.stakes.iter().any(|stake| stake.hold.is_some()) {
+            split.has_nothing();
+            return;
+        }
+        let view = self.view.as_ref();
         let loads = view.and_then(|view| split.loads(view, &session.id));
         if !split.is_to_give(loads.as_ref(), &session.id, now) {
             return;
@@ -655,8 +714,12 @@ impl Contest {
         let over = self.vouched().filter(|_| self.holds_any());
         let over = over.map(|sent| sent.monotonic + VALIDITY);
         let giving = self.split.as_ref().and_then(|split| {
-            let session = self.session.as_ref()?;
-            split.gives_at(&session.id).or(split.keeps_at())
+            let id = &self.session.as_ref()?.id;
+            // What is not known now is no reason to wake for.
+            let view = self.view.as_ref();
+            let is_known = view.is_some_and(|view| split.loads(view, id).is_some());
+            let gives_at = split.gives_at(id).filter(|_| is_known);
+            gives_at.or(split.keeps_at())
         });
         // What is to be done although a change is waited for.
         let step = self.step(now).filter(|_| !self.is_leaving);
@@ -781,8 +844,12 @@ impl Contest {
         match lane {
             Lane::Session => Some(self.session_after),
             Lane::Confirmation => {
-                let goes_on = self.confirming.is_some() || self.asked > self.begun;
-                goes_on.then_some(now.monotonic)
+                if self.confirming.is_some() || self.asked > self.begun {
+                    return Some(now.monotonic);
+                }
+                let unconfirmed = self.session.as_ref()?.unconfirmed;
+                let unconfirmed = unconfirmed.filter(|_| self.holds_any());
+                unconfirmed.map(|unconfirmed| unconfirmed.again)
             }
             Lane::Key => self.next_at_key(now).map(|(at, _)| at),
             Lane::Common => {
@@ -885,6 +952,8 @@ impl Contest {
     fn confirmation_call(&mut self) -> Option<Call> {
         let id = self.session.as_ref()?.id.clone();
         let confirming = self.confirming.get_or_insert_with(|| {
+            // Who asks from now on asks for the one after this.
+            self.asked = self.asked.max(self.begun + 1);
             self.begun = self.asked;
             Confirming {
                 number: self.begun,
@@ -933,9 +1002,13 @@ impl Contest {
                     id: id.clone(),
                     renewed: sent,
                     seen: sent.monotonic,
+                    untaken: None,
+                    unconfirmed: None,
                 });
                 for stake in &mut self.stakes {
                     stake.released = None;
+                    stake.may_be_ours = false;
+                    stake.failures = 0;
                 }
                 self.forget_key();
             }
@@ -992,8 +1065,29 @@ impl Contest {
     /// Goes on with another session, at once.
     fn drop_session(&mut self, why: Loss, now: Now) {
         self.lose(why, now);
-        self.session = None;
+        self.left = self.session.take().map(|session| session.id);
         self.session_after = now.monotonic;
+    }
+
+    /// Leaves a session of which this copy has made nothing, and stays apart the longer, the more often that happens.
+    fn leave_fruitless_session(&mut self, why: Loss, now: Now) {
+        let doublings = self.fruitless.min(8);
+        self.leave_session(why, APART.saturating_mul(1 << doublings).min(REST), now);
+    }
+
+    /// Leaves the session to end by itself, where nobody renews it: the lock is free then for a copy that can do with it what
+    /// this one could not.
+    fn leave_session(&mut self, why: Loss, apart: Duration, now: Now) {
+        if !self.holds_any() && self.fruitless == 0 {
+            // Of what is held it is told that it is lost.
+            self.changes.push(Change::Left(why));
+        }
+        self.fruitless = self.fruitless.saturating_add(1);
+        self.drop_session(why, now);
+        if self.split.is_some() {
+            self.apart_until = now.monotonic + apart;
+            self.session_after = self.apart_until;
+        }
     }
 
     fn pace_session(&mut self, call: &Call, answer: &Answer, sent: Now, now: Now) {
@@ -1013,10 +1107,8 @@ impl Contest {
             (Call::Renew(_), _) => now.monotonic + PAUSE,
             _ => now.monotonic + pause_after(self.session_failures),
         };
-        if let Some(until) = self.sight.rests_until.filter(|_| self.split.is_some()) {
-            // A call that was under way when the rest began does not end it.
-            self.session_after = self.session_after.max(until);
-        }
+        // A call that was under way when that time began does not end it.
+        self.session_after = self.session_after.max(self.apart_until);
     }
 
     fn key_answered(&mut self, call: &Call, answer: Answer, sent: Now, now: Now) {
@@ -1097,26 +1189,53 @@ impl Contest {
         }
         let mut news = None;
         if self.split.is_none() {
-            let other = view.holder().filter(|holder| *holder != id);
+            let is_own = |holder: &str| holder == id || self.left.as_deref() == Some(holder);
+            let other = view.holder().filter(|holder| !is_own(holder));
             news = other.filter(|other| self.told_of.as_deref() != Some(*other));
         }
         let news = news.map(str::to_owned);
         let value = news.as_ref().and(view.entry.as_ref());
         let value = value.map(|entry| entry.value.clone());
+        let last_term = self.last_term;
         for shard in 0..self.stakes.len() {
             self.saw_stake(shard, &view, &id, now);
         }
+        self.saw_untaken(&view, self.last_term > last_term, now);
+        let is_free = view.holder().is_none();
         self.view = Some(view);
+        if is_free && self.told_of.take().is_some() {
+            self.changes.push(Change::Free);
+        }
         if news.is_some() {
             self.told_of = news;
             self.changes.extend(value.map(Change::Behind));
         }
         if let Some(split) = &mut self.split
             && let Some(view) = &self.view
-            && split.stands_idle(view, &id)
+            && split.stands_idle(view, [Some(&id), self.left.as_ref()])
         {
             self.changes.push(Change::Idle);
         }
+    }
+
+    /// Notes whether something is kept for this session that it does not hold, and whether it has taken something.
+    fn saw_untaken(&mut self, view: &KeyView, has_taken: bool, now: Now) {
+        let is_left_to_it = |(shard, stake): (usize, &Stake)| {
+            // A shard that is free is left to a copy that could do with one, and that cannot ask for it.
+            let is_free = self.split.is_some() && view.holder_of(shard).is_none();
+            stake.is_untaken() || is_free && stake.failures >= FAILURES_THAT_TELL
+        };
+        let is_any = self.stakes.iter().enumerate().any(is_left_to_it);
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        if has_taken {
+            // Of many shards each takes its time.
+            session.untaken = None;
+            session.unconfirmed = None;
+            self.fruitless = 0;
+        }
+        session.untaken = is_any.then(|| session.untaken.unwrap_or(now.monotonic));
     }
 
     fn saw_common(&mut self, view: &KeyView, is_news: bool, now: Now) {
@@ -1179,7 +1298,24 @@ impl Contest {
             _ => {
                 self.confirming = None;
                 self.confirmed = (number, Vec::new());
+                self.failed_to_confirm(now);
             }
+        }
+    }
+
+    /// Another one is made whether or not a pass asks for it, so that time tells what has come of them all.
+    fn failed_to_confirm(&mut self, now: Now) {
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let since = session.unconfirmed.map(|unconfirmed| unconfirmed.since);
+        let since = since.unwrap_or(now.monotonic);
+        session.unconfirmed = Some(Unconfirmed {
+            since,
+            again: now.monotonic + LONGEST_PAUSE,
+        });
+        if now.monotonic.saturating_duration_since(since) >= VAIN_LIMIT {
+            self.leave_fruitless_session(Loss::InVain, now);
         }
     }
 
@@ -1193,7 +1329,10 @@ impl Contest {
             self.lose(Loss::Taken, now);
             return;
         }
-        let Some(session) = &self.session else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        session.unconfirmed = None;
         let has_shards = self.split.is_some();
         let seen = (0..self.stakes.len()).map(|shard| {
             if has_shards {
@@ -1275,6 +1414,24 @@ impl Contest {
             self.begun = self.asked;
             self.confirmed = (self.asked, Vec::new());
         }
+    }
+}
+
+impl Stake {
+    /// Whether it is this session's, as far as is known, without being held.
+    fn is_untaken(&self) -> bool {
+        self.may_be_ours && self.hold.is_none()
+    }
+}
+
+impl Session {
+    fn is_unseen(&self, now: Now) -> bool {
+        now.monotonic.saturating_duration_since(self.seen) >= UNSEEN_LIMIT
+    }
+
+    fn is_in_vain(&self, now: Now) -> bool {
+        let took = |since| now.monotonic.saturating_duration_since(since);
+        self.untaken.is_some_and(|since| took(since) >= VAIN_LIMIT)
     }
 }
 

@@ -357,9 +357,15 @@ impl Keeper {
                 let (reason, words) = (reason_of(why), why.words());
                 self.metrics.lock_changed(reason);
                 self.shared.lost(why);
+                let next = match why {
+                    Loss::Unseen | Loss::InVain | Loss::Blind => {
+                        "its session ends within 45 s, and this copy competes again some minutes later"
+                    }
+                    Loss::NotRenewed | Loss::SessionOver | Loss::Taken => "it competes again",
+                };
                 tracing::warn!(
                     reason = reason.as_str(),
-                    "this copy has lost shard {shard}: {words}; it competes again"
+                    "this copy has lost shard {shard}: {words}; {next}"
                 );
             }
             Change::Gives(shard) => {
@@ -393,6 +399,15 @@ impl Keeper {
                     );
                 }
             }
+            Change::Left(why) => {
+                let words = why.words();
+                tracing::warn!(
+                    "this copy leaves its session, though it does not hold the lock {key}: {words}; what that may have kept from others is free within 45 s"
+                );
+            }
+            Change::Free => tracing::info!(
+                "nobody holds the lock {key} any more: the copy that held it has given it back, or is gone"
+            ),
             Change::Behind(value) => {
                 let who = Account::holder(&value);
                 tracing::info!("standing by: the lock {key} is held by {who}");
@@ -473,7 +488,9 @@ impl Running {
 /// How it is counted that something is held no longer.
 fn reason_of(why: Loss) -> LockChange {
     match why {
-        Loss::NotRenewed | Loss::SessionOver | Loss::Unseen | Loss::Blind => LockChange::Expired,
+        Loss::NotRenewed | Loss::SessionOver | Loss::Unseen | Loss::InVain | Loss::Blind => {
+            LockChange::Expired
+        }
         Loss::Taken => LockChange::Taken,
     }
 }

@@ -96,6 +96,9 @@ impl Loss {
             Self::SessionOver => "Consul has ended its session",
             Self::Taken => "the key is another copy's, or was changed by hand",
             Self::Unseen => "its key could not be read for a minute",
+            Self::InVain => {
+                "what Consul shows as this copy's could not be taken, given back or confirmed for a minute"
+            }
             Self::Blind => "its passes see none of Fly's machines, which those of another copy may",
         }
     }

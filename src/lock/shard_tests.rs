@@ -392,6 +392,42 @@ fn a_copy_that_has_two_more_than_another_gives_one_back_when_all_of_it_is_seen()
 }
 
 #[test]
+fn a_shard_is_given_back_although_waiting_for_a_change_always_fails() {
+    let mut holders = ["s", "s", "s", "t", "t", "u"];
+    let mut copy = Copy::joined(6, &holders);
+    for at in [100, 300, 500] {
+        assert!(copy.takes(at, &mut holders).is_some());
+    }
+    let mut began = None;
+    for at in (1_000..28_000).step_by(100) {
+        if at % 4_000 == 0 {
+            copy.renew(at, at);
+        }
+        let now = copy.now(at);
+        if copy.contest.begin(Lane::Members, now).is_some() {
+            let members = ["s", "t", "u"].map(str::to_owned).to_vec();
+            let members = Answer::Members(members);
+            copy.contest.ended(Lane::Members, members, now);
+        }
+        let answer = match copy.contest.begin(Lane::Key, now) {
+            Some(Call::Await(_)) => Answer::Failed,
+            Some(Call::Read) => Answer::Key(view(20 + at, "c", &holders)),
+            other => {
+                assert_eq!(other, None, "{at}");
+                // What is not known at the moment is nothing to wake for.
+                let wake = copy.contest.wake(now).expect("it renews");
+                assert!(wake > now.monotonic, "{at}");
+                continue;
+            }
+        };
+        copy.contest.ended(Lane::Key, answer, now);
+        began = began.or(copy.contest.giving().map(|_| at));
+    }
+    let began = began.expect("it gives one back");
+    assert!(began < 20_000, "{began}");
+}
+
+#[test]
 fn a_shard_in_which_something_is_never_settled_is_kept_after_two_minutes() {
     let (mut copy, shard) = Copy::giving();
     let mut at = 16_000;
@@ -488,16 +524,205 @@ fn a_copy_that_has_lost_its_shards_competes_whatever_its_last_passes_saw() {
     // One that was under way ends.
     copy.contest.passed(false, copy.now(21_000));
     assert!(!copy.contest.rests(copy.now(22_000)));
+    copy.contest.look(copy.now(80_000));
     assert!(!copy.contest.rests(copy.now(3_600_000)));
+}
+
+#[test]
+fn a_copy_that_has_its_shards_again_soon_has_still_seen_nothing() {
+    // How long it had none, and whether it gives them up two minutes after it saw the machines last.
+    for (gap, is_blind) in [(20_000, true), (70_000, false)] {
+        let mut copy = Copy::holding().0;
+        copy.contest.passed(false, copy.now(1_000));
+        copy.renew(4_000, 8_000);
+        copy.call(
+            Lane::Session,
+            12_000,
+            &Call::Renew("s".into()),
+            Answer::Gone,
+        );
+        assert!(copy.held(12_000).is_empty());
+        copy.contest.dropped(Lane::Key);
+        copy.contest.look(copy.now(12_100));
+        let at = 12_100 + gap;
+        copy.contest.look(copy.now(at - 100));
+        let taken = Answer::Key(view(400, "c", &["", "t", "t", "t", "u", "u"]));
+        let opened = Answer::Opened("s".into());
+        copy.call(Lane::Session, at, &Call::Open, opened);
+        copy.call(Lane::Key, at, &Call::Read, taken);
+        copy.call(Lane::Common, at, &Call::Renew("c".into()), Answer::Yes);
+        let mut holders = ["", "t", "t", "t", "u", "u"];
+        assert_eq!(copy.takes(at + 100, &mut holders), Some(0));
+        assert_eq!(copy.held(at + 200), [0]);
+        copy.contest.take_changes();
+        copy.contest.passed(false, copy.now(at + 2_000));
+        let mut last = at + 4_000;
+        while last < 121_000 {
+            copy.renew(last, last);
+            let now = copy.now(last);
+            if copy.contest.begin(Lane::Key, now).is_some() {
+                let seen = view(500, "c", &["s", "t", "t", "t", "u", "u"]);
+                copy.contest.ended(Lane::Key, Answer::Key(seen), now);
+            }
+            last += 4_000;
+        }
+        copy.contest.look(copy.now(121_000));
+        assert_eq!(copy.held(121_000).is_empty(), is_blind, "{gap}");
+    }
+}
+
+#[test]
+fn a_blind_copy_gives_up_the_shards_that_are_only_kept_from_others() {
+    let (mut copy, _) = Copy::holding();
+    copy.contest.passed(false, copy.now(1_000));
+    let seen = || Answer::Key(view(400, "c", &["s", "s", "t", "t", "u", "u"]));
+    for at in (4_000..=104_000).step_by(4_000) {
+        copy.renew(at, at);
+        let now = copy.now(at);
+        if copy.contest.begin(Lane::Key, now).is_some() || at % 40_000 == 0 {
+            copy.contest.ended(Lane::Key, seen(), now);
+        }
+    }
+    let now = copy.now(115_000);
+    copy.contest.look(now);
+    assert!(copy.held(115_000).is_empty());
+    copy.contest.take_changes();
+    copy.contest.dropped(Lane::Key);
+    copy.call(Lane::Key, 115_000, &Call::Read, seen());
+    copy.contest.look(copy.now(120_999));
+    assert_eq!(copy.contest.take_changes(), []);
+    copy.contest.look(copy.now(121_000));
+    let left = [Change::Left(Loss::Blind)];
+    assert_eq!(copy.contest.take_changes(), left);
+    assert!(copy.contest.rests(copy.now(420_999)));
 }
 
 #[test]
 fn a_pass_that_ends_after_the_shards_were_given_up_does_not_lengthen_the_rest() {
     let mut copy = blind();
     copy.contest.passed(false, copy.now(122_000));
+    copy.contest.look(copy.now(182_000));
     assert!(copy.contest.rests(copy.now(420_999)));
     assert!(!copy.contest.rests(copy.now(421_000)));
     assert!(!copy.contest.rests(copy.now(900_000)));
+}
+
+/// A copy that left its session to end at `left_at` opens another one only a minute later.
+#[track_caller]
+fn stays_apart(copy: &mut Copy, left_at: u64) {
+    for at in [left_at, left_at + 59_999] {
+        let now = copy.now(at);
+        assert_eq!(copy.contest.begin(Lane::Session, now), None, "{at}");
+    }
+    copy.expect(Lane::Session, left_at + 60_000, &Call::Open);
+}
+
+#[test]
+fn a_shard_that_cannot_be_taken_though_it_is_this_copys_is_left_to_others() {
+    let holders = ["s", "t", "u"];
+    let mut copy = Copy::joined(3, &holders);
+    let mut tries = 0;
+    for at in (100..60_000).step_by(100) {
+        if at % 4_000 == 0 {
+            copy.renew(at, at);
+        }
+        let now = copy.now(at);
+        if copy.contest.waits_in_vain(now) {
+            copy.contest.dropped(Lane::Key);
+        }
+        let answer = match copy.contest.begin(Lane::Key, now) {
+            Some(Call::AcquireShard(0, _)) => Answer::Failed,
+            Some(Call::Read) => Answer::Key(view(10, "c", &holders)),
+            Some(Call::Await(_)) | None => continue,
+            other => panic!("at {at} {other:?}"),
+        };
+        tries += usize::from(answer == Answer::Failed);
+        copy.contest.ended(Lane::Key, answer, now);
+    }
+    assert!(tries > 10, "{tries}");
+    stays_apart(&mut copy, 60_000);
+    let left = [Change::Left(Loss::InVain)];
+    assert_eq!(copy.contest.take_changes(), left);
+}
+
+/// Opens a session at `at` and finds a shard that others have given back for it, but cannot ask for it.
+fn asks_in_vain(copy: &mut Copy, at: u64) {
+    let holders = ["", "t", "u"];
+    copy.contest
+        .ended(Lane::Session, Answer::Opened("s".into()), copy.now(at));
+    let mut tries = 0;
+    for at in (at..at + 80_000).step_by(100) {
+        let now = copy.now(at);
+        for lane in [Lane::Session, Lane::Common] {
+            match copy.contest.begin(lane, now) {
+                Some(Call::Renew(_)) => copy.contest.ended(lane, Answer::Yes, now),
+                other => assert_eq!(other, None, "{at}"),
+            }
+        }
+        if copy.contest.waits_in_vain(now) {
+            copy.contest.dropped(Lane::Key);
+        }
+        let answer = match copy.contest.begin(Lane::Key, now) {
+            Some(Call::AcquireShard(0, _)) => Answer::Failed,
+            Some(Call::Read) => Answer::Key(view(10, "c", &holders)),
+            Some(Call::Await(_)) | None => continue,
+            other => panic!("at {at} {other:?}"),
+        };
+        tries += usize::from(answer == Answer::Failed);
+        copy.contest.ended(Lane::Key, answer, now);
+    }
+    assert!((10..20).contains(&tries), "{tries}");
+}
+
+#[test]
+fn a_copy_that_cannot_ask_for_shards_stays_apart_longer_and_longer() {
+    let mut copy = Copy::joined(3, &["t", "t", "u"]);
+    copy.renew(4_000, 8_000);
+    copy.call(
+        Lane::Session,
+        12_000,
+        &Call::Renew("s".into()),
+        Answer::Gone,
+    );
+    copy.expect(Lane::Session, 13_000, &Call::Open);
+    let mut at = 13_000;
+    for apart in [60_000, 120_000, 240_000, 300_000, 300_000] {
+        asks_in_vain(&mut copy, at);
+        // The third time that asking fails is at 4 s.
+        let mut opens = at + 80_000;
+        while copy.contest.begin(Lane::Session, copy.now(opens)).is_none() {
+            opens += 100;
+        }
+        let took = opens - at;
+        assert!((60_000..70_000).contains(&(took - apart)), "{took}");
+        at = opens;
+    }
+}
+
+#[test]
+fn shards_that_are_this_copys_are_left_to_others_where_it_cannot_renew_what_all_hold() {
+    let (mut copy, _) = Copy::holding();
+    let renew = |copy: &mut Copy, from: u64, until: u64| {
+        for at in (from..=until).step_by(4_000) {
+            copy.call(Lane::Session, at, &Call::Renew("s".into()), Answer::Yes);
+            copy.call(Lane::Common, at, &Call::Renew("c".into()), Answer::Failed);
+        }
+    };
+    renew(&mut copy, 4_000, 8_000);
+    let now = copy.now(10_000);
+    copy.contest.look(now);
+    assert!(copy.held(10_000).is_empty());
+    let seen = || Answer::Key(view(400, "c", &["s", "s", "t", "t", "u", "u"]));
+    copy.call(Lane::Key, 10_000, &Call::Read, seen());
+    copy.expect(Lane::Key, 10_100, &Call::Await(400));
+    renew(&mut copy, 12_000, 28_000);
+    let now = copy.now(30_000);
+    copy.contest.ended(Lane::Key, seen(), now);
+    renew(&mut copy, 32_000, 68_000);
+    copy.contest.take_changes();
+    stays_apart(&mut copy, 70_000);
+    let left = [Change::Left(Loss::InVain)];
+    assert_eq!(copy.contest.take_changes(), left);
 }
 
 #[test]

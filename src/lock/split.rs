@@ -29,6 +29,9 @@ const LIST_SOON: Duration = Duration::from_secs(3);
 /// The same while a shard stays free.
 const FREE_LIST_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long shards that were seen to be divided unevenly are taken to be so still, where nothing is seen.
+const UNEVEN_MEMORY: Duration = Duration::from_secs(10);
+
 /// What concerns all shards of a copy.
 #[derive(Debug, Clone)]
 pub(super) struct Split {
@@ -49,8 +52,8 @@ pub(super) struct Split {
     list_failures: u32,
     /// Since when each shard is free.
     free_since: Vec<Option<Instant>>,
-    /// Since when another copy could do with a shard of this one.
-    uneven_since: Option<Instant>,
+    /// That another copy could do with a shard of this one.
+    uneven: Option<Uneven>,
     giving: Option<Giving>,
     give_after: Instant,
     /// Behind which session that stands by is told already.
@@ -63,6 +66,13 @@ struct CommonSession {
     id: String,
     /// When this copy sent its last renewal that succeeded.
     renewed: Option<Now>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Uneven {
+    since: Instant,
+    /// When that was last seen.
+    seen: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +97,7 @@ impl Split {
             list_after: begun,
             list_failures: 0,
             free_since: vec![None; shards],
-            uneven_since: None,
+            uneven: None,
             giving: None,
             give_after: begun,
             told_of: None,
@@ -314,7 +324,7 @@ impl Split {
     }
 
     pub(super) fn give(&mut self, shard: usize, now: Now) {
-        self.uneven_since = None;
+        self.uneven = None;
         self.giving = Some(Giving {
             shard,
             since: now.monotonic,
@@ -330,27 +340,44 @@ impl Split {
         }
     }
 
-    /// Whether one is to be given back now, where the shards are divided so.
+    /// Whether one is to be given back now, where the shards are divided so; `None`: nobody knows at the moment.
     pub(super) fn is_to_give(&mut self, loads: Option<&Loads>, session: &str, now: Now) -> bool {
-        if self.lock.is_none() || !loads.is_some_and(Loads::is_uneven) {
-            self.uneven_since = None;
+        let Some(loads) = loads else { return false };
+        if self.lock.is_none() || !loads.is_uneven() {
+            self.uneven = None;
             return false;
         }
-        self.uneven_since.get_or_insert(now.monotonic);
-        self.gives_at(session).is_some_and(|at| at <= now.monotonic)
+        let now = now.monotonic;
+        // Where waiting for a change fails, the keys are known for a moment at each look alone.
+        let was_seen = |uneven: &Uneven| now.saturating_duration_since(uneven.seen) < UNEVEN_MEMORY;
+        let since = self.uneven.filter(was_seen).map(|uneven| uneven.since);
+        self.uneven = Some(Uneven {
+            since: since.unwrap_or(now),
+            seen: now,
+        });
+        self.gives_at(session).is_some_and(|at| at <= now)
+    }
+
+    /// There is nothing to give.
+    pub(super) fn has_nothing(&mut self) {
+        self.uneven = None;
     }
 
     /// When the next one is to be given back.
     pub(super) fn gives_at(&self, session: &str) -> Option<Instant> {
-        let since = self.uneven_since.filter(|_| self.giving.is_none())?;
-        Some(self.give_after.max(since + balance::pause_of(session)))
+        let uneven = self.uneven.filter(|_| self.giving.is_none())?;
+        Some(
+            self.give_after
+                .max(uneven.since + balance::pause_of(session)),
+        )
     }
 
-    /// Whether other copies hold all shards, and that is not told yet.
-    pub(super) fn stands_idle(&mut self, view: &KeyView, session: &str) -> bool {
+    /// Whether other copies hold all shards, and that is not told yet; `own` are this copy's sessions.
+    pub(super) fn stands_idle(&mut self, view: &KeyView, own: [Option<&String>; 2]) -> bool {
+        let is_own = |holder: &str| own.iter().flatten().any(|own| *own == holder);
         let mut holders = (0..self.free_since.len()).map(|shard| view.holder_of(shard));
         let is_idle = self.lock.is_some()
-            && holders.all(|holder| holder.is_some_and(|holder| holder != session));
+            && holders.all(|holder| holder.is_some_and(|holder| !is_own(holder)));
         let was_told = std::mem::replace(&mut self.told_idle, is_idle);
         is_idle && !was_told
     }

@@ -375,7 +375,8 @@ fn a_lock_that_is_only_kept_from_others_is_given_up_too_where_passes_see_nothing
     copy.call(Lane::Key, 131_000, &Call::Read, own);
     // It renews no longer what it cannot use.
     copy.expect(Lane::Session, 132_000, &Call::Open);
-    assert_eq!(copy.contest.take_changes(), []);
+    let left = [Change::Left(Loss::Blind)];
+    assert_eq!(copy.contest.take_changes(), left);
 }
 
 #[test]
@@ -386,6 +387,118 @@ fn a_session_whose_key_cannot_be_read_is_left_to_end_though_nothing_is_held() {
     copy.call(Lane::Key, 0, &Call::Read, Answer::Failed);
     copy.renew(4_000, 56_000);
     copy.expect(Lane::Session, 60_000, &Call::Open);
+}
+
+#[test]
+fn a_lock_that_cannot_be_taken_though_it_is_this_copys_is_left_to_others() {
+    let mut copy = Copy::new();
+    copy.call(Lane::Session, 0, &Call::Register, Answer::Yes);
+    copy.call(Lane::Session, 0, &Call::Open, Answer::Opened("s".into()));
+    let ours = || Answer::Key(view(12, Some("s"), (7, 1)));
+    copy.call(Lane::Key, 0, &Call::Read, ours());
+    let mut tries = 0;
+    for at in (0..60_000).step_by(100) {
+        copy.renew_if_due(at);
+        let now = copy.now(at);
+        match copy.contest.begin(Lane::Key, now) {
+            Some(Call::Acquire(_)) => {
+                tries += 1;
+                copy.answer(Lane::Key, at, Answer::Failed);
+            }
+            Some(Call::Read) => copy.answer(Lane::Key, at, ours()),
+            other => assert_eq!(other, None, "{at}"),
+        }
+    }
+    assert!(tries > 10, "{tries}");
+    let opened = Answer::Opened("t".into());
+    copy.call(Lane::Session, 60_000, &Call::Open, opened);
+    // It stands behind nobody but itself.
+    copy.call(Lane::Key, 60_100, &Call::Read, ours());
+    assert_eq!(copy.contest.behind(), None);
+    let left = [Change::Left(Loss::InVain)];
+    assert_eq!(copy.contest.take_changes(), left);
+}
+
+impl Copy {
+    /// A pass asks for a confirmation, and taking the lock again is answered so.
+    fn confirms(&mut self, at: u64, answer: Answer) -> Confirmation {
+        let now = self.now(at);
+        let number = self.contest.ask(now).expect("it holds the lock");
+        self.call(Lane::Confirmation, at, &Call::Renew(s()), Answer::Yes);
+        self.call(Lane::Confirmation, at, &Call::Acquire(s()), answer);
+        if self.contest.confirmation(number) == Confirmation::Pending {
+            let ours = Answer::Key(view(10, Some("s"), (7, 1)));
+            self.call(Lane::Confirmation, at, &Call::Read, ours);
+        }
+        self.contest.confirmation(number)
+    }
+}
+
+#[test]
+fn a_lock_of_which_no_confirmation_succeeds_for_a_minute_is_left_to_others() {
+    for confirmed_at in [None, Some(48_000)] {
+        let mut copy = Copy::holding();
+        for at in (1_000..=68_000).step_by(1_000) {
+            copy.renew_if_due(at);
+            if at % 20_000 == 10_000 {
+                copy.looks(at);
+            }
+            if at % 20_000 == 8_000 {
+                let is_confirmed = confirmed_at == Some(at);
+                let answer = if is_confirmed {
+                    Answer::Yes
+                } else {
+                    Answer::Failed
+                };
+                let told = copy.confirms(at, answer);
+                assert_eq!(told != Confirmation::Unconfirmed, is_confirmed, "{at}");
+            }
+        }
+        let is_held = confirmed_at.is_some();
+        assert_eq!(copy.is_good(68_000), is_held, "{confirmed_at:?}");
+        let lost: &[Change] = &[Change::Lost(Loss::InVain)];
+        let expected = if is_held { &[] } else { lost };
+        assert_eq!(copy.contest.take_changes(), expected, "{confirmed_at:?}");
+    }
+}
+
+#[test]
+fn a_confirmation_that_fails_once_is_made_again_without_being_asked_for_and_is_forgotten() {
+    let mut copy = Copy::holding();
+    copy.renew_if_due(4_000);
+    assert_eq!(
+        copy.confirms(5_000, Answer::Failed),
+        Confirmation::Unconfirmed
+    );
+    copy.expect_none(Lane::Confirmation, 9_999);
+    let now = copy.now(9_999);
+    copy.renew_if_due(9_999);
+    let due = copy.now(10_000).monotonic;
+    assert_eq!(copy.contest.wake(now), Some(due));
+    copy.call(Lane::Confirmation, 10_000, &Call::Renew(s()), Answer::Yes);
+    copy.call(Lane::Confirmation, 10_000, &Call::Acquire(s()), Answer::Yes);
+    // Who asks meanwhile is told by the next.
+    let now = copy.now(10_000);
+    let number = copy.contest.ask(now).expect("it holds the lock");
+    let ours = || Answer::Key(view(10, Some("s"), (7, 1)));
+    copy.call(Lane::Confirmation, 10_000, &Call::Read, ours());
+    assert_eq!(copy.contest.confirmation(number), Confirmation::Pending);
+    assert_eq!(
+        copy.confirms(10_000, Answer::Yes),
+        Confirmation::Held(super::Term::FIRST)
+    );
+    copy.expect_none(Lane::Confirmation, 16_000);
+    for at in (14_000..=80_000).step_by(1_000) {
+        copy.renew_if_due(at);
+        if at % 20_000 == 0 {
+            copy.looks(at);
+        }
+    }
+    assert_eq!(
+        copy.confirms(80_000, Answer::Failed),
+        Confirmation::Unconfirmed
+    );
+    assert!(copy.is_good(80_000));
 }
 
 #[test]
@@ -595,7 +708,7 @@ fn a_standby_takes_the_lock_when_it_is_free_and_tries_each_second_during_a_lock_
     let taken = Answer::Key(view(12, Some("third"), (7, 2)));
     copy.call(Lane::Key, 6_000, &Call::Read, taken);
     let behind = Change::Behind("third".into());
-    assert_eq!(copy.contest.take_changes(), [behind]);
+    assert_eq!(copy.contest.take_changes(), [Change::Free, behind]);
     copy.expect(Lane::Key, 6_100, &Call::Await(12));
     assert!(!copy.is_good(6_100));
 }
@@ -811,8 +924,8 @@ mod random {
     /// When trouble ends.
     const CALM: u64 = 240_000;
 
-    /// When all is over: twice TTL, lock-delay and some calls later.
-    const END: u64 = CALM + 60_000;
+    /// When all is over: a minute for the one that cannot take the lock, twice TTL, lock-delay and some calls later.
+    const END: u64 = CALM + 120_000;
 
     const COPIES: usize = 3;
 
@@ -1023,6 +1136,8 @@ mod random {
         /// What must be between writes of different copies.
         apart: u64,
         by_hand: bool,
+        /// Who can neither take nor confirm the lock when trouble has ended, though all else succeeds.
+        hobbled: Option<usize>,
         tally: Tally,
     }
 
@@ -1063,6 +1178,7 @@ mod random {
                 destroyed: false,
                 apart,
                 by_hand: chance.once_in(5),
+                hobbled: chance.once_in(4).then_some(0),
                 chance,
                 tally: Tally::default(),
             }
@@ -1097,9 +1213,15 @@ mod random {
                 let sent = &mut self.sent[index];
                 if sent.arrives <= at && sent.answer.is_none() {
                     let arrived = *sent.arrived.get_or_insert(at);
-                    let answer = self
-                        .consul
-                        .take(&sent.call, at - arrived, at, &mut self.chance);
+                    let hobbled = self.hobbled.filter(|_| at >= CALM);
+                    let is_refused = matches!(sent.call, Call::Acquire(_))
+                        && hobbled.is_some_and(|who| sent.waits.is_some_and(|(by, ..)| by == who));
+                    let answer = if is_refused {
+                        Some(Answer::Failed)
+                    } else {
+                        self.consul
+                            .take(&sent.call, at - arrived, at, &mut self.chance)
+                    };
                     if let Some(answer) = answer {
                         if let Call::Release(id) = &sent.call
                             && answer == Answer::Yes
@@ -1341,7 +1463,13 @@ mod random {
                     "at {at} {holders:?} may write"
                 );
             }
-            assert_eq!(self.holders(END - STEP).len(), 1, "one holds it in the end");
+            let holders = self.holders(END - STEP);
+            assert_eq!(holders.len(), 1, "one holds it in the end");
+            let is_hobbled = |who: &usize| self.hobbled == Some(*who);
+            assert!(
+                !holders.iter().any(is_hobbled),
+                "it is left to one that can"
+            );
             self.tally
         }
     }

@@ -45,6 +45,8 @@ struct Line {
     no_consul: AtomicBool,
     /// Something between ends calls that wait for a change.
     no_waiting: AtomicBool,
+    /// Something between refuses what changes keys, and nothing else.
+    no_key_writes: AtomicBool,
     no_fly: AtomicBool,
 }
 
@@ -68,7 +70,9 @@ impl Transport for Line {
                 .query()
                 .is_some_and(|query| query.contains("index="));
             let is_ended = waits && self.no_waiting.load(Ordering::Relaxed);
-            if is_ended || is_cut.load(Ordering::Relaxed) {
+            let writes_key = path.starts_with("/v1/kv/") && request.method() != Method::GET;
+            let is_refused = writes_key && self.no_key_writes.load(Ordering::Relaxed);
+            if is_ended || is_refused || is_cut.load(Ordering::Relaxed) {
                 return Err(cut());
             }
             if path.contains("/machines") && request.method() != Method::GET {
@@ -114,6 +118,7 @@ impl Copies {
                 writes: Arc::clone(&writes),
                 no_consul: AtomicBool::new(false),
                 no_waiting: AtomicBool::new(false),
+                no_key_writes: AtomicBool::new(false),
                 no_fly: AtomicBool::new(false),
             })
         };
@@ -519,6 +524,23 @@ async fn a_holder_that_cannot_list_the_apps_leaves_the_lock_to_one_that_can() {
     copies.start(1);
     pass(120 + 45 + 30).await;
     assert_eq!(copies.leaders(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_cannot_confirm_the_lock_leaves_it_to_one_that_can() {
+    let logs = Logs::capture();
+    let copies = Copies::running(2, 3.0, &[]).await;
+    pass(60).await;
+    copies.lines[0].no_key_writes.store(true, Ordering::Relaxed);
+    pass(300).await;
+    assert_eq!(copies.leaders(), [0], "nothing is to be done");
+    copies.depth(5.0);
+    // A pass finds that out, and a minute later the session is left to end.
+    pass(15 + 65 + 45 + 15).await;
+    assert_eq!((copies.leaders(), copies.created()), (vec![1], 5));
+    let told = "what Consul shows as this copy's could not be taken, given back or confirmed";
+    assert_eq!(logs.with(told).len(), 1);
+    assert_eq!(copies.changes(0, "expired"), 1);
 }
 
 #[tokio::test(start_paused = true)]
