@@ -16,6 +16,10 @@ const LONGEST_COURTESY: Duration = Duration::from_secs(60);
 /// From one shard that a copy gives back to the next.
 pub(super) const GIVE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The longest such time, where what is given back comes back again and again though the copies are the same: the one for
+/// which it is given back cannot take it.
+pub(super) const LONGEST_GIVE_INTERVAL: Duration = Duration::from_secs(30 * 60);
+
 /// How long a copy leaves a shard alone that it has given back.
 pub(super) const LEFT_ALONE: Duration = Duration::from_secs(10);
 
@@ -62,7 +66,8 @@ pub(super) fn pause_of(session: &str) -> Duration {
 /// How the shards are divided at one moment, as one copy sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Loads {
-    own: usize,
+    /// What this copy has.
+    pub(super) own: usize,
     /// What the copy has that has the fewest.
     least: usize,
     /// The most that each is to have.

@@ -43,13 +43,12 @@ const UNSEEN_LIMIT: Duration = Duration::from_secs(60);
 /// which no confirmation succeeds: nobody writes meanwhile.
 const VAIN_LIMIT: Duration = Duration::from_secs(60);
 
-/// With shards: for how long a copy that has left its session to end opens no other, the first time, and twice as long each
-/// further time, up to [`REST`]. Each copy with a session is one that the others leave shards to, and this one has just
-/// failed to take or to see any.
+/// With shards: for how long a copy that has left its session to end because it could not take what was its own opens no
+/// other. What becomes free with that session would be its again at once; within this time others have it.
 const APART: Duration = Duration::from_secs(60);
 
-/// How often in a row asking for a free shard must fail to tell more than that a call can fail.
-const FAILURES_THAT_TELL: u32 = 3;
+/// For how long it is not told again that a session was left of which nothing was held.
+const TOLD_LEFT: Duration = Duration::from_secs(10 * 60);
 
 /// How long passes may fail to see Fly's machines, at least, before the lock is left to a copy that sees them.
 pub const BLIND_LIMIT: Duration = Duration::from_secs(120);
@@ -335,8 +334,8 @@ pub struct Contest {
     session_after: Instant,
     /// With shards: before when no session is opened, although Consul would.
     apart_until: Instant,
-    /// How many sessions this copy has left in a row without having taken anything in between.
-    fruitless: u32,
+    /// When it was last told that a session was left of which nothing was held.
+    told_left: Option<Instant>,
     /// Before when the key is not looked at.
     look_after: Instant,
     session_failures: u32,
@@ -411,8 +410,7 @@ struct Session {
     renewed: Now,
     /// When the key was last read, or else when it was opened.
     seen: Instant,
-    /// Since when the key shows something as this session's that is not held, or asking for a shard that is free comes to
-    /// nothing, and nothing was taken either.
+    /// Since when the key shows something as this session's that is not held, and nothing was taken either.
     untaken: Option<Instant>,
     /// That confirmations fail.
     unconfirmed: Option<Unconfirmed>,
@@ -436,6 +434,8 @@ struct Unconfirmed {
 struct Confirming {
     number: u64,
     step: Step,
+    /// What was held when the last step began: of what was taken since, its look at the keys tells nothing.
+    last_term: Term,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -479,7 +479,7 @@ impl Contest {
             in_flight: [const { None }; Lane::ALL.len()],
             session_after: now.monotonic,
             apart_until: now.monotonic,
-            fruitless: 0,
+            told_left: None,
             look_after: now.monotonic,
             session_failures: 0,
             key_failures: 0,
@@ -616,10 +616,10 @@ impl Contest {
             self.lose(Loss::NotRenewed, now);
         }
         if self.session.as_ref().is_some_and(|it| it.is_unseen(now)) {
-            self.leave_fruitless_session(Loss::Unseen, now);
+            self.leave_session(Loss::Unseen, Duration::ZERO, now);
         }
-        if self.session.as_ref().is_some_and(|it| it.is_in_vain(now)) {
-            self.leave_fruitless_session(Loss::InVain, now);
+        if self.session.as_ref().is_some_and(|it| it.is_in_vain(now)) && self.keeps_the_most() {
+            self.leave_session(Loss::InVain, APART, now);
         }
         if self.split.is_some() {
             let holds_any = self.holds_any();
@@ -653,18 +653,25 @@ impl Contest {
         self.stakes[0].is_given || shown.is_some_and(|holder| holder == session.id)
     }
 
+    /// Whether this copy does without more by leaving its session than others would by its keeping that.
+    fn keeps_the_most(&self) -> bool {
+        let held = self.stakes.iter().filter(|stake| stake.hold.is_some());
+        let untaken = self.stakes.iter().filter(|stake| stake.is_untaken());
+        untaken.count() >= held.count()
+    }
+
     /// Decides whether a shard is to be given back for another copy to have.
     fn rebalance(&mut self, now: Now) {
         let Some(split) = &mut self.split else { return };
         let Some(session) = &self.session else {
-            split.given(None);
+            split.kept(None);
             return;
         };
         if let Some(shard) = split.giving() {
             if self.stakes[shard].hold.is_none() {
-                split.given(None);
+                split.kept(None);
             } else if split.gives_for_too_long(now) {
-                split.given(Some(now));
+                split.kept(Some(now));
                 self.changes.push(Change::Keeps(shard));
             }
             return;
@@ -681,7 +688,7 @@ impl Contest {
         let order = balance::order(self.stakes.len(), &session.id);
         let mut held = order.into_iter().rev();
         if let Some(shard) = held.find(|shard| self.stakes[*shard].hold.is_some()) {
-            split.give(shard, now);
+            split.give(shard, loads.map_or(0, |loads| loads.own), now);
             self.changes.push(Change::Gives(shard));
         }
     }
@@ -958,8 +965,10 @@ impl Contest {
             Confirming {
                 number: self.begun,
                 step: Step::Renew,
+                last_term: self.last_term,
             }
         });
+        confirming.last_term = self.last_term;
         Some(match confirming.step {
             Step::Renew => Call::Renew(id),
             Step::RenewCommon => Call::Renew(self.split.as_ref()?.session()?.to_owned()),
@@ -1008,7 +1017,6 @@ impl Contest {
                 for stake in &mut self.stakes {
                     stake.released = None;
                     stake.may_be_ours = false;
-                    stake.failures = 0;
                 }
                 self.forget_key();
             }
@@ -1069,20 +1077,15 @@ impl Contest {
         self.session_after = now.monotonic;
     }
 
-    /// Leaves a session of which this copy has made nothing, and stays apart the longer, the more often that happens.
-    fn leave_fruitless_session(&mut self, why: Loss, now: Now) {
-        let doublings = self.fruitless.min(8);
-        self.leave_session(why, APART.saturating_mul(1 << doublings).min(REST), now);
-    }
-
     /// Leaves the session to end by itself, where nobody renews it: the lock is free then for a copy that can do with it what
     /// this one could not.
     fn leave_session(&mut self, why: Loss, apart: Duration, now: Now) {
-        if !self.holds_any() && self.fruitless == 0 {
-            // Of what is held it is told that it is lost.
+        let is_old = |told| now.monotonic.saturating_duration_since(told) >= TOLD_LEFT;
+        // Of what is held it is told that it is lost.
+        if !self.holds_any() && self.told_left.is_none_or(is_old) {
+            self.told_left = Some(now.monotonic);
             self.changes.push(Change::Left(why));
         }
-        self.fruitless = self.fruitless.saturating_add(1);
         self.drop_session(why, now);
         if self.split.is_some() {
             self.apart_until = now.monotonic + apart;
@@ -1148,7 +1151,7 @@ impl Contest {
                     self.changes.push(Change::ReleasedShard(*shard));
                 }
                 if let Some(split) = &mut self.split {
-                    split.given(Some(now));
+                    split.given(now);
                 }
                 self.view = None;
             }
@@ -1200,7 +1203,7 @@ impl Contest {
         for shard in 0..self.stakes.len() {
             self.saw_stake(shard, &view, &id, now);
         }
-        self.saw_untaken(&view, self.last_term > last_term, now);
+        self.saw_untaken(self.last_term > last_term, now);
         let is_free = view.holder().is_none();
         self.view = Some(view);
         if is_free && self.told_of.take().is_some() {
@@ -1219,13 +1222,8 @@ impl Contest {
     }
 
     /// Notes whether something is kept for this session that it does not hold, and whether it has taken something.
-    fn saw_untaken(&mut self, view: &KeyView, has_taken: bool, now: Now) {
-        let is_left_to_it = |(shard, stake): (usize, &Stake)| {
-            // A shard that is free is left to a copy that could do with one, and that cannot ask for it.
-            let is_free = self.split.is_some() && view.holder_of(shard).is_none();
-            stake.is_untaken() || is_free && stake.failures >= FAILURES_THAT_TELL
-        };
-        let is_any = self.stakes.iter().enumerate().any(is_left_to_it);
+    fn saw_untaken(&mut self, has_taken: bool, now: Now) {
+        let is_any = self.stakes.iter().any(Stake::is_untaken);
         let Some(session) = &mut self.session else {
             return;
         };
@@ -1233,7 +1231,6 @@ impl Contest {
             // Of many shards each takes its time.
             session.untaken = None;
             session.unconfirmed = None;
-            self.fruitless = 0;
         }
         session.untaken = is_any.then(|| session.untaken.unwrap_or(now.monotonic));
     }
@@ -1284,7 +1281,9 @@ impl Contest {
         let Some(confirming) = &mut self.confirming else {
             return;
         };
-        let number = confirming.number;
+        let Confirming {
+            number, last_term, ..
+        } = *confirming;
         match (confirming.step, answer) {
             (Step::Renew, Answer::Yes) if self.split.is_some() => {
                 confirming.step = Step::RenewCommon;
@@ -1294,7 +1293,7 @@ impl Contest {
             (Step::Renew, Answer::Yes) => confirming.step = Step::Acquire,
             (Step::Acquire, Answer::Yes) => confirming.step = Step::Read,
             (Step::Acquire, Answer::No) => self.lose(Loss::Taken, now),
-            (Step::Read, Answer::Key(view)) => self.confirm(number, &view, now),
+            (Step::Read, Answer::Key(view)) => self.confirm(number, last_term, &view, now),
             _ => {
                 self.confirming = None;
                 self.confirmed = (number, Vec::new());
@@ -1315,12 +1314,12 @@ impl Contest {
             again: now.monotonic + LONGEST_PAUSE,
         });
         if now.monotonic.saturating_duration_since(since) >= VAIN_LIMIT {
-            self.leave_fruitless_session(Loss::InVain, now);
+            self.leave_session(Loss::InVain, APART, now);
         }
     }
 
     /// What was held and is seen to be held still is confirmed.
-    fn confirm(&mut self, number: u64, view: &KeyView, now: Now) {
+    fn confirm(&mut self, number: u64, last_term: Term, view: &KeyView, now: Now) {
         if self
             .split
             .as_ref()
@@ -1343,7 +1342,8 @@ impl Contest {
         });
         let seen: Vec<_> = seen.collect();
         let is_other = |(stake, seen): (&Stake, &Option<LockIdentity>)| {
-            stake.hold.is_some_and(|hold| *seen != Some(hold.lock))
+            let hold = stake.hold.filter(|hold| hold.term <= last_term);
+            hold.is_some_and(|hold| *seen != Some(hold.lock))
         };
         let pairs = || self.stakes.iter().zip(&seen);
         let lost: Vec<usize> = pairs()

@@ -359,7 +359,7 @@ impl Keeper {
                 self.shared.lost(why);
                 let next = match why {
                     Loss::Unseen | Loss::InVain | Loss::Blind => {
-                        "its session ends within 45 s, and this copy competes again some minutes later"
+                        "its session ends within 45 s, and this copy competes again with another"
                     }
                     Loss::NotRenewed | Loss::SessionOver | Loss::Taken => "it competes again",
                 };

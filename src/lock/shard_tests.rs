@@ -314,6 +314,35 @@ fn a_confirmation_renews_both_sessions_and_tells_of_each_shard_by_itself() {
 }
 
 #[test]
+fn a_look_tells_nothing_of_a_shard_that_was_taken_after_it_began() {
+    let mut holders = ["", "", "t", "t", "u", "u"];
+    let mut copy = Copy::joined(6, &holders);
+    let first = copy.takes(100, &mut holders).expect("it takes one");
+    let before = holders;
+    let now = copy.now(300);
+    let number = copy.contest.ask_for(first, now).expect("it holds it");
+    for id in ["s", "c"] {
+        copy.call(
+            Lane::Confirmation,
+            300,
+            &Call::Renew(id.into()),
+            Answer::Yes,
+        );
+    }
+    copy.expect(Lane::Confirmation, 300, &Call::Read);
+    assert!(copy.takes(400, &mut holders).is_some());
+    assert_eq!(copy.held(500), [0, 1]);
+    copy.contest.take_changes();
+    let seen = Answer::Key(view(20, "c", &before));
+    let now = copy.now(600);
+    copy.contest.ended(Lane::Confirmation, seen, now);
+    let told = copy.contest.confirmation_of(first, number);
+    assert!(matches!(told, Confirmation::Held(_)));
+    assert_eq!(copy.contest.take_changes(), []);
+    assert_eq!(copy.held(600), [0, 1]);
+}
+
+#[test]
 fn who_has_the_fewest_takes_at_once_and_the_others_leave_it_time() {
     // Whose the shards are, and after how many milliseconds the free one is taken.
     let cases: [(&[&'static str], u64); 4] = [
@@ -425,6 +454,58 @@ fn a_shard_is_given_back_although_waiting_for_a_change_always_fails() {
     }
     let began = began.expect("it gives one back");
     assert!(began < 20_000, "{began}");
+}
+
+#[test]
+fn what_is_given_back_and_comes_back_is_given_back_later_and_later() {
+    let (mut copy, shard) = Copy::giving();
+    let mut at = 14_000;
+    let mut apart = Vec::new();
+    let mut holders = ["s", "s", "s", "t", "t", "u"];
+    while apart.len() < 8 {
+        copy.contest.is_quiet(shard);
+        copy.contest.dropped(Lane::Key);
+        let release = Call::ReleaseShard(shard, "s".into());
+        copy.call(Lane::Key, at, &release, Answer::Yes);
+        let given_at = at;
+        holders[shard] = "";
+        // Nobody takes it, and after its courtesy this copy has it again.
+        while copy.contest.giving().is_none() {
+            at += 100;
+            let now = copy.now(at);
+            for lane in [Lane::Session, Lane::Common, Lane::Members] {
+                if let Some(call) = copy.contest.begin(lane, now) {
+                    let answer = match call {
+                        Call::Members => {
+                            let members = ["s", "t", "u"].map(str::to_owned).to_vec();
+                            Answer::Members(members)
+                        }
+                        _ => Answer::Yes,
+                    };
+                    copy.contest.ended(lane, answer, now);
+                }
+            }
+            if copy.contest.waits_in_vain(now) {
+                copy.contest.dropped(Lane::Key);
+            }
+            match copy.contest.begin(Lane::Key, now) {
+                Some(Call::AcquireShard(..)) => {
+                    holders[shard] = "s";
+                    copy.contest.ended(Lane::Key, Answer::Yes, now);
+                }
+                Some(Call::Read | Call::Await(_)) => {
+                    let seen = view(20 + at, "c", &holders);
+                    copy.contest.ended(Lane::Key, Answer::Key(seen), now);
+                }
+                None => {}
+                other => panic!("at {at} {other:?}"),
+            }
+        }
+        assert_eq!(copy.contest.giving(), Some(shard));
+        copy.contest.take_changes();
+        apart.push((at - given_at) / 60_000);
+    }
+    assert_eq!(apart, [1, 2, 4, 8, 16, 30, 30, 30]);
 }
 
 #[test]
@@ -607,7 +688,8 @@ fn a_pass_that_ends_after_the_shards_were_given_up_does_not_lengthen_the_rest() 
     assert!(!copy.contest.rests(copy.now(900_000)));
 }
 
-/// A copy that left its session to end at `left_at` opens another one only a minute later.
+/// A copy that left its session to end at `left_at` because it could not take what was its own opens another one only a minute
+/// later.
 #[track_caller]
 fn stays_apart(copy: &mut Copy, left_at: u64) {
     for at in [left_at, left_at + 59_999] {
@@ -645,58 +727,33 @@ fn a_shard_that_cannot_be_taken_though_it_is_this_copys_is_left_to_others() {
     assert_eq!(copy.contest.take_changes(), left);
 }
 
-/// Opens a session at `at` and finds a shard that others have given back for it, but cannot ask for it.
-fn asks_in_vain(copy: &mut Copy, at: u64) {
-    let holders = ["", "t", "u"];
-    copy.contest
-        .ended(Lane::Session, Answer::Opened("s".into()), copy.now(at));
-    let mut tries = 0;
-    for at in (at..at + 80_000).step_by(100) {
-        let now = copy.now(at);
-        for lane in [Lane::Session, Lane::Common] {
-            match copy.contest.begin(lane, now) {
-                Some(Call::Renew(_)) => copy.contest.ended(lane, Answer::Yes, now),
-                other => assert_eq!(other, None, "{at}"),
-            }
+#[test]
+fn a_shard_that_cannot_be_taken_costs_those_that_are_held_nothing() {
+    let holders = ["s", "s", "s", "t", "t", "u", "u"];
+    let mut copy = Copy::joined(7, &holders);
+    let mut taken = holders;
+    for at in [100, 300] {
+        assert!(copy.takes(at, &mut taken).is_some());
+    }
+    let held = copy.held(500);
+    assert_eq!(held.len(), 2);
+    for at in (600..130_000).step_by(100) {
+        if at % 4_000 == 0 {
+            copy.renew(at, at);
         }
+        let now = copy.now(at);
         if copy.contest.waits_in_vain(now) {
             copy.contest.dropped(Lane::Key);
         }
         let answer = match copy.contest.begin(Lane::Key, now) {
-            Some(Call::AcquireShard(0, _)) => Answer::Failed,
-            Some(Call::Read) => Answer::Key(view(10, "c", &holders)),
+            Some(Call::AcquireShard(..)) => Answer::Failed,
+            Some(Call::Read) => Answer::Key(view(20 + at, "c", &holders)),
             Some(Call::Await(_)) | None => continue,
             other => panic!("at {at} {other:?}"),
         };
-        tries += usize::from(answer == Answer::Failed);
         copy.contest.ended(Lane::Key, answer, now);
     }
-    assert!((10..20).contains(&tries), "{tries}");
-}
-
-#[test]
-fn a_copy_that_cannot_ask_for_shards_stays_apart_longer_and_longer() {
-    let mut copy = Copy::joined(3, &["t", "t", "u"]);
-    copy.renew(4_000, 8_000);
-    copy.call(
-        Lane::Session,
-        12_000,
-        &Call::Renew("s".into()),
-        Answer::Gone,
-    );
-    copy.expect(Lane::Session, 13_000, &Call::Open);
-    let mut at = 13_000;
-    for apart in [60_000, 120_000, 240_000, 300_000, 300_000] {
-        asks_in_vain(&mut copy, at);
-        // The third time that asking fails is at 4 s.
-        let mut opens = at + 80_000;
-        while copy.contest.begin(Lane::Session, copy.now(opens)).is_none() {
-            opens += 100;
-        }
-        let took = opens - at;
-        assert!((60_000..70_000).contains(&(took - apart)), "{took}");
-        at = opens;
-    }
+    assert_eq!(copy.held(129_900), held);
 }
 
 #[test]
@@ -745,8 +802,8 @@ mod random {
 
     const STEP: u64 = 100;
     const CALM: u64 = 300_000;
-    /// Consul's times, and a minute for each shard that may have to change hands.
-    const END: u64 = CALM + 60_000 + 240_000;
+    /// Consul's times, the minute for which a copy stays apart, and a minute for each shard that may have to change hands.
+    const END: u64 = CALM + 60_000 + 60_000 + 240_000;
 
     #[derive(Default)]
     struct Key {

@@ -6,11 +6,14 @@
 //! its own last renewal of it as it does by that of its own session. Nobody ever ends that session or gives the key back; when the
 //! last of these copies is gone it expires, and Consul's lock-delay stands between them and the next.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use super::{
     account::Account,
-    balance::{self, GIVE_INTERVAL, Loads},
+    balance::{self, GIVE_INTERVAL, LONGEST_GIVE_INTERVAL, Loads},
     contest::{
         Answer, Call, KeyView, LockIdentity, PAUSE, RENEWAL_INTERVAL, is_fresh, pause_after,
     },
@@ -56,6 +59,10 @@ pub(super) struct Split {
     uneven: Option<Uneven>,
     giving: Option<Giving>,
     give_after: Instant,
+    /// How many this copy had when one was last to be given back, and which copies there were.
+    gave: Option<(usize, BTreeSet<String>)>,
+    /// How often in a row this copy had no fewer then than the time before, with the same copies.
+    gave_in_vain: u32,
     /// Behind which session that stands by is told already.
     told_of: Option<String>,
     told_idle: bool,
@@ -100,6 +107,8 @@ impl Split {
             uneven: None,
             giving: None,
             give_after: begun,
+            gave: None,
+            gave_in_vain: 0,
             told_of: None,
             told_idle: false,
         }
@@ -323,8 +332,20 @@ impl Split {
         }
     }
 
-    pub(super) fn give(&mut self, shard: usize, now: Now) {
+    /// This shard is to be given back by a copy that has `own`.
+    pub(super) fn give(&mut self, shard: usize, own: usize, now: Now) {
         self.uneven = None;
+        let members: BTreeSet<String> = self.members.iter().flatten().cloned().collect();
+        let is_in_vain = self
+            .gave
+            .as_ref()
+            .is_some_and(|(had, before)| own >= *had && *before == members);
+        self.gave = Some((own, members));
+        self.gave_in_vain = if is_in_vain {
+            self.gave_in_vain.saturating_add(1)
+        } else {
+            0
+        };
         self.giving = Some(Giving {
             shard,
             since: now.monotonic,
@@ -332,12 +353,22 @@ impl Split {
         });
     }
 
-    /// It was given back, then, or there is nothing to give any more.
-    pub(super) fn given(&mut self, at: Option<Now>) {
-        self.giving = None;
+    /// It is kept, then, or there is nothing to give any more: that tells nothing of the other copies.
+    pub(super) fn kept(&mut self, at: Option<Now>) {
+        if self.giving.take().is_some() {
+            self.gave = None;
+        }
         if let Some(at) = at {
             self.give_after = at.monotonic + GIVE_INTERVAL;
         }
+    }
+
+    /// It was given back then.
+    pub(super) fn given(&mut self, at: Now) {
+        self.giving = None;
+        let doublings = self.gave_in_vain.min(8);
+        let interval = GIVE_INTERVAL.saturating_mul(1 << doublings);
+        self.give_after = at.monotonic + interval.min(LONGEST_GIVE_INTERVAL);
     }
 
     /// Whether one is to be given back now, where the shards are divided so; `None`: nobody knows at the moment.
