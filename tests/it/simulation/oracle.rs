@@ -831,10 +831,28 @@ impl Oracle {
                         told.is_some_and(|told| !turns(&told.state))
                     })
         };
+        let told = |id: &Arc<str>| {
+            let now = wire.passes[pass].start;
+            let passes = wire.passes[..=pass].iter().rev();
+            passes
+                .take_while(|pass| pass.start + SETTLE > now && pass.start > view.of)
+                .find_map(|pass| pass.told(id))
+        };
+        let listed: BTreeSet<u64> = machines().filter_map(|(_, seen)| seen.release).collect();
+        let newest = machines()
+            .filter_map(|(id, seen)| told(id).map_or(seen.release, |answer| answer.release));
+        let newest: BTreeSet<u64> = newest.collect();
+        let is_cordoned = |(id, seen): (&Arc<str>, &Seen)| {
+            seen.cordoned && told(id).is_none_or(|answer| answer.cordoned)
+        };
         Signs {
-            releases: machines().filter_map(|(_, seen)| seen.release).collect(),
-            turned: machines()
-                .any(|(id, seen)| seen.cordoned || turns(seen.state.as_str()) && !has_turned(id)),
+            releases: if listed.len() > 1 && newest.len() < 2 {
+                newest
+            } else {
+                listed
+            },
+            turned: machines().any(is_cordoned)
+                || machines().any(|(id, seen)| turns(seen.state.as_str()) && !has_turned(id)),
         }
     }
 
