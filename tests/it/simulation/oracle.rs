@@ -2245,9 +2245,16 @@ impl Oracle {
             .filter_map(|pass| self.most(wire, pass))
             .min();
         if let Some(most) = most {
+            // What is told while it is on its way calls it back no more.
+            let told_by = exchange.at;
             let counted = passes.map(|pass| {
-                let left = self.at_most_counted(wire, pass, Duration::MAX);
-                (left, left.saturating_sub(self.broken_left(wire, pass)))
+                let is_gone =
+                    |id: &Arc<str>| self.is_gone_as_told(wire, id, Duration::MAX, told_by);
+                let left = self.most_without(wire, pass, &is_gone);
+                (
+                    left,
+                    left.saturating_sub(self.broken_left(wire, pass, told_by)),
+                )
             });
             let (left, working) = counted.fold((0, 0), |(left, working), (more, of_those)| {
                 (left.max(more), working.max(of_those))
@@ -2304,14 +2311,14 @@ impl Oracle {
         Ok(())
     }
 
-    /// How many of those that a pass counts serve nobody, as far as they are left.
-    fn broken_left(&self, wire: &Wire, pass: usize) -> usize {
+    /// How many of those that a pass counts serve nobody, as far as they are left by what was told until then.
+    fn broken_left(&self, wire: &Wire, pass: usize, told_by: Duration) -> usize {
         let view = wire.passes[pass].view.as_ref();
         let seen = view.into_iter().flat_map(|view| &view.machines);
         let broken = seen.filter(|(id, seen)| {
             self.counts(wire, pass, id, seen)
                 && Self::is_broken(wire, pass, id, seen)
-                && !self.is_gone(wire, id, Duration::MAX)
+                && !self.is_gone_as_told(wire, id, Duration::MAX, told_by)
         });
         broken.count()
     }
