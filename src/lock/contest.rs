@@ -640,8 +640,8 @@ impl Contest {
         self.sight.is_over_at().filter(|_| keeps)
     }
 
-    /// Whether the lock is this session's, or a shard, though it is not held: an answer was lost, or it was not renewed in time and
-    /// lives on.
+    /// Whether the lock is this session's, or a shard, though it is not held: an answer was lost, or it was not renewed in
+    /// time and lives on.
     fn keeps_the_lock(&self) -> bool {
         let Some(session) = &self.session else {
             return false;
@@ -681,14 +681,16 @@ impl Contest {
             return;
         }
         let view = self.view.as_ref();
-        let loads = view.and_then(|view| split.loads(view, &session.id));
-        if !split.is_to_give(loads.as_ref(), &session.id, now) {
+        let Some(loads) = view.and_then(|view| split.loads(view, &session.id)) else {
+            return;
+        };
+        if !split.is_to_give(&loads, &session.id, now) {
             return;
         }
         let order = balance::order(self.stakes.len(), &session.id);
         let mut held = order.into_iter().rev();
         if let Some(shard) = held.find(|shard| self.stakes[*shard].hold.is_some()) {
-            split.give(shard, loads.map_or(0, |loads| loads.own), now);
+            split.give(shard, loads.own, now);
             self.changes.push(Change::Gives(shard));
         }
     }
@@ -849,7 +851,7 @@ impl Contest {
             return None;
         }
         match lane {
-            Lane::Session => Some(self.session_after),
+            Lane::Session => Some(self.session_after.max(self.apart_until)),
             Lane::Confirmation => {
                 if self.confirming.is_some() || self.asked > self.begun {
                     return Some(now.monotonic);
@@ -1089,7 +1091,6 @@ impl Contest {
         self.drop_session(why, now);
         if self.split.is_some() {
             self.apart_until = now.monotonic + apart;
-            self.session_after = self.apart_until;
         }
     }
 
@@ -1110,8 +1111,6 @@ impl Contest {
             (Call::Renew(_), _) => now.monotonic + PAUSE,
             _ => now.monotonic + pause_after(self.session_failures),
         };
-        // A call that was under way when that time began does not end it.
-        self.session_after = self.session_after.max(self.apart_until);
     }
 
     fn key_answered(&mut self, call: &Call, answer: Answer, sent: Now, now: Now) {
@@ -1463,6 +1462,10 @@ impl KeyView {
 }
 
 pub(super) fn pause_after(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(8);
-    PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+    doubled(PAUSE, failures.saturating_sub(1), LONGEST_PAUSE)
+}
+
+/// A time that has been doubled so often, up to a longest one.
+pub(super) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1 << times.min(8)).min(longest)
 }

@@ -688,6 +688,33 @@ fn a_pass_that_ends_after_the_shards_were_given_up_does_not_lengthen_the_rest() 
     assert!(!copy.contest.rests(copy.now(900_000)));
 }
 
+impl Copy {
+    /// The keys stay as they are, and whatever shard is asked for, asking fails. Which ones were asked for.
+    fn asks_in_vain(&mut self, from: u64, until: u64, holders: &[&str]) -> Vec<usize> {
+        let mut tried = Vec::new();
+        for at in (from..until).step_by(100) {
+            if at % 4_000 == 0 {
+                self.renew(at, at);
+            }
+            let now = self.now(at);
+            if self.contest.waits_in_vain(now) {
+                self.contest.dropped(Lane::Key);
+            }
+            let answer = match self.contest.begin(Lane::Key, now) {
+                Some(Call::AcquireShard(shard, _)) => {
+                    tried.push(shard);
+                    Answer::Failed
+                }
+                Some(Call::Read) => Answer::Key(view(20 + at, "c", holders)),
+                Some(Call::Await(_)) | None => continue,
+                other => panic!("at {at} {other:?}"),
+            };
+            self.contest.ended(Lane::Key, answer, now);
+        }
+        tried
+    }
+}
+
 /// A copy that left its session to end at `left_at` because it could not take what was its own opens another one only a minute
 /// later.
 #[track_caller]
@@ -703,25 +730,9 @@ fn stays_apart(copy: &mut Copy, left_at: u64) {
 fn a_shard_that_cannot_be_taken_though_it_is_this_copys_is_left_to_others() {
     let holders = ["s", "t", "u"];
     let mut copy = Copy::joined(3, &holders);
-    let mut tries = 0;
-    for at in (100..60_000).step_by(100) {
-        if at % 4_000 == 0 {
-            copy.renew(at, at);
-        }
-        let now = copy.now(at);
-        if copy.contest.waits_in_vain(now) {
-            copy.contest.dropped(Lane::Key);
-        }
-        let answer = match copy.contest.begin(Lane::Key, now) {
-            Some(Call::AcquireShard(0, _)) => Answer::Failed,
-            Some(Call::Read) => Answer::Key(view(10, "c", &holders)),
-            Some(Call::Await(_)) | None => continue,
-            other => panic!("at {at} {other:?}"),
-        };
-        tries += usize::from(answer == Answer::Failed);
-        copy.contest.ended(Lane::Key, answer, now);
-    }
-    assert!(tries > 10, "{tries}");
+    let tried = copy.asks_in_vain(100, 60_000, &holders);
+    assert!(tried.len() > 10, "{tried:?}");
+    assert!(tried.iter().all(|shard| *shard == 0), "{tried:?}");
     stays_apart(&mut copy, 60_000);
     let left = [Change::Left(Loss::InVain)];
     assert_eq!(copy.contest.take_changes(), left);
@@ -737,22 +748,7 @@ fn a_shard_that_cannot_be_taken_costs_those_that_are_held_nothing() {
     }
     let held = copy.held(500);
     assert_eq!(held.len(), 2);
-    for at in (600..130_000).step_by(100) {
-        if at % 4_000 == 0 {
-            copy.renew(at, at);
-        }
-        let now = copy.now(at);
-        if copy.contest.waits_in_vain(now) {
-            copy.contest.dropped(Lane::Key);
-        }
-        let answer = match copy.contest.begin(Lane::Key, now) {
-            Some(Call::AcquireShard(..)) => Answer::Failed,
-            Some(Call::Read) => Answer::Key(view(20 + at, "c", &holders)),
-            Some(Call::Await(_)) | None => continue,
-            other => panic!("at {at} {other:?}"),
-        };
-        copy.contest.ended(Lane::Key, answer, now);
-    }
+    copy.asks_in_vain(600, 130_000, &holders);
     assert_eq!(copy.held(129_900), held);
 }
 

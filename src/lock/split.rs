@@ -15,7 +15,8 @@ use super::{
     account::Account,
     balance::{self, GIVE_INTERVAL, LONGEST_GIVE_INTERVAL, Loads},
     contest::{
-        Answer, Call, KeyView, LockIdentity, PAUSE, RENEWAL_INTERVAL, is_fresh, pause_after,
+        Answer, Call, KeyView, LockIdentity, PAUSE, RENEWAL_INTERVAL, doubled, is_fresh,
+        pause_after,
     },
 };
 use crate::scaling::Now;
@@ -366,14 +367,12 @@ impl Split {
     /// It was given back then.
     pub(super) fn given(&mut self, at: Now) {
         self.giving = None;
-        let doublings = self.gave_in_vain.min(8);
-        let interval = GIVE_INTERVAL.saturating_mul(1 << doublings);
-        self.give_after = at.monotonic + interval.min(LONGEST_GIVE_INTERVAL);
+        let interval = doubled(GIVE_INTERVAL, self.gave_in_vain, LONGEST_GIVE_INTERVAL);
+        self.give_after = at.monotonic + interval;
     }
 
-    /// Whether one is to be given back now, where the shards are divided so; `None`: nobody knows at the moment.
-    pub(super) fn is_to_give(&mut self, loads: Option<&Loads>, session: &str, now: Now) -> bool {
-        let Some(loads) = loads else { return false };
+    /// Whether one is to be given back now, where the shards are divided so.
+    pub(super) fn is_to_give(&mut self, loads: &Loads, session: &str, now: Now) -> bool {
         if self.lock.is_none() || !loads.is_uneven() {
             self.uneven = None;
             return false;

@@ -816,28 +816,22 @@ impl Oracle {
         let turns = |state: &str| matches!(state, "updating" | "replacing");
         // What asking for a machine told less than a minute ago is newer than a list from before that; and so is a write to it
         // that was accepted, for it was not on its way then.
+        let now = wire.passes[pass].start;
+        let lately = || {
+            let passes = wire.passes[..=pass].iter().rev();
+            passes.take_while(|pass| pass.start + SETTLE > now && pass.start > view.of)
+        };
         let has_turned = |id: &Arc<str>| {
-            let now = wire.passes[pass].start;
             let accepted = self
                 .writes_to(wire, id)
                 .any(|write| write.accepted() && write.at > view.of && write.at + SETTLE > now);
-            let passes = wire.passes[..=pass].iter().rev();
             accepted
-                || passes
-                    .take_while(|pass| pass.start + SETTLE > now)
-                    .take_while(|pass| pass.start > view.of)
-                    .any(|pass| {
-                        let told = pass.answers.get(id);
-                        told.is_some_and(|told| !turns(&told.state))
-                    })
+                || lately().any(|pass| {
+                    let told = pass.answers.get(id);
+                    told.is_some_and(|told| !turns(&told.state))
+                })
         };
-        let told = |id: &Arc<str>| {
-            let now = wire.passes[pass].start;
-            let passes = wire.passes[..=pass].iter().rev();
-            passes
-                .take_while(|pass| pass.start + SETTLE > now && pass.start > view.of)
-                .find_map(|pass| pass.told(id))
-        };
+        let told = |id: &Arc<str>| lately().find_map(|pass| pass.told(id));
         let listed: BTreeSet<u64> = machines().filter_map(|(_, seen)| seen.release).collect();
         let newest = machines()
             .filter_map(|(id, seen)| told(id).map_or(seen.release, |answer| answer.release));
