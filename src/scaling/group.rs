@@ -277,7 +277,7 @@ impl Part {
         for member in &observed.members {
             let (may_be_cloned, has_mounts) =
                 (may_be_cloned_by_anybody(member), member.machine.has_mounts);
-            if surely_exists(observed, member) && !may_be_going(observed, member) {
+            if surely_exists(observed, member) && !goes_down(member) {
                 part.existing += 1;
                 part.clonable[usize::from(has_mounts)] += u32::from(may_be_cloned);
             }
@@ -291,12 +291,11 @@ impl Part {
     }
 }
 
-/// Whether a machine is on its way down, or was stopped to be destroyed: what becomes of it is its own fleet's business, and
-/// no other fleet can rely on it.
-fn may_be_going(observed: &Observed, member: &Member) -> bool {
-    let rank = member.machine.state.destroy_rank();
-    let is_victim = || observed.lately.stopped_victims.contains(&member.machine.id);
-    rank == Some(DestroyRank::OnItsWayDown) || is_victim()
+/// Whether a machine is on its way down: what becomes of it is its own fleet's business, and no other fleet can rely on it. At
+/// rest it is one that there is, though it was stopped to be destroyed: of regions that have all stopped their last machine each
+/// would otherwise keep it for the others' sake.
+fn goes_down(member: &Member) -> bool {
+    member.machine.state.destroy_rank() == Some(DestroyRank::OnItsWayDown)
 }
 
 /// Whether a machine may be cloned by a fleet that clones volumes.
@@ -515,6 +514,74 @@ mod tests {
             let plans = regions.pass(second, &none, &list);
             assert_eq!(victims(&plans[0]), ["a"], "{second}");
             assert_eq!(victims(&plans[1]), [""; 0], "{second}");
+        }
+    }
+
+    #[test]
+    fn regions_that_stopped_all_they_have_at_once_keep_one_of_the_group() {
+        let regions = ["iad", "lhr", "ord"];
+        let none = [created(0, 0); 3];
+        // What rests there after it was stopped to be destroyed; whom each region takes.
+        let cases: [(&[&str], [&[&str]; 3]); 4] = [
+            (
+                &["a iad stopped", "b lhr stopped", "c ord stopped"],
+                [&["a"], &["b"], &[]],
+            ),
+            (
+                &["a iad stopped", "d iad stopped", "b lhr stopped"],
+                [&["a", "d"], &[], &[]],
+            ),
+            (
+                &["a iad failed", "b lhr stopped", "c ord stopped"],
+                [&["a"], &["b"], &[]],
+            ),
+            // What still goes down is left to its own region.
+            (
+                &["a iad stopping", "b lhr stopped", "c ord stopped"],
+                [&[], &["b"], &[]],
+            ),
+        ];
+        for (list, expected) in cases {
+            let mut fleets = Regions::new(&at_once(), &regions);
+            let ran: Vec<String> = (list.iter())
+                .map(|text| {
+                    text.replace("stopped", "started")
+                        .replace("stopping", "started")
+                })
+                .collect();
+            let ran: Vec<&str> = ran.iter().map(String::as_str).collect();
+            for fleet in &mut fleets.0 {
+                let observed = fleet.observe(0, &ran);
+                let ours = observed.members.iter().map(|member| &member.machine);
+                let stopped = ours.filter(|machine| machine.state == State::Started);
+                let stopped = stopped.map(|machine| Effect::VictimStopped {
+                    id: machine.id.clone(),
+                });
+                let stopped: Vec<Effect> = stopped.collect();
+                fleet.record(0, &observed, &stopped);
+            }
+            let list: Vec<String> = list
+                .iter()
+                .map(|text| format!("{text} updated=2"))
+                .collect();
+            let list: Vec<&str> = list.iter().map(String::as_str).collect();
+            let plans = fleets.pass(15, &none, &list);
+            for (plan, expected) in plans.iter().zip(expected) {
+                assert_eq!(victims(plan), expected, "{list:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_region_is_remembered_as_long_as_a_list_may_show_again_what_it_destroyed() {
+        let mut fleet = Regions::new(&at_once(), &["iad"]).0.remove(0);
+        let observed = fleet.observe(0, &["a iad stopped"]);
+        let destroyed = Effect::Destroyed { id: "a".to_owned() };
+        fleet.record(0, &observed, &[destroyed]);
+        for (second, is_blank) in [(15, false), (75, false), (599, false), (601, true)] {
+            fleet.observe(second, &[]);
+            let now = fleet.at(second).monotonic;
+            assert_eq!(fleet.memory.is_blank(now), is_blank, "{second}");
         }
     }
 

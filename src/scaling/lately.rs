@@ -435,6 +435,11 @@ impl LatelyMemory {
         });
     }
 
+    /// Whether no machine is remembered of which a destroy was tried, or that is gone as far as was told.
+    pub(super) fn destroyed_none(&self) -> bool {
+        self.destroys.is_empty()
+    }
+
     /// What decides at that moment, of what is remembered.
     pub(super) fn at(&self, at: Instant) -> Lately {
         let last = |attempts: &BTreeMap<String, Attempts>| -> BTreeSet<String> {

@@ -158,14 +158,15 @@ impl Memory {
         self.sights.know(id) || self.aside.includes(id) || self.clones.include(id)
     }
 
-    /// Whether nothing is remembered that matters to a pass which begins anew: no machine, nothing that may be one, and no
-    /// pause of creating.
+    /// Whether nothing is remembered that matters to a pass which begins anew: no machine, nothing that may be one or that a list
+    /// from before may show again, and no pause of creating.
     #[must_use]
     pub fn is_blank(&self, now: Instant) -> bool {
         self.sights.iter().next().is_none()
             && self.unknown_creates.iter().next().is_none()
             && self.creates.is_idle(now)
             && self.strays.is_empty()
+            && self.lately.destroyed_none()
     }
 
     /// Whether lists have shown all that was done, or would have by now: whoever goes by a list alone does nothing twice.

@@ -502,7 +502,7 @@ impl Judge {
             judged.map_err(|problem| format!("fleet {name}: {problem}"))?;
         }
         for group in &mut self.groups {
-            group.settled(&self.fleets, platform, talk)?;
+            group.settled(&self.fleets, platform)?;
         }
         Ok(())
     }

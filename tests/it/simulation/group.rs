@@ -245,7 +245,7 @@ impl Group {
     /// One machine of the group is left beside this one that surely goes on to exist, and one that may be cloned, as far as
     /// a pass knows and by what we have done until then. Returns how many exist, and how many of those in other regions.
     ///
-    /// What was stopped in another region to be destroyed is nothing to rely on, nor what is removed when it stops.
+    /// What was stopped in another region to be destroyed is nothing to rely on before it rests, nor what is removed when it stops.
     fn left(
         parts: &[Part<'_>],
         (fleet, oracle, wire): Part<'_>,
@@ -356,12 +356,7 @@ impl Group {
     }
 
     /// After the end of all trouble nothing is kept above what is wanted but the last machine, and the last to clone.
-    pub(super) fn settled(
-        &mut self,
-        fleets: &[(String, Oracle)],
-        platform: &Platform,
-        talk: &Talk,
-    ) -> Verdict {
+    pub(super) fn settled(&mut self, fleets: &[(String, Oracle)], platform: &Platform) -> Verdict {
         let kept = self.fleets.iter().map(|place| fleets[*place].1.kept());
         let kept: u32 = kept.sum();
         if kept == 0 {
@@ -378,16 +373,7 @@ impl Group {
             let machines = platform.app(&self.app).into_iter().flat_map(App::machines);
             for machine in machines {
                 let seen = seen(machine, oracle.rules());
-                let owner = self.fleets.iter().find(|other| {
-                    let which = &fleets[**other].1.rules().which;
-                    which.takes(machine.group(), &machine.region)
-                });
-                let is_victim = owner.is_some_and(|owner| {
-                    let (oracle, wire) = (&fleets[*owner].1, &talk.fleets[*owner]);
-                    let last = oracle.writes_to(wire, &machine.id).next_back();
-                    owner != place && last.is_some_and(|last| last.operation != Operation::Start)
-                });
-                if !seen.kin || !seen.state.is_living() || is_victim {
+                if !seen.kin || !seen.state.is_living() {
                     continue;
                 }
                 existing += 1;
@@ -415,7 +401,8 @@ fn is_on_its_way_down(state: &str) -> bool {
 }
 
 /// Whether a machine of another region is not sure to stay: on its way down where that removes it, or stopped to be destroyed,
-/// and nobody has started it or shown it to run since. One that others send down comes to rest, and its own fleet may rely on it.
+/// and nobody has started it or shown it to run or to rest since: at rest it may have to stay, and its own fleet is judged by
+/// what it does then. One that others send down comes to rest, and its own fleet may rely on it.
 fn may_be_going(
     oracle: &Oracle,
     wire: &Wire,
@@ -423,8 +410,12 @@ fn may_be_going(
     (pass, at): (usize, Duration),
 ) -> bool {
     let this = &wire.passes[pass];
-    if seen.auto_destroy && is_on_its_way_down(&Oracle::known_state(this, id, seen)) {
+    let state = Oracle::known_state(this, id, seen);
+    if seen.auto_destroy && is_on_its_way_down(&state) {
         return true;
+    }
+    if matches!(state.as_str(), "stopped" | "suspended") {
+        return false;
     }
     // What the started target stops stays.
     if oracle.rules().started.is_some() {

@@ -1671,10 +1671,7 @@ impl Oracle {
     fn is_broken(wire: &Wire, pass: usize, machine: &Arc<str>, seen: &Seen) -> bool {
         // What is said of a machine whose host does not answer is as old as a list.
         let told = wire.passes[pass].told(machine);
-        told.map_or_else(
-            || is_broken(&seen.state),
-            |told| matches!(told.state.as_str(), "failed" | "launch_failed"),
-        )
+        told.map_or_else(|| is_broken(&seen.state), |told| is_failed(&told.state))
     }
 
     /// How many machines that this pass's list lacks may exist as far as the daemon was told: seen before, and nobody has
@@ -2159,12 +2156,15 @@ impl Oracle {
                         && Self::last_sight(wire, pass, id)
                             .unwrap_or_else(|| truth.ours.is_some_and(|made| made >= born)),
                     // What it was when asked for decides, even where a deploy has mended a failed one since.
-                    wire.passes[pass]
-                        .told(id)
-                        .map_or_else(|| truth.state.to_string(), |told| told.state.clone()),
+                    match wire.passes[pass].told(id) {
+                        Some(told) => told.state.clone(),
+                        None => Self::last_state(wire, pass, id)
+                            .filter(|known| is_failed(known))
+                            .map_or_else(|| truth.state.to_string(), str::to_owned),
+                    },
                 ),
             };
-            let broken = matches!(state.as_str(), "failed" | "launch_failed");
+            let broken = is_failed(&state);
             counted += u32::from(counts && !broken);
             failed += u32::from(counts && broken);
             cut_off += u32::from(!counts && view.machines.contains_key(id));
@@ -2783,7 +2783,12 @@ impl Oracle {
 
 /// Whether a machine in this state serves nobody, and is to be replaced.
 fn is_broken(state: &MachineState) -> bool {
-    matches!(state, MachineState::Failed | MachineState::LaunchFailed)
+    is_failed(state.as_str())
+}
+
+/// The same of what the API calls the state.
+fn is_failed(state: &str) -> bool {
+    matches!(state, "failed" | "launch_failed")
 }
 
 /// Whether a machine in this state runs, or is on its way to it, or may be as a new one.
