@@ -8,12 +8,13 @@ use std::{
     collections::BTreeMap,
     env, fs,
     os::unix::fs::MetadataExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
 };
 
 use fly_autoscaler::sim::{NewMachine, Operation};
 use serde_json::{Value, json};
+use tokio::net::UdpSocket;
 
 use crate::{
     program::{Daemon, Served, signal, until},
@@ -25,13 +26,20 @@ const CREATED: (&str, &str) = ("FAS_CREATED_MACHINE_COUNT", "queue_depth");
 /// The most that the program may add to its base, in bytes.
 const PROGRAM: u64 = 16 << 20;
 
-/// What a container's runtime does before it hands over to the image: the arguments are the root, and those of `chroot`.
+/// What a container's runtime does before it hands over to the image: the arguments are a folder of files that are to stand in
+/// `/etc`, the root, and those of `chroot`.
 const RUNTIME: &str = r#"
-mount -t proc proc "$1/proc"
-mount --rbind /dev "$1/dev"
-shift
+mount -t proc proc "$2/proc"
+mount --rbind /dev "$2/dev"
+for file in "$1"/*; do
+  [ ! -e "$file" ] || mount --bind "$file" "$2/etc/${file##*/}"
+done
+shift 2
 exec chroot "$@"
 "#;
+
+/// Where a name server listens: what is in `resolv.conf` has no port.
+const NAME_SERVER: &str = "127.53.53.53";
 
 /// A built image.
 struct Image {
@@ -81,11 +89,17 @@ impl Image {
 
     /// Becomes its entry point with these arguments, without an environment yet.
     fn command(&self, arguments: &[&str]) -> Command {
+        self.command_beside(Path::new("/nonexistent"), arguments)
+    }
+
+    /// The same, with the files of a folder in its `/etc`.
+    fn command_beside(&self, etc: &Path, arguments: &[&str]) -> Command {
         let (user, group) = self.user();
         let root = self.root();
         let mut command = Command::new("/usr/bin/unshare");
         command
             .args(["--mount", "--pid", "--fork", "sh", "-euc", RUNTIME, "sh"])
+            .arg(etc)
             .arg(&root)
             .arg(format!("--userspec={user}:{group}"))
             .arg("--groups=")
@@ -231,6 +245,66 @@ fn it_says_its_version_and_commit() {
         text(&output),
         format!("fly-autoscaler {version}, commit={}\n", commit.trim())
     );
+}
+
+/// A name server that knows every host at 127.0.0.1, and by no address of six.
+async fn answer_names(socket: UdpSocket) {
+    let mut asked = [0; 512];
+    loop {
+        let (length, from) = socket.recv_from(&mut asked).await.unwrap();
+        // After the header a name, which ends with an empty label, its type and its class.
+        let name = asked[12..length]
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap();
+        let question = &asked[12..12 + name + 5];
+        let is_ipv4 = question[name + 1..name + 3] == [0, 1];
+        let mut answer = asked[..2].to_vec();
+        answer.extend([0x81, 0x80, 0, 1, 0, u8::from(is_ipv4), 0, 0, 0, 0]);
+        answer.extend(question);
+        if is_ipv4 {
+            answer.extend([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+        }
+        socket.send_to(&answer, from).await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the image"]
+async fn it_finds_hosts_in_its_files_and_by_its_name_server() {
+    let image = Image::named();
+    let served = served().await;
+    let etc = tempfile::tempdir().unwrap();
+    let resolver = format!("nameserver {NAME_SERVER}\n");
+    fs::write(etc.path().join("resolv.conf"), resolver).unwrap();
+    fs::write(etc.path().join("hosts"), "127.0.0.1 machines.test\n").unwrap();
+    let socket = UdpSocket::bind((NAME_SERVER, 53)).await.unwrap();
+    let names = tokio::spawn(answer_names(socket));
+
+    let port = served.address.port();
+    let mut command = image.command_beside(etc.path(), &["check"]);
+    command
+        .envs(image.environment())
+        .envs(QUEUE.iter().copied())
+        .env("FAS_APP_NAME", APP)
+        .env("FAS_API_TOKEN", "FlyV1 fm2_machines,fm2_discharge")
+        .env(
+            "FAS_PROMETHEUS_ADDRESS",
+            format!("http://metrics.test:{port}/prometheus/acme"),
+        )
+        .env("FLY_FLAPS_BASE_URL", format!("http://machines.test:{port}"))
+        .env("FLY_API_BASE_URL", format!("http://api.test:{port}"))
+        .env(CREATED.0, CREATED.1);
+    let mut command = tokio::process::Command::from(command);
+    let said = text(&command.output().await.unwrap());
+    names.abort();
+    for found in [
+        "1 machine of the group app",
+        "queue_depth = 3",
+        "All checks passed",
+    ] {
+        assert!(said.contains(found), "{found}: {said}");
+    }
 }
 
 #[tokio::test]
