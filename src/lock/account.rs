@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shown::excerpt;
 
-/// The most that is said of the apps, in characters.
+/// The most of one thing that is said of a holder, in characters: of its apps, most of all.
 const LONGEST: usize = 300;
 
 /// What the holder of a lock says of itself, in the key.
@@ -53,6 +53,23 @@ impl Account {
         serde_json::from_str(text).ok()
     }
 
+    /// What stands in the key, as it may be shown. It is read before anything of it is hidden: a secret may be a word of its
+    /// syntax.
+    pub(super) fn as_shown(text: &str, limit: usize) -> String {
+        let Some(account) = Self::read(text) else {
+            return excerpt(text, limit);
+        };
+        let shown = |word: String| excerpt(&word, LONGEST);
+        let account = Self {
+            machine: account.machine.map(shown),
+            region: account.region.map(shown),
+            version: shown(account.version),
+            apps: shown(account.apps),
+            shards: account.shards,
+        };
+        account.text()
+    }
+
     /// Who holds the lock, in words; `text` is what stands in its key. With shards that is nobody alone.
     #[must_use]
     pub fn holder(text: &str) -> String {
@@ -63,13 +80,15 @@ impl Account {
         )
     }
 
-    /// In what the copy that says this of itself is other than one that scales `apps` in so many shards.
+    /// In what the copy that says this of itself is other than one that scales `apps` in so many shards. Where it is the first of
+    /// several that divide the apps it may be long gone, and which apps the others scale is not known.
     #[must_use]
     pub fn differences(&self, apps: &str, shards: usize) -> Differences {
         let theirs = self.shards.unwrap_or(1);
+        let are_others = self.shards.is_none() && self.apps != apps;
         Differences {
             shards: (theirs != shards).then_some(theirs),
-            apps: (self.apps != apps).then(|| self.apps.clone()),
+            apps: are_others.then(|| self.apps.clone()),
         }
     }
 

@@ -15,8 +15,11 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use super::contest::{
-    Answer, CALL_LIMIT, Call, Entry, KeyView, LOCK_DELAY, LockIdentity, TTL, WAIT, WAIT_LIMIT,
+use super::{
+    account::Account,
+    contest::{
+        Answer, CALL_LIMIT, Call, Entry, KeyView, LOCK_DELAY, LockIdentity, TTL, WAIT, WAIT_LIMIT,
+    },
 };
 use crate::{
     labels::CallResult,
@@ -35,7 +38,7 @@ const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b
 /// The most of an error's text that is kept.
 const MESSAGE_LIMIT: usize = 300;
 
-/// The most of a holder's account of itself that is kept.
+/// The most that is kept of what stands in a key and is no holder's account of itself.
 const VALUE_LIMIT: usize = 1000;
 
 const USER_AGENT: &str = concat!("fly-autoscaler/", env!("CARGO_PKG_VERSION"));
@@ -397,7 +400,10 @@ impl Consul {
         let status = response.status();
         let body = response.body();
         match call {
-            Call::Renew(_) if status == StatusCode::NOT_FOUND => return Ok(Answer::Gone),
+            // Whatever stands between may not find the page.
+            Call::Renew(_) if status == StatusCode::NOT_FOUND && has_words(body, "session id") => {
+                return Ok(Answer::Gone);
+            }
             Call::Acquire(_) | Call::AcquireShard(..)
                 if status == StatusCode::INTERNAL_SERVER_ERROR
                     && has_words(body, "invalid session") =>
@@ -675,7 +681,7 @@ impl WireEntry {
                 created: self.create_index,
                 locked: self.lock_index,
             },
-            value: excerpt(&String::from_utf8_lossy(&value), VALUE_LIMIT),
+            value: Account::as_shown(&String::from_utf8_lossy(&value), VALUE_LIMIT),
         }
     }
 }
@@ -1039,6 +1045,11 @@ mod tests {
                 "no Consul answers at https://consul.test:8501: HTTP 404",
             ),
             (
+                &renew,
+                (404, "404 page not found", None),
+                "no Consul answers at https://consul.test:8501: HTTP 404: 404 page not found",
+            ),
+            (
                 &read,
                 (404, "not here", None),
                 "no Consul answers at https://consul.test:8501: HTTP 404 without X-Consul-Index: not here",
@@ -1058,6 +1069,32 @@ mod tests {
             let (consul, _) = consul(answer);
             let error = consul.call(call).await.unwrap_err();
             assert_eq!(error.to_string(), expected, "{call:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_holder_says_of_itself_is_read_before_anything_of_it_is_hidden_or_cut() {
+        let account = Account {
+            apps: "a".repeat(2 * VALUE_LIMIT),
+            shards: Some(4),
+            ..Account::default()
+        };
+        for (said, shards) in [
+            (account.text(), Some(4)),
+            ("b".repeat(2 * VALUE_LIMIT), None),
+        ] {
+            let value = BASE64_STANDARD.encode(said);
+            let entry = format!(
+                r#"[{{"LockIndex":3,"Key":"k","Flags":0,"Value":"{value}","Session":"s-2","CreateIndex":5,"ModifyIndex":9}}]"#
+            );
+            let (consul, _) = consul((200, entry.leak(), Some(9)));
+            let Answer::Key(view) = consul.call(&Call::Read).await.unwrap() else {
+                panic!("it shows the key");
+            };
+            let value = view.entry.unwrap().value;
+            assert!(value.chars().count() <= VALUE_LIMIT + 1, "{value}");
+            let account = Account::read(&value);
+            assert_eq!(account.and_then(|account| account.shards), shards);
         }
     }
 

@@ -43,9 +43,14 @@ const UNSEEN_LIMIT: Duration = Duration::from_secs(60);
 /// which no confirmation succeeds: nobody writes meanwhile.
 const VAIN_LIMIT: Duration = Duration::from_secs(60);
 
-/// With shards: for how long a copy that has left its session to end because it could not take what was its own opens no
-/// other. What becomes free with that session would be its again at once; within this time others have it.
+/// For how long a copy that has left its session to end because that was of no use opens no other. What becomes free with that
+/// session would be its again at once; within this time others have it. It doubles where the next session is of no use either:
+/// others give shards back for every copy that there is.
 const APART: Duration = Duration::from_secs(60);
+
+/// The longest such time, how long a session lives that was of use, and how long a shard is nobody's because a copy that holds
+/// more of them cannot take it.
+const LONGEST_APART: Duration = Duration::from_secs(5 * 60);
 
 /// For how long it is not told again that a session was left of which nothing was held.
 const TOLD_LEFT: Duration = Duration::from_secs(10 * 60);
@@ -123,7 +128,7 @@ pub(super) fn is_fresh(sent: Now, now: Now) -> bool {
 }
 
 /// Whether Consul has ended a session that was renewed then, by the latest.
-fn is_long_over(sent: Now, now: Now) -> bool {
+pub(super) fn is_long_over(sent: Now, now: Now) -> bool {
     now.monotonic.saturating_duration_since(sent.monotonic) >= 2 * TTL + CALL_LIMIT
 }
 
@@ -287,6 +292,8 @@ pub enum Change {
     Gives(usize),
     /// It does not give a shard back that it was about to: too long something in it was not settled.
     Keeps(usize),
+    /// The same, because no copy has fewer any more.
+    NeedNotGive(usize),
     /// Other copies hold all shards.
     Idle,
 }
@@ -332,10 +339,14 @@ pub struct Contest {
     in_flight: [Option<(Call, Now)>; Lane::ALL.len()],
     /// Before when no call of the session's lane begins.
     session_after: Instant,
-    /// With shards: before when no session is opened, although Consul would.
+    /// Before when no session is opened, although Consul would.
     apart_until: Instant,
-    /// When it was last told that a session was left of which nothing was held.
-    told_left: Option<Instant>,
+    /// How many sessions in a row were left because they were of no use.
+    left_useless: u32,
+    /// Why the last session was left that was.
+    left_for: Option<Loss>,
+    /// When it was last told that a session was left of which nothing was held, and why it was.
+    told_left: Option<(Instant, Loss)>,
     /// Before when the key is not looked at.
     look_after: Instant,
     session_failures: u32,
@@ -406,6 +417,7 @@ struct Stake {
 #[derive(Debug, Clone)]
 struct Session {
     id: String,
+    opened: Instant,
     /// When the last call was sent that has made it live longer.
     renewed: Now,
     /// When the key was last read, or else when it was opened.
@@ -479,6 +491,8 @@ impl Contest {
             in_flight: [const { None }; Lane::ALL.len()],
             session_after: now.monotonic,
             apart_until: now.monotonic,
+            left_useless: 0,
+            left_for: None,
             told_left: None,
             look_after: now.monotonic,
             session_failures: 0,
@@ -501,6 +515,16 @@ impl Contest {
     pub fn patient_for(mut self, patience: Duration) -> Self {
         self.sight.limit = patience.max(BLIND_LIMIT);
         self
+    }
+
+    /// Why this copy leaves the lock to others for now; `None`: it competes.
+    #[must_use]
+    pub fn stays_away(&self, now: Now) -> Option<Loss> {
+        if self.rests(now) {
+            return Some(Loss::Blind);
+        }
+        let is_away = self.session.is_none() && self.apart_until > now.monotonic;
+        self.left_for.filter(|_| is_away)
     }
 
     /// Whether this copy leaves the lock to others because its passes see nothing.
@@ -575,6 +599,13 @@ impl Contest {
         }
     }
 
+    /// Whether a session is this copy's, or was its last one.
+    #[must_use]
+    pub fn is_own(&self, session: &str) -> bool {
+        let own = self.session.as_ref().map(|own| own.id.as_str());
+        own == Some(session) || self.left.as_deref() == Some(session)
+    }
+
     /// What the keys showed last.
     #[must_use]
     pub fn view(&self) -> Option<&KeyView> {
@@ -616,10 +647,12 @@ impl Contest {
             self.lose(Loss::NotRenewed, now);
         }
         if self.session.as_ref().is_some_and(|it| it.is_unseen(now)) {
-            self.leave_session(Loss::Unseen, Duration::ZERO, now);
+            self.leave_useless(Loss::Unseen, now);
         }
-        if self.session.as_ref().is_some_and(|it| it.is_in_vain(now)) && self.keeps_the_most() {
-            self.leave_session(Loss::InVain, APART, now);
+        let untaken = self.session.as_ref().and_then(|session| session.untaken);
+        let untaken = untaken.map(|since| now.monotonic.saturating_duration_since(since));
+        if untaken.is_some_and(|untaken| self.is_in_vain_for(untaken)) {
+            self.leave_useless(Loss::InVain, now);
         }
         if self.split.is_some() {
             let holds_any = self.holds_any();
@@ -629,7 +662,9 @@ impl Contest {
             self.sight.rests_until = Some(now.monotonic + REST);
             // Without apps there are no passes either, to say so again or otherwise.
             self.sight.lost = None;
-            self.leave_session(Loss::Blind, REST, now);
+            // Without shards it goes on looking who holds the lock.
+            let apart = self.split.as_ref().map_or(Duration::ZERO, |_| REST);
+            self.leave_session(Loss::Blind, apart, now);
         }
         self.rebalance(now);
     }
@@ -653,25 +688,36 @@ impl Contest {
         self.stakes[0].is_given || shown.is_some_and(|holder| holder == session.id)
     }
 
-    /// Whether this copy does without more by leaving its session than others would by its keeping that.
-    fn keeps_the_most(&self) -> bool {
+    /// Whether the session is of no use that has not taken for so long what it could have: it is where it holds more, for a while.
+    fn is_in_vain_for(&self, untaken: Duration) -> bool {
         let held = self.stakes.iter().filter(|stake| stake.hold.is_some());
-        let untaken = self.stakes.iter().filter(|stake| stake.is_untaken());
-        untaken.count() >= held.count()
+        let kept = self.stakes.iter().filter(|stake| stake.is_untaken());
+        let limit = if kept.count() >= held.count() {
+            VAIN_LIMIT
+        } else {
+            LONGEST_APART
+        };
+        untaken >= limit
     }
 
     /// Decides whether a shard is to be given back for another copy to have.
     fn rebalance(&mut self, now: Now) {
         let Some(split) = &mut self.split else { return };
         let Some(session) = &self.session else {
-            split.kept(None);
+            split.stop_giving();
             return;
         };
         if let Some(shard) = split.giving() {
+            let view = self.view.as_ref();
+            let loads = view.and_then(|view| split.loads(view, &session.id));
             if self.stakes[shard].hold.is_none() {
-                split.kept(None);
+                split.stop_giving();
+            } else if loads.is_some_and(|loads| !loads.is_uneven()) && split.gives_now().is_none() {
+                // The copy is gone that was to have it, or has got another.
+                split.stop_giving();
+                self.changes.push(Change::NeedNotGive(shard));
             } else if split.gives_for_too_long(now) {
-                split.kept(Some(now));
+                split.keep(now);
                 self.changes.push(Change::Keeps(shard));
             }
             return;
@@ -688,8 +734,9 @@ impl Contest {
             return;
         }
         let order = balance::order(self.stakes.len(), &session.id);
-        let mut held = order.into_iter().rev();
-        if let Some(shard) = held.find(|shard| self.stakes[*shard].hold.is_some()) {
+        let held = order.into_iter().rev();
+        let held = held.filter(|shard| self.stakes[*shard].hold.is_some());
+        if let Some(shard) = split.choose(held) {
             split.give(shard, loads.own, now);
             self.changes.push(Change::Gives(shard));
         }
@@ -1011,6 +1058,7 @@ impl Contest {
             Answer::Opened(id) => {
                 self.session = Some(Session {
                     id: id.clone(),
+                    opened: sent.monotonic,
                     renewed: sent,
                     seen: sent.monotonic,
                     untaken: None,
@@ -1019,6 +1067,7 @@ impl Contest {
                 for stake in &mut self.stakes {
                     stake.released = None;
                     stake.may_be_ours = false;
+                    stake.failures = 0;
                 }
                 self.forget_key();
             }
@@ -1033,6 +1082,7 @@ impl Contest {
             match answer {
                 Answer::Yes => split.renewed(sent, self.view.as_ref()),
                 Answer::Gone => self.end_session(id, now),
+                _ if split.is_long_over(now) => self.end_session(id, now),
                 _ => {}
             }
             return;
@@ -1050,7 +1100,15 @@ impl Contest {
             }
             Answer::Gone => self.end_session(id, now),
             // By now it is over whatever is answered, and another is opened.
-            _ if is_long_over(session.renewed, now) => self.end_session(id, now),
+            _ if is_long_over(session.renewed, now) => {
+                let looked = now.monotonic.saturating_duration_since(session.seen);
+                if looked < WAIT_LIMIT {
+                    // Only renewing it fails.
+                    self.leave_useless(Loss::NotRenewed, now);
+                } else {
+                    self.end_session(id, now);
+                }
+            }
             _ => {}
         }
     }
@@ -1079,19 +1137,39 @@ impl Contest {
         self.session_after = now.monotonic;
     }
 
+    /// Leaves the session because it is of no use. Another one may be of none either.
+    fn leave_useless(&mut self, why: Loss, now: Now) {
+        let Some(session) = &self.session else { return };
+        let lived = now.monotonic.saturating_duration_since(session.opened);
+        if lived >= LONGEST_APART {
+            self.left_useless = 0;
+        }
+        // Without shards nobody gives anything to who cannot see it; and after a standstill, or where Consul was away, that tells
+        // nothing of the next one.
+        let is_harmless = self.split.is_none() || !is_fresh(session.renewed, now);
+        let apart = if why == Loss::Unseen && is_harmless {
+            Duration::ZERO
+        } else {
+            doubled(APART, self.left_useless, LONGEST_APART)
+        };
+        self.left_useless = self.left_useless.saturating_add(1);
+        self.leave_session(why, apart, now);
+    }
+
     /// Leaves the session to end by itself, where nobody renews it: the lock is free then for a copy that can do with it what
     /// this one could not.
     fn leave_session(&mut self, why: Loss, apart: Duration, now: Now) {
-        let is_old = |told| now.monotonic.saturating_duration_since(told) >= TOLD_LEFT;
+        let is_news = |(at, told): (Instant, Loss)| {
+            told != why || now.monotonic.saturating_duration_since(at) >= TOLD_LEFT
+        };
         // Of what is held it is told that it is lost.
-        if !self.holds_any() && self.told_left.is_none_or(is_old) {
-            self.told_left = Some(now.monotonic);
+        if !self.holds_any() && self.told_left.is_none_or(is_news) {
+            self.told_left = Some((now.monotonic, why));
             self.changes.push(Change::Left(why));
         }
         self.drop_session(why, now);
-        if self.split.is_some() {
-            self.apart_until = now.monotonic + apart;
-        }
+        self.left_for = Some(why);
+        self.apart_until = now.monotonic + apart;
     }
 
     fn pace_session(&mut self, call: &Call, answer: &Answer, sent: Now, now: Now) {
@@ -1139,6 +1217,7 @@ impl Contest {
             (Call::ReleaseShard(shard, _), answer) => {
                 let stake = &mut self.stakes[*shard];
                 stake.released = (answer == Answer::Failed).then_some(now.monotonic);
+                stake.may_be_ours = stake.released.is_some();
                 let left_alone = if stake.released.is_some() {
                     balance::UNCERTAIN
                 } else {
@@ -1220,9 +1299,13 @@ impl Contest {
         }
     }
 
-    /// Notes whether something is kept for this session that it does not hold, and whether it has taken something.
+    /// Notes whether something is kept for this session that it does not hold, and whether it has taken something. With shards who
+    /// holds none because what that needs fails keeps the common key from copies with another number of them, and its place in the division.
     fn saw_untaken(&mut self, has_taken: bool, now: Now) {
-        let is_any = self.stakes.iter().any(Stake::is_untaken);
+        let is_refused =
+            |split: &Split| split.fails(now) || self.stakes.iter().any(|stake| stake.failures > 0);
+        let can_take = self.holds_any() || !self.split.as_ref().is_some_and(is_refused);
+        let is_any = !can_take || self.stakes.iter().any(Stake::is_untaken);
         let Some(session) = &mut self.session else {
             return;
         };
@@ -1230,6 +1313,7 @@ impl Contest {
             // Of many shards each takes its time.
             session.untaken = None;
             session.unconfirmed = None;
+            self.left_useless = 0;
         }
         session.untaken = is_any.then(|| session.untaken.unwrap_or(now.monotonic));
     }
@@ -1255,6 +1339,10 @@ impl Contest {
         let vouched = self.vouched();
         let stake = &mut self.stakes[shard];
         stake.may_be_ours = ours.is_some();
+        if has_shards && view.holder_of(shard).is_some_and(|holder| holder != id) {
+            // It is not asked for any more.
+            stake.failures = 0;
+        }
         let is_given = std::mem::take(&mut stake.is_given);
         match (stake.hold, ours) {
             (Some(hold), Some(lock)) if hold.lock == lock => {}
@@ -1313,7 +1401,7 @@ impl Contest {
             again: now.monotonic + LONGEST_PAUSE,
         });
         if now.monotonic.saturating_duration_since(since) >= VAIN_LIMIT {
-            self.leave_session(Loss::InVain, APART, now);
+            self.leave_useless(Loss::InVain, now);
         }
     }
 
@@ -1376,6 +1464,7 @@ impl Contest {
         stake.acquire_after = now.monotonic;
         if stake.hold.take().is_some() {
             self.changes.push(Change::LostShard(shard, why));
+            self.forget_untaken();
         }
     }
 
@@ -1397,8 +1486,16 @@ impl Contest {
         if has_lost {
             self.forget_key();
             self.look_after = now.monotonic;
+            self.forget_untaken();
         }
         self.end_confirmations();
+    }
+
+    /// What was held is to be taken anew; what could not be taken before may take as long again.
+    fn forget_untaken(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.untaken = None;
+        }
     }
 
     fn forget_key(&mut self) {
@@ -1426,11 +1523,6 @@ impl Stake {
 impl Session {
     fn is_unseen(&self, now: Now) -> bool {
         now.monotonic.saturating_duration_since(self.seen) >= UNSEEN_LIMIT
-    }
-
-    fn is_in_vain(&self, now: Now) -> bool {
-        let took = |since| now.monotonic.saturating_duration_since(since);
-        self.untaken.is_some_and(|since| took(since) >= VAIN_LIMIT)
     }
 }
 

@@ -86,8 +86,8 @@ struct Standing {
     lost: Option<Lost>,
     /// Whether the last pass has seen Fly's machines.
     sees: Option<bool>,
-    /// Whether the lock is left to others because passes see nothing.
-    rests: bool,
+    /// Why the lock is left to others for now, if it is.
+    away: Option<Loss>,
     /// When Consul last answered something of use.
     answered: Instant,
     /// Why the last call came to nothing, unless one has succeeded since.
@@ -125,7 +125,7 @@ impl Gate {
             collision: None,
             lost: None,
             sees: None,
-            rests: false,
+            away: None,
             answered: Instant::now(),
             trouble: None,
         };
@@ -278,14 +278,15 @@ impl Gate {
     pub fn readiness(&self, now: Instant) -> Result<(), String> {
         let Some(shared) = &self.0 else { return Ok(()) };
         let standing = shared.standing();
-        if standing.rests {
-            return Err(format!(
-                "this copy leaves the lock to others: {}",
-                Loss::Blind.words()
-            ));
+        if let Some(why) = standing.away {
+            let why = why.words();
+            return Err(format!("this copy leaves the lock to others: {why}"));
         }
         let silence = now.saturating_duration_since(standing.answered);
-        if silence < SILENCE {
+        let clock = shared.clock.now();
+        let mut held = standing.held.iter().flatten();
+        // What is of no use then is not what this copy writes by.
+        if silence < SILENCE || held.any(|held| held.is_good(clock)) {
             return Ok(());
         }
         let why = standing
@@ -337,9 +338,9 @@ impl Shared {
         }
     }
 
-    /// Tells whether the lock is left to others because passes see nothing.
-    pub(super) fn rests(&self, rests: bool) {
-        self.standing().rests = rests;
+    /// Tells why the lock is left to others for now, if it is.
+    pub(super) fn stays_away(&self, why: Option<Loss>) {
+        self.standing().away = why;
     }
 
     pub(super) fn acquired(&self) {
@@ -484,6 +485,15 @@ mod tests {
         let role = gate.role().expect("there is a lock");
         assert_eq!((role.lost, role.silence), (None, None));
         assert_eq!(Gate::open().role(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_holds_the_lock_is_ready_whatever_else_of_consul_is_of_no_use() {
+        let gate = Gate::held_from_now();
+        let shared = gate.0.as_ref().expect("it has a lock");
+        shared.failed("HTTP 403".to_owned());
+        let later = Instant::now() + SILENCE;
+        assert_eq!(gate.readiness(later), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -261,7 +261,7 @@ impl Keeper {
     fn publish(&mut self) {
         let now = self.clock.now();
         self.contest.look(now);
-        self.shared.rests(self.contest.rests(now));
+        self.shared.stays_away(self.contest.stays_away(now));
         let shards = 0..self.consul.shards();
         let held = shards.map(|shard| self.contest.held_shard(shard));
         let held: Vec<Option<Held>> = held.collect();
@@ -317,15 +317,19 @@ impl Keeper {
             None if giving == Some(shard) => Part::Leaving,
             None => Part::Elsewhere,
         });
-        let view = self.contest.view();
-        // Without a look what was seen last stays.
-        let holders = view.map(|view| {
-            let holders = view.shards.iter().map(|entry| {
-                let entry = entry.as_ref()?;
-                entry.session.as_ref().map(|_| entry.value.clone())
-            });
-            holders.collect()
-        });
+        // Without a look what was seen last stays, but not without a session: no look is to come.
+        let holders = match self.contest.renewed() {
+            Some(_) => self.contest.view().map(|view| {
+                let is_anothers = |session: &&String| !self.contest.is_own(session);
+                let holders = view.shards.iter().map(|entry| {
+                    let entry = entry.as_ref()?;
+                    let holder = entry.session.as_ref().filter(is_anothers);
+                    holder.map(|_| entry.value.clone())
+                });
+                holders.collect()
+            }),
+            None => Some(vec![None; held.len()]),
+        };
         self.shared.divide(parts.collect(), holders);
     }
 
@@ -379,6 +383,9 @@ impl Keeper {
                     "this copy keeps shard {shard}: in two minutes lists have not shown all that was done in it"
                 );
             }
+            Change::NeedNotGive(shard) => {
+                tracing::info!("this copy keeps shard {shard}: no other copy has fewer any more");
+            }
             Change::Idle => {
                 let shards = self.consul.shards();
                 tracing::info!("standing by: other copies hold all {shards} shards");
@@ -401,8 +408,12 @@ impl Keeper {
             }
             Change::Left(why) => {
                 let words = why.words();
+                let what = match self.consul.shards() {
+                    1 => format!("the lock {key}"),
+                    _ => "a shard".to_owned(),
+                };
                 tracing::warn!(
-                    "this copy leaves its session, though it does not hold the lock {key}: {words}; what that may have kept from others is free within 45 s"
+                    "this copy leaves its session, though it does not hold {what}: {words}; what that may have kept from others is free within 45 s"
                 );
             }
             Change::Free => tracing::info!(

@@ -97,7 +97,7 @@ impl Loss {
             Self::Taken => "the key is another copy's, or was changed by hand",
             Self::Unseen => "its key could not be read for a minute",
             Self::InVain => {
-                "what Consul shows as this copy's could not be taken, given back or confirmed for a minute"
+                "what Consul has for this copy could not be taken, given back or confirmed for a minute or more"
             }
             Self::Blind => "its passes see none of Fly's machines, which those of another copy may",
         }

@@ -1,7 +1,7 @@
 //! The contest for shards, by tables and against a model of Consul under random trouble.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -421,6 +421,27 @@ fn a_copy_that_has_two_more_than_another_gives_one_back_when_all_of_it_is_seen()
 }
 
 #[test]
+fn a_shard_is_kept_where_the_copy_that_was_to_have_it_needs_it_no_more() {
+    let (mut copy, shard) = Copy::giving();
+    copy.renew(14_000, 30_000);
+    let members = ["s", "t"].map(str::to_owned).to_vec();
+    copy.call(
+        Lane::Members,
+        30_000,
+        &Call::Members,
+        Answer::Members(members),
+    );
+    let now = copy.now(30_000);
+    let call = copy.contest.begin(Lane::Key, now);
+    assert!(matches!(call, Some(Call::Await(_))), "{call:?}");
+    let even = view(400, "c", &["s", "s", "s", "t", "t", "t"]);
+    copy.contest.ended(Lane::Key, Answer::Key(even), now);
+    copy.contest.look(now);
+    assert_eq!(copy.contest.take_changes(), [Change::NeedNotGive(shard)]);
+    assert_eq!(copy.held(30_000), [0, 1, 2]);
+}
+
+#[test]
 fn a_shard_is_given_back_although_waiting_for_a_change_always_fails() {
     let mut holders = ["s", "s", "s", "t", "t", "u"];
     let mut copy = Copy::joined(6, &holders);
@@ -456,56 +477,146 @@ fn a_shard_is_given_back_although_waiting_for_a_change_always_fails() {
     assert!(began < 20_000, "{began}");
 }
 
+impl Copy {
+    /// All that is due is answered as Consul does where it gives what it is asked for.
+    fn answer(&mut self, at: u64, holders: &mut [&'static str], members: &[&str]) {
+        let now = self.now(at);
+        for lane in [Lane::Session, Lane::Common, Lane::Members] {
+            if let Some(call) = self.contest.begin(lane, now) {
+                let answer = match call {
+                    Call::Members => {
+                        let members = members.iter().map(|member| (*member).to_owned());
+                        Answer::Members(members.collect())
+                    }
+                    _ => Answer::Yes,
+                };
+                self.contest.ended(lane, answer, now);
+            }
+        }
+        if self.contest.waits_in_vain(now) {
+            self.contest.dropped(Lane::Key);
+        }
+        let answer = match self.contest.begin(Lane::Key, now) {
+            Some(Call::AcquireShard(shard, _)) => {
+                holders[shard] = "s";
+                Answer::Yes
+            }
+            Some(Call::Read | Call::Await(_)) => Answer::Key(view(20 + at, "c", holders)),
+            None => return,
+            other => panic!("at {at} {other:?}"),
+        };
+        self.contest.ended(Lane::Key, answer, now);
+    }
+
+    /// The same until it is about to give a shard back, or is so no longer; when that is.
+    fn until_it_gives(
+        &mut self,
+        gives: bool,
+        mut at: u64,
+        holders: &mut [&'static str],
+        members: &[&str],
+    ) -> u64 {
+        while self.contest.giving().is_some() != gives {
+            at += 100;
+            self.answer(at, holders, members);
+        }
+        at
+    }
+}
+
 #[test]
 fn what_is_given_back_and_comes_back_is_given_back_later_and_later() {
     let (mut copy, shard) = Copy::giving();
     let mut at = 14_000;
     let mut apart = Vec::new();
     let mut holders = ["s", "s", "s", "t", "t", "u"];
-    while apart.len() < 8 {
+    let mut members = ["s", "t", "u"];
+    while apart.len() < 9 {
         copy.contest.is_quiet(shard);
         copy.contest.dropped(Lane::Key);
         let release = Call::ReleaseShard(shard, "s".into());
         copy.call(Lane::Key, at, &release, Answer::Yes);
         let given_at = at;
         holders[shard] = "";
-        // Nobody takes it, and after its courtesy this copy has it again.
-        while copy.contest.giving().is_none() {
-            at += 100;
-            let now = copy.now(at);
-            for lane in [Lane::Session, Lane::Common, Lane::Members] {
-                if let Some(call) = copy.contest.begin(lane, now) {
-                    let answer = match call {
-                        Call::Members => {
-                            let members = ["s", "t", "u"].map(str::to_owned).to_vec();
-                            Answer::Members(members)
-                        }
-                        _ => Answer::Yes,
-                    };
-                    copy.contest.ended(lane, answer, now);
-                }
-            }
-            if copy.contest.waits_in_vain(now) {
-                copy.contest.dropped(Lane::Key);
-            }
-            match copy.contest.begin(Lane::Key, now) {
-                Some(Call::AcquireShard(..)) => {
-                    holders[shard] = "s";
-                    copy.contest.ended(Lane::Key, Answer::Yes, now);
-                }
-                Some(Call::Read | Call::Await(_)) => {
-                    let seen = view(20 + at, "c", &holders);
-                    copy.contest.ended(Lane::Key, Answer::Key(seen), now);
-                }
-                None => {}
-                other => panic!("at {at} {other:?}"),
-            }
+        // Nobody takes it, and after its courtesy this copy has it again. The last time there is one that may.
+        if apart.len() == 8 {
+            members = ["s", "t", "v"];
         }
+        at = copy.until_it_gives(true, at, &mut holders, &members);
         assert_eq!(copy.contest.giving(), Some(shard));
         copy.contest.take_changes();
         apart.push((at - given_at) / 60_000);
     }
-    assert_eq!(apart, [1, 2, 4, 8, 16, 30, 30, 30]);
+    assert_eq!(apart, [1, 2, 4, 8, 16, 30, 30, 30, 1]);
+}
+
+#[test]
+fn what_was_kept_is_to_be_given_back_last_and_later_and_later() {
+    let (mut copy, shard) = Copy::giving();
+    let mut holders = ["s", "s", "s", "t", "t", "u"];
+    let members = ["s", "t", "u"];
+    let (mut at, mut tried, mut apart) = (14_000, vec![shard], Vec::new());
+    while apart.len() < 4 {
+        at = copy.until_it_gives(false, at, &mut holders, &members);
+        let kept_at = at;
+        at = copy.until_it_gives(true, at, &mut holders, &members);
+        apart.push((at - kept_at) / 60_000);
+        tried.extend(copy.contest.giving());
+    }
+    assert_eq!(apart, [1, 2, 4, 8]);
+    assert_eq!(tried[..2], tried[3..], "the first again after all of them");
+    let all: BTreeSet<&usize> = tried.iter().collect();
+    assert_eq!(all.len(), 3, "{tried:?}");
+}
+
+#[test]
+fn a_copy_that_can_read_no_key_or_take_nothing_stays_away_for_longer_and_longer() {
+    for is_seen in [false, true] {
+        let mut copy = Copy::new(3);
+        let mut opened = Vec::new();
+        for at in (0..1_600_000).step_by(100) {
+            let now = copy.now(at);
+            for lane in Lane::ALL {
+                let Some(call) = copy.contest.begin(lane, now) else {
+                    continue;
+                };
+                let answer = match call {
+                    Call::Open => {
+                        opened.push(at);
+                        Answer::Opened("s".into())
+                    }
+                    Call::Register | Call::Renew(_) => Answer::Yes,
+                    Call::Members => Answer::Members(vec!["s".into(), "t".into()]),
+                    Call::Read if is_seen => Answer::Key(view(20 + at, "c", &["s", "t", "t"])),
+                    _ => Answer::Failed,
+                };
+                copy.contest.ended(lane, answer, now);
+            }
+        }
+        let apart: Vec<u64> = opened.windows(2).map(|two| two[1] - two[0]).collect();
+        let vain = 60_000;
+        let expected = [60_000, 120_000, 240_000, 300_000, 300_000].map(|apart| apart + vain);
+        assert_eq!(apart, expected, "{is_seen}");
+    }
+}
+
+#[test]
+fn a_copy_that_stood_still_comes_back_at_once() {
+    let (mut copy, _) = Copy::holding();
+    copy.expect(Lane::Session, 90_000, &Call::Open);
+}
+
+#[test]
+fn a_common_session_that_is_refused_for_longer_than_it_can_live_is_followed_by_another() {
+    let (mut copy, _) = Copy::holding();
+    let free = Answer::Key(view(400, "", &["s", "s", "t", "t", "u", "u"]));
+    for at in (4_000..=36_000).step_by(4_000) {
+        copy.call(Lane::Session, at, &Call::Renew("s".into()), Answer::Yes);
+        copy.call(Lane::Common, at, &Call::Renew("c".into()), Answer::Failed);
+    }
+    copy.contest.dropped(Lane::Key);
+    copy.call(Lane::Key, 36_000, &Call::Read, free);
+    copy.expect(Lane::Common, 37_000, &Call::OpenCommon);
 }
 
 #[test]
@@ -547,15 +658,18 @@ fn giving_back_that_is_not_answered_is_said_again_and_the_shard_not_taken_for_lo
     // What was sent first may be done at any time: it would end a hold that began in between.
     let mut holders = ["s", "s", "s", "t", "t", "u"];
     holders[shard] = "";
+    holders[5] = "t";
     let free = Answer::Key(view(410, "c", &holders));
     copy.call(Lane::Key, 20_100, &Call::Read, free);
     copy.renew(24_000, 60_000);
+    // Of two copies it has the fewest, so that it would take it at once.
+    let members = ["s", "t"].map(str::to_owned).to_vec();
+    let members = Answer::Members(members);
+    copy.call(Lane::Members, 60_000, &Call::Members, members);
+    // It was last tried at 16 s.
     let now = copy.now(60_999);
-    let call = copy.contest.begin(Lane::Key, now);
-    assert!(
-        !matches!(call, Some(Call::AcquireShard(..))),
-        "it was last tried at 16 s: {call:?}"
-    );
+    assert_eq!(copy.contest.begin(Lane::Key, now), None);
+    copy.expect(Lane::Key, 61_000, &Call::AcquireShard(shard, "s".into()));
 }
 
 /// One whose passes see nothing since 1 s, and that gives its shards up for it at 121 s.
@@ -739,6 +853,80 @@ fn a_shard_that_cannot_be_taken_though_it_is_this_copys_is_left_to_others() {
 }
 
 #[test]
+fn a_copy_of_no_shard_that_fails_to_take_a_free_one_leaves_its_place() {
+    let holders = ["", "t", "u"];
+    let mut copy = Copy::joined(3, &holders);
+    let tried = copy.asks_in_vain(100, 60_000, &holders);
+    assert!(tried.len() > 10, "{tried:?}");
+    assert!(copy.contest.renewed().is_some());
+    copy.asks_in_vain(60_100, 62_000, &holders);
+    assert!(copy.contest.renewed().is_none());
+    let left = [Change::Left(Loss::InVain)];
+    assert_eq!(copy.contest.take_changes(), left);
+}
+
+#[test]
+fn a_copy_that_once_failed_to_take_what_another_has_by_now_keeps_its_place() {
+    let mut copy = Copy::joined(3, &["", "t", "u"]);
+    let acquire = Call::AcquireShard(0, "s".into());
+    copy.call(Lane::Key, 100, &acquire, Answer::Failed);
+    let mut holders = ["t", "t", "u"];
+    for at in (1_200..130_000).step_by(100) {
+        copy.answer(at, &mut holders, &["s", "t", "u"]);
+        assert!(copy.contest.renewed().is_some(), "{at}");
+    }
+    assert_eq!(copy.contest.take_changes(), [Change::Idle]);
+}
+
+#[test]
+fn a_copy_of_no_shard_leaves_its_place_where_what_taking_one_needs_fails() {
+    for lists in [false, true] {
+        let mut copy = Copy::joined(3, &["t", "t", "u"]);
+        let left = (100..120_000).step_by(100).find(|at| {
+            let now = copy.now(*at);
+            for lane in Lane::ALL {
+                let Some(call) = copy.contest.begin(lane, now) else {
+                    continue;
+                };
+                let answer = match call {
+                    Call::Renew(id) if id == "s" => Answer::Yes,
+                    Call::Renew(_) if !lists => Answer::Yes,
+                    Call::Members if lists => {
+                        Answer::Members(vec!["s".into(), "t".into(), "u".into()])
+                    }
+                    Call::Read | Call::Await(_) => {
+                        Answer::Key(view(20 + at, "c", &["t", "t", "u"]))
+                    }
+                    _ => Answer::Failed,
+                };
+                copy.contest.ended(lane, answer, now);
+            }
+            copy.contest.renewed().is_none()
+        });
+        let now = copy.now(left.expect("it leaves"));
+        assert_eq!(copy.contest.stays_away(now), Some(Loss::InVain), "{lists}");
+    }
+}
+
+#[test]
+fn a_shard_that_cannot_be_taken_for_five_minutes_costs_those_that_are_held() {
+    let holders = ["s", "s", "s", "t", "t", "u", "u"];
+    let mut copy = Copy::joined(7, &holders);
+    let mut taken = holders;
+    for at in [100, 300] {
+        assert!(copy.takes(at, &mut taken).is_some());
+    }
+    copy.contest.take_changes();
+    copy.asks_in_vain(600, 300_000, &holders);
+    assert_eq!(copy.held(299_900).len(), 2);
+    assert_eq!(copy.contest.take_changes(), []);
+    copy.contest.look(copy.now(301_000));
+    let lost = copy.contest.take_changes();
+    let is_in_vain = |change: &Change| matches!(change, Change::LostShard(_, Loss::InVain));
+    assert!(lost.len() == 2 && lost.iter().all(is_in_vain), "{lost:?}");
+}
+
+#[test]
 fn a_shard_that_cannot_be_taken_costs_those_that_are_held_nothing() {
     let holders = ["s", "s", "s", "t", "t", "u", "u"];
     let mut copy = Copy::joined(7, &holders);
@@ -750,28 +938,43 @@ fn a_shard_that_cannot_be_taken_costs_those_that_are_held_nothing() {
     assert_eq!(held.len(), 2);
     copy.asks_in_vain(600, 130_000, &holders);
     assert_eq!(copy.held(129_900), held);
+    // Nor does a hiccup later, which costs them for a moment, end the session.
+    copy.contest.look(copy.now(141_000));
+    assert!(copy.held(141_000).is_empty());
+    copy.renew(142_000, 142_000);
+    copy.contest.dropped(Lane::Key);
+    let seen = Answer::Key(view(142_000, "c", &holders));
+    copy.call(Lane::Key, 142_000, &Call::Read, seen);
+    for at in [142_100, 142_300] {
+        assert!(copy.takes(at, &mut taken).is_some());
+    }
+    assert_eq!(copy.held(142_500).len(), 2);
 }
 
 #[test]
 fn shards_that_are_this_copys_are_left_to_others_where_it_cannot_renew_what_all_hold() {
     let (mut copy, _) = Copy::holding();
-    let renew = |copy: &mut Copy, from: u64, until: u64| {
-        for at in (from..=until).step_by(4_000) {
-            copy.call(Lane::Session, at, &Call::Renew("s".into()), Answer::Yes);
-            copy.call(Lane::Common, at, &Call::Renew("c".into()), Answer::Failed);
+    for at in (4_000..70_000).step_by(2_000) {
+        let now = copy.now(at);
+        for lane in Lane::ALL {
+            let Some(call) = copy.contest.begin(lane, now) else {
+                continue;
+            };
+            let answer = match call {
+                Call::Renew(id) if id == "s" => Answer::Yes,
+                Call::Members => Answer::Members(vec!["s".into(), "t".into(), "u".into()]),
+                Call::Read => Answer::Key(view(400, "c", &["s", "s", "t", "t", "u", "u"])),
+                Call::Await(_) if at % 20_000 > 0 => {
+                    copy.contest.dropped(lane);
+                    continue;
+                }
+                Call::Await(_) => Answer::Key(view(400, "c", &["s", "s", "t", "t", "u", "u"])),
+                _ => Answer::Failed,
+            };
+            copy.contest.ended(lane, answer, now);
         }
-    };
-    renew(&mut copy, 4_000, 8_000);
-    let now = copy.now(10_000);
-    copy.contest.look(now);
-    assert!(copy.held(10_000).is_empty());
-    let seen = || Answer::Key(view(400, "c", &["s", "s", "t", "t", "u", "u"]));
-    copy.call(Lane::Key, 10_000, &Call::Read, seen());
-    copy.expect(Lane::Key, 10_100, &Call::Await(400));
-    renew(&mut copy, 12_000, 28_000);
-    let now = copy.now(30_000);
-    copy.contest.ended(Lane::Key, seen(), now);
-    renew(&mut copy, 32_000, 68_000);
+    }
+    assert!(copy.held(69_000).is_empty());
     copy.contest.take_changes();
     stays_apart(&mut copy, 70_000);
     let left = [Change::Left(Loss::InVain)];
@@ -798,8 +1001,8 @@ mod random {
 
     const STEP: u64 = 100;
     const CALM: u64 = 300_000;
-    /// Consul's times, the minute for which a copy stays apart, and a minute for each shard that may have to change hands.
-    const END: u64 = CALM + 60_000 + 60_000 + 240_000;
+    /// Consul's times, those for which a copy stays apart, and a minute for each shard that may have to change hands.
+    const END: u64 = CALM + 60_000 + 300_000 + 240_000;
 
     #[derive(Default)]
     struct Key {

@@ -16,7 +16,7 @@ use super::{
     balance::{self, GIVE_INTERVAL, LONGEST_GIVE_INTERVAL, Loads},
     contest::{
         Answer, Call, KeyView, LockIdentity, PAUSE, RENEWAL_INTERVAL, doubled, is_fresh,
-        pause_after,
+        is_long_over, pause_after,
     },
 };
 use crate::scaling::Now;
@@ -59,11 +59,18 @@ pub(super) struct Split {
     /// That another copy could do with a shard of this one.
     uneven: Option<Uneven>,
     giving: Option<Giving>,
-    give_after: Instant,
-    /// How many this copy had when one was last to be given back, and which copies there were.
-    gave: Option<(usize, BTreeSet<String>)>,
+    /// When one was last given back, or kept after all.
+    gave_at: Option<Instant>,
+    /// Which copies there were when one was last to be given back.
+    gave_beside: BTreeSet<String>,
+    /// How many this copy had then; `None`: it was kept.
+    gave: Option<usize>,
     /// How often in a row this copy had no fewer then than the time before, with the same copies.
     gave_in_vain: u32,
+    /// Those that were to be given back and were kept, the last one last.
+    kept: Vec<usize>,
+    /// How many of them since one was given back.
+    kept_in_a_row: u32,
     /// Behind which session that stands by is told already.
     told_of: Option<String>,
     told_idle: bool,
@@ -72,6 +79,8 @@ pub(super) struct Split {
 #[derive(Debug, Clone)]
 struct CommonSession {
     id: String,
+    /// When it was found, or opened.
+    found: Now,
     /// When this copy sent its last renewal that succeeded.
     renewed: Option<Now>,
 }
@@ -107,9 +116,12 @@ impl Split {
             free_since: vec![None; shards],
             uneven: None,
             giving: None,
-            give_after: begun,
+            gave_at: None,
+            gave_beside: BTreeSet::new(),
             gave: None,
             gave_in_vain: 0,
+            kept: Vec::new(),
+            kept_in_a_row: 0,
             told_of: None,
             told_idle: false,
         }
@@ -159,6 +171,7 @@ impl Split {
                 self.failures = 0;
                 self.common = Some(CommonSession {
                     id,
+                    found: sent,
                     renewed: Some(sent),
                 });
                 self.after = sent.monotonic + RENEWAL_INTERVAL;
@@ -189,6 +202,18 @@ impl Split {
         if let Some(view) = view {
             self.settle(view);
         }
+    }
+
+    /// Whether what taking shards needs beside them fails: to list the copies, or to renew the common session.
+    pub(super) fn fails(&self, now: Now) -> bool {
+        let is_stale = |common: &CommonSession| common.renewed.is_none_or(|at| !is_fresh(at, now));
+        self.list_failures > 0 || self.common.as_ref().is_some_and(is_stale)
+    }
+
+    /// Whether it is over by now whatever is answered, as far as this copy has renewed it.
+    pub(super) fn is_long_over(&self, now: Now) -> bool {
+        let common = self.common.as_ref();
+        common.is_some_and(|common| is_long_over(common.renewed.unwrap_or(common.found), now))
     }
 
     /// The common session is over.
@@ -252,6 +277,7 @@ impl Split {
             if self.is_of_us(view) {
                 self.common = Some(CommonSession {
                     id: holder.to_owned(),
+                    found: now,
                     renewed: None,
                 });
                 self.after = now.monotonic;
@@ -336,17 +362,18 @@ impl Split {
     /// This shard is to be given back by a copy that has `own`.
     pub(super) fn give(&mut self, shard: usize, own: usize, now: Now) {
         self.uneven = None;
-        let members: BTreeSet<String> = self.members.iter().flatten().cloned().collect();
-        let is_in_vain = self
-            .gave
-            .as_ref()
-            .is_some_and(|(had, before)| own >= *had && *before == members);
-        self.gave = Some((own, members));
+        let are_same = self.are_same_copies();
+        let is_in_vain = are_same && self.gave.is_some_and(|had| own >= had);
         self.gave_in_vain = if is_in_vain {
             self.gave_in_vain.saturating_add(1)
         } else {
             0
         };
+        if !are_same {
+            self.kept_in_a_row = 0;
+            self.gave_beside = self.members.iter().flatten().cloned().collect();
+        }
+        self.gave = Some(own);
         self.giving = Some(Giving {
             shard,
             since: now.monotonic,
@@ -354,21 +381,56 @@ impl Split {
         });
     }
 
-    /// It is kept, then, or there is nothing to give any more: that tells nothing of the other copies.
-    pub(super) fn kept(&mut self, at: Option<Now>) {
-        if self.giving.take().is_some() {
-            self.gave = None;
+    /// There is nothing to give any more, which tells nothing of the other copies.
+    pub(super) fn stop_giving(&mut self) -> Option<usize> {
+        let giving = self.giving.take()?;
+        self.gave = None;
+        Some(giving.shard)
+    }
+
+    /// It is kept after all.
+    pub(super) fn keep(&mut self, at: Now) {
+        self.gave_at = Some(at.monotonic);
+        self.kept_in_a_row = self.kept_in_a_row.saturating_add(1);
+        if let Some(shard) = self.stop_giving() {
+            self.kept.retain(|kept| *kept != shard);
+            self.kept.push(shard);
         }
-        if let Some(at) = at {
-            self.give_after = at.monotonic + GIVE_INTERVAL;
-        }
+    }
+
+    /// Which of those that are held is to be given back: one that was not kept, or else the one that was kept first. They come in
+    /// the order in which this copy would take them last.
+    pub(super) fn choose(&self, last_first: impl Iterator<Item = usize>) -> Option<usize> {
+        last_first.min_by_key(|shard| self.kept.iter().position(|kept| kept == shard))
     }
 
     /// It was given back then.
     pub(super) fn given(&mut self, at: Now) {
-        self.giving = None;
-        let interval = doubled(GIVE_INTERVAL, self.gave_in_vain, LONGEST_GIVE_INTERVAL);
-        self.give_after = at.monotonic + interval;
+        if let Some(giving) = self.giving.take() {
+            self.kept.retain(|kept| *kept != giving.shard);
+        }
+        self.gave_at = Some(at.monotonic);
+        self.kept_in_a_row = 0;
+    }
+
+    /// From the last one that was given back, or kept, to the next.
+    fn give_interval(&self) -> Duration {
+        let in_vain = match self.gave {
+            // One that has just come need not wait for what others could not take.
+            _ if !self.are_same_copies() => 0,
+            Some(_) => self.gave_in_vain,
+            None => self.kept_in_a_row.saturating_sub(1),
+        };
+        doubled(GIVE_INTERVAL, in_vain, LONGEST_GIVE_INTERVAL)
+    }
+
+    /// Whether there are the copies that there were when a shard was last to be given back.
+    fn are_same_copies(&self) -> bool {
+        let members = self.members.as_deref().unwrap_or_default();
+        let are_known = members
+            .iter()
+            .all(|member| self.gave_beside.contains(member));
+        are_known && members.len() == self.gave_beside.len()
     }
 
     /// Whether one is to be given back now, where the shards are divided so.
@@ -396,10 +458,9 @@ impl Split {
     /// When the next one is to be given back.
     pub(super) fn gives_at(&self, session: &str) -> Option<Instant> {
         let uneven = self.uneven.filter(|_| self.giving.is_none())?;
-        Some(
-            self.give_after
-                .max(uneven.since + balance::pause_of(session)),
-        )
+        let after = self.gave_at.map(|gave| gave + self.give_interval());
+        let spread = uneven.since + balance::pause_of(session);
+        Some(after.map_or(spread, |after| after.max(spread)))
     }
 
     /// Whether other copies hold all shards, and that is not told yet; `own` are this copy's sessions.

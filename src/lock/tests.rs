@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::contest::{
     Answer, CALL_LIMIT, Call, Change, Confirmation, Contest, Entry, KeyView, Lane, LockIdentity,
-    Loss, RENEWAL_INTERVAL, TTL, VALIDITY, WAIT, WAIT_LIMIT, WRITE_LIMIT,
+    Loss, RENEWAL_INTERVAL, TTL, UNHEARD_LIMIT, VALIDITY, WAIT, WAIT_LIMIT, WRITE_LIMIT,
 };
 use crate::scaling::Now;
 
@@ -139,6 +139,7 @@ fn the_numbers_leave_five_seconds_between_the_last_of_one_copy_and_the_first_of_
         first_of_next,
         VALIDITY + WRITE_LIMIT + Duration::from_secs(5)
     );
+    assert!(VALIDITY + WRITE_LIMIT + UNHEARD_LIMIT < first_of_next);
     assert_eq!(TTL, VALIDITY + Duration::from_secs(5));
     // One renewal may fail.
     assert!(RENEWAL_INTERVAL * 2 < VALIDITY);
@@ -380,6 +381,23 @@ fn a_lock_that_is_only_kept_from_others_is_given_up_too_where_passes_see_nothing
 }
 
 #[test]
+fn a_session_that_cannot_be_renewed_though_keys_can_be_read_is_followed_by_another_a_minute_later()
+{
+    let mut copy = Copy::standing_by();
+    let others = || Answer::Key(view(10, Some("other"), (7, 1)));
+    for at in (4_000..33_000).step_by(1_000) {
+        copy.call(Lane::Session, at, &Call::Renew(s()), Answer::Failed);
+        if at % 10_000 == 0 {
+            copy.answer(Lane::Key, at, others());
+            copy.expect(Lane::Key, at, &Call::Await(10));
+        }
+    }
+    copy.call(Lane::Session, 33_000, &Call::Renew(s()), Answer::Failed);
+    copy.expect_none(Lane::Session, 92_999);
+    copy.expect(Lane::Session, 93_000, &Call::Open);
+}
+
+#[test]
 fn a_session_whose_key_cannot_be_read_is_left_to_end_though_nothing_is_held() {
     let mut copy = Copy::new();
     copy.call(Lane::Session, 0, &Call::Register, Answer::Yes);
@@ -410,10 +428,13 @@ fn a_lock_that_cannot_be_taken_though_it_is_this_copys_is_left_to_others() {
         }
     }
     assert!(tries > 10, "{tries}");
+    // For a minute the lock is others', who may have stood by for it all the time.
+    copy.expect_none(Lane::Session, 60_000);
+    copy.expect_none(Lane::Session, 119_999);
     let opened = Answer::Opened("t".into());
-    copy.call(Lane::Session, 60_000, &Call::Open, opened);
+    copy.call(Lane::Session, 120_000, &Call::Open, opened);
     // It stands behind nobody but itself.
-    copy.call(Lane::Key, 60_100, &Call::Read, ours());
+    copy.call(Lane::Key, 120_100, &Call::Read, ours());
     assert_eq!(copy.contest.behind(), None);
     let left = [Change::Left(Loss::InVain)];
     assert_eq!(copy.contest.take_changes(), left);
@@ -925,7 +946,7 @@ mod random {
     const CALM: u64 = 240_000;
 
     /// When all is over: a minute for the one that cannot take the lock, twice TTL, lock-delay and some calls later.
-    const END: u64 = CALM + 120_000;
+    const END: u64 = CALM + 120_000 + 300_000;
 
     const COPIES: usize = 3;
 

@@ -538,7 +538,7 @@ async fn a_holder_that_cannot_confirm_the_lock_leaves_it_to_one_that_can() {
     // A pass finds that out, and a minute later the session is left to end.
     pass(15 + 65 + 45 + 15).await;
     assert_eq!((copies.leaders(), copies.created()), (vec![1], 5));
-    let told = "what Consul shows as this copy's could not be taken, given back or confirmed";
+    let told = "what Consul has for this copy could not be taken, given back or confirmed";
     assert_eq!(logs.with(told).len(), 1);
     assert_eq!(copies.changes(0, "expired"), 1);
 }
