@@ -578,11 +578,10 @@ impl Contest {
     /// What another copy says of itself that holds the lock, as far as that is known.
     #[must_use]
     pub fn behind(&self) -> Option<&str> {
-        let session = self.session.as_ref()?;
-        let view = self.view.as_ref()?;
-        let entry = view.entry.as_ref()?;
-        let is_anothers = view.is_anothers(&session.id) && view.holder() != self.left.as_deref();
-        is_anothers.then_some(&*entry.value)
+        self.session.as_ref()?;
+        let entry = self.view.as_ref()?.entry.as_ref()?;
+        let holder = entry.session.as_deref()?;
+        (!self.is_own(holder)).then_some(&*entry.value)
     }
 
     /// Which shard is to be given back, as soon as nothing of it is under way and lists have shown all that was done:
@@ -663,7 +662,8 @@ impl Contest {
             // Without apps there are no passes either, to say so again or otherwise.
             self.sight.lost = None;
             // Without shards it goes on looking who holds the lock.
-            let apart = self.split.as_ref().map_or(Duration::ZERO, |_| REST);
+            let has_shards = self.split.is_some();
+            let apart = if has_shards { REST } else { Duration::ZERO };
             self.leave_session(Loss::Blind, apart, now);
         }
         self.rebalance(now);
@@ -707,12 +707,13 @@ impl Contest {
             split.stop_giving();
             return;
         };
+        let view = self.view.as_ref();
+        let loads = |split: &Split| view.and_then(|view| split.loads(view, &session.id));
         if let Some(shard) = split.giving() {
-            let view = self.view.as_ref();
-            let loads = view.and_then(|view| split.loads(view, &session.id));
+            let is_even = || loads(split).is_some_and(|loads| !loads.is_uneven());
             if self.stakes[shard].hold.is_none() {
                 split.stop_giving();
-            } else if loads.is_some_and(|loads| !loads.is_uneven()) && split.gives_now().is_none() {
+            } else if split.gives_now().is_none() && is_even() {
                 // The copy is gone that was to have it, or has got another.
                 split.stop_giving();
                 self.changes.push(Change::NeedNotGive(shard));
@@ -726,10 +727,7 @@ impl Contest {
             split.has_nothing();
             return;
         }
-        let view = self.view.as_ref();
-        let Some(loads) = view.and_then(|view| split.loads(view, &session.id)) else {
-            return;
-        };
+        let Some(loads) = loads(split) else { return };
         if !split.is_to_give(&loads, &session.id, now) {
             return;
         }
@@ -1270,8 +1268,7 @@ impl Contest {
         }
         let mut news = None;
         if self.split.is_none() {
-            let is_own = |holder: &str| holder == id || self.left.as_deref() == Some(holder);
-            let other = view.holder().filter(|holder| !is_own(holder));
+            let other = view.holder().filter(|holder| !self.is_own(holder));
             news = other.filter(|other| self.told_of.as_deref() != Some(*other));
         }
         let news = news.map(str::to_owned);
@@ -1283,6 +1280,10 @@ impl Contest {
         }
         self.saw_untaken(self.last_term > last_term, now);
         let is_free = view.holder().is_none();
+        let are_others = (0..self.stakes.len()).all(|shard| {
+            let holder = view.holder_of(shard);
+            holder.is_some_and(|holder| !self.is_own(holder))
+        });
         self.view = Some(view);
         if is_free && self.told_of.take().is_some() {
             self.changes.push(Change::Free);
@@ -1292,8 +1293,7 @@ impl Contest {
             self.changes.extend(value.map(Change::Behind));
         }
         if let Some(split) = &mut self.split
-            && let Some(view) = &self.view
-            && split.stands_idle(view, [Some(&id), self.left.as_ref()])
+            && split.stands_idle(are_others)
         {
             self.changes.push(Change::Idle);
         }
@@ -1339,7 +1339,7 @@ impl Contest {
         let vouched = self.vouched();
         let stake = &mut self.stakes[shard];
         stake.may_be_ours = ours.is_some();
-        if has_shards && view.holder_of(shard).is_some_and(|holder| holder != id) {
+        if view.holder_of(shard).is_some_and(|holder| holder != id) {
             // It is not asked for any more.
             stake.failures = 0;
         }

@@ -478,7 +478,17 @@ fn a_shard_is_given_back_although_waiting_for_a_change_always_fails() {
 }
 
 impl Copy {
-    /// All that is due is answered as Consul does where it gives what it is asked for.
+    /// All that is due is answered so.
+    fn each_due(&mut self, at: u64, mut answer: impl FnMut(Call) -> Answer) {
+        let now = self.now(at);
+        for lane in Lane::ALL {
+            if let Some(call) = self.contest.begin(lane, now) {
+                self.contest.ended(lane, answer(call), now);
+            }
+        }
+    }
+
+    /// The same, as Consul does where it gives what it is asked for.
     fn answer(&mut self, at: u64, holders: &mut [&'static str], members: &[&str]) {
         let now = self.now(at);
         for lane in [Lane::Session, Lane::Common, Lane::Members] {
@@ -575,23 +585,16 @@ fn a_copy_that_can_read_no_key_or_take_nothing_stays_away_for_longer_and_longer(
         let mut copy = Copy::new(3);
         let mut opened = Vec::new();
         for at in (0..1_600_000).step_by(100) {
-            let now = copy.now(at);
-            for lane in Lane::ALL {
-                let Some(call) = copy.contest.begin(lane, now) else {
-                    continue;
-                };
-                let answer = match call {
-                    Call::Open => {
-                        opened.push(at);
-                        Answer::Opened("s".into())
-                    }
-                    Call::Register | Call::Renew(_) => Answer::Yes,
-                    Call::Members => Answer::Members(vec!["s".into(), "t".into()]),
-                    Call::Read if is_seen => Answer::Key(view(20 + at, "c", &["s", "t", "t"])),
-                    _ => Answer::Failed,
-                };
-                copy.contest.ended(lane, answer, now);
-            }
+            copy.each_due(at, |call| match call {
+                Call::Open => {
+                    opened.push(at);
+                    Answer::Opened("s".into())
+                }
+                Call::Register | Call::Renew(_) => Answer::Yes,
+                Call::Members => Answer::Members(vec!["s".into(), "t".into()]),
+                Call::Read if is_seen => Answer::Key(view(20 + at, "c", &["s", "t", "t"])),
+                _ => Answer::Failed,
+            });
         }
         let apart: Vec<u64> = opened.windows(2).map(|two| two[1] - two[0]).collect();
         let vain = 60_000;
@@ -883,24 +886,13 @@ fn a_copy_of_no_shard_leaves_its_place_where_what_taking_one_needs_fails() {
     for lists in [false, true] {
         let mut copy = Copy::joined(3, &["t", "t", "u"]);
         let left = (100..120_000).step_by(100).find(|at| {
-            let now = copy.now(*at);
-            for lane in Lane::ALL {
-                let Some(call) = copy.contest.begin(lane, now) else {
-                    continue;
-                };
-                let answer = match call {
-                    Call::Renew(id) if id == "s" => Answer::Yes,
-                    Call::Renew(_) if !lists => Answer::Yes,
-                    Call::Members if lists => {
-                        Answer::Members(vec!["s".into(), "t".into(), "u".into()])
-                    }
-                    Call::Read | Call::Await(_) => {
-                        Answer::Key(view(20 + at, "c", &["t", "t", "u"]))
-                    }
-                    _ => Answer::Failed,
-                };
-                copy.contest.ended(lane, answer, now);
-            }
+            copy.each_due(*at, |call| match call {
+                Call::Renew(id) if id == "s" => Answer::Yes,
+                Call::Renew(_) if !lists => Answer::Yes,
+                Call::Members if lists => Answer::Members(vec!["s".into(), "t".into(), "u".into()]),
+                Call::Read | Call::Await(_) => Answer::Key(view(20 + at, "c", &["t", "t", "u"])),
+                _ => Answer::Failed,
+            });
             copy.contest.renewed().is_none()
         });
         let now = copy.now(left.expect("it leaves"));
@@ -955,24 +947,14 @@ fn a_shard_that_cannot_be_taken_costs_those_that_are_held_nothing() {
 fn shards_that_are_this_copys_are_left_to_others_where_it_cannot_renew_what_all_hold() {
     let (mut copy, _) = Copy::holding();
     for at in (4_000..70_000).step_by(2_000) {
-        let now = copy.now(at);
-        for lane in Lane::ALL {
-            let Some(call) = copy.contest.begin(lane, now) else {
-                continue;
-            };
-            let answer = match call {
-                Call::Renew(id) if id == "s" => Answer::Yes,
-                Call::Members => Answer::Members(vec!["s".into(), "t".into(), "u".into()]),
-                Call::Read => Answer::Key(view(400, "c", &["s", "s", "t", "t", "u", "u"])),
-                Call::Await(_) if at % 20_000 > 0 => {
-                    copy.contest.dropped(lane);
-                    continue;
-                }
-                Call::Await(_) => Answer::Key(view(400, "c", &["s", "s", "t", "t", "u", "u"])),
-                _ => Answer::Failed,
-            };
-            copy.contest.ended(lane, answer, now);
-        }
+        copy.each_due(at, |call| match call {
+            Call::Renew(id) if id == "s" => Answer::Yes,
+            Call::Members => Answer::Members(vec!["s".into(), "t".into(), "u".into()]),
+            Call::Read | Call::Await(_) => {
+                Answer::Key(view(400, "c", &["s", "s", "t", "t", "u", "u"]))
+            }
+            _ => Answer::Failed,
+        });
     }
     assert!(copy.held(69_000).is_empty());
     copy.contest.take_changes();

@@ -463,12 +463,9 @@ impl Split {
         Some(after.map_or(spread, |after| after.max(spread)))
     }
 
-    /// Whether other copies hold all shards, and that is not told yet; `own` are this copy's sessions.
-    pub(super) fn stands_idle(&mut self, view: &KeyView, own: [Option<&String>; 2]) -> bool {
-        let is_own = |holder: &str| own.iter().flatten().any(|own| *own == holder);
-        let mut holders = (0..self.free_since.len()).map(|shard| view.holder_of(shard));
-        let is_idle = self.lock.is_some()
-            && holders.all(|holder| holder.is_some_and(|holder| !is_own(holder)));
+    /// Whether other copies hold all shards, as `are_others` says of the keys, and that is not told yet.
+    pub(super) fn stands_idle(&mut self, are_others: bool) -> bool {
+        let is_idle = self.lock.is_some() && are_others;
         let was_told = std::mem::replace(&mut self.told_idle, is_idle);
         is_idle && !was_told
     }

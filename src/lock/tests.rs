@@ -945,7 +945,8 @@ mod random {
     /// When trouble ends.
     const CALM: u64 = 240_000;
 
-    /// When all is over: a minute for the one that cannot take the lock, twice TTL, lock-delay and some calls later.
+    /// When all is over: a minute for the one that cannot take the lock, twice TTL, lock-delay and some calls later, and the
+    /// longest for which that one stays away.
     const END: u64 = CALM + 120_000 + 300_000;
 
     const COPIES: usize = 3;
